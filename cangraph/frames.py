@@ -1,0 +1,178 @@
+"""`Frames`: a CAN bus log as columns. The first of the four nouns."""
+
+import hashlib
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+
+__all__ = ["ATTACK_TYPES", "Frames", "attack_code"]
+
+ATTACK_TYPES = (
+    "benign",
+    "flooding",
+    "fuzzing",
+    "spoofing",
+    "malfunction",
+    "replay",
+    "suppression",
+    "masquerade",
+    "other",
+)
+
+_COLUMNS = {
+    "timestamp": np.float64,
+    "arbitration_id": np.uint32,
+    "dlc": np.uint8,
+    "data": np.uint8,
+    "is_extended_id": np.bool_,
+    "is_remote_frame": np.bool_,
+    "attack": np.bool_,
+    "attack_type": np.uint8,
+}
+
+
+def attack_code(attack_type: str) -> int:
+    """The number that stands for an attack type in `Frames.attack_type`.
+
+    Raises `ValueError` for a type that is not in `ATTACK_TYPES`.
+
+    >>> attack_code("fuzzing")
+    2
+    """
+    if attack_type not in ATTACK_TYPES:
+        raise ValueError(
+            f"attack type: {attack_type!r} is unknown; expected one of {', '.join(ATTACK_TYPES)}"
+        )
+    return ATTACK_TYPES.index(attack_type)
+
+
+def _zeros(dtype):
+    return field(default_factory=lambda: np.zeros(0, dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """One capture of a CAN bus, frame by frame, sorted by time.
+
+    | column | dtype, shape | unit, meaning |
+    |---|---|---|
+    | timestamp | f8 (n,) | s, never decreasing |
+    | arbitration_id | u4 (n,) | 11 or 29 bit |
+    | dlc | u1 (n,) | payload bytes in use |
+    | data | u1 (n, 8) | payload, zero padded (CAN FD: up to 64 columns) |
+    | is_extended_id, is_remote_frame | bool (n,) | |
+    | attack | bool (n,) | True: injected or altered by an attacker |
+    | attack_type | u1 (n,) | index into `ATTACK_TYPES` |
+
+    `name`, `scenario` and `vehicle` say where the capture belongs; captures with one
+    `recording` derive from the same drive; `reordered` counts rows that the stable time
+    sort had to move.
+
+    Raises `ValueError` when columns differ in length or timestamps are not finite and sorted.
+
+    >>> frames = Frames(timestamp=np.array([0.0, 0.01]), arbitration_id=np.array([0x1A0, 0x2B0]))
+    >>> frames
+    Frames('': 2 frames, 2 IDs, 0.0 s, 0 attack frames)
+    >>> frames[frames.arbitration_id == 0x1A0].dlc
+    array([8], dtype=uint8)
+    """
+
+    timestamp: np.ndarray
+    arbitration_id: np.ndarray
+    dlc: np.ndarray = _zeros(np.uint8)
+    data: np.ndarray = _zeros(np.uint8)
+    is_extended_id: np.ndarray = _zeros(np.bool_)
+    is_remote_frame: np.ndarray = _zeros(np.bool_)
+    attack: np.ndarray = _zeros(np.bool_)
+    attack_type: np.ndarray = _zeros(np.uint8)
+    name: str = ""
+    scenario: str = ""
+    vehicle: str = ""
+    recording: str = ""
+    reordered: int = 0
+
+    def __post_init__(self):
+        n = len(self.timestamp)
+        filled = {
+            "dlc": np.full(n, 8, np.uint8),
+            "data": np.zeros((n, 8), np.uint8),
+            "is_extended_id": np.asarray(self.arbitration_id) > 0x7FF,
+            "is_remote_frame": np.zeros(n, np.bool_),
+            "attack": np.zeros(n, np.bool_),
+        }
+        for column, dtype in _COLUMNS.items():
+            values = np.asarray(getattr(self, column))
+            if len(values) == 0 and n:
+                values = filled.get(column)
+                if values is None:  # attack_type of a log that only says attack or not
+                    values = np.where(self.attack, attack_code("other"), 0)
+            elif column == "data" and n == 0:
+                values = values.reshape(0, 8)
+            values = np.ascontiguousarray(values, dtype)
+            if len(values) != n:
+                raise ValueError(
+                    f"Frames {self.name!r}: {column} has {len(values)} rows; "
+                    f"expected {n} like timestamp; cut all columns alike"
+                )
+            object.__setattr__(self, column, values)
+        if n and not (np.isfinite(self.timestamp).all() and (np.diff(self.timestamp) >= 0).all()):
+            raise ValueError(
+                f"Frames {self.name!r}: timestamps are not finite and ascending; "
+                "expected a time-sorted log; sort with Frames.in_order(...)"
+            )
+
+    @classmethod
+    def in_order(cls, timestamp, **columns) -> "Frames":
+        """Frames from columns in any order: sorted stably by time, with the moved rows counted.
+
+        >>> Frames.in_order(np.array([0.0, 2.0, 1.0]), arbitration_id=np.array([1, 2, 3])).reordered
+        1
+        """
+        timestamp = np.asarray(timestamp, np.float64)
+        backward = int((np.diff(timestamp) < 0).sum())
+        if backward:
+            order = np.argsort(timestamp, kind="stable")
+            timestamp = timestamp[order]
+            columns = {k: v[order] if k in _COLUMNS else v for k, v in columns.items()}
+        return cls(timestamp, **columns, reordered=backward)
+
+    def __len__(self) -> int:
+        return len(self.timestamp)
+
+    def __getitem__(self, index) -> "Frames":
+        return replace(self, **{column: getattr(self, column)[index] for column in _COLUMNS})
+
+    def __repr__(self) -> str:
+        ids = len(np.unique(self.arbitration_id))
+        return (
+            f"Frames({self.name!r}: {len(self):,} frames, {ids} IDs, "
+            f"{self.duration:.1f} s, {int(self.attack.sum()):,} attack frames)"
+        )
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the last."""
+        return float(self.timestamp[-1] - self.timestamp[0]) if len(self) else 0.0
+
+    @property
+    def bytes_used(self) -> np.ndarray:
+        """Payload bytes that carry data: `dlc`, and 0 for remote frames. u1 (n,)."""
+        return np.where(self.is_remote_frame, 0, self.dlc).astype(np.uint8)
+
+    def sha256(self) -> str:
+        """Hash of the content (all columns, not the name), for provenance and for finding copies."""
+        digest = hashlib.sha256()
+        for column in _COLUMNS:
+            digest.update(getattr(self, column).tobytes())
+        return digest.hexdigest()
+
+    def label(self, **where: str) -> "Frames":
+        """The same frames under another `name`, `scenario`, `vehicle` or `recording`.
+
+        >>> Frames(np.zeros(1), np.zeros(1)).label(name="mine").name
+        'mine'
+        """
+        known = {f.name for f in fields(self)} - set(_COLUMNS)
+        if unknown := set(where) - known:
+            raise ValueError(f"Frames.label: {unknown} unknown; expected some of {sorted(known)}")
+        return replace(self, **where)
