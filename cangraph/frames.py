@@ -2,10 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["ATTACK_TYPES", "Frames", "attack_code"]
+__all__ = ["ATTACK_TYPES", "CaptureInfo", "Frames", "attack_code"]
 
 ATTACK_TYPES = (
     "benign",
@@ -44,6 +45,21 @@ def attack_code(attack_type: str) -> int:
             f"attack type: {attack_type!r} is unknown; expected one of {', '.join(ATTACK_TYPES)}"
         )
     return ATTACK_TYPES.index(attack_type)
+
+
+class CaptureInfo(NamedTuple):
+    """What is known of a capture without its frames."""
+
+    name: str
+    scenario: str
+    vehicle: str
+    recording: str
+    frames: int
+    attack_frames: int
+    seconds: float
+    arbitration_ids: int
+    reordered: int
+    sha256: str
 
 
 def _zeros(dtype):
@@ -165,6 +181,22 @@ class Frames:
         for column in _COLUMNS:
             digest.update(getattr(self, column).tobytes())
         return digest.hexdigest()
+
+    @property
+    def info(self) -> CaptureInfo:
+        """The capture's summary, for the data card and for provenance."""
+        return CaptureInfo(
+            name=self.name,
+            scenario=self.scenario,
+            vehicle=self.vehicle,
+            recording=self.recording,
+            frames=len(self),
+            attack_frames=int(self.attack.sum()),
+            seconds=round(self.duration, 6),
+            arbitration_ids=len(np.unique(self.arbitration_id)),
+            reordered=self.reordered,
+            sha256=self.sha256(),
+        )
 
     def label(self, **where: str) -> "Frames":
         """The same frames under another `name`, `scenario`, `vehicle` or `recording`.

@@ -1,0 +1,71 @@
+"""Losses as pure functions, each with its equation and source."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["feature_error", "hint", "kl_divergence", "soft_targets", "succession_error"]
+
+
+def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Distillation with temperature: T² KL(Bern(σ(t/T)) ‖ Bern(σ(s/T))), mean over windows
+    (Hinton et al. 2015, section 2; T² keeps the gradient's size).
+
+    For a single logit the softening is along the class axis of (0, s): not along the batch.
+
+    >>> soft_targets(torch.tensor([2.0]), torch.tensor([2.0]), 4.0).item()
+    0.0
+    >>> round(soft_targets(torch.tensor([0.0]), torch.tensor([4.0]), 2.0).item(), 4)
+    1.3123
+    """
+    t, s = teacher / temperature, student / temperature
+    p = torch.sigmoid(t)
+    kl = p * (functional.logsigmoid(t) - functional.logsigmoid(s)) + (1 - p) * (
+        functional.logsigmoid(-t) - functional.logsigmoid(-s)
+    )
+    return temperature**2 * kl.mean()
+
+
+def hint(projected: Tensor, teacher: Tensor) -> Tensor:
+    """Hint on an embedding: mean squared difference between the projected student embedding and
+    the teacher's, each scaled to zero mean and unit variance along its features (after Romero
+    et al. 2015, eq. 3). Both (B, d).
+
+    >>> hint(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 5.0]])).item() < 1e-4
+    True
+    """
+    width = teacher.shape[1:]
+    return functional.mse_loss(
+        functional.layer_norm(projected, width), functional.layer_norm(teacher, width)
+    )
+
+
+def kl_divergence(mu: Tensor, logstd: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) of each node, summed over the latent axis: ½ Σ (μ² + σ² − 1 − 2 log σ)
+    (Kingma and Welling 2014, appendix B). (N, d) → (N,).
+
+    >>> kl_divergence(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2))
+    tensor([0.5000])
+    """
+    return 0.5 * (mu**2 + torch.exp(2 * logstd) - 1 - 2 * logstd).sum(-1)
+
+
+def feature_error(x_hat: Tensor, x: Tensor) -> Tensor:
+    """Reconstruction error of each node: Huber loss (δ = 1), mean over its features. (N, d) → (N,).
+
+    >>> feature_error(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]))  # (½ + 2½) / 2
+    tensor([1.5000])
+    """
+    return functional.huber_loss(x_hat, x, reduction="none").mean(-1)
+
+
+def succession_error(logit: Tensor, occurs: float) -> Tensor:
+    """Negative log likelihood of each succession given the latent nodes: −log σ(z_uᵀz_v) if it
+    occurs, −log(1 − σ(z_uᵀz_v)) if not (Kipf and Welling 2016, eq. 2). (E,) → (E,).
+
+    >>> succession_error(torch.zeros(1), 1.0)
+    tensor([0.6931])
+    """
+    return functional.binary_cross_entropy_with_logits(
+        logit, torch.full_like(logit, occurs), reduction="none"
+    )

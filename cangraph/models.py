@@ -1,0 +1,256 @@
+"""The two detectors, `GAT` and `VGAE`, as plain torch and PyG layers."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import GATv2Conv, JumpingKnowledge
+from torch_geometric.nn import VGAE as PyGVGAE
+from torch_geometric.utils import scatter
+
+from cangraph.graphs import Graphs, GraphSpec
+from cangraph.losses import feature_error, kl_divergence, succession_error
+
+__all__ = ["GAT", "VGAE", "Batch", "WindowErrors", "batch_of", "n_parameters"]
+
+
+class Batch(NamedTuple):
+    """B windows as one disconnected graph: `x` (N, d_x), `edge_index` (2, E) counted over the
+    batch, `edge_attr` (E, d_e), `batch` (N,) the window of each node, `label` (B,) 0 or 1."""
+
+    x: Tensor
+    edge_index: Tensor
+    edge_attr: Tensor
+    batch: Tensor
+    label: Tensor
+
+    @property
+    def num_graphs(self) -> int:
+        return len(self.label)
+
+
+def batch_of(graphs: Graphs) -> Batch:
+    """All windows of `graphs` as one `Batch`; features are shared, not copied."""
+    nodes = torch.from_numpy(graphs.node_ptr).diff()
+    edges = torch.from_numpy(graphs.edge_ptr).diff()
+    offset = torch.from_numpy(graphs.node_ptr[:-1]).repeat_interleave(edges)
+    return Batch(
+        x=torch.from_numpy(graphs.x),
+        edge_index=torch.from_numpy(graphs.edge_index).long() + offset,
+        edge_attr=torch.from_numpy(graphs.edge_attr),
+        batch=torch.arange(len(graphs)).repeat_interleave(nodes),
+        label=torch.from_numpy(graphs.label).float(),
+    )
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Trainable numbers of a model."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+class Standardize(nn.Module):
+    """(x − mean) / std with the moments of benign training data, clipped to ±`clip`.
+
+    The moments are buffers: they travel in the checkpoint, and a model needs no scaler beside it.
+    """
+
+    def __init__(self, width: int, clip: float = 10.0):
+        super().__init__()
+        self.clip = clip
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def fit(self, values: Tensor) -> None:
+        """Take the moments from `values` (n, width); a constant column is only centred."""
+        values = values.double()
+        self.mean.copy_(values.mean(0))
+        std = values.std(0, correction=0)
+        self.std.copy_(torch.where(std > 1e-3, std, torch.ones_like(std)))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return ((values - self.mean) / self.std).clamp(-self.clip, self.clip)
+
+
+class Encoder(nn.Module):
+    """Standardised features, then `layers` of h ← ELU(LayerNorm(GATv2(h, edges) + W h)).
+
+    GATv2Conv (Brody et al. 2022, eq. 7) with edge features; `residual` is W h, so that a node
+    without predecessor keeps its own features and no self-loops are needed. Returns the
+    node states of every layer, each (N, heads·hidden).
+    """
+
+    def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, dropout: float = 0.0):
+        super().__init__()
+        self.node_scale = Standardize(spec.node_features)
+        self.edge_scale = Standardize(spec.edge_features)
+        self.width = heads * hidden
+        widths = [spec.node_features] + [self.width] * layers
+        self.convs = nn.ModuleList(
+            GATv2Conv(
+                width,
+                hidden,
+                heads,
+                edge_dim=spec.edge_features,
+                add_self_loops=False,
+                residual=True,
+            )
+            for width in widths[:-1]
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(self.width) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> list[Tensor]:
+        states, h = [], x
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            h = self.dropout(nn.functional.elu(norm(conv(h, edge_index, edge_attr))))
+            states.append(h)
+        return states
+
+
+class GAT(nn.Module):
+    """Window classifier: s = MLP(mean_v h_v ‖ max_v h_v), h_v = the node's states of all layers.
+
+    `embed` gives the pooled embedding (B, d_z), `forward` the attack logit (B,).
+
+    >>> from cangraph.frames import Frames
+    >>> from cangraph.graphs import to_graphs
+    >>> import numpy as np
+    >>> graphs = to_graphs([Frames(np.arange(8.0), np.arange(8) % 3)], window=4, stride=4)
+    >>> GAT(graphs.spec, hidden=4, heads=2, layers=2)(batch_of(graphs)).shape
+    torch.Size([2])
+    """
+
+    def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, dropout: float = 0.0):
+        super().__init__()
+        self.config = {
+            "spec": tuple(spec),
+            "hidden": hidden,
+            "heads": heads,
+            "layers": layers,
+            "dropout": dropout,
+        }
+        self.encoder = Encoder(GraphSpec(*spec), hidden, heads, layers, dropout)
+        self.jump = JumpingKnowledge("cat")
+        self.embedding_width = 2 * layers * self.encoder.width
+        self.head = nn.Sequential(
+            nn.Linear(self.embedding_width, 2 * hidden), nn.ELU(), nn.Linear(2 * hidden, 1)
+        )
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Pooled embedding z of each window, (B, d_z)."""
+        encoder = self.encoder
+        states = encoder(
+            encoder.node_scale(batch.x), batch.edge_index, encoder.edge_scale(batch.edge_attr)
+        )
+        h = self.jump(states)
+        pooled = [
+            scatter(h, batch.batch, dim_size=batch.num_graphs, reduce=how) for how in ("mean", "max")
+        ]
+        return torch.cat(pooled, dim=1)
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Attack logit (B,) of embeddings (B, d_z)."""
+        return self.head(embedding).squeeze(1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.classify(self.embed(batch))
+
+
+class WindowErrors(NamedTuple):
+    """How badly the VGAE explains each window, each (B,): `node_mean` and `node_max` of the
+    feature errors, `succession` mean error, `kl` mean divergence."""
+
+    node_mean: Tensor
+    node_max: Tensor
+    succession: Tensor
+    kl: Tensor
+
+
+class _Variational(nn.Module):
+    """PyG's VGAE wants an encoder that returns (μ, log σ) of each node."""
+
+    def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, latent: int):
+        super().__init__()
+        self.encoder = Encoder(spec, hidden, heads, layers)
+        self.mu = nn.Linear(self.encoder.width, latent)
+        self.logstd = nn.Linear(self.encoder.width, latent)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
+        h = self.encoder(x, edge_index, edge_attr)[-1]
+        return self.mu(h), self.logstd(h)
+
+
+class VGAE(PyGVGAE):
+    """Variational graph auto-encoder (Kipf and Welling 2016) that also rebuilds node features.
+
+    z ~ N(μ, σ²) of each node; successions by σ(z_uᵀz_v), features by an MLP of z. Trained on
+    benign windows only, with a share of the nodes' features masked.
+
+    The anomaly score is the mean of the window's four errors, each as (error − mean) / std over
+    benign training windows (`fit_errors`): it rises with every one of them.
+    """
+
+    def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, latent: int):
+        super().__init__(_Variational(GraphSpec(*spec), hidden, heads, layers, latent))
+        self.config = {
+            "spec": tuple(spec),
+            "hidden": hidden,
+            "heads": heads,
+            "layers": layers,
+            "latent": latent,
+        }
+        self.embedding_width = 2 * latent
+        self.features = nn.Sequential(
+            nn.Linear(latent, 4 * latent), nn.ELU(), nn.Linear(4 * latent, GraphSpec(*spec)[0])
+        )
+        self.error_scale = Standardize(len(WindowErrors._fields), clip=float("inf"))
+
+    @property
+    def scaled(self) -> Encoder:
+        """The part that holds the scalers of node and edge features."""
+        return self.encoder.encoder
+
+    def encode_batch(self, batch: Batch, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(x standardised, z); features of nodes where `keep` is 0 are hidden from the encoder.
+
+        In training z is drawn, in evaluation it is μ.
+        """
+        x = self.scaled.node_scale(batch.x)
+        seen = x if keep is None else x * keep
+        z = self.encode(seen, batch.edge_index, self.scaled.edge_scale(batch.edge_attr))
+        return x, z
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Mean and max over nodes of μ, (B, 2·latent)."""
+        self.encode_batch(batch)
+        return self.pool(batch)
+
+    def pool(self, batch: Batch) -> Tensor:
+        """Pooled μ of the last encoding, (B, 2·latent)."""
+        mu = self.__mu__
+        pooled = [
+            scatter(mu, batch.batch, dim_size=batch.num_graphs, reduce=how)
+            for how in ("mean", "max")
+        ]
+        return torch.cat(pooled, dim=1)
+
+    def errors(self, batch: Batch) -> WindowErrors:
+        """Errors of each window, without sampling (in evaluation mode)."""
+        x, z = self.encode_batch(batch)
+        node = feature_error(self.features(z), x)
+        edge = succession_error(self.decoder(z, batch.edge_index, sigmoid=False), 1.0)
+        divergence = kl_divergence(self.__mu__, self.__logstd__)
+
+        def pooled(values, index, how):
+            return scatter(values, index, dim_size=batch.num_graphs, reduce=how)
+
+        return WindowErrors(
+            pooled(node, batch.batch, "mean"),
+            pooled(node, batch.batch, "max"),
+            pooled(edge, batch.batch[batch.edge_index[0]], "mean"),
+            pooled(divergence, batch.batch, "mean"),
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Anomaly score (B,); 0 is the mean benign training window."""
+        return self.error_scale(torch.stack(self.errors(batch), dim=1)).mean(1)

@@ -1,0 +1,269 @@
+"""Parameters: base.yaml, a dataset's overlay and the notebook's values in one typed record."""
+
+import ast
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+__all__ = ["Params", "data_home", "home", "load_params", "params_here"]
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def home() -> Path:
+    """The folder that holds `params/`, `runs/` and by default `data/`: `CANGRAPH_HOME`, or
+    the checkout that the package lies in."""
+    return Path(os.environ.get("CANGRAPH_HOME") or Path(__file__).parents[1]).resolve()
+
+
+def data_home() -> Path:
+    """The folder of the datasets: `CANGRAPH_DATA` (relative to `home()`), by default `data/`."""
+    return (home() / (os.environ.get("CANGRAPH_DATA") or "data")).resolve()
+
+
+class _Group(BaseModel):
+    """A frozen group of parameters; `**group` unpacks it into a call."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def keys(self):
+        return type(self).model_fields.keys()
+
+    def __getitem__(self, name: str):
+        return getattr(self, name)
+
+
+class SplitParams(_Group):
+    """How training recordings are cut into train, val and calib (see `splits.split`)."""
+
+    blocks: Count
+    val: Fraction
+    calib: Fraction
+    gap: Annotated[float, Field(ge=0)]
+
+
+class GATParams(_Group):
+    """Size of a GAT (see `models.GAT`)."""
+
+    hidden: Count
+    heads: Count
+    layers: Count
+    dropout: Fraction
+
+
+class VGAEParams(_Group):
+    """Size of a VGAE (see `models.VGAE`)."""
+
+    hidden: Count
+    heads: Count
+    layers: Count
+    latent: Count
+
+
+class ModelsParams(_Group):
+    """The two detectors of one size."""
+
+    gat: GATParams
+    vgae: VGAEParams
+
+
+class FitParams(_Group):
+    """A training run (see `training.fit`)."""
+
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    patience: Count
+    clip: Positive
+
+
+class DistillationParams(_Group):
+    """Weights of the distillation terms (see `losses`)."""
+
+    temperature: Positive
+    soft: Annotated[float, Field(ge=0)]
+    hint: Annotated[float, Field(ge=0)]
+
+
+class FusionParams(_Group):
+    """The DQN fusion policy (see `fusion.DQNFusion`)."""
+
+    actions: Annotated[int, Field(ge=2)]
+    hidden: Count
+    steps: Count
+    batch_size: Count
+    replay: Count
+    learning_rate: Positive
+    epsilon_start: Annotated[float, Field(ge=0, le=1)]
+    epsilon_end: Annotated[float, Field(ge=0, le=1)]
+
+
+class Params(_Group):
+    """Every parameter of a run. Printing it shows each value and where it came from."""
+
+    dataset: str
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    window: Annotated[int, Field(ge=2)]
+    stride: Count
+    split: SplitParams
+    teacher: ModelsParams
+    student: ModelsParams
+    fit: FitParams
+    distillation: DistillationParams
+    fusion: FusionParams
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def __repr__(self) -> str:
+        flat = _flatten(self.model_dump())
+        width = max(len(name) for name in flat)
+        return "\n".join(
+            f"{name:<{width}} = {value!s:<10} # {self._sources.get(name, 'code')}"
+            for name, value in flat.items()
+        )
+
+    __str__ = __repr__
+
+
+def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _merge(below: dict, above: dict) -> dict:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _yaml(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def load_params(dataset: str = "demo", **values: Any) -> Params:
+    """The parameters of a dataset: `params/base.yaml`, over it `params/<dataset>.yaml`, over
+    it `values` (groups as dicts: `fit={"epochs": 3}`).
+
+    Raises `ValueError` that names the right parameter, type or dataset.
+
+    >>> load_params("demo", seed=7).seed
+    7
+    >>> load_params("demo", sed=7)
+    Traceback (most recent call last):
+    ValueError: params: 'sed' is not a parameter; did you mean 'seed'?
+    """
+    folder = home() / "params"
+    known = sorted(p.stem for p in folder.glob("*.yaml") if p.stem != "base")
+    if not known:
+        raise ValueError(f"params: no *.yaml in {folder}; expected base.yaml; set CANGRAPH_HOME")
+    if not isinstance(dataset, str) or not re.fullmatch(r"[A-Za-z0-9_]+", dataset):
+        raise ValueError(
+            f"params: dataset = {dataset!r} is not a name; expected one of {', '.join(known)}; "
+            "to use another data folder set CANGRAPH_DATA"
+        )
+    if dataset not in known:
+        raise ValueError(
+            f"params: dataset = {dataset!r} is unknown; expected one of {', '.join(known)}"
+            + _near(dataset, known)
+        )
+    layers = {
+        "params/base.yaml": _yaml(folder / "base.yaml"),
+        f"params/{dataset}.yaml": _yaml(folder / f"{dataset}.yaml"),
+        "notebook": {"dataset": dataset} | values,
+    }
+    tree: dict = {}
+    sources = {}
+    for source, layer in layers.items():
+        tree = _merge(tree, layer)
+        sources |= dict.fromkeys(_flatten(layer), source)
+    try:
+        params = Params(**tree)
+    except ValidationError as error:
+        raise ValueError(_explain(error, sources)) from None
+    params._sources.update(sources)
+    return params
+
+
+def _near(name: str, names) -> str:
+    near = difflib.get_close_matches(name, list(names), 1, 0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _explain(error: ValidationError, sources: dict[str, str]) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        came = problem["input"]
+        if problem["type"] == "extra_forbidden":
+            group: Any = Params
+            for part in problem["loc"][:-1]:
+                group = group.model_fields[part].annotation
+            names = group.model_fields.keys()
+            hint = _near(str(problem["loc"][-1]), names) or f"; expected some of {', '.join(names)}"
+            lines.append(f"params: {where!r} is not a parameter{hint}")
+            continue
+        hint = ""
+        if isinstance(came, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", came):
+            hint = f"; YAML reads {came} as text, write {came.replace('e', '.0e')}"
+        elif isinstance(came, str) and problem["type"] != "string_type":
+            hint = "; leave out the quotes"
+        expected = problem["msg"].removeprefix("Input should be ")
+        lines.append(f"params: {where} = {came!r} ({sources.get(where, 'notebook')}); "
+                     f"expected {expected}{hint}")
+    return "\n".join(lines)
+
+
+def params_here() -> Params:
+    """The parameters of the notebook that calls it.
+
+    Reads the assignments of the cells that start with `# parameters` (the tagged first cell)
+    or `# Parameters` (the cell that papermill injects), so that a misspelt name is refused
+    rather than ignored.
+
+    Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
+    """
+    import IPython
+
+    shell = IPython.get_ipython()
+    if shell is None:
+        raise RuntimeError(
+            "params_here: called outside a notebook; expected a cell that starts with "
+            "'# parameters'; in a script call load_params(dataset, ...)"
+        )
+    values: dict[str, Any] = {}
+    for source in shell.user_ns["In"]:
+        if source.lstrip().lower().startswith("# parameters"):
+            values |= _assignments(source)
+    return load_params(**values)
+
+
+def _assignments(source: str) -> dict[str, Any]:
+    """The literal assignments of a parameters cell.
+
+    >>> _assignments("# parameters\\ndataset: str = 'demo'  # which\\nseed = 3")
+    {'dataset': 'demo', 'seed': 3}
+    """
+    values = {}
+    for node in ast.parse(source).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        try:
+            if not isinstance(target, ast.Name):
+                raise ValueError
+            values[target.id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+        except (ValueError, AttributeError):
+            raise ValueError(
+                f"params: {ast.unparse(node)!r} in the parameters cell is no plain assignment; "
+                "expected name = value; move other code to another cell"
+            ) from None
+    return values

@@ -1,0 +1,216 @@
+"""`Scores`: what a detector says of each window, and how well that fits the labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from cangraph.frames import ATTACK_TYPES, CaptureInfo
+
+__all__ = ["Scores", "attack_spans", "by_attack", "by_capture", "by_scenario", "metrics", "threshold"]
+
+METRICS = ("auroc", "auprc", "f1", "precision", "recall", "mcc", "fpr")
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One value for each of B windows.
+
+    | array | dtype, shape | unit, meaning |
+    |---|---|---|
+    | value | f8 (B,) | higher = more likely an attack |
+    | label | bool (B,) | the window holds an attack frame |
+    | attack_type | u1 (B,) | index into `ATTACK_TYPES` |
+    | capture | i4 (B,) | index into `captures` |
+    | start, end | f8 (B,) | s since the capture's first frame |
+    | state | f4 (B, k) | what the model saw, for the fusion; named by `state_names` |
+
+    Raises `ValueError` when lengths differ or a value is not finite.
+    """
+
+    value: np.ndarray
+    label: np.ndarray
+    attack_type: np.ndarray
+    capture: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    captures: tuple[CaptureInfo, ...]
+    state: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    state_names: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        n = len(self.label)
+        for name in ("value", "attack_type", "capture", "start", "end"):
+            if len(getattr(self, name)) != n:
+                raise ValueError(
+                    f"Scores: {name} has {len(getattr(self, name))} rows; expected {n} like label; "
+                    "score and labels must come from the same windows"
+                )
+        if not np.isfinite(self.value).all():
+            first = int(np.flatnonzero(~np.isfinite(self.value))[0])
+            raise ValueError(
+                f"Scores: value {self.value[first]} at window {first}; expected finite numbers; "
+                "look at that window's features"
+            )
+
+    @classmethod
+    def of(cls, graphs, value: np.ndarray, state=None, state_names: Sequence[str] = ()) -> "Scores":
+        """Scores of the windows of `graphs` (anything with the columns of a window)."""
+        state = np.zeros((len(value), 0), np.float32) if state is None else state
+        return cls(
+            np.asarray(value, np.float64),
+            *(getattr(graphs, n) for n in ("label", "attack_type", "capture", "start", "end")),
+            captures=graphs.captures,
+            state=state,
+            state_names=tuple(state_names),
+        )
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, index) -> "Scores":
+        names = ("value", "label", "attack_type", "capture", "start", "end")
+        parts = {name: getattr(self, name)[index] for name in names}
+        return replace(self, **parts, state=self.state[index] if len(self.state) else self.state)
+
+    @property
+    def scenario(self) -> np.ndarray:
+        """Scenario of each window's capture, str (B,)."""
+        return np.array([c.scenario for c in self.captures])[self.capture]
+
+
+def threshold(scores: Scores) -> float:
+    """The decision threshold, fixed on calibration windows: `value >= threshold` is an attack.
+
+    Of all cuts it takes one with the best F1, in the middle of the widest gap between two
+    values that has it. Without attacks (or without benign windows) among the windows it takes
+    the smallest value above 99.9 % of them.
+
+    >>> windows = Scores(np.array([.1, .2, .8, .9]), np.array([0, 0, 1, 1], bool),
+    ...                  *np.zeros((4, 4), int), captures=())
+    >>> threshold(windows)
+    0.5
+    """
+    if not len(scores):
+        raise ValueError("threshold: no windows came; expected calibration windows; raise calib")
+    value, label = scores.value, scores.label
+    if label.all() or not label.any():
+        return float(np.nextafter(np.quantile(value, 0.999), np.inf))
+    order = np.argsort(value, kind="stable")
+    value, label = value[order], label[order]
+    cuts = np.flatnonzero(np.diff(value) > 0)  # cut i: value[i+1:] are called attacks
+    if not len(cuts):
+        return float(value[0])
+    hits = label.sum() - np.cumsum(label)[cuts]
+    called = len(value) - 1 - cuts
+    f1 = 2 * hits / (called + label.sum())
+    best = cuts[f1 >= f1.max() * (1 - 1e-12)]
+    cut = best[np.argmax(value[best + 1] - value[best])]
+    return float((value[cut] + value[cut + 1]) / 2)
+
+
+def metrics(scores: Scores, at: float) -> dict:
+    """Window metrics of one set of windows at a threshold; None where a metric is undefined.
+
+    `auroc` and `auprc` need both classes, `f1`, `precision`, `recall` attacks, `fpr` and `mcc`
+    what their denominators say. Computed by torchmetrics.
+
+    >>> windows = Scores(np.array([.1, .6, .8, .9]), np.array([0, 0, 1, 1], bool),
+    ...                  *np.zeros((4, 4), int), captures=())
+    >>> m = metrics(windows, at=0.5)
+    >>> m["auroc"], m["recall"], m["fpr"], round(m["f1"], 3)
+    (1.0, 1.0, 0.5, 0.8)
+    """
+    import torch
+    from torchmetrics.functional import classification as tm
+
+    result = {
+        "windows": len(scores),
+        "attack_windows": int(scores.label.sum()),
+        "prevalence": float(scores.label.mean()) if len(scores) else None,
+        **dict.fromkeys(METRICS),
+    }
+    label = torch.from_numpy(np.ascontiguousarray(scores.label)).long()
+    called = torch.from_numpy(scores.value >= at).long()
+    # ranks stand for the values: torchmetrics squeezes what lies outside 0..1 through a sigmoid,
+    # in which close values become ties
+    ranks = np.unique(scores.value, return_inverse=True)[1]
+    rank = torch.from_numpy((ranks + 1.0) / (ranks.max(initial=0) + 2.0))
+    attacks, benign = int(label.sum()), int((1 - label).sum())
+    tp, fp, tn, fn, _ = tm.binary_stat_scores(called, label).tolist()
+    result["confusion"] = [[tn, fp], [fn, tp]]
+    if attacks and benign:
+        result["auroc"] = float(tm.binary_auroc(rank, label))
+        result["auprc"] = float(tm.binary_average_precision(rank, label))
+        result["mcc"] = float(tm.binary_matthews_corrcoef(called, label))
+    if attacks:
+        result["f1"] = float(tm.binary_f1_score(called, label))
+        result["recall"] = float(tm.binary_recall(called, label))
+        if tp + fp:
+            result["precision"] = float(tm.binary_precision(called, label))
+    if benign:
+        result["fpr"] = fp / benign
+    return result
+
+
+def by_capture(scores: Scores, at: float) -> list[dict]:
+    """`metrics` of each capture: a row for each, with its name, scenario and vehicle."""
+    rows = []
+    for number in np.unique(scores.capture):
+        info = scores.captures[number]
+        names = {"scenario": info.scenario, "capture": info.name, "vehicle": info.vehicle}
+        rows.append(names | metrics(scores[scores.capture == number], at))
+    return sorted(rows, key=lambda row: (row["scenario"], row["capture"]))
+
+
+def _macro(rows: list[dict]) -> dict:
+    """Mean of each metric over the captures in which it is defined; None where it never is."""
+    means = {}
+    for name in METRICS:
+        defined = [row[name] for row in rows if row[name] is not None]
+        means[name] = float(np.mean(defined)) if defined else None
+    totals = {name: sum(row[name] for row in rows) for name in ("windows", "attack_windows")}
+    confusion = np.sum([row["confusion"] for row in rows], axis=0).tolist() if rows else None
+    return {"captures": len(rows)} | totals | means | {"confusion": confusion}
+
+
+def by_scenario(scores: Scores, at: float, expected: Sequence[str] = ()) -> list[dict]:
+    """`metrics` of each scenario: the plain mean over its captures, so that no long capture
+    outvotes a short one. A scenario that is `expected` but has no windows gets a row with
+    `captures` 0."""
+    rows = by_capture(scores, at)
+    names = sorted(set(expected) | {row["scenario"] for row in rows})
+    return [
+        {"scenario": name} | _macro([row for row in rows if row["scenario"] == name])
+        for name in names
+    ]
+
+
+def by_attack(scores: Scores, at: float) -> list[dict]:
+    """Share of attack windows found, for each attack type and scenario."""
+    rows = []
+    for scenario in np.unique(scores.scenario[scores.label]):
+        for code in np.unique(scores.attack_type[scores.label & (scores.scenario == scenario)]):
+            mine = scores.label & (scores.scenario == scenario) & (scores.attack_type == code)
+            found = int((scores.value[mine] >= at).sum())
+            rows.append({"scenario": str(scenario), "attack": ATTACK_TYPES[code],
+                         "attack_windows": int(mine.sum()), "found": found,
+                         "recall": found / int(mine.sum())})
+    return rows
+
+
+def attack_spans(scores: Scores, longest_gap: float = 1.0) -> list[tuple[float, float]]:
+    """Spans (start, end) in s of one capture's attacks: attack windows less than `longest_gap`
+    apart belong to one.
+
+    >>> attack_spans(Scores(np.zeros(4), np.array([1, 1, 0, 1], bool), np.zeros(4), np.zeros(4),
+    ...              np.arange(4.) * 2, np.arange(4.) * 2 + 1.5, captures=()))
+    [(0.0, 3.5), (6.0, 7.5)]
+    """
+    spans: list[tuple[float, float]] = []
+    for start, end in zip(scores.start[scores.label], scores.end[scores.label], strict=True):
+        if spans and start - spans[-1][1] <= longest_gap:
+            spans[-1] = (spans[-1][0], float(end))
+        else:
+            spans.append((float(start), float(end)))
+    return spans

@@ -1,0 +1,355 @@
+"""Lightning tasks for the detectors, and `fit`."""
+
+import copy
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import Tensor, nn
+from torchmetrics.classification import BinaryAveragePrecision
+
+from cangraph.graphs import Graphs
+from cangraph.losses import feature_error, hint, kl_divergence, soft_targets, succession_error
+from cangraph.models import GAT, VGAE, Batch, batch_of, n_parameters
+from cangraph.params import DistillationParams, Params
+from cangraph.scores import Scores
+from cangraph.splits import Split
+
+__all__ = ["Batches", "Detector", "Distilled", "DistilledVGAE", "Reconstructor", "distill", "fit"]
+
+_SCORING = 512  # windows a batch when nothing is learnt
+
+
+class Batches:
+    """Iterates over `graphs` in batches, cut out by index arithmetic; in a new order every epoch
+    if a `seed` is given."""
+
+    def __init__(self, graphs: Graphs, size: int, seed: int | None = None):
+        self.graphs, self.size = graphs, size
+        self.rng = None if seed is None else np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self.graphs) // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        n = len(self.graphs)
+        order = np.arange(n) if self.rng is None else self.rng.permutation(n)
+        for begin in range(0, n, self.size):
+            yield batch_of(self.graphs[order[begin : begin + self.size]])
+
+
+def _moments(z: Tensor) -> Tensor:
+    """Mean, standard deviation and maximum of each embedding. (B, d) → (B, 3)."""
+    return torch.stack([z.mean(1), z.std(1, correction=0), z.amax(1)], dim=1)
+
+
+class _Task(L.LightningModule):
+    """What the tasks share: optimiser, logging, scoring."""
+
+    monitor = "val_loss"
+    model: nn.Module
+
+    def __init__(self):
+        super().__init__()
+        self.history: list[dict] = []
+
+    def prepare(self, train: Graphs, params: Params) -> None:
+        """Take from the training windows what must be known before the first step."""
+        self.fit_params = params.fit
+        benign = batch_of(train[~train.label])
+        self.encoder.node_scale.fit(benign.x)
+        self.encoder.edge_scale.fit(benign.edge_attr)
+
+    def finish(self, train: Graphs) -> None:
+        """Take from the training windows what can be known only after the last step."""
+
+    def subset(self, graphs: Graphs) -> Graphs:
+        """The windows this task learns from."""
+        return graphs
+
+    def configure_optimizers(self):
+        p = self.fit_params
+        optimizer = torch.optim.AdamW(
+            (w for w in self.parameters() if w.requires_grad),
+            lr=p.learning_rate,
+            weight_decay=p.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, p.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
+        )
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def log_means(self, stage: str, batch: Batch, **values: Tensor) -> None:
+        self.log_dict(
+            {f"{stage}_{name}": value.detach() for name, value in values.items()},
+            batch_size=batch.num_graphs,
+            on_step=False,
+            on_epoch=True,
+        )
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        terms = self.loss(batch)
+        self.log_means("train", batch, **terms)
+        return terms["loss"]
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        self.log_means("val", batch, **self.loss(batch))
+
+    @torch.inference_mode()
+    def score(self, graphs: Graphs) -> Scores:
+        """`Scores` of every window, with the state that the fusion reads."""
+        self.eval()
+        if not len(graphs):
+            return Scores.of(graphs, np.zeros(0))
+        parts = [self.judge(batch) for batch in Batches(graphs, _SCORING)]
+        value, state = (torch.cat(columns).numpy() for columns in zip(*parts, strict=True))
+        return Scores.of(graphs, value, state.astype(np.float32), self.state_names)
+
+
+class Detector(_Task):
+    """Train a `GAT` to tell attack windows from benign ones.
+
+    Binary cross-entropy, attack windows weighted by benign/attack counts (at most 10). The
+    score is the probability σ(logit), computed in float64 so that sure windows still rank.
+    """
+
+    state_names = ("gat_logit", "gat_probability", "gat_z_mean", "gat_z_std", "gat_z_max")
+
+    def __init__(self, model: GAT):
+        super().__init__()
+        self.model = model
+        self.register_buffer("positive_weight", torch.ones(()), persistent=False)
+        self.val_auprc = BinaryAveragePrecision()
+
+    @property
+    def encoder(self):
+        return self.model.encoder
+
+    def prepare(self, train: Graphs, params: Params) -> None:
+        super().prepare(train, params)
+        attacks = int(train.label.sum())
+        self.positive_weight.fill_(min((len(train) - attacks) / max(attacks, 1), 10.0))
+
+    def hard_loss(self, logit: Tensor, batch: Batch) -> Tensor:
+        return nn.functional.binary_cross_entropy_with_logits(
+            logit, batch.label, pos_weight=self.positive_weight
+        )
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": self.hard_loss(self.model(batch), batch)}
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        logit = self.model(batch)
+        self.log_means("val", batch, loss=self.hard_loss(logit, batch))
+        if batch.label.any() or self.val_auprc.update_called:
+            self.val_auprc.update(torch.sigmoid(logit), batch.label.int())
+            self.log("val_auprc", self.val_auprc, on_epoch=True, batch_size=batch.num_graphs)
+
+    def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        z = self.model.embed(batch)
+        logit = self.model.classify(z)
+        probability = torch.sigmoid(logit.double())
+        return probability, torch.cat(
+            [logit[:, None], probability[:, None].float(), _moments(z)], dim=1
+        )
+
+
+class Reconstructor(_Task):
+    """Train a `VGAE` to rebuild benign windows; what it cannot rebuild is suspect.
+
+    Loss: feature error of all nodes, with the features of 15 % of them hidden from the encoder,
+    + error of successions that occur and of as many that do not (same source, random target in
+    the same window) + 0.01 · KL. The score is the model's anomaly score.
+    """
+
+    masked = 0.15
+    beta = 0.01
+    state_names = (
+        "vgae_node_mean",
+        "vgae_node_max",
+        "vgae_succession",
+        "vgae_kl",
+        "vgae_z_mean",
+        "vgae_z_std",
+        "vgae_z_max",
+    )
+
+    def __init__(self, model: VGAE):
+        super().__init__()
+        self.model = model
+
+    @property
+    def encoder(self):
+        return self.model.scaled
+
+    def subset(self, graphs: Graphs) -> Graphs:
+        return graphs[~graphs.label]
+
+    def finish(self, train: Graphs) -> None:
+        self.eval()
+        with torch.inference_mode():
+            batches = Batches(self.subset(train), _SCORING)
+            errors = [torch.stack(self.model.errors(batch), dim=1) for batch in batches]
+        self.model.error_scale.fit(torch.cat(errors))
+
+    def rebuild(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """(rebuilt features of every node, loss terms)."""
+        keep = None
+        if self.training:
+            keep = (torch.rand(len(batch.x), 1, device=batch.x.device) >= self.masked).float()
+        x, z = self.model.encode_batch(batch, keep)
+        source, target = batch.edge_index
+        sizes = torch.bincount(batch.batch, minlength=batch.num_graphs)
+        first = sizes.cumsum(0) - sizes
+        window = batch.batch[source]
+        drawn = torch.rand(len(source), device=z.device) if self.training else 0.5
+        other = first[window] + (drawn * sizes[window]).long()
+        occurs = self.model.decoder(z, batch.edge_index, sigmoid=False)
+        absent = self.model.decoder(z, torch.stack([source, other]), sigmoid=False)
+        x_hat = self.model.features(z)
+        terms = {
+            "node": feature_error(x_hat, x).mean(),
+            "succession": succession_error(occurs, 1.0).mean()
+            + succession_error(absent, 0.0).mean(),
+            "kl": kl_divergence(self.model.__mu__, self.model.__logstd__).mean(),
+        }
+        return x_hat, terms
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        _, terms = self.rebuild(batch)
+        return terms | {"loss": terms["node"] + terms["succession"] + self.beta * terms["kl"]}
+
+    def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        errors = self.model.error_scale(torch.stack(self.model.errors(batch), dim=1))
+        return errors.mean(1), torch.cat([errors, _moments(self.model.pool(batch))], dim=1)
+
+
+class _FromTeacher:
+    """A frozen teacher beside the student, and the projection that hints need."""
+
+    def learn_from(self, teacher: _Task, params: DistillationParams) -> None:
+        self.teacher = copy.deepcopy(teacher.model).requires_grad_(False).eval()
+        self.weights = params
+        self.projection = nn.Linear(self.model.embedding_width, self.teacher.embedding_width)
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        self.teacher.eval()  # the teacher never drops nodes or draws latents
+        return self
+
+
+class Distilled(_FromTeacher, Detector):
+    """Train a student `GAT` on labels, the teacher's softened probabilities and its embedding:
+    loss = BCE + soft · T² KL(teacher ‖ student) + hint · ‖projection(z_student) − z_teacher‖²."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        z = self.model.embed(batch)
+        logit = self.model.classify(z)
+        with torch.no_grad():
+            z_teacher = self.teacher.embed(batch)
+            logit_teacher = self.teacher.classify(z_teacher)
+        terms = {
+            "hard": self.hard_loss(logit, batch),
+            "soft": soft_targets(logit, logit_teacher, self.weights.temperature),
+            "hint": hint(self.projection(z), z_teacher),
+        }
+        total = terms["hard"] + self.weights.soft * terms["soft"] + self.weights.hint * terms["hint"]
+        return terms | {"loss": total}
+
+
+class DistilledVGAE(_FromTeacher, Reconstructor):
+    """Train a student `VGAE` on its own loss, the teacher's rebuilt features and its embedding:
+    loss = VGAE loss + soft · Huber(x̂_student, x̂_teacher) + hint · ‖projection(z_s) − z_t‖²."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        x_hat, terms = self.rebuild(batch)
+        own = terms["node"] + terms["succession"] + self.beta * terms["kl"]
+        projected = self.projection(self.model.pool(batch))
+        with torch.no_grad():
+            _, z = self.teacher.encode_batch(batch)
+            terms["soft"] = feature_error(x_hat, self.teacher.features(z)).mean()
+            z_teacher = self.teacher.pool(batch)
+        # feature_error depends on x_hat, so it is computed again where gradients flow
+        terms["soft"] = feature_error(x_hat, self.teacher.features(z)).mean()
+        terms["hint"] = hint(projected, z_teacher)
+        total = own + self.weights.soft * terms["soft"] + self.weights.hint * terms["hint"]
+        return terms | {"loss": total}
+
+
+def distill(teacher: _Task, into: nn.Module, params: DistillationParams) -> _Task:
+    """The task that trains the student `into` from a trained `teacher` of the same kind.
+
+    Raises `TypeError` when teacher and student are of different kinds.
+    """
+    kinds = {GAT: Distilled, VGAE: DistilledVGAE}
+    if type(into) is not type(teacher.model) or type(into) not in kinds:
+        raise TypeError(
+            f"distill: a {type(into).__name__} cannot learn from a {type(teacher.model).__name__}; "
+            "expected two GATs or two VGAEs; build the student from the teacher's class"
+        )
+    task = kinds[type(into)](into)
+    task.learn_from(teacher, params)
+    return task
+
+
+class EpochLines(Callback):
+    """One printed line an epoch, and `task.history`: a dict of the means of each epoch."""
+
+    def on_train_epoch_start(self, trainer, task):
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer, task):
+        row = {"epoch": trainer.current_epoch + 1}
+        row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        task.history.append(row)
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.endswith(("loss", "auprc")))
+        took = time.perf_counter() - self.began
+        print(f"epoch {row['epoch']:>3}/{trainer.max_epochs}  {shown}  {took:.1f} s", flush=True)
+
+
+def fit(task: _Task, data: Split, params: Params) -> _Task:
+    """Train `task` on `data.train`, keep the weights of the epoch with the least loss on
+    `data.val`, and return it ready to `score`.
+
+    The same seed gives the same weights, bit for bit, on a CPU.
+    """
+    L.seed_everything(params.seed, workers=True, verbose=False)
+    train, val = data.train, data.val
+    task.prepare(train, params)
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # its device table says nothing that a report should repeat
+    try:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            # batches are cut from memory: workers would only copy
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            best = ModelCheckpoint(folder, "best", monitor=task.monitor, save_weights_only=True)
+            trainer = L.Trainer(
+                max_epochs=params.fit.epochs,
+                callbacks=[EpochLines(), best, EarlyStopping(task.monitor, patience=params.fit.patience)],
+                gradient_clip_val=params.fit.clip,
+                logger=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                deterministic="warn",
+            )
+            trainer.fit(
+                task,
+                Batches(task.subset(train), params.fit.batch_size, params.seed),
+                Batches(task.subset(val), _SCORING),
+            )
+            state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+    finally:
+        logger.setLevel(level)
+    task.load_state_dict(state)
+    task.finish(train)
+    task.cpu().eval()
+    print(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")
+    return task

@@ -1,0 +1,286 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cangraph.frames import attack_code
+from cangraph.simulator import (
+    ATTACKS,
+    SCENARIOS,
+    VEHICLES,
+    arbitrate,
+    demo_captures,
+    messages,
+    simulate,
+)
+
+BIT = 2e-6  # s
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return demo_captures(seconds=24.0)
+
+
+def rows(frames):
+    """Arbitration ID and payload of each frame, sorted: what was sent, whenever it was."""
+    return np.unique(np.column_stack([frames.arbitration_id, frames.data]), axis=0)
+
+
+# the bus
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2000), st.integers(0, 9), st.integers(1, 120)), max_size=60
+    ).map(sorted)
+)
+def test_the_bus_sends_every_frame_once_and_the_lowest_pending_id_first(queue):
+    release, ids, duration = np.array(queue, np.int64).reshape(-1, 3).T.copy()
+    order, end = arbitrate(release, ids, duration)
+    begin = end - duration[order]
+    assert sorted(order) == list(range(len(release)))
+    assert (begin >= release[order]).all()
+    assert (begin[1:] >= end[:-1]).all()
+    sent = np.empty(len(order), np.int64)
+    sent[order] = np.arange(len(order))
+    for k, frame in enumerate(order):
+        waiting = (release <= begin[k]) & (sent > k)
+        assert not (ids[waiting] < ids[frame]).any()
+        same = waiting & (ids == ids[frame])
+        assert (np.flatnonzero(same) > frame).all()
+        # the bus never idles while a frame waits
+        assert begin[k] == max(release[frame], end[k - 1] if k else 0)
+
+
+def test_frames_neither_overlap_nor_betray_the_attack(demo):
+    for frames in demo:
+        gaps = np.diff(frames.timestamp)
+        shortest = BIT * (47 + 8 * frames.dlc.astype(int))
+        assert (gaps >= shortest[1:] - 1e-9).all()
+        assert (gaps >= 50e-6).all()
+        assert 0 <= frames.timestamp[0] and frames.timestamp[-1] <= 24.0
+        assert np.allclose(frames.timestamp * 1e6, np.rint(frames.timestamp * 1e6), atol=1e-3)
+
+
+def test_the_load_of_the_bus_is_that_of_a_car(demo):
+    for frames in demo:
+        seconds = frames.timestamp.astype(int)
+        busy = np.bincount(seconds, BIT * 1.1 * (47 + 8 * frames.dlc.astype(int)))
+        assert busy.max() < 1
+        rate = (~frames.attack).sum() / frames.duration
+        assert 900 < rate < 1600
+
+
+# the vehicles
+
+
+def test_vehicles_are_different_cars():
+    ids = {vehicle: {m.arbitration_id for m in messages(vehicle)} for vehicle in VEHICLES}
+    assert len({len(s) for s in ids.values()}) == len(VEHICLES)
+    for vehicle, own in ids.items():
+        assert 30 <= len(own) <= 60 and max(own) < 0x800 and min(own) > 0
+        for other in set(VEHICLES) - {vehicle}:
+            assert len(own & ids[other]) < len(own) / 4
+
+
+@pytest.mark.parametrize("vehicle", VEHICLES)
+def test_frequent_messages_have_priority(vehicle):
+    cyclic = [m for m in messages(vehicle) if m.period]
+    order = np.argsort(np.argsort([m.period for m in cyclic], kind="stable"))
+    assert np.corrcoef(order, np.arange(len(cyclic)))[0, 1] > 0.6
+
+
+@pytest.mark.parametrize("vehicle", VEHICLES)
+def test_fields_fit_the_payload_and_do_not_overlap(vehicle):
+    for message in messages(vehicle):
+        used = [f.byte for f in message.fields]
+        used += [f.byte + 1 for f in message.fields if f.kind == "signal"]
+        assert sorted(used) == list(range(message.dlc))
+
+
+@pytest.mark.parametrize("vehicle", VEHICLES)
+def test_clean_traffic_keeps_the_rules_of_its_messages(vehicle):
+    frames = simulate(vehicle, 12.0, seed=5)
+    kinds = set()
+    for message in messages(vehicle):
+        own = frames[frames.arbitration_id == message.arbitration_id]
+        assert (own.dlc == message.dlc).all()
+        assert not own.data[:, message.dlc :].any()
+        if message.period and not message.events:
+            assert len(own) == pytest.approx(12.0 / message.period, rel=0.01, abs=1)
+            gaps = np.diff(own.timestamp)
+            # queues delay a frame by milliseconds, never by a period
+            assert np.abs(gaps - message.period).max() < 0.75 * message.period + 5e-3
+        data = own.data.astype(int)
+        for kind, byte, values, *_ in message.fields:
+            kinds.add(kind)
+            if kind == "counter":
+                assert set(np.diff(data[:, byte]) % values[0]) == {1}
+                assert (data[:, byte] & values[1] == values[1]).all()
+            elif kind in ("table", "enum"):
+                assert set(data[:, byte]) <= set(values)
+            elif kind in ("xor", "sum"):
+                rest = np.delete(data, byte, axis=1)
+                together = {"xor": np.bitwise_xor, "sum": np.add}[kind]
+                expected = together(together.reduce(rest, axis=1), values[0]) & 0xFF
+                assert (data[:, byte] == expected).all()
+    assert kinds == {"table", "counter", "enum", "signal", "xor", "sum"}
+    assert any(f.kind == "table" and len(f.values) > 1 for m in messages(vehicle) for f in m.fields)
+
+
+def test_signals_move_smoothly_and_follow_one_drive():
+    frames = simulate("aster", 30.0, seed=2)
+    speeds = []
+    for message in messages("aster"):
+        own = frames[frames.arbitration_id == message.arbitration_id]
+        for field in message.fields:
+            if field.channel == "speed" and 0 < message.period <= 0.02:
+                raw = own.data[:, field.byte].astype(int) << 8 | own.data[:, field.byte + 1]
+                assert np.abs(np.diff(raw)).max() < 0.02 * field.values[1] + 8 * field.noise
+                speed = (raw - field.values[0]) / field.values[1]
+                speeds.append(np.interp(np.arange(1, 29), own.timestamp, speed))
+    assert len(speeds) >= 2
+    assert np.std(speeds, axis=0).max() < 0.01
+    assert np.ptp(speeds[0]) > 0.1
+
+
+# the attacks
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attack_rows_are_exactly_those_injected(attack):
+    clean = simulate("aster", 18.0, seed=3)
+    frames = simulate("aster", 18.0, attack=attack, seed=3)
+    assert not clean.attack.any() and not clean.attack_type.any()
+    assert (frames.attack_type == attack_code(attack) * frames.attack).all()
+    # what is left without the attack is the clean drive, ID by ID in the same order
+    left = frames[~frames.attack]
+    for arbitration_id in np.unique(clean.arbitration_id):
+        a = clean.data[clean.arbitration_id == arbitration_id]
+        b = left.data[left.arbitration_id == arbitration_id]
+        n = min(len(a), len(b))
+        assert n >= len(a) - 1 and n >= len(b) - 1  # the last may miss the end of the capture
+        assert (a[:n] == b[:n]).all()
+    assert set(left.arbitration_id) == set(clean.arbitration_id)
+
+
+def test_attacks_look_as_they_are_called():
+    under = {a: simulate("borage", 40.0, attack=a, seed=1) for a in ATTACKS}
+    own = {m.arbitration_id: m for m in messages("borage")}
+    injected = {attack: frames[frames.attack] for attack, frames in under.items()}
+    gap = {attack: np.median(np.diff(frames.timestamp)) for attack, frames in injected.items()}
+
+    assert set(injected["flooding"].arbitration_id) == {0} and not injected["flooding"].data.any()
+    assert 0.3e-3 < gap["flooding"] < 0.6e-3
+    assert len(np.unique(injected["fuzzing"].arbitration_id)) > 1500
+    assert 0.4e-3 < gap["fuzzing"] < 1.1e-3
+    for attack in ("spoofing", "malfunction"):
+        (victim,) = set(injected[attack].arbitration_id)
+        assert set(injected[attack].dlc) == {own[victim].dlc} and own[victim].period
+    assert len(rows(injected["spoofing"])) == 1
+    genuine = rows(under["spoofing"][~under["spoofing"].attack])
+    assert not (genuine == rows(injected["spoofing"])).all(axis=1).any()
+    assert 5e-3 <= gap["spoofing"] <= 10e-3
+    assert len(rows(injected["malfunction"])) > 500
+    assert 2e-3 <= gap["malfunction"] <= 4e-3
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@settings(deadline=None, max_examples=8)
+@given(seconds=st.sampled_from([3.0, 14.0, 16.0, 40.0]), seed=st.integers(0, 10**6))
+def test_bursts_leave_the_calibration_clean(attack, seconds, seed):
+    frames = simulate("borage", seconds, attack=attack, seed=seed)
+    times = frames.timestamp[frames.attack]
+    assert times.min() >= 11 * min(1, seconds / 15)
+    if seconds > 12:
+        pauses = np.flatnonzero(np.diff(times) > 0.05)
+        begin, end = np.append(0, pauses + 1), np.append(pauses, len(times) - 1)
+        lengths = times[end] - times[begin]
+        assert len(lengths) == 3
+    if seconds == 40.0:
+        assert (lengths > 1.9).all() and (lengths < 5.1).all()
+        assert (times[begin[1:]] - times[end[:-1]]).min() > 0.8
+
+
+def test_the_number_of_bursts_is_a_choice():
+    times = simulate("aster", 30.0, attack="malfunction", bursts=2)
+    times = times.timestamp[times.attack]
+    assert (np.diff(times) > 0.2).sum() == 1
+
+
+# the dataset
+
+
+def test_same_seed_same_bytes():
+    a = simulate("clover", 5.0, attack="fuzzing", seed=9)
+    assert a.sha256() == simulate("clover", 5.0, attack="fuzzing", seed=9).sha256()
+    assert a.sha256() != simulate("clover", 5.0, attack="fuzzing", seed=10).sha256()
+    again = [[f.sha256() for f in demo_captures(seed=seed, seconds=2.0)] for seed in (4, 4, 5)]
+    assert again[0] == again[1]
+    assert not set(again[0]) & set(again[2])
+
+
+def test_start_moves_the_timestamps_alone():
+    a, b = simulate("aster", 3.0), simulate("aster", 3.0, start=100.0)
+    assert np.allclose(a.timestamp + 100.0, b.timestamp, rtol=0, atol=1e-7)
+    assert (a.data == b.data).all()
+
+
+def test_no_drive_twice(demo):
+    for vehicle in VEHICLES:
+        captures = [frames for frames in demo if frames.vehicle == vehicle]
+        fast = min(m.arbitration_id for m in messages(vehicle) if m.period == 0.01)
+        drives = set()
+        for frames in captures:
+            genuine = frames[~frames.attack & (frames.arbitration_id == fast)]
+            drives.add(genuine.data[:500].tobytes())
+        assert len(drives) == len(captures)
+
+
+def test_scenarios_hold_back_a_vehicle_and_an_attack(demo):
+    assert [frames.name for frames in demo] == [n for names in SCENARIOS.values() for n in names]
+    assert len({frames.name for frames in demo}) == len(demo) == 14
+    for frames in demo:
+        assert frames.name in SCENARIOS[frames.scenario]
+        assert frames.name.endswith(f"-{frames.vehicle}")
+        assert frames.recording == "" and frames.reordered == 0
+        unknown_vehicle = frames.scenario[:7] in ("test_02", "test_04")
+        assert (frames.vehicle == "clover") == unknown_vehicle
+        unknown_attack = frames.scenario[:7] in ("test_03", "test_04")
+        assert (attack_code("malfunction") in frames.attack_type) == unknown_attack
+        assert frames.attack.any() != (frames.scenario == "train_01_attack_free")
+
+
+def test_the_demo_is_made_in_seconds(demo):
+    began = time.perf_counter()
+    demo_captures()
+    assert time.perf_counter() - began < 10  # 0.3 s on an idle core
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: simulate("kia", 1.0), "vehicle: 'kia' is unknown; expected one of aster, borage"),
+        (lambda: messages("kia"), "vehicle: 'kia' is unknown"),
+        (lambda: simulate("aster", 1.0, attack="dos"), "'dos' is unknown; expected one of flood"),
+        (lambda: simulate("aster", 0.0), "0.0 seconds, .*; expected seconds and bursts above 0"),
+        (lambda: simulate("aster", -3), "-3 seconds"),
+        (lambda: simulate("aster", float("nan")), "nan seconds"),
+        (lambda: simulate("aster", float("inf")), "inf seconds"),
+        (lambda: simulate("aster", 1.0, attack="fuzzing", bursts=0), "0 bursts"),
+        (lambda: simulate("aster", 1.0, seed=-1), "seed -1; expected .* from 0 on; try"),
+        (lambda: demo_captures(seconds=0), "0 seconds"),
+    ],
+)
+def test_bad_input_is_refused_with_advice(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_capture_may_be_too_short_for_a_frame():
+    for attack in ("", *ATTACKS):
+        assert len(simulate("aster", 1e-5, attack=attack)) == 0
