@@ -1,0 +1,48 @@
+"""cangraph: CAN bus logs as graphs, and detectors that say when the bus is under attack.
+
+Four nouns, one direction: capture files → `Frames` → `Graphs` → `Scores` → a run.
+Names are imported when first used, so that reading a JSON does not load torch.
+"""
+
+import importlib
+
+_HOME = {
+    "params": ("Params", "load_params", "params_here"),
+    "frames": ("ATTACK_TYPES", "Frames"),
+    "scores": (
+        "Scores",
+        "attack_spans",
+        "by_attack",
+        "by_capture",
+        "by_scenario",
+        "metrics",
+        "threshold",
+    ),
+    "readers": ("read_frames",),
+    "simulator": ("simulate",),
+    "profiles": ("FRAME_FEATURES", "profile"),
+    "graphs": ("EDGE_FEATURES", "NODE_FEATURES", "Graphs", "to_graphs"),
+    "datasets": ("DATASETS", "read"),
+    "splits": ("PARTS", "Split", "split"),
+    "models": ("GAT", "VGAE", "footprint", "n_parameters"),
+    "training": ("Detector", "Reconstructor", "fit"),
+    "distillation": ("distill",),
+    "fusion": ("DQNFusion", "rules"),
+    "baselines": ("calibrated_count",),
+}
+_MODULES = (*_HOME, "drawings", "losses", "plots", "runs", "tables")
+_WHERE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [*_WHERE, *(m for m in _MODULES if m not in _WHERE)]
+
+
+def __getattr__(name: str):
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"cangraph.{_WHERE[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"cangraph.{name}")
+    raise AttributeError(f"cangraph has no {name!r}; Tab after `cangraph.` lists what it has")
+
+
+def __dir__():
+    return __all__

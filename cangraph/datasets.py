@@ -119,9 +119,7 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
     Raises `FileNotFoundError` that names the folder, the files and their publisher.
     """
     if dataset not in DATASETS:
-        raise ValueError(
-            f"dataset: {dataset!r} is unknown; expected one of {', '.join(DATASETS)}"
-        )
+        raise ValueError(f"dataset: {dataset!r} is unknown; expected one of {', '.join(DATASETS)}")
     captures = demo_captures(seed) if dataset == "demo" else _read_folder(dataset)
     captures = _distinct(captures)
     recordings = same_recording(captures)

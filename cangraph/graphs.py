@@ -32,8 +32,12 @@ _AGGREGATES = (
 )
 
 NODE_FEATURES = (
-    Feature("count_ratio", "octaves", "log2 of the frames seen over those its period predicts; "
-            "an ID without trust is not expected at all"),
+    Feature(
+        "count_ratio",
+        "octaves",
+        "log2 of the frames seen over those its period predicts; "
+        "an ID without trust is not expected at all",
+    ),
     *(
         Feature(
             f"{name}_{('mean', 'min', 'max')[how]}",
@@ -48,7 +52,9 @@ NODE_FEATURES = (
 EDGE_FEATURES = (
     Feature("log_count", "octaves", "log2 of 1 + how often the succession occurred"),
     Feature("share", "0..1", "share of the source's frames that this succession followed"),
-    Feature("log_gap", "octaves of 1 ms", "log2 of 1 + the mean whole milliseconds between the two"),
+    Feature(
+        "log_gap", "octaves of 1 ms", "log2 of 1 + the mean whole milliseconds between the two"
+    ),
 )
 
 
@@ -70,6 +76,7 @@ class Graphs:
     | edge_attr | f4 (E, 3) | `EDGE_FEATURES` |
     | node_ptr, edge_ptr | i8 (B+1,) | window b owns nodes node_ptr[b]:node_ptr[b+1] |
     | node_id | u4 (N,) | arbitration ID of the node |
+    | node_count | i4 (N,) | frames of the window that carry the ID |
     | node_attack | bool (N,) | an attack frame of this window carries the ID |
     | label, attack_type | bool, u1 (B,) | the window holds an attack frame; of which type |
     | capture | i4 (B,) | index into `captures` |
@@ -84,6 +91,7 @@ class Graphs:
     node_ptr: np.ndarray
     edge_ptr: np.ndarray
     node_id: np.ndarray
+    node_count: np.ndarray
     node_attack: np.ndarray
     label: np.ndarray
     attack_type: np.ndarray
@@ -128,6 +136,7 @@ class Graphs:
             node_ptr=node_ptr,
             edge_ptr=edge_ptr,
             node_id=self.node_id[nodes],
+            node_count=self.node_count[nodes],
             node_attack=self.node_attack[nodes],
             label=self.label[index],
             attack_type=self.attack_type[index],
@@ -173,8 +182,11 @@ def to_graphs(captures: Sequence[Frames], window: int = 100, stride: int = 100) 
                 f"window of {window}; leave it out or lower the window"
             )
         parts.append(_capture_graphs(frames, number, window, stride))
-    joined = {name: np.concatenate([part[name] for part in parts], -1 if name == "edge_index" else 0)
-              for name in parts[0] if not name.endswith("_size")}
+    joined = {
+        name: np.concatenate([part[name] for part in parts], -1 if name == "edge_index" else 0)
+        for name in parts[0]
+        if not name.endswith("_size")
+    }
     for kind in ("node", "edge"):
         size = np.concatenate([part[f"{kind}_size"] for part in parts])
         joined[f"{kind}_ptr"] = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
@@ -192,12 +204,24 @@ def _capture_graphs(frames: Frames, number: int, window: int, stride: int) -> di
     out = {
         "x": np.zeros((n, len(NODE_FEATURES)), np.float32),
         "node_id": np.zeros(n, np.uint32),
+        "node_count": np.zeros(n, np.int32),
         "node_attack": np.zeros(n, np.bool_),
         "edge_index": np.zeros((2, e), np.int32),
         "edge_attr": np.zeros((e, len(EDGE_FEATURES)), np.float32),
     }
-    _fill(frames.timestamp, frames.arbitration_id, frames.attack, features, slots, begin, window,
-          scratch, columns, hows, *out.values())
+    _fill(
+        frames.timestamp,
+        frames.arbitration_id,
+        frames.attack,
+        features,
+        slots,
+        begin,
+        window,
+        scratch,
+        columns,
+        hows,
+        *out.values(),
+    )
     attacked = np.lib.stride_tricks.sliding_window_view(frames.attack_type, window)[::stride]
     since = frames.timestamp - frames.timestamp[0]
     return out | {
@@ -235,12 +259,27 @@ def _count(slots, begin, window, n_slots):
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(timestamp, arbitration_id, attack, features, slots, begin, window, n_slots, columns, hows,
-          x, node_id, node_attack, edge_index, edge_attr):
+def _fill(
+    timestamp,
+    arbitration_id,
+    attack,
+    features,
+    slots,
+    begin,
+    window,
+    n_slots,
+    columns,
+    hows,
+    x,
+    node_id,
+    node_count,
+    node_attack,
+    edge_index,
+    edge_attr,
+):
     """Features of nodes (in order of appearance) and edges (in order of appearance)."""
     stamp = np.full(n_slots, -1, np.int64)
     node = np.zeros(n_slots, np.int64)
-    count = np.zeros(window, np.int64)
     rate = np.zeros(window)
     departures = np.zeros(window, np.int64)
     pair = np.full((window, window), -1, np.int64)
@@ -254,10 +293,11 @@ def _fill(timestamp, arbitration_id, attack, features, slots, begin, window, n_s
             if stamp[s] != w:
                 stamp[s] = w
                 node[s] = n
-                count[n], departures[n], rate[n] = 0, 0, 0.0
+                departures[n], rate[n] = 0, 0.0
                 node_id[first_node + n] = arbitration_id[i]
                 n += 1
             v = node[s]
+            count = node_count[first_node : first_node + n]
             row = x[first_node + v]
             for c in range(len(columns)):
                 value = features[i, columns[c]]

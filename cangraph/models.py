@@ -1,17 +1,20 @@
 """The two detectors, `GAT` and `VGAE`, as plain torch and PyG layers."""
 
+import time
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GATv2Conv, JumpingKnowledge
 from torch_geometric.nn import VGAE as PyGVGAE
 from torch_geometric.utils import scatter
 
-from cangraph.graphs import Graphs, GraphSpec
+from cangraph.frames import Frames
+from cangraph.graphs import Graphs, GraphSpec, to_graphs
 from cangraph.losses import feature_error, kl_divergence, succession_error
 
-__all__ = ["GAT", "VGAE", "Batch", "WindowErrors", "batch_of", "n_parameters"]
+__all__ = ["GAT", "VGAE", "Batch", "WindowErrors", "batch_of", "footprint", "n_parameters"]
 
 
 class Batch(NamedTuple):
@@ -144,7 +147,8 @@ class GAT(nn.Module):
         )
         h = self.jump(states)
         pooled = [
-            scatter(h, batch.batch, dim_size=batch.num_graphs, reduce=how) for how in ("mean", "max")
+            scatter(h, batch.batch, dim_size=batch.num_graphs, reduce=how)
+            for how in ("mean", "max")
         ]
         return torch.cat(pooled, dim=1)
 
@@ -254,3 +258,29 @@ class VGAE(PyGVGAE):
     def forward(self, batch: Batch) -> Tensor:
         """Anomaly score (B,); 0 is the mean benign training window."""
         return self.error_scale(torch.stack(self.errors(batch), dim=1)).mean(1)
+
+
+@torch.inference_mode()
+def footprint(model: nn.Module, frames: Frames, window: int, windows: int = 200) -> dict:
+    """What a detector costs: parameters, bytes of its weights, and the latency of one window on
+    one thread, from its frames to its score (features included), in ms at the median (`p50_ms`)
+    and the 99th percentile (`p99_ms`) over `windows` windows."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model.eval()
+    begins = np.arange(0, len(frames) - window, window)[:windows]
+    took = np.zeros(len(begins))
+    try:
+        for i, begin in enumerate(begins):
+            began = time.perf_counter()
+            model(batch_of(to_graphs([frames[begin : begin + window]], window, window)))
+            took[i] = time.perf_counter() - began
+    finally:
+        torch.set_num_threads(threads)
+    p50, p99 = np.quantile(took * 1e3, [0.5, 0.99])
+    return {
+        "parameters": n_parameters(model),
+        "bytes": sum(v.numel() * v.element_size() for v in model.state_dict().values()),
+        "p50_ms": round(float(p50), 3),
+        "p99_ms": round(float(p99), 3),
+    }

@@ -68,10 +68,11 @@ class VGAEParams(_Group):
 
 
 class ModelsParams(_Group):
-    """The two detectors of one size."""
+    """The two detectors of one size, and the peak learning rate that suits the size."""
 
     gat: GATParams
     vgae: VGAEParams
+    learning_rate: Positive
 
 
 class FitParams(_Group):
@@ -79,7 +80,6 @@ class FitParams(_Group):
 
     epochs: Count
     batch_size: Count
-    learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)]
     patience: Count
     clip: Positive
@@ -135,7 +135,11 @@ class Params(_Group):
 def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
     flat = {}
     for name, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        flat |= (
+            _flatten(value, f"{prefix}{name}.")
+            if isinstance(value, dict)
+            else {prefix + name: value}
+        )
     return flat
 
 
@@ -143,7 +147,9 @@ def _merge(below: dict, above: dict) -> dict:
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
-        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[name] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -219,8 +225,10 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
         elif isinstance(came, str) and problem["type"] != "string_type":
             hint = "; leave out the quotes"
         expected = problem["msg"].removeprefix("Input should be ")
-        lines.append(f"params: {where} = {came!r} ({sources.get(where, 'notebook')}); "
-                     f"expected {expected}{hint}")
+        lines.append(
+            f"params: {where} = {came!r} ({sources.get(where, 'notebook')}); "
+            f"expected {expected}{hint}"
+        )
     return "\n".join(lines)
 
 

@@ -171,7 +171,7 @@ def graph(arbitration_id, edge_index, edge_weight=None, node_attack=None, edge_a
     weight = np.ones(len(source)) if edge_weight is None else np.asarray(edge_weight, float)
     lit = np.zeros(n, bool) if node_attack is None else np.asarray(node_attack, bool)
     lit_edge = lit[source] | lit[target] if edge_attack is None else np.asarray(edge_attack, bool)
-    degree = np.bincount(np.r_[source, target], np.r_[weight, weight], n)
+    degree = np.bincount(np.r_[source, target], np.r_[weight, weight], n).astype(float)
     size = degree if node_weight is None else np.asarray(node_weight, float)
     angle = np.empty(n)
     angle[np.argsort(arbitration_id, kind="stable")] = np.pi / 2 - 2 * np.pi * np.arange(n) / n
@@ -187,7 +187,7 @@ def graph(arbitration_id, edge_index, edge_weight=None, node_attack=None, edge_a
     ax.set_aspect("equal", adjustable="datalim")
     ax.spines[:].set_visible(False)
     disc = min(0.8 * slot, 24) * (0.4 + 0.6 * np.sqrt(size / size.max(initial=1e-9)))
-    width = 0.6 + 2.2 * np.sqrt(weight / weight.max(initial=1e-9))
+    width = np.clip(slot / 22, 0.5, 1) * (0.6 + 2.2 * np.sqrt(weight / weight.max(initial=1e-9)))
     color, edge_color = np.where(lit, ATTACK, BENIGN), np.where(lit_edge, ATTACK, BENIGN)
     for e, (a, b) in enumerate(zip(source, target, strict=True)):
         if a != b:
@@ -213,9 +213,10 @@ def graph(arbitration_id, edge_index, edge_weight=None, node_attack=None, edge_a
         turn = (np.degrees(angle[i]) + 180 * (side == "right")) * turned
         distance = disc[i] / 2 + (6 if turned or side != "center" else 9) + 2 * (i in source[loop])
         _note(ax, names[i], xy[i], np.multiply(out, distance), rotation=turn, **look)
-    touched = f"{lit_edge.sum()} of {len(source)} successions touch an attacked ID"
+    hot, total = weight[lit_edge].sum(), weight.sum()
+    text = f"{hot:.0f} of {total:.0f} successions touch an attacked ID"
     key = [("benign", BENIGN), ("attack", ATTACK)] if lit.any() or lit_edge.any() else ()
-    return _title(ax, title or (touched if key else f"{n} IDs, {len(source)} successions"), key)
+    return _title(ax, title or (text if key else f"{n} IDs, {total:.0f} successions"), key)
 
 
 def split_timeline(capture, start, end, part, names, ax=None, title=None):

@@ -81,7 +81,15 @@ class Profiles:
             self.slots.setdefault(k, len(self.slots))
         if len(self.slots) > len(self.seen):
             room = 2 * len(self.slots)
-            for name in ("seen", "last_time", "log_period", "jitter", "trust", "first_time", "last_dlc"):
+            for name in (
+                "seen",
+                "last_time",
+                "log_period",
+                "jitter",
+                "trust",
+                "first_time",
+                "last_dlc",
+            ):
                 self._grow(name, room)
             for name in ("last_data", "flip_rate", "values"):
                 self._grow(name, room)

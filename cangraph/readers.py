@@ -71,9 +71,7 @@ def read_frames(path: str | Path, *, attack_type: str = "other", **where: str) -
             f"{path}:{line + skip}: {came!r} has {_EXPECTED[error]}; mend or delete the line"
         )
     if n == 0:
-        raise ValueError(
-            f"{path}: a header and no rows; expected CAN frames; download it again"
-        )
+        raise ValueError(f"{path}: a header and no rows; expected CAN frames; download it again")
     columns = {key: values[:n] for key, values in columns.items()}
     labels = np.where(columns["attack"], attack_code(attack_type), 0).astype(np.uint8)
     name = path.name.split(".")[0]
@@ -93,7 +91,9 @@ def _columns(n: int) -> dict[str, np.ndarray]:
 
 def _unpack(path: Path) -> bytes:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; expected a CAN log; check the path")
+        raise FileNotFoundError(
+            f"{path}: there is no such file; expected a CAN log; check the path"
+        )
     plain = path.with_suffix("") if path.suffix in _PACKED else path
     if plain.suffix.lower() not in _SUFFIXES:
         raise ValueError(

@@ -7,7 +7,15 @@ import numpy as np
 
 from cangraph.frames import ATTACK_TYPES, CaptureInfo
 
-__all__ = ["Scores", "attack_spans", "by_attack", "by_capture", "by_scenario", "metrics", "threshold"]
+__all__ = [
+    "Scores",
+    "attack_spans",
+    "by_attack",
+    "by_capture",
+    "by_scenario",
+    "metrics",
+    "threshold",
+]
 
 METRICS = ("auroc", "auprc", "f1", "precision", "recall", "mcc", "fpr")
 
@@ -193,9 +201,15 @@ def by_attack(scores: Scores, at: float) -> list[dict]:
         for code in np.unique(scores.attack_type[scores.label & (scores.scenario == scenario)]):
             mine = scores.label & (scores.scenario == scenario) & (scores.attack_type == code)
             found = int((scores.value[mine] >= at).sum())
-            rows.append({"scenario": str(scenario), "attack": ATTACK_TYPES[code],
-                         "attack_windows": int(mine.sum()), "found": found,
-                         "recall": found / int(mine.sum())})
+            rows.append(
+                {
+                    "scenario": str(scenario),
+                    "attack": ATTACK_TYPES[code],
+                    "attack_windows": int(mine.sum()),
+                    "found": found,
+                    "recall": found / int(mine.sum()),
+                }
+            )
     return rows
 
 

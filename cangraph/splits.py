@@ -1,6 +1,7 @@
 """Which windows train, stop, calibrate and test: by base recording and time, with a gap."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,19 +26,19 @@ class Split:
     def _take(self, part: str) -> Graphs:
         return self.graphs[self.part == PARTS.index(part)]
 
-    @property
+    @cached_property
     def train(self) -> Graphs:
         return self._take("train")
 
-    @property
+    @cached_property
     def val(self) -> Graphs:
         return self._take("val")
 
-    @property
+    @cached_property
     def calib(self) -> Graphs:
         return self._take("calib")
 
-    @property
+    @cached_property
     def test(self) -> Graphs:
         return self._take("test")
 
@@ -69,7 +70,11 @@ def _blocks(n: int, val: float, calib: float) -> np.ndarray:
     places = (np.arange(1, total + 1) * n) // max(total, 1) - 1
     turns = np.empty(total, np.uint8)
     order = sorted(
-        (((k + 0.5) / count, part) for part, count in ((1, held[0]), (2, held[1])) for k in range(count))
+        (
+            ((k + 0.5) / count, part)
+            for part, count in ((1, held[0]), (2, held[1]))
+            for k in range(count)
+        )
     )
     turns[:] = [part for _, part in order]
     parts[places] = turns

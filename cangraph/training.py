@@ -1,27 +1,26 @@
 """Lightning tasks for the detectors, and `fit`."""
 
-import copy
 import logging
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision
 
 from cangraph.graphs import Graphs
-from cangraph.losses import feature_error, hint, kl_divergence, soft_targets, succession_error
+from cangraph.callbacks import EpochLines
+from cangraph.losses import feature_error, kl_divergence, succession_error
 from cangraph.models import GAT, VGAE, Batch, batch_of, n_parameters
-from cangraph.params import DistillationParams, Params
+from cangraph.params import FitParams
 from cangraph.scores import Scores
 from cangraph.splits import Split
 
-__all__ = ["Batches", "Detector", "Distilled", "DistilledVGAE", "Reconstructor", "distill", "fit"]
+__all__ = ["Batches", "Detector", "Reconstructor", "Task", "fit"]
 
 _SCORING = 512  # windows a batch when nothing is learnt
 
@@ -49,7 +48,7 @@ def _moments(z: Tensor) -> Tensor:
     return torch.stack([z.mean(1), z.std(1, correction=0), z.amax(1)], dim=1)
 
 
-class _Task(L.LightningModule):
+class Task(L.LightningModule):
     """What the tasks share: optimiser, logging, scoring."""
 
     monitor = "val_loss"
@@ -59,9 +58,8 @@ class _Task(L.LightningModule):
         super().__init__()
         self.history: list[dict] = []
 
-    def prepare(self, train: Graphs, params: Params) -> None:
+    def prepare(self, train: Graphs) -> None:
         """Take from the training windows what must be known before the first step."""
-        self.fit_params = params.fit
         benign = batch_of(train[~train.label])
         self.encoder.node_scale.fit(benign.x)
         self.encoder.edge_scale.fit(benign.edge_attr)
@@ -74,14 +72,13 @@ class _Task(L.LightningModule):
         return graphs
 
     def configure_optimizers(self):
-        p = self.fit_params
         optimizer = torch.optim.AdamW(
             (w for w in self.parameters() if w.requires_grad),
-            lr=p.learning_rate,
-            weight_decay=p.weight_decay,
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, p.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
+            optimizer, self.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
@@ -112,7 +109,7 @@ class _Task(L.LightningModule):
         return Scores.of(graphs, value, state.astype(np.float32), self.state_names)
 
 
-class Detector(_Task):
+class Detector(Task):
     """Train a `GAT` to tell attack windows from benign ones.
 
     Binary cross-entropy, attack windows weighted by benign/attack counts (at most 10). The
@@ -131,8 +128,8 @@ class Detector(_Task):
     def encoder(self):
         return self.model.encoder
 
-    def prepare(self, train: Graphs, params: Params) -> None:
-        super().prepare(train, params)
+    def prepare(self, train: Graphs) -> None:
+        super().prepare(train)
         attacks = int(train.label.sum())
         self.positive_weight.fill_(min((len(train) - attacks) / max(attacks, 1), 10.0))
 
@@ -160,7 +157,7 @@ class Detector(_Task):
         )
 
 
-class Reconstructor(_Task):
+class Reconstructor(Task):
     """Train a `VGAE` to rebuild benign windows; what it cannot rebuild is suspect.
 
     Loss: feature error of all nodes, with the features of 15 % of them hidden from the encoder,
@@ -230,98 +227,17 @@ class Reconstructor(_Task):
         return errors.mean(1), torch.cat([errors, _moments(self.model.pool(batch))], dim=1)
 
 
-class _FromTeacher:
-    """A frozen teacher beside the student, and the projection that hints need."""
-
-    def learn_from(self, teacher: _Task, params: DistillationParams) -> None:
-        self.teacher = copy.deepcopy(teacher.model).requires_grad_(False).eval()
-        self.weights = params
-        self.projection = nn.Linear(self.model.embedding_width, self.teacher.embedding_width)
-
-    def train(self, mode: bool = True):
-        super().train(mode)
-        self.teacher.eval()  # the teacher never drops nodes or draws latents
-        return self
-
-
-class Distilled(_FromTeacher, Detector):
-    """Train a student `GAT` on labels, the teacher's softened probabilities and its embedding:
-    loss = BCE + soft · T² KL(teacher ‖ student) + hint · ‖projection(z_student) − z_teacher‖²."""
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        z = self.model.embed(batch)
-        logit = self.model.classify(z)
-        with torch.no_grad():
-            z_teacher = self.teacher.embed(batch)
-            logit_teacher = self.teacher.classify(z_teacher)
-        terms = {
-            "hard": self.hard_loss(logit, batch),
-            "soft": soft_targets(logit, logit_teacher, self.weights.temperature),
-            "hint": hint(self.projection(z), z_teacher),
-        }
-        total = terms["hard"] + self.weights.soft * terms["soft"] + self.weights.hint * terms["hint"]
-        return terms | {"loss": total}
-
-
-class DistilledVGAE(_FromTeacher, Reconstructor):
-    """Train a student `VGAE` on its own loss, the teacher's rebuilt features and its embedding:
-    loss = VGAE loss + soft · Huber(x̂_student, x̂_teacher) + hint · ‖projection(z_s) − z_t‖²."""
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        x_hat, terms = self.rebuild(batch)
-        own = terms["node"] + terms["succession"] + self.beta * terms["kl"]
-        projected = self.projection(self.model.pool(batch))
-        with torch.no_grad():
-            _, z = self.teacher.encode_batch(batch)
-            terms["soft"] = feature_error(x_hat, self.teacher.features(z)).mean()
-            z_teacher = self.teacher.pool(batch)
-        # feature_error depends on x_hat, so it is computed again where gradients flow
-        terms["soft"] = feature_error(x_hat, self.teacher.features(z)).mean()
-        terms["hint"] = hint(projected, z_teacher)
-        total = own + self.weights.soft * terms["soft"] + self.weights.hint * terms["hint"]
-        return terms | {"loss": total}
-
-
-def distill(teacher: _Task, into: nn.Module, params: DistillationParams) -> _Task:
-    """The task that trains the student `into` from a trained `teacher` of the same kind.
-
-    Raises `TypeError` when teacher and student are of different kinds.
-    """
-    kinds = {GAT: Distilled, VGAE: DistilledVGAE}
-    if type(into) is not type(teacher.model) or type(into) not in kinds:
-        raise TypeError(
-            f"distill: a {type(into).__name__} cannot learn from a {type(teacher.model).__name__}; "
-            "expected two GATs or two VGAEs; build the student from the teacher's class"
-        )
-    task = kinds[type(into)](into)
-    task.learn_from(teacher, params)
-    return task
-
-
-class EpochLines(Callback):
-    """One printed line an epoch, and `task.history`: a dict of the means of each epoch."""
-
-    def on_train_epoch_start(self, trainer, task):
-        self.began = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer, task):
-        row = {"epoch": trainer.current_epoch + 1}
-        row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
-        task.history.append(row)
-        shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.endswith(("loss", "auprc")))
-        took = time.perf_counter() - self.began
-        print(f"epoch {row['epoch']:>3}/{trainer.max_epochs}  {shown}  {took:.1f} s", flush=True)
-
-
-def fit(task: _Task, data: Split, params: Params) -> _Task:
+def fit(task: Task, data: Split, params: FitParams, *, learning_rate: float, seed: int = 0) -> Task:
     """Train `task` on `data.train`, keep the weights of the epoch with the least loss on
-    `data.val`, and return it ready to `score`.
+    `data.val`, and return it ready to `score`. AdamW with the one-cycle schedule that peaks at
+    `learning_rate`.
 
     The same seed gives the same weights, bit for bit, on a CPU.
     """
-    L.seed_everything(params.seed, workers=True, verbose=False)
+    L.seed_everything(seed, workers=True, verbose=False)
     train, val = data.train, data.val
-    task.prepare(train, params)
+    task.learning_rate, task.weight_decay = learning_rate, params.weight_decay
+    task.prepare(train)
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)  # its device table says nothing that a report should repeat
@@ -329,11 +245,17 @@ def fit(task: _Task, data: Split, params: Params) -> _Task:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             # batches are cut from memory: workers would only copy
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # torch's deprecation, raised inside Lightning
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             best = ModelCheckpoint(folder, "best", monitor=task.monitor, save_weights_only=True)
             trainer = L.Trainer(
-                max_epochs=params.fit.epochs,
-                callbacks=[EpochLines(), best, EarlyStopping(task.monitor, patience=params.fit.patience)],
-                gradient_clip_val=params.fit.clip,
+                max_epochs=params.epochs,
+                callbacks=[
+                    EpochLines(),
+                    best,
+                    EarlyStopping(task.monitor, patience=params.patience),
+                ],
+                gradient_clip_val=params.clip,
                 logger=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -342,7 +264,7 @@ def fit(task: _Task, data: Split, params: Params) -> _Task:
             )
             trainer.fit(
                 task,
-                Batches(task.subset(train), params.fit.batch_size, params.seed),
+                Batches(task.subset(train), params.batch_size, seed),
                 Batches(task.subset(val), _SCORING),
             )
             state = torch.load(best.best_model_path, weights_only=True)["state_dict"]

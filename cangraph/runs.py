@@ -1,0 +1,206 @@
+"""What a stage leaves behind, `runs/<dataset>/<stage>.{json,ckpt,safetensors}`, and reading it.
+
+Notebooks meet only here. Nothing is unpickled: arrays are safetensors, weights are loaded with
+`weights_only=True`, everything else is JSON.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from cangraph.frames import CaptureInfo
+from cangraph.graphs import Graphs
+from cangraph.params import Params, home
+from cangraph.scores import Scores
+from cangraph.splits import Split
+
+__all__ = [
+    "STAGES",
+    "folder",
+    "load",
+    "load_data",
+    "load_models",
+    "load_scores",
+    "save",
+    "save_data",
+]
+
+STAGES = ("data_prep", "teacher", "distillation", "fusion", "diagnostics")
+_PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
+
+
+def folder(params: Params) -> Path:
+    """Where a run lives: `runs/<dataset>`, and `runs/<dataset>/seed_<n>` for seeds other than 0."""
+    base = home() / "runs" / params.dataset
+    return base / f"seed_{params.seed}" if params.seed else base
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def _arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part)
+    os.replace(part, path)
+
+
+def _existing(params: Params, stage: str, suffix: str) -> Path:
+    path = folder(params) / f"{stage}{suffix}"
+    if not path.is_file():
+        seed = f" -p seed {params.seed}" if params.seed else ""
+        raise FileNotFoundError(
+            f"run {params.dataset!r}: {path} is not there; expected what the {stage} notebook saves; "
+            f"run `papermill notebooks/{stage}.ipynb {stage}.out.ipynb -p dataset {params.dataset}"
+            f"{seed}`, or `make run DATASET={params.dataset}`"
+        )
+    return path
+
+
+def save(
+    stage: str,
+    params: Params,
+    *,
+    models: dict[str, Any] | None = None,
+    scores: dict[str, Scores] | None = None,
+    **facts: Any,
+) -> Path:
+    """Save a stage: `facts` with parameters, versions and the hashes of the stages before it as
+    JSON, the weights of `models` as a checkpoint, `scores` as arrays. Returns the JSON's path.
+
+    The JSON is written last: where it lies, the stage is complete.
+    """
+    if stage not in STAGES:
+        raise ValueError(f"runs.save: {stage!r} is no stage; expected one of {', '.join(STAGES)}")
+    place = folder(params)
+    if models:
+        import io
+
+        import torch
+
+        buffer = io.BytesIO()
+        content = {
+            name: {"kind": type(m).__name__, "config": m.config, "weights": m.state_dict()}
+            for name, m in models.items()
+        }
+        torch.save(content, buffer)
+        _write(place / f"{stage}.ckpt", buffer.getvalue())
+    if scores:
+        arrays = {}
+        for name, s in scores.items():
+            arrays |= {f"{name}/value": s.value, f"{name}/state": s.state}
+        _arrays(place / f"{stage}.safetensors", arrays)
+        facts["states"] = {name: list(s.state_names) for name, s in scores.items()}
+    before = STAGES[: STAGES.index(stage)]
+    record = {
+        "stage": stage,
+        "dataset": params.dataset,
+        "seed": params.seed,
+        "params": params.model_dump(),
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+        "inputs": {
+            name: hashlib.sha256((place / f"{name}.json").read_bytes()).hexdigest()
+            for name in before
+            if (place / f"{name}.json").is_file()
+        },
+    }
+    path = place / f"{stage}.json"
+    _write(path, json.dumps(record | facts, indent=1, allow_nan=False).encode())
+    return path
+
+
+def load(stage: str, params: Params) -> dict:
+    """The JSON that a stage saved.
+
+    Raises `FileNotFoundError` that names the command which makes it.
+    """
+    return json.loads(_existing(params, stage, ".json").read_text(encoding="utf-8"))
+
+
+def save_data(params: Params, data: Split, **facts: Any) -> Path:
+    """Save graphs and split, with what is known of every capture."""
+    graphs = data.graphs
+    arrays = {name: getattr(graphs, name) for name in Graphs.names()} | {"part": data.part}
+    _arrays(folder(params) / "data_prep.safetensors", arrays)
+    return save(
+        "data_prep",
+        params,
+        captures=[c._asdict() for c in graphs.captures],
+        split=data.counts(),
+        notes=list(data.notes),
+        **facts,
+    )
+
+
+def load_data(params: Params) -> Split:
+    """The graphs and the split that data_prep saved.
+
+    Raises `ValueError` when data_prep ran with other parameters than this notebook asks for.
+    """
+    record = load("data_prep", params)
+    asked = params.model_dump()
+    for name in ("dataset", "seed", "window", "stride", "split"):
+        if record["params"][name] != asked[name]:
+            raise ValueError(
+                f"run {params.dataset!r}: data_prep ran with {name} = {record['params'][name]}, "
+                f"this notebook asks for {asked[name]}; run data_prep with the same parameters"
+            )
+    arrays = load_file(_existing(params, "data_prep", ".safetensors"))
+    part = arrays.pop("part")
+    captures = tuple(CaptureInfo(**c) for c in record["captures"])
+    graphs = Graphs(**arrays, captures=captures, window=params.window)
+    return Split(graphs, part, tuple(record["notes"]))
+
+
+def load_scores(stage: str, params: Params, data: Split) -> dict[str, Scores]:
+    """The scores that a stage saved, by the names it gave them: `<model>/<part>`, where part is
+    the part of `data` that was scored."""
+    names = load(stage, params)["states"]
+    arrays = load_file(_existing(params, stage, ".safetensors"))
+    return {
+        name: Scores.of(
+            getattr(data, name.split("/")[-1]),
+            arrays[f"{name}/value"],
+            arrays[f"{name}/state"],
+            names[name],
+        )
+        for name in names
+    }
+
+
+def load_models(stage: str, params: Params) -> dict[str, Any]:
+    """The models in a stage's checkpoint, in evaluation mode, each in a task that can `score`.
+
+    Raises `ValueError` for a checkpoint with a kind of model that cangraph does not have.
+    """
+    import torch
+
+    from cangraph.models import GAT, VGAE
+    from cangraph.training import Detector, Reconstructor
+
+    path = _existing(params, stage, ".ckpt")
+    kinds = {"GAT": (GAT, Detector), "VGAE": (VGAE, Reconstructor)}
+    tasks = {}
+    for name, saved in torch.load(path, weights_only=True).items():
+        if saved["kind"] not in kinds:
+            raise ValueError(
+                f"{path}: {name} is a {saved['kind']!r}; expected one of {', '.join(kinds)}; "
+                "run the notebook again with this version of cangraph"
+            )
+        model, task = kinds[saved["kind"]]
+        net = model(**saved["config"])
+        net.load_state_dict(saved["weights"])
+        tasks[name] = task(net).eval()
+    return tasks
