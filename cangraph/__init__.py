@@ -5,6 +5,11 @@ Names are imported when first used, so that reading a JSON does not load torch.
 """
 
 import importlib
+import os
+
+# threads that spin while they wait slow every other process on a shared machine; OpenMP reads
+# this when torch loads, and a notebook's first import is the last chance to say so
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
     "params": ("Params", "load_params", "params_here"),
@@ -15,6 +20,7 @@ _HOME = {
         "by_attack",
         "by_capture",
         "by_scenario",
+        "compare",
         "metrics",
         "threshold",
     ),
@@ -25,10 +31,10 @@ _HOME = {
     "datasets": ("DATASETS", "read"),
     "splits": ("PARTS", "Split", "split"),
     "models": ("GAT", "VGAE", "footprint", "n_parameters"),
-    "training": ("Detector", "Reconstructor", "fit"),
+    "training": ("Detector", "Reconstructor", "fit", "seed_everything"),
     "distillation": ("distill",),
     "fusion": ("DQNFusion", "rules"),
-    "baselines": ("calibrated_count",),
+    "baselines": ("calibrated_count", "published"),
 }
 _MODULES = (*_HOME, "drawings", "losses", "plots", "runs", "tables")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}

@@ -43,9 +43,12 @@ class Dataset(NamedTuple):
     originals: tuple[Original, ...] = ()
 
 
-_LAMPE = "can-train-and-test by Lampe and Meng (2023), published on bitbucket as brooke-lampe/can-train-and-test"
-_HCRL = "HCRL (Hacking and Countermeasure Research Lab, Korea University), datasets page of ocslab.hksecurity.net"
-_SETS = SCENARIOS + ("test_05_suppress", "test_06_masquerade")
+_LAMPE = (
+    "can-train-and-test by Lampe and Meng (2023), published on bitbucket as "
+    "brooke-lampe/can-train-and-test"
+)
+_HCRL = "the Hacking and Countermeasure Research Lab (HCRL), ocslab.hksecurity.net"
+_SETS = (*SCENARIOS, "test_05_suppress", "test_06_masquerade")
 
 DATASETS = {
     "demo": Dataset("three simulated vehicles, one of them unknown in training", SCENARIOS, ""),
@@ -148,7 +151,7 @@ def _read_folder(dataset: str) -> list[Frames]:
             )
         raise FileNotFoundError(
             f"dataset {dataset!r}: no captures in {folder}; expected {layout}; "
-            f"get them from {known.publisher}, or point CANGRAPH_DATA to the folder above {dataset}/"
+            f"get them from {known.publisher}, or set CANGRAPH_DATA to the folder above {dataset}/"
         )
     return captures
 

@@ -62,8 +62,9 @@ class CaptureInfo(NamedTuple):
     sha256: str
 
 
-def _zeros(dtype):
-    return field(default_factory=lambda: np.zeros(0, dtype))
+def _filled_in():
+    """A column that `Frames.__post_init__` fills in when it is not given."""
+    return field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +96,12 @@ class Frames:
 
     timestamp: np.ndarray
     arbitration_id: np.ndarray
-    dlc: np.ndarray = _zeros(np.uint8)
-    data: np.ndarray = _zeros(np.uint8)
-    is_extended_id: np.ndarray = _zeros(np.bool_)
-    is_remote_frame: np.ndarray = _zeros(np.bool_)
-    attack: np.ndarray = _zeros(np.bool_)
-    attack_type: np.ndarray = _zeros(np.uint8)
+    dlc: np.ndarray = _filled_in()
+    data: np.ndarray = _filled_in()
+    is_extended_id: np.ndarray = _filled_in()
+    is_remote_frame: np.ndarray = _filled_in()
+    attack: np.ndarray = _filled_in()
+    attack_type: np.ndarray = _filled_in()
     name: str = ""
     scenario: str = ""
     vehicle: str = ""

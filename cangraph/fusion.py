@@ -31,11 +31,11 @@ class Rule:
 
         Raises `ValueError` when they hold one class only.
         """
-        vgae, gat = scores
+        vgae = scores[0]
         if vgae.label.all() or not vgae.label.any():
             raise ValueError(
-                f"fusion: the {len(vgae)} calibration windows are all of one class; expected benign "
-                "and attack windows; raise split.calib or split.blocks"
+                f"fusion: the {len(vgae)} calibration windows are all of one class; expected both "
+                "benign and attack windows; raise split.calib or split.blocks"
             )
         self.vgae_logit = _train(nn.Linear(1, 1), vgae.value[:, None], vgae.label)
         return self

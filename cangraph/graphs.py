@@ -80,6 +80,7 @@ class Graphs:
     | node_attack | bool (N,) | an attack frame of this window carries the ID |
     | label, attack_type | bool, u1 (B,) | the window holds an attack frame; of which type |
     | capture | i4 (B,) | index into `captures` |
+    | begin | i8 (B,) | position of the window's first frame in its capture |
     | start, end | f8 (B,) | s since the capture's first frame, of the first and last frame |
 
     `graphs[index]` (slice, mask or positions) is again `Graphs`.
@@ -96,6 +97,7 @@ class Graphs:
     label: np.ndarray
     attack_type: np.ndarray
     capture: np.ndarray
+    begin: np.ndarray
     start: np.ndarray
     end: np.ndarray
     captures: tuple[CaptureInfo, ...]
@@ -141,6 +143,7 @@ class Graphs:
             label=self.label[index],
             attack_type=self.attack_type[index],
             capture=self.capture[index],
+            begin=self.begin[index],
             start=self.start[index],
             end=self.end[index],
             captures=self.captures,
@@ -230,6 +233,7 @@ def _capture_graphs(frames: Frames, number: int, window: int, stride: int) -> di
         "label": np.lib.stride_tricks.sliding_window_view(frames.attack, window)[::stride].any(1),
         "attack_type": attacked.max(1),
         "capture": np.full(len(begin), number, np.int32),
+        "begin": begin,
         "start": since[begin],
         "end": since[begin + window - 1],
     }

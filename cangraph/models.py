@@ -190,8 +190,9 @@ class VGAE(PyGVGAE):
     z ~ N(μ, σ²) of each node; successions by σ(z_uᵀz_v), features by an MLP of z. Trained on
     benign windows only, with a share of the nodes' features masked.
 
-    The anomaly score is the mean of the window's four errors, each as (error − mean) / std over
-    benign training windows (`fit_errors`): it rises with every one of them.
+    The anomaly score is the mean of the window's three reconstruction errors, each as
+    (error − mean) / std over benign training windows: it rises with every one of them. The KL
+    divergence is reported, not scored: on windows under attack it falls.
     """
 
     def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, latent: int):
@@ -257,7 +258,16 @@ class VGAE(PyGVGAE):
 
     def forward(self, batch: Batch) -> Tensor:
         """Anomaly score (B,); 0 is the mean benign training window."""
-        return self.error_scale(torch.stack(self.errors(batch), dim=1)).mean(1)
+        return self.score_of(self.scaled_errors(batch))
+
+    def scaled_errors(self, batch: Batch) -> Tensor:
+        """`errors` in standard deviations over benign training windows, (B, 4)."""
+        return self.error_scale(torch.stack(self.errors(batch), dim=1))
+
+    @staticmethod
+    def score_of(scaled_errors: Tensor) -> Tensor:
+        """Anomaly score (B,) of scaled errors (B, 4): the mean of all but the KL divergence."""
+        return scaled_errors[:, : WindowErrors._fields.index("kl")].mean(1)
 
 
 @torch.inference_mode()

@@ -106,11 +106,12 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
     """Features of each frame relative to its ID's past, f4 (n, 8) in `FRAME_FEATURES` order,
     and the slot of its ID, i8 (n,). Updates `state`.
 
-    The gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), r = log2(g/p):
+    Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), r = log2(g/p), n the ID's gaps so
+    far; bit b flips (f_b = 1) or not, at the ID's rate q_b; u_b = q_b(1-q_b):
 
-        log2 p ← log2 p + w·clip(r, ±½),      w = max(1/(gaps+1) while young, min(1, Δt/20 s))
-        flip_excess   = (Σ f_b - Σ q_b) / sqrt(1 + Σ q_b(1-q_b)),   f_b: bit b flipped, q_b: its rate
-        flip_surprise = log2((1 + Σ (f_b-q_b)²/v_b) / (1 + Σ q_b(1-q_b)/v_b)),  v_b = q_b(1-q_b) + .02
+        log2 p ← log2 p + w·clip(r, ±½),  w = min(1, Δt/20 s), and at least 1/n while n <= 8
+        flip_excess   = (Σ f_b - Σ q_b) / sqrt(1 + Σ u_b)
+        flip_surprise = log2((1 + Σ (f_b-q_b)²/(u_b+.02)) / (1 + Σ u_b/(u_b+.02)))
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)

@@ -12,7 +12,7 @@ from cangraph.frames import Frames, attack_code
 
 __all__ = ["read_frames"]
 
-_SUFFIXES = (".csv", ".txt")
+_SUFFIXES = (".csv", ".txt", ".parquet")
 _PACKED = (".gz", ".zst", ".xz")
 
 # What each line of a file looks like:
@@ -38,7 +38,8 @@ def read_frames(path: str | Path, *, attack_type: str = "other", **where: str) -
 
     Known layouts: can-train-and-test CSV (`timestamp,arbitration_id,data_field[,attack]`) and
     the original HCRL files (comma separated with a flag that moves with the DLC, or
-    `Timestamp: … ID: … DLC: …` lines), each plain or packed as .gz, .zst or .xz. Rows that
+    `Timestamp: … ID: … DLC: …` lines), each plain or packed as .gz, .zst or .xz, and Parquet with
+    the columns of the first (IDs and payloads as hexadecimal text). Rows that
     carry an attack label get `attack_type`; `where` names the capture (see `Frames.label`).
 
     Raises `FileNotFoundError`, and `ValueError` that names file, line and remedy for an empty
@@ -102,6 +103,10 @@ def _unpack(path: Path) -> bytes:
         )
     raw = path.read_bytes()
     try:
+        if path.suffix.lower() == ".parquet":
+            import polars as pl
+
+            return pl.read_parquet(raw).write_csv().encode()
         if path.suffix == ".gz":
             return gzip.decompress(raw)
         if path.suffix == ".xz":
@@ -113,8 +118,8 @@ def _unpack(path: Path) -> bytes:
                 return stream.read()
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise ValueError(f"{path}: cannot be unpacked ({error}); download it again") from error
-    except Exception as error:  # zstandard.ZstdError, without importing it for plain files
-        if type(error).__name__ != "ZstdError":
+    except Exception as error:  # ZstdError, PolarsError: not imported for plain files
+        if type(error).__module__.split(".")[0] not in ("zstd", "zstandard", "polars"):
             raise
         raise ValueError(f"{path}: cannot be unpacked ({error}); download it again") from error
     return raw
@@ -217,7 +222,6 @@ def _parse(buffer, body, layout, order, timestamp, arbitration_id, dlc, data, re
                 break
         if blank:
             continue
-        error = 0
         flag, first_byte = -1, -1
         if layout == _TABLE:
             last = max(order[0], order[1], order[2], order[3])

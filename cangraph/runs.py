@@ -204,3 +204,14 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
         net.load_state_dict(saved["weights"])
         tasks[name] = task(net).eval()
     return tasks
+
+
+if __name__ == "__main__":  # what `make run` prints when it is done
+    import sys
+
+    from cangraph.params import load_params
+
+    finished = load_params(sys.argv[1])
+    print(
+        folder(finished) / "diagnostics.html", *load("diagnostics", finished)["summary"], sep="\n"
+    )

@@ -13,6 +13,7 @@ __all__ = [
     "by_attack",
     "by_capture",
     "by_scenario",
+    "compare",
     "metrics",
     "threshold",
 ]
@@ -191,6 +192,16 @@ def by_scenario(scores: Scores, at: float, expected: Sequence[str] = ()) -> list
     return [
         {"scenario": name} | _macro([row for row in rows if row["scenario"] == name])
         for name in names
+    ]
+
+
+def compare(detectors: dict[str, tuple[Scores, float]], expected: Sequence[str] = ()) -> list[dict]:
+    """`by_scenario` of several detectors, given as name: (scores, threshold), one below the
+    other; each row says its `detector`."""
+    return [
+        {"detector": name} | row
+        for name, (scores, at) in detectors.items()
+        for row in by_scenario(scores, at, expected)
     ]
 
 

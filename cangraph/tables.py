@@ -1,30 +1,91 @@
 """Rows of numbers as tables that a reader can take in."""
 
 from collections.abc import Sequence
+from html import escape
 
-import polars as pl
+__all__ = ["Table", "show", "wide"]
 
-__all__ = ["show"]
+_STYLE = "text-align:{};padding:.2em .8em"
 
 
-def show(rows: Sequence[dict], columns: Sequence[str] = (), digits: int = 4) -> pl.DataFrame:
-    """A table of `rows` for display: `columns` only (all if empty), numbers rounded, `undefined`
-    for None, and `absent` for every figure of a row that rests on no capture.
+class Table:
+    """Text cells under column names; notebooks show it as HTML, a console as aligned text.
 
-    >>> show([{"scenario": "t01", "captures": 2, "f1": 0.98765, "auroc": None}])["f1"].item()
-    '0.9877'
+    >>> Table(["id", "count"], [["1A0", "3"]])
+    id   count
+    1A0      3
     """
 
-    def cell(row: dict, name: str) -> str:
-        value = row.get(name)
-        if value is None:
-            return "absent" if row.get("captures") == 0 else "undefined"
-        if isinstance(value, float):
-            return f"{value:.{digits}f}"
-        return f"{value:,}" if isinstance(value, int) else str(value)
+    def __init__(self, columns: Sequence[str], cells: Sequence[Sequence[str]]):
+        self.columns, self.cells = list(columns), [list(row) for row in cells]
+        # a column of figures is set flush right, one of names flush left
+        self.numeric = [
+            any(row[i][:1].isdigit() for row in self.cells)
+            and not any(row[i][:1].isalpha() and row[i] not in _WORDS for row in self.cells)
+            for i in range(len(self.columns))
+        ]
 
+    def __repr__(self) -> str:
+        rows = [self.columns, *self.cells]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
+        just = [str.rjust if numeric else str.ljust for numeric in self.numeric]
+        lines = (
+            "  ".join(j(c, w) for j, c, w in zip(just, row, widths, strict=True)) for row in rows
+        )
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _repr_html_(self) -> str:
+        def line(tag: str, row: list[str]) -> str:
+            aligned = zip(row, self.numeric, strict=True)
+            return "".join(
+                f'<{tag} style="{_STYLE.format("right" if n else "left")}">{escape(c)}</{tag}>'
+                for c, n in aligned
+            )
+
+        body = "".join(f"<tr>{line('td', row)}</tr>" for row in self.cells)
+        return f"<table><thead><tr>{line('th', self.columns)}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_WORDS = ("undefined", "absent", "not reported")
+
+
+def _text(value, row: dict, digits: int) -> str:
+    if value is None:
+        return "absent" if row.get("captures") == 0 else "undefined"
+    if isinstance(value, float):
+        return f"{value:.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def show(rows: Sequence[dict], columns: Sequence[str] = (), digits: int = 4) -> Table:
+    """A table of `rows`: `columns` only (all of the first row if empty), numbers rounded,
+    `undefined` for None, `absent` for every figure of a row that rests on no capture.
+
+    >>> show([{"scenario": "t01", "captures": 2, "f1": 0.98765, "auroc": None}])
+    scenario  captures      f1  auroc
+    t01              2  0.9877  undefined
+    """
     columns = list(columns) or list(rows[0] if rows else ())
-    table = pl.DataFrame({c: [cell(row, c) for row in rows] for c in columns})
-    pl.Config.set_tbl_rows(-1).set_tbl_hide_dataframe_shape(True).set_tbl_hide_column_data_types(True)
-    pl.Config.set_fmt_str_lengths(80).set_tbl_cols(-1)
-    return table
+    return Table(columns, [[_text(row.get(c), row, digits) for c in columns] for row in rows])
+
+
+def wide(rows: Sequence[dict], down: str, across: str, value: str, digits: int = 4) -> Table:
+    """One metric of `rows` as a matrix: `down` the side, `across` the top, in order of appearance;
+    `not reported` where no row says anything.
+
+    >>> wide([{"by": "GAT", "in": "t01", "f1": 1.0}, {"by": "VGAE", "in": "t02", "f1": None}],
+    ...      "by", "in", "f1")
+    by             t01           t02
+    GAT         1.0000  not reported
+    VGAE  not reported     undefined
+    """
+    sides = list(dict.fromkeys(row[down] for row in rows))
+    tops = list(dict.fromkeys(row[across] for row in rows))
+    cells = {
+        (row[down], row[across]): _text(row[value], row, digits) for row in rows if value in row
+    }
+    sides = [side for side in sides if any((side, top) in cells for top in tops)]
+    return Table(
+        [down, *tops],
+        [[side, *(cells.get((side, t), "not reported") for t in tops)] for side in sides],
+    )

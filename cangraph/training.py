@@ -16,11 +16,11 @@ from cangraph.graphs import Graphs
 from cangraph.callbacks import EpochLines
 from cangraph.losses import feature_error, kl_divergence, succession_error
 from cangraph.models import GAT, VGAE, Batch, batch_of, n_parameters
-from cangraph.params import FitParams
+from cangraph.params import Params
 from cangraph.scores import Scores
 from cangraph.splits import Split
 
-__all__ = ["Batches", "Detector", "Reconstructor", "Task", "fit"]
+__all__ = ["Batches", "Detector", "Reconstructor", "Task", "fit", "seed_everything"]
 
 _SCORING = 512  # windows a batch when nothing is learnt
 
@@ -41,6 +41,11 @@ class Batches:
         order = np.arange(n) if self.rng is None else self.rng.permutation(n)
         for begin in range(0, n, self.size):
             yield batch_of(self.graphs[order[begin : begin + self.size]])
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch: before models are built, so that their first weights repeat."""
+    L.seed_everything(seed, workers=True, verbose=False)
 
 
 def _moments(z: Tensor) -> Tensor:
@@ -201,7 +206,7 @@ class Reconstructor(Task):
         if self.training:
             keep = (torch.rand(len(batch.x), 1, device=batch.x.device) >= self.masked).float()
         x, z = self.model.encode_batch(batch, keep)
-        source, target = batch.edge_index
+        source = batch.edge_index[0]
         sizes = torch.bincount(batch.batch, minlength=batch.num_graphs)
         first = sizes.cumsum(0) - sizes
         window = batch.batch[source]
@@ -223,20 +228,23 @@ class Reconstructor(Task):
         return terms | {"loss": terms["node"] + terms["succession"] + self.beta * terms["kl"]}
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        errors = self.model.error_scale(torch.stack(self.model.errors(batch), dim=1))
-        return errors.mean(1), torch.cat([errors, _moments(self.model.pool(batch))], dim=1)
+        errors = self.model.scaled_errors(batch)
+        return self.model.score_of(errors), torch.cat(
+            [errors, _moments(self.model.pool(batch))], dim=1
+        )
 
 
-def fit(task: Task, data: Split, params: FitParams, *, learning_rate: float, seed: int = 0) -> Task:
+def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
     """Train `task` on `data.train`, keep the weights of the epoch with the least loss on
     `data.val`, and return it ready to `score`. AdamW with the one-cycle schedule that peaks at
-    `learning_rate`.
+    the learning rate of the `size` ("teacher" or "student").
 
     The same seed gives the same weights, bit for bit, on a CPU.
     """
-    L.seed_everything(seed, workers=True, verbose=False)
+    run = params.fit
+    seed_everything(params.seed)
     train, val = data.train, data.val
-    task.learning_rate, task.weight_decay = learning_rate, params.weight_decay
+    task.learning_rate, task.weight_decay = params[size].learning_rate, run.weight_decay
     task.prepare(train)
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
@@ -249,13 +257,13 @@ def fit(task: Task, data: Split, params: FitParams, *, learning_rate: float, see
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             best = ModelCheckpoint(folder, "best", monitor=task.monitor, save_weights_only=True)
             trainer = L.Trainer(
-                max_epochs=params.epochs,
+                max_epochs=run.epochs,
                 callbacks=[
                     EpochLines(),
                     best,
-                    EarlyStopping(task.monitor, patience=params.patience),
+                    EarlyStopping(task.monitor, patience=run.patience),
                 ],
-                gradient_clip_val=params.clip,
+                gradient_clip_val=run.clip,
                 logger=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -264,7 +272,7 @@ def fit(task: Task, data: Split, params: FitParams, *, learning_rate: float, see
             )
             trainer.fit(
                 task,
-                Batches(task.subset(train), params.batch_size, seed),
+                Batches(task.subset(train), run.batch_size, params.seed),
                 Batches(task.subset(val), _SCORING),
             )
             state = torch.load(best.best_model_path, weights_only=True)["state_dict"]

@@ -1,0 +1,34 @@
+"""What the tests share: hypothesis without deadlines (numba compiles), and the real captures."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from cangraph.simulator import simulate
+
+settings.register_profile("cangraph", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("cangraph")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real captures, absolute; the tests that ask for it are skipped without one."""
+    if not os.environ.get("CANGRAPH_DATA"):
+        pytest.skip("needs CANGRAPH_DATA")
+    return Path(ROOT, os.environ["CANGRAPH_DATA"]).resolve()
+
+
+@pytest.fixture(scope="session")
+def drive():
+    """Sixteen seconds of the demo bus with one burst of spoofing."""
+    return simulate("borage", 16.0, attack="spoofing", seed=3, bursts=1)
+
+
+@pytest.fixture(scope="session")
+def clean():
+    """Twelve seconds of the demo bus without attack."""
+    return simulate("aster", 12.0, seed=4)

@@ -1,0 +1,141 @@
+"""`Frames` holds columns of one length, sorted by time, and knows what it is."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cangraph.frames import ATTACK_TYPES, Frames, attack_code
+
+TIMES = st.lists(st.integers(0, 50), max_size=40)
+
+
+def bus(timestamp=(0.0, 0.5, 2.0), **columns):
+    columns = {"arbitration_id": np.arange(len(timestamp))} | columns
+    return Frames(np.array(timestamp, float), **columns)
+
+
+def test_columns_have_the_documented_types():
+    frames = bus()
+    dtypes = {
+        "timestamp": "f8",
+        "arbitration_id": "u4",
+        "dlc": "u1",
+        "data": "u1",
+        "is_extended_id": "?",
+        "is_remote_frame": "?",
+        "attack": "?",
+        "attack_type": "u1",
+    }
+    for column, dtype in dtypes.items():
+        assert getattr(frames, column).dtype == np.dtype(dtype), column
+        assert len(getattr(frames, column)) == 3, column
+    assert frames.data.shape == (3, 8)
+
+
+def test_an_id_over_11_bits_is_extended_by_default():
+    frames = bus(arbitration_id=np.array([0x7FF, 0x800, 0x1FFFFFFF]))
+    assert frames.is_extended_id.tolist() == [False, True, True]
+
+
+def test_an_attack_without_a_type_is_other():
+    frames = bus(attack=np.array([False, True, False]))
+    assert [ATTACK_TYPES[code] for code in frames.attack_type] == ["benign", "other", "benign"]
+
+
+def test_no_frames_are_frames_too():
+    frames = bus(timestamp=())
+    assert len(frames) == 0 and frames.duration == 0.0 and frames.data.shape == (0, 8)
+    assert frames.info.frames == 0 and "0 frames" in repr(frames)
+
+
+@pytest.mark.parametrize("column", ["arbitration_id", "dlc", "data", "attack", "attack_type"])
+def test_a_column_of_another_length_is_named(column):
+    wrong = np.zeros((4, 8) if column == "data" else 4)
+    with pytest.raises(ValueError, match=f"Frames 'x': {column} has 4 rows; expected 3"):
+        bus(name="x", **{column: wrong})
+
+
+@pytest.mark.parametrize(
+    "timestamp", [(0.0, 2.0, 1.0), (0.0, np.nan, 1.0), (0.0, 1.0, np.inf), (-np.inf, 0.0, 1.0)]
+)
+def test_unsorted_or_infinite_timestamps_are_refused(timestamp):
+    with pytest.raises(ValueError, match=r"not finite and ascending.*in_order"):
+        bus(timestamp)
+
+
+@given(TIMES)
+def test_in_order_sorts_stably_and_counts_the_steps_back(times):
+    order = np.arange(len(times))
+    frames = Frames.in_order(np.array(times, float), arbitration_id=order, dlc=order % 9)
+    expected = sorted(zip(times, order.tolist(), strict=True))
+    assert list(zip(frames.timestamp, frames.arbitration_id, strict=True)) == expected
+    assert frames.dlc.tolist() == [i % 9 for _, i in expected]
+    assert frames.reordered == sum(b < a for a, b in pairwise(times))
+
+
+def test_in_order_keeps_the_name():
+    assert Frames.in_order([1.0, 0.0], arbitration_id=np.arange(2), name="a").name == "a"
+
+
+def test_an_index_cuts_every_column():
+    frames = bus(
+        dlc=np.array([1, 2, 3]), data=np.arange(24).reshape(3, 8), attack=np.array([0, 1, 0])
+    )
+    part = frames[frames.attack]
+    assert part.timestamp.tolist() == [0.5]
+    assert part.arbitration_id.tolist() == [1]
+    assert part.dlc.tolist() == [2]
+    assert part.data.tolist() == [list(range(8, 16))]
+    assert part.attack_type.tolist() == [attack_code("other")]
+    assert frames[1:].duration == 1.5
+
+
+def test_a_remote_frame_uses_no_bytes():
+    frames = bus(dlc=np.array([8, 8, 3]), is_remote_frame=np.array([False, True, False]))
+    assert frames.bytes_used.tolist() == [8, 0, 3]
+
+
+def test_the_hash_follows_the_content_and_not_the_name():
+    frames = bus()
+    assert frames.label(name="a").sha256() == frames.sha256()
+    seen = {frames.sha256()}
+    for column in ("timestamp", "arbitration_id", "dlc", "data", "attack", "attack_type"):
+        values = getattr(frames, column).copy()
+        values.reshape(-1)[-1] += 1
+        columns = {"timestamp": frames.timestamp, "arbitration_id": frames.arbitration_id}
+        seen.add(Frames(**columns | {column: values}).sha256())
+    assert len(seen) == 7
+
+
+def test_info_sums_up_the_capture():
+    frames = bus(
+        (0.0, 0.25, 2.0),
+        arbitration_id=np.array([5, 5, 9]),
+        attack=np.array([0, 0, 1]),
+        name="n",
+        scenario="s",
+        vehicle="v",
+        recording="r",
+        reordered=2,
+    )
+    info = frames.info
+    assert info[:9] == ("n", "s", "v", "r", 3, 1, 2.0, 2, 2)
+    assert info.sha256 == frames.sha256()
+    assert repr(frames) == "Frames('n': 3 frames, 2 IDs, 2.0 s, 1 attack frames)"
+
+
+def test_label_refuses_what_is_no_label():
+    with pytest.raises(ValueError, match=r"'car'.*unknown; expected some of.*'vehicle'"):
+        bus().label(car="kia")
+    with pytest.raises(ValueError, match="timestamp"):
+        bus().label(timestamp="now")
+
+
+def test_attack_codes_are_positions():
+    assert [attack_code(name) for name in ATTACK_TYPES] == list(range(len(ATTACK_TYPES)))
+    assert attack_code("benign") == 0
+    with pytest.raises(ValueError, match="'dos' is unknown; expected one of benign, flooding"):
+        attack_code("dos")

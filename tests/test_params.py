@@ -1,0 +1,294 @@
+"""Parameters come in layers, say where they came from, and refuse what is no parameter."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import IPython
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from cangraph.params import _assignments, data_home, home, load_params, params_here
+
+FOLDER = Path(__file__).parents[1] / "params"
+BASE = yaml.safe_load((FOLDER / "base.yaml").read_text())
+DATASETS = sorted(p.stem for p in FOLDER.glob("*.yaml") if p.stem != "base")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A params/ folder of our own: base.yaml as shipped, and an overlay to write."""
+    monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params/base.yaml").write_text((FOLDER / "base.yaml").read_text())
+    (tmp_path / "params/mine.yaml").write_text("dataset: mine\n")
+    return tmp_path / "params"
+
+
+def source(params, name):
+    """Where the printed record says that a parameter came from."""
+    lines = [line for line in repr(params).splitlines() if line.split(" ")[0] == name]
+    assert len(lines) == 1, name
+    return lines[0].split(" # ")[1]
+
+
+def refused(**values):
+    with pytest.raises(ValueError) as caught:
+        load_params(**values)
+    return str(caught.value)
+
+
+# layers
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_shipped_dataset_loads(dataset):
+    params = load_params(dataset)
+    assert params.dataset == dataset
+    assert params.model_dump() == load_params(dataset).model_dump()
+
+
+def test_base_yaml_holds_every_parameter(folder):
+    assert load_params("mine").model_dump() == BASE | {"dataset": "mine"}
+    for name in BASE:
+        rest = {key: value for key, value in BASE.items() if key != name}
+        (folder / "base.yaml").write_text(yaml.safe_dump(rest))
+        if name != "dataset":
+            assert f"params: {name}" in refused(dataset="mine")
+
+
+def test_the_notebook_overlays_the_dataset_which_overlays_the_base(folder):
+    (folder / "mine.yaml").write_text("dataset: mine\nwindow: 50\nstride: 25\nfit: {epochs: 4}\n")
+    params = load_params("mine", stride=10, fit={"patience": 2})
+    assert (params.seed, params.window, params.stride) == (BASE["seed"], 50, 10)
+    assert (params.fit.epochs, params.fit.patience) == (4, 2)
+    assert params.fit.batch_size == BASE["fit"]["batch_size"]
+    assert source(params, "seed") == source(params, "fit.batch_size") == "params/base.yaml"
+    assert source(params, "window") == source(params, "fit.epochs") == "params/mine.yaml"
+    assert source(params, "stride") == source(params, "fit.patience") == "notebook"
+
+
+def test_an_empty_overlay_changes_nothing(folder):
+    (folder / "mine.yaml").write_text("# nothing yet\n")
+    assert load_params("mine").model_dump() == BASE | {"dataset": "mine"}
+
+
+def test_deeply_nested_overrides_leave_their_neighbours(folder):
+    plain, changed = load_params("mine"), load_params("mine", teacher={"gat": {"hidden": 16}})
+    assert changed.teacher.gat.hidden == 16
+    assert changed.teacher.gat.heads == plain.teacher.gat.heads
+    assert changed.teacher.vgae == plain.teacher.vgae
+    assert changed.teacher.learning_rate == plain.teacher.learning_rate
+    assert source(changed, "teacher.gat.hidden") == "notebook"
+    assert source(changed, "teacher.gat.heads") == "params/base.yaml"
+
+
+def test_printing_shows_each_value_once():
+    printed = str(load_params(seed=7)).splitlines()
+    assert len(printed) == len({line.split(" = ")[0] for line in printed})
+    row = next(line for line in printed if line.startswith("seed "))
+    assert row.split() == ["seed", "=", "7", "#", "notebook"]
+
+
+def test_a_record_is_frozen():
+    params = load_params()
+    with pytest.raises(ValidationError, match="frozen"):
+        params.seed = 3
+    with pytest.raises(ValidationError, match="frozen"):
+        params.fit.epochs = 3
+
+
+def test_a_group_unpacks_into_a_call():
+    params = load_params()
+    assert dict(**params.split) == params.split.model_dump()
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"sed": 7}, "params: 'sed' is not a parameter; did you mean 'seed'?"),
+        (
+            {"fit": {"epoch": 3}},
+            "params: 'fit.epoch' is not a parameter; did you mean 'epochs'?",
+        ),
+        (
+            {"student": {"gat": {"heds": 3}}},
+            "params: 'student.gat.heds' is not a parameter; did you mean 'heads'?",
+        ),
+    ],
+)
+def test_a_misspelt_name_is_put_right(values, message):
+    assert refused(**values) == message
+
+
+def test_a_name_like_no_other_is_shown_all_names():
+    assert refused(split={"zzz": 1}).endswith("; expected some of blocks, val, calib, gap")
+
+
+@pytest.mark.parametrize(
+    "values, where, expected",
+    [
+        ({"seed": "3"}, "seed = '3' (notebook)", "a valid integer; leave out the quotes"),
+        ({"seed": "true"}, "seed = 'true' (notebook)", "a valid integer; leave out the quotes"),
+        ({"seed": True}, "seed = True (notebook)", "a valid integer"),
+        ({"seed": 1.5}, "seed = 1.5 (notebook)", "a valid integer"),
+        ({"seed": -1}, "seed = -1 (notebook)", "greater than or equal to 0"),
+        ({"seed": 2**32}, "seed = 4294967296 (notebook)", "less than 4294967296"),
+        ({"seed": None}, "seed = None (notebook)", "a valid integer"),
+        ({"window": 1}, "window = 1 (notebook)", "greater than or equal to 2"),
+        ({"stride": 0}, "stride = 0 (notebook)", "greater than or equal to 1"),
+        ({"split": {"val": "true"}}, "split.val = 'true' (notebook)", "a valid number"),
+        ({"split": {"val": 1.0}}, "split.val = 1.0 (notebook)", "less than 1"),
+        ({"split": {"gap": -0.1}}, "split.gap = -0.1 (notebook)", "greater than or equal to 0"),
+        ({"fit": {"clip": 0}}, "fit.clip = 0 (notebook)", "greater than 0"),
+        ({"fit": {"weight_decay": True}}, "fit.weight_decay = True", "a valid number"),
+        ({"fusion": {"actions": 1}}, "fusion.actions = 1", "greater than or equal to 2"),
+        ({"fit": 3}, "fit = 3 (notebook)", "a valid dictionary"),
+    ],
+)
+def test_an_ill_typed_value_is_shown_with_its_source(values, where, expected):
+    message = refused(**values)
+    assert message.startswith(f"params: {where}")
+    assert f"; expected {expected}" in message
+
+
+def test_a_float_that_yaml_reads_as_text_gets_the_hint(folder):
+    (folder / "mine.yaml").write_text("dataset: mine\nteacher: {learning_rate: 1e-3}\n")
+    assert refused(dataset="mine") == (
+        "params: teacher.learning_rate = '1e-3' (params/mine.yaml); expected a valid number; "
+        "YAML reads 1e-3 as text, write 1.0e-3"
+    )
+    assert yaml.safe_load("1.0e-3") == 0.001
+
+
+def test_every_fault_has_a_line():
+    message = refused(sed=1, stride=0, fit={"epochs": "3"})
+    assert [line.split("'")[0].split(" = ")[0] for line in sorted(message.splitlines())] == [
+        "params: ",
+        "params: fit.epochs",
+        "params: stride",
+    ]
+
+
+@pytest.mark.parametrize("value", [0, 5])
+def test_an_integer_is_a_number_too(value):
+    assert load_params(split={"gap": value}).split.gap == value
+
+
+# datasets
+
+
+def test_an_unknown_dataset_is_put_right():
+    message = refused(dataset="hcrl_sb")
+    assert message.startswith("params: dataset = 'hcrl_sb' is unknown; expected one of demo, ")
+    assert message.endswith("; did you mean 'hcrl_sa'?")
+    assert "is unknown" in refused(dataset="base")
+
+
+@pytest.mark.parametrize("dataset", ["../data/set_04", "/tmp/x", "set_04.yaml", "", "set 04", None])
+def test_a_dataset_that_is_no_name_is_refused(dataset):
+    message = refused(dataset=dataset)
+    assert message.startswith(f"params: dataset = {dataset!r} is not a name; expected one of demo")
+    assert message.endswith("to use another data folder set CANGRAPH_DATA")
+
+
+def test_a_home_without_params_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
+    assert refused() == (
+        f"params: no *.yaml in {tmp_path / 'params'}; expected base.yaml; set CANGRAPH_HOME"
+    )
+
+
+def test_home_and_data_home_follow_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv("CANGRAPH_HOME", raising=False)
+    monkeypatch.delenv("CANGRAPH_DATA", raising=False)
+    assert home() == FOLDER.parent
+    assert data_home() == FOLDER.parent / "data"
+    monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
+    assert (home(), data_home()) == (tmp_path, tmp_path / "data")
+    monkeypatch.setenv("CANGRAPH_DATA", "../elsewhere")
+    assert data_home() == tmp_path.parent / "elsewhere"
+    monkeypatch.setenv("CANGRAPH_DATA", "/mnt/can")
+    assert data_home() == Path("/mnt/can")
+
+
+# notebooks
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Runs `params_here()` in a notebook whose cells were these."""
+
+    def of(*cells):
+        shell = SimpleNamespace(user_ns={"In": ["", *cells]})
+        monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+        return params_here()
+
+    return of
+
+
+def test_params_here_reads_the_parameters_cell(notebook):
+    params = notebook("# parameters\nseed = 3\nfit = {'epochs': 2}", "seed = 99")
+    assert (params.seed, params.fit.epochs, params.dataset) == (3, 2, "demo")
+    assert source(params, "seed") == "notebook"
+
+
+def test_the_injected_cell_overrides_the_first(notebook):
+    params = notebook(
+        "# parameters\ndataset = 'demo'  # which\nseed = 3\nstride = 50",
+        "import cangraph",
+        '# Parameters\ndataset = "hcrl_sa"\nseed = 4\n',
+    )
+    assert (params.dataset, params.seed, params.stride) == ("hcrl_sa", 4, 50)
+
+
+def test_a_notebook_without_parameters_has_the_defaults(notebook):
+    assert notebook("import cangraph").model_dump() == load_params().model_dump()
+
+
+def test_a_misspelt_injected_name_is_refused(notebook):
+    with pytest.raises(ValueError, match="'sed' is not a parameter; did you mean 'seed'"):
+        notebook("# parameters\nseed = 3", "# Parameters\nsed = 4\n")
+
+
+def test_code_in_the_parameters_cell_is_refused(notebook):
+    with pytest.raises(ValueError, match=r"'import os' in the parameters cell is no plain"):
+        notebook("# parameters\nimport os\nseed = 3")
+
+
+def test_params_here_outside_a_notebook_says_what_to_call(monkeypatch):
+    monkeypatch.setattr(IPython, "get_ipython", lambda: None)
+    with pytest.raises(RuntimeError, match=r"outside a notebook;.*call load_params\(dataset"):
+        params_here()
+
+
+def test_assignments_are_literals():
+    cell = "# parameters\nname: str = 'a'  # what\nn = -3\nf = 1e-3\nt = (1, 2)\nd = {'x': [None]}"
+    assert _assignments(cell) == {"name": "a", "n": -3, "f": 1e-3, "t": (1, 2), "d": {"x": [None]}}
+    assert _assignments("# parameters") == {}
+    assert _assignments("seed = 1\nseed = 2") == {"seed": 2}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "seed = int('3')",
+        "seed = other",
+        "seed = __import__('os').getpid()",
+        "seed = f'{1}'",
+        "print('hello')",
+        "seed, stride = 1, 2",
+        "fit['epochs'] = 3",
+        "params.seed = 3",
+        "for seed in (1, 2): pass",
+        "def seed(): pass",
+        "seed: int",
+        "3",
+    ],
+)
+def test_assignments_refuse_code(code):
+    with pytest.raises(ValueError, match=r"no plain assignment; expected name = value; move other"):
+        _assignments(code)
