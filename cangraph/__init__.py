@@ -22,6 +22,7 @@ _HOME = {
         "by_scenario",
         "compare",
         "metrics",
+        "overall",
         "threshold",
     ),
     "readers": ("read_frames",),

@@ -179,15 +179,13 @@ def _axes(ax, height):
 
 
 def _title(ax, text, key=()):
-    """A wrapped title flush with the tick labels, and under it a key: name → colour."""
+    """A title flush with the tick labels, 13 characters an inch; under it a key: name → colour."""
     dpi, labels = ax.figure.dpi, ax.yaxis.get_tightbbox()
     left = min(labels.x0 - ax.bbox.x0, 0) / dpi if labels else 0
     shift = ScaledTranslation(left, 0, ax.figure.dpi_scale_trans)
+    text = fill(text, max(12, int(13 * ax.bbox.width / dpi)))
     artist = ax.set_title(text, loc="left", pad=25 if key else 9)
     artist.set_transform(artist.get_transform() + shift)
-    width, room = artist.get_window_extent().width, ax.bbox.width / 0.775 - 0.15 * dpi
-    if width > room:  # .775: an axes' share of its cell
-        artist.set_text(fill(text, max(12, int(len(text) * room / width))))
     if key:
         dots = [Line2D([], [], c=c, marker="o", ls="", ms=6, label=name) for name, c in key.items()]
         look = {"borderaxespad": 0.4, "borderpad": 0, "handletextpad": 0.4, "handlelength": 0.6}

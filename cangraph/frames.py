@@ -61,6 +61,11 @@ class CaptureInfo(NamedTuple):
     reordered: int
     sha256: str
 
+    @property
+    def label(self) -> str:
+        """A short name for axes: `test_01 DoS-sonata`."""
+        return " ".join(["_".join(self.scenario.split("_")[:2]), self.name]).strip()
+
 
 def _filled_in():
     """A column that `Frames.__post_init__` fills in when it is not given."""
@@ -177,7 +182,7 @@ class Frames:
         return np.where(self.is_remote_frame, 0, self.dlc).astype(np.uint8)
 
     def sha256(self) -> str:
-        """Hash of the content (all columns, not the name), for provenance and for finding copies."""
+        """Hash of the content (all columns, not the name), for provenance and to find copies."""
         digest = hashlib.sha256()
         for column in _COLUMNS:
             digest.update(getattr(self, column).tobytes())

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GATv2Conv, JumpingKnowledge
 from torch_geometric.nn import VGAE as PyGVGAE
+from torch_geometric.nn import GATv2Conv, JumpingKnowledge
 from torch_geometric.utils import scatter
 
 from cangraph.frames import Frames
@@ -190,9 +190,10 @@ class VGAE(PyGVGAE):
     z ~ N(μ, σ²) of each node; successions by σ(z_uᵀz_v), features by an MLP of z. Trained on
     benign windows only, with a share of the nodes' features masked.
 
-    The anomaly score is the mean of the window's three reconstruction errors, each as
-    (error − mean) / std over benign training windows: it rises with every one of them. The KL
-    divergence is reported, not scored: on windows under attack it falls.
+    The anomaly score is the mean of the window's mean and largest feature error, each as
+    (error − mean) / std over benign training windows: it rises with both. Succession error and
+    KL divergence are reported but not scored: odd nodes get large latents, whose inner products
+    call every succession likely, so on windows under attack both fall.
     """
 
     def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, latent: int):
@@ -266,8 +267,8 @@ class VGAE(PyGVGAE):
 
     @staticmethod
     def score_of(scaled_errors: Tensor) -> Tensor:
-        """Anomaly score (B,) of scaled errors (B, 4): the mean of all but the KL divergence."""
-        return scaled_errors[:, : WindowErrors._fields.index("kl")].mean(1)
+        """Anomaly score (B,) of scaled errors (B, 4): the mean of the two feature errors."""
+        return scaled_errors[:, :2].mean(1)
 
 
 @torch.inference_mode()

@@ -10,7 +10,6 @@ from textwrap import fill
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 __all__ = ["use_style", "learning_curves", "score_distributions", "roc", "precision_recall"]
@@ -34,22 +33,20 @@ def learning_curves(history, ax=None, title=None):
 
     >>> axes = learning_curves({"GAT": [{"epoch": 0, "train_loss": 0.7, "val_loss": 0.6}]})
     """
-    axes, best = _panels(ax, history), []
+    axes, best = _panels(ax, history, "epoch", "loss"), {}
     for ax, (name, epochs) in zip(axes, history.items(), strict=True):
-        low = None
         for part, color, height in (("train", BENIGN, 0), ("val", INK, -12)):
             points = [(row["epoch"], row.get(f"{part}_loss")) for row in epochs]
             points = np.array([p for p in points if p[1] is not None and np.isfinite(p[1])])
             if len(points):
                 ax.plot(*points.T, color=color, lw=1.8)
                 _note(ax, part, (1, 1), (5, height), "axes fraction", color=color, va="top")
-                low = points[points[:, 1].argmin()]  # of val, where there is a val
-        if low is not None:
-            ax.plot(*low, "o", color=INK)
-            best.append(f"{name} {low[0]:.0f}")
-        ax.set(xlabel="epoch", ylabel="loss")
-        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    return _heading(axes, title or f"Best epoch: {', '.join(best)}")
+                best[name] = points[points[:, 1].argmin()]  # of val, where there is a val
+        if name in best:
+            ax.plot(*best[name], "o", color=INK)
+        ax.locator_params("x", nbins=4, integer=True)
+    found = ", ".join(f"{name} {epoch:.0f}" for name, (epoch, _) in best.items())
+    return _heading(axes, title or f"Best epoch: {found}")
 
 
 def score_distributions(value, label, threshold=None, scenario=None, ax=None, title=None):
@@ -63,25 +60,20 @@ def score_distributions(value, label, threshold=None, scenario=None, ax=None, ti
     value, label = np.asarray(value, float), np.asarray(label, bool)
     scenario = np.full(len(value), "") if scenario is None else np.asarray(scenario)
     names = np.unique(scenario).tolist() or [""]
-    own, axes = ax is None, _panels(ax, names)
+    axes = _panels(ax, names, "score", "windows")
     low, high = np.quantile(np.r_[value, 0 if threshold is None else threshold], (0, 0.999))
     bins, middle = np.linspace(low, high + (low == high), 50), (low + high) / 2
     for ax, name in zip(axes, names, strict=True):
         for part, text, color in ((~label, "benign", BENIGN), (label, "attack", ATTACK)):
             seen = np.clip(value[part & (scenario == name)], low, high)
-            height = ax.hist(seen, bins, color=color, alpha=0.5, histtype="stepfilled")[0]
+            look = {"color": color, "alpha": 0.5, "histtype": "stepfilled", "log": True}
+            height = ax.hist(seen, bins, **look)[0]
             if len(seen):
-                peak = bins[height.argmax()], height.max()
-                side = "left" if peak[0] < middle else "right"
-                _note(ax, text, peak, (0, 7), ha=side, color=color)
+                x, y = bins[height.argmax()], height.max()
+                _note(ax, text, (x, y), (0, 7), color=color, ha="left" if x < middle else "right")
         if threshold is not None:
-            side = "right" if threshold > middle else "left"
-            _mark(ax, threshold, f" threshold {_number(threshold)} ", 1, -5, side)
-        ax.set(xlabel="score", ylabel="windows", yscale="log")
-        if own:
-            ax.label_outer()
-    top = 12 * max(2, *(ax.dataLim.y1 for ax in axes))
-    plt.setp(axes, ylim=(0.7, top), xlim=bins[[0, -1]])
+            _mark(ax, threshold, f"threshold {_number(threshold)}", 1, -5)
+    plt.setp(axes, xlim=bins[[0, -1]], ylim=(0.7, 12 * max(2, *(ax.dataLim.y1 for ax in axes))))
     return _heading(axes, title or f"{label.sum():,} attack and {(~label).sum():,} benign windows")
 
 
@@ -91,51 +83,46 @@ def roc(curves, log=False, ax=None, title=None):
     `curves`: name → (value (B,), label (B,)); the names stand at the right, best first, so put the
     AUROC in them. `log=True` opens up false positive rates from 1e-4 on, where detectors are used.
 
-    >>> ax = roc({"GAT": (np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))})
-    >>> ax.lines[0].get_ydata()
+    >>> roc({"GAT": ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])}).lines[0].get_ydata()
     array([0. , 0.5, 0.5, 1. , 1. ])
     """
-    ax, lowest = _axes(ax), 1e-4 if log else 0.0  # a logarithm has no 0
-    ax.set(**{"xscale": "log"} if log else {"aspect": "equal"}, xlim=(lowest, 1), ylim=(0, 1))
-    ax.set(xlabel="false positive rate", ylabel="attack windows found")
-    return _curves(ax, curves, lambda t, f: (np.maximum(f / f[-1], lowest), t / t[-1]), title)
+    lowest = 1e-4 if log else 0.0  # a logarithm has no 0
+    axis = {"xscale": "log"} if log else {"aspect": "equal"}
+    axis |= {"xlabel": "false positive rate", "ylabel": "attack windows found", "xlim": (lowest, 1)}
+    return _curves(ax, curves, lambda t, f: (np.maximum(f / f[-1], lowest), t / t[-1]), title, axis)
 
 
 def precision_recall(curves, ax=None, title=None):
     """Alarms that are right against attacks found; the upper right corner is perfect.
 
-    `curves` as for `roc`, with the AP in the names. Every line ends at the share of attack windows,
-    which is what a coin would reach: compare areas only where that share is the same.
+    `curves` as for `roc`. Lines end at the share of attacks: compare areas only where it is equal.
 
     >>> ax = precision_recall({"GAT": (np.array([0.1, 0.4, 0.8]), np.array([0, 1, 1]))})
     """
-    ax = _axes(ax)
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    ax.set(xlabel="attack windows found (recall)", ylabel="alarms that are right (precision)")
-    return _curves(ax, curves, lambda t, f: (t / t[-1], np.r_[1, t[1:] / (t + f)[1:]]), title)
+    axis = {"xlabel": "attack windows found (recall)", "aspect": "equal", "xlim": (0, 1)}
+    axis |= {"ylabel": "alarms that are right (precision)"}
+    return _curves(ax, curves, lambda t, f: (t / t[-1], np.r_[1, t[1:] / (t + f)[1:]]), title, axis)
 
 
-def _curves(ax, curves, points, title):
+def _curves(ax, curves, points, title, axis):
     """A line per curve: `points` of its true and false alarms at each threshold, highest first."""
-    lines, undefined = [], []
-    for name, (value, label) in curves.items():
+    ax, lines = _axes(ax), []
+    ax.set(**axis, ylim=(0, 1), anchor="W")
+    for i, (name, (value, label)) in enumerate(curves.items()):
         value, label = -np.asarray(value, float), np.asarray(label, bool)
         if label.all() or not label.any():
-            undefined.append(f"{name} undefined: one class only")
+            text = f"{name} undefined: one class only"
+            _note(ax, text, (0.5, 0.5), (0, -12 * i), "axes fraction", color=MUTED, ha="center")
             continue
-        hits = (
-            np.searchsorted(np.sort(value[p]), np.unique(value), "right") for p in (label, ~label)
-        )
-        x, y = points(*(np.r_[0, hit] for hit in hits))
+        parts, cuts = (np.sort(value[label]), np.sort(value[~label])), np.unique(value)
+        true, false = (np.r_[0, np.searchsorted(part, cuts, "right")] for part in parts)
+        x, y = points(true, false)
         (line,) = ax.plot(x, y, clip_on=False)
         lines.append((-np.trapezoid(y, x), name, line.get_color()))
-    lines.sort()
-    for i, (_, name, color) in enumerate(lines):  # best first, from the upper right corner down
-        color = np.multiply(to_rgb(color), 0.7)
-        _note(ax, name, (1, 1), (5, -12 * i), "axes fraction", color=color, va="top")
-    _note(ax, "\n".join(undefined), (0.5, 0.5), (0, 0), "axes fraction", ha="center", color=MUTED)
-    ax.set_anchor("W")
-    return _title(ax, title or (f"Best: {lines[0][1]}" if lines else "Nothing to compare"))
+    for i, (_, name, color) in enumerate(sorted(lines)):  # the best at the top
+        dark = np.multiply(to_rgb(color), 0.7)
+        _note(ax, name, (1, 1), (5, -12 * i), "axes fraction", color=dark, va="top")
+    return _title(ax, title or (f"Best: {min(lines)[1]}" if lines else "Nothing to compare"))
 
 
 def confusion(matrix, labels=("benign", "attack"), ax=None, title=None):
@@ -147,20 +134,19 @@ def confusion(matrix, labels=("benign", "attack"), ax=None, title=None):
     """
     ax, matrix = _axes(ax, 2.9), np.asarray(matrix)
     share = matrix / np.where(matrix.sum(1), matrix.sum(1), np.nan)[:, None]
+    percent = [[f"{100 * s:.2f} %".replace("nan %", "undefined") for s in row] for row in share]
     tint = (0.08 + 0.5 * np.nan_to_num(share))[..., None]
     hue = np.where(np.eye(2)[..., None], to_rgb(BENIGN), to_rgb(ATTACK))
     ax.imshow(1 - tint * (1 - hue), aspect="auto")
     for i, j in np.ndindex(2, 2):
         _note(ax, f"{matrix[i, j]:,}", (j, i), (0, 7), size=16, weight="bold", ha="center")
-        _note(ax, f"{_percent(share[i, j])} of {labels[i]}", (j, i), (0, -11), ha="center")
+        _note(ax, f"{percent[i][j]} of {labels[i]}", (j, i), (0, -11), ha="center")
     ax.axhline(0.5, color="white", lw=4)
     ax.axvline(0.5, color="white", lw=4)
     ax.set_xticks([0, 1], [f"called {label}" for label in labels])
-    ax.set_yticks([0, 1], labels)
+    ax.set(yticks=[0, 1], yticklabels=labels, frame_on=False)
     ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    text = f"{_percent(share[1, 1])} of attacks found, {_percent(share[0, 1])} false alarms"
-    return _title(ax, title or text)
+    return _title(ax, title or f"{percent[1][1]} of attacks found, {percent[0][1]} false alarms")
 
 
 def timeline(start, end, value, threshold=None, attack_spans=(), ax=None, title=None):
@@ -169,27 +155,23 @@ def timeline(start, end, value, threshold=None, attack_spans=(), ax=None, title=
     `start`, `end`, `value` (B,), in s; `attack_spans`: (start, end) pairs in s. Dots outside the
     shade are false alarms, shade without dots a missed attack. Far outliers are cut at the top.
 
-    >>> t = np.arange(4.0)
-    >>> ax = timeline(t, t + 1, np.array([0.1, 0.2, 0.9, 0.1]), 0.5, [(2, 3)])
+    >>> ax = timeline(np.arange(4), np.arange(1, 5), [0.1, 0.2, 0.9, 0.1], 0.5, [(2, 3)])
     """
     start, end, value = (np.asarray(a, float) for a in (start, end, value))
-    limit = np.inf if threshold is None else threshold
-    ax, alarm, time = _axes(ax, 2.7), value > limit, (start + end) / 2
-    low, high = np.quantile(value, (0, 0.98)) if len(value) else (0, 1)
+    limit, time = np.inf if threshold is None else threshold, (start + end) / 2
+    ax, alarm, (low, high) = _axes(ax, 2.7), value > limit, np.quantile(value, (0, 0.98))
     high = low + 1.3 * max(high - low, 0 if threshold is None else limit - low, 1e-9)
-    y = np.minimum(value, high)
-    shades = [ax.axvspan(*span, color=ATTACK, alpha=0.13, lw=0) for span in attack_spans]
+    look = {"color": ATTACK, "alpha": 0.13, "lw": 0, "label": "attack under way"}
+    shades, y = [ax.axvspan(*span, **look) for span in attack_spans], np.minimum(value, high)
     ax.plot(time, y, color=BENIGN, lw=0.9)
-    dots = ax.plot(time[alarm], y[alarm], "o", color=ATTACK, ms=3, mew=0)
-    ax.set(xlabel="time (s)", ylabel="score")
-    ax.margins(x=0.01)
+    dots = ax.plot(time[alarm], y[alarm], "o", color=ATTACK, ms=3, mew=0, label="alarm")
+    ax.set(xlabel="time (s)", ylabel="score", xmargin=0.01)
+    ax.legend(handles=dots + shades[:1], loc=(0, 1), ncols=2, handlelength=1, borderpad=0.3)
     if threshold is not None:
         ax.axhline(limit, **DASHED)
         _note(ax, f"threshold\n{_number(limit)}", (1, limit), (5, 0), ax.get_yaxis_transform())
-    names = ["alarm", "attack under way"][: 1 + len(shades)]
-    ax.legend(dots + shades[:1], names, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     hit = [alarm & (start <= b) & (end >= a) for a, b in attack_spans]
-    found, false = sum(map(np.any, hit)), alarm.sum() - np.any([~alarm & alarm, *hit], 0).sum()
+    found, false = sum(map(np.any, hit)), alarm.sum() - np.any(hit, axis=0).sum()
     text = f"{found} of {len(hit)} attacks found, {false} false alarms in {np.ptp(time):.0f} s"
     return _title(ax, title or text, pad=25)
 
@@ -203,14 +185,12 @@ def pareto(parameters, quality, names, quality_label="quality", ax=None, title=N
     order = np.lexsort((-quality, parameters))
     best = np.maximum.accumulate(quality[order])
     front = order[np.r_[True, best[1:] > best[:-1]]]
-    ax.plot(parameters[front], quality[front], "-", color=BENIGN, lw=1, zorder=1)
-    color = np.where(np.isin(np.arange(len(order)), front), "C0", "#A9B4BF")
-    ax.scatter(parameters, quality, 45, color, ec="white", lw=0.8, zorder=3)
-    for i, name in enumerate(names):  # above the points of the line, below those under it
-        offset = 0, 11 if i in front else -11
-        _note(ax, name, (parameters[i], quality[i]), offset, ha="center", bbox=PLAIN)
-    ax.set(xscale="log", xlabel="parameters", ylabel=quality_label)
-    ax.margins(x=0.12, y=0.15)
+    ax.plot(parameters[front], quality[front], color=BENIGN, lw=1, zorder=1)
+    led = np.isin(range(len(names)), front)
+    ax.scatter(parameters, quality, 45, np.where(led, "C0", "#A9B4BF"), ec="white", lw=0.8)
+    for name, x, y, up in zip(names, parameters, quality, led, strict=True):
+        _note(ax, name, (x, y), (0, 11 if up else -11), ha="center", bbox=PLAIN)
+    ax.set(xscale="log", xlabel="parameters", ylabel=quality_label, xmargin=0.12, ymargin=0.15)
     top = np.argmax(quality)
     text = f"Best: {names[top]}, {_number(quality[top])} with {parameters[top]:,.0f} parameters"
     return _title(ax, title or text)
@@ -219,36 +199,30 @@ def pareto(parameters, quality, names, quality_label="quality", ax=None, title=N
 def mixing(alpha, vgae, gat, ax=None, title=None, label="α, the weight of the GAT"):
     """Where the fusion listens to whom: mean mixing weight over (VGAE score, GAT probability).
 
-    `alpha`, `vgae`, `gat` (B,); alpha is the weight of the GAT, 1 - alpha that of the VGAE. One
-    colour everywhere means that the policy has learnt a constant.
+    `alpha`, `vgae`, `gat` (B,); alpha is the weight of the GAT. One colour: a learnt constant.
 
     >>> ax = mixing(np.array([0.2, 0.8]), np.array([0.1, 0.9]), np.array([0.3, 0.7]))
     """
-    ax, hexes = _axes(ax), {"gridsize": (26, 12), "mincnt": 1, "lw": 0.2}
-    cells = ax.hexbin(vgae, gat, alpha, cmap="cividis", vmin=0, vmax=1, **hexes)
+    ax = _axes(ax)
+    cells = ax.hexbin(vgae, gat, alpha, gridsize=(26, 12), mincnt=1, vmin=0, vmax=1, lw=0.2)
     ax.set(xlabel="VGAE score", ylabel="GAT probability")
-    text = f"The mixing weight is {np.mean(alpha):.2f} ± {np.std(alpha):.2f}"
-    _title(ax, title or text)  # before the bar takes from the width
-    bar = ax.figure.colorbar(cells, ax=ax, label=label, ticks=(0, 0.5, 1))
-    bar.outline.set_visible(False)
-    return ax
+    ax.figure.colorbar(cells, ax=ax, label=label, ticks=(0, 0.5, 1)).outline.set_visible(False)
+    return _title(ax, title or f"The mixing weight is {np.mean(alpha):.2f} ± {np.std(alpha):.2f}")
 
 
 def training_trace(values, ax=None, title=None):
     """Named traces of a training, a panel each: every step pale, the running mean dark.
 
-    `values`: name → (n,), such as reward, epsilon, loss, mean alpha. A reward that is flat from the
-    first step on means that nothing was learnt.
+    `values`: name → (n,). A reward that is flat from the first step on: nothing was learnt.
 
     >>> axes = training_trace({"reward": np.arange(9.0), "epsilon": np.ones(9)})
     """
-    axes, last = _panels(ax, values), []
+    axes, last = _panels(ax, values, "step"), []
     for ax, (name, value) in zip(axes, values.items(), strict=True):
         span = max(1, len(value) // 25)
         mean = np.convolve(value, np.ones(span) / span, "valid")
         ax.plot(value, color=BENIGN, alpha=0.35, lw=0.8)
         ax.plot(np.arange(len(mean)) + (span - 1) / 2, mean, color="C0")
-        ax.set(xlabel="step")
         last.append(f"{name} {_number(mean[-1])}")
     return _heading(axes, title or f"At the end: {', '.join(last)}")
 
@@ -263,15 +237,14 @@ def bars(names, values, errors=None, reference=None, ax=None, title=None):
     ax, values, rows = _axes(ax, 1.1 + 0.28 * len(names)), np.asarray(values, float), len(names)
     reach = np.zeros((2, rows)) + (0 if errors is None else errors)
     ax.barh(range(rows), np.nan_to_num(values), 0.62, color=BENIGN)
-    if errors is not None:
-        ax.errorbar(values, range(rows), xerr=reach, fmt="none", ecolor=INK, elinewidth=1)
+    ax.errorbar(values, range(rows), xerr=reach, fmt="none", ecolor=INK, elinewidth=1)
     for i, end in enumerate(np.nan_to_num(np.maximum(values + reach[1], 0))):
         _note(ax, _number(values[i]), (end, i), (4, 0), bbox=PLAIN)
     ax.set(xticks=[], yticks=range(rows), yticklabels=names, ylim=(rows - 0.45, -0.55))
     ax.tick_params("y", length=0)
     ax.spines[["left", "bottom"]].set_visible(False)
     if reference is not None:
-        _mark(ax, reference, f"reference {_number(reference)}", 0, -8, "center")
+        _mark(ax, reference, f"reference {_number(reference)}", 0, -8)
     known = values[np.isfinite(values)]
     text = f"From {_number(known.min())} to {_number(known.max())}" if len(known) else "undefined"
     return _title(ax, title or text)
@@ -281,53 +254,45 @@ def _axes(ax, height=3.3):
     return ax or plt.subplots(figsize=(5.6, height), layout="constrained")[1]
 
 
-def _panels(ax, names):
+def _panels(ax, names, xlabel, ylabel=""):
     """A named Axes each, flat: those given, or a new grid of two columns."""
-    rows, columns = -(-len(names) // 2), min(len(names), 2)
     if ax is None:
-        look = {"figsize": (5.6, 1.9 * rows + 0.4), "layout": "constrained", "squeeze": False}
-        ax = plt.subplots(rows, columns, **look)[1]
-    axes = np.ravel(ax)
-    for spare in axes[len(names) :]:
-        spare.remove()
-    for ax, name in zip(axes, names, strict=False):
-        ax.set_title(name, loc="left", weight="normal", size=9.5)
-    return axes[: len(names)]
+        n, rows = len(names), -(-len(names) // 2)
+        figure = plt.figure(figsize=(5.6, 1.9 * rows + 0.4), layout="constrained")
+        ax = [figure.add_subplot(rows, min(n, 2), i + 1) for i in range(n)]
+    for panel, name in zip(np.ravel(ax), names, strict=True):
+        panel.set_title(name, loc="left", weight="normal", size=9.5)
+        panel.set(xlabel=xlabel, ylabel=ylabel)
+    return np.ravel(ax)
 
 
 def _heading(axes, text):
-    size, figure = plt.rcParams["axes.titlesize"], axes[0].figure
-    text = fill(text, int(10 * figure.get_figwidth()))
+    figure, size = axes[0].figure, plt.rcParams["axes.titlesize"]
+    text = fill(text, int(10 * figure.bbox.width / figure.dpi))
     figure.suptitle(text, x=0.012, ha="left", weight="bold", size=size)
     return axes
 
 
 def _title(ax, text, pad=9):
-    """A title flush with the tick labels."""
-    dpi, labels = ax.figure.dpi, ax.yaxis.get_tightbbox()
-    left = min(labels.x0 - ax.bbox.x0, 0) / dpi if labels else 0
-    text = fill(text, max(12, int(13 * ax.bbox.width / dpi)))
+    """A title flush with the tick labels, 13 characters an inch."""
+    labels, inches = ax.yaxis.get_tightbbox(), ax.figure.dpi_scale_trans
+    left = min(labels.x0 - ax.bbox.x0, 0) / ax.figure.dpi if labels else 0
+    text = fill(text, max(12, int(13 * ax.bbox.width / ax.figure.dpi)))
     artist = ax.set_title(text, loc="left", pad=pad)
-    shift = ScaledTranslation(left, 0, ax.figure.dpi_scale_trans)
-    artist.set_transform(artist.get_transform() + shift)
+    artist.set_transform(artist.get_transform() + ScaledTranslation(left, 0, inches))
     return ax
 
 
-def _mark(ax, x, text, height, offset, side):
+def _mark(ax, x, text, height, offset):
     """A dashed line at `x` with its label, `offset` points above `height` (0..1)."""
     ax.axvline(x, **DASHED)
-    _note(ax, text, (x, height), (0, offset), ax.get_xaxis_transform(), ha=side)
+    _note(ax, text, (x, height), (0, offset), ax.get_xaxis_transform(), ha="center", bbox=PLAIN)
 
 
 def _note(ax, text, xy, offset=(0, 0), coords="data", **look):
     """A small direct label, `offset` points away from `xy`."""
     look = {"size": 8.5, "va": "center", "annotation_clip": False} | look
     return ax.annotate(text, xy, offset, coords, "offset points", **look)
-
-
-def _percent(share):
-    digits = 0 if share in (0, 1) else 2 if min(share, 1 - share) < 0.005 else 1
-    return f"{100 * share:.{digits}f} %" if np.isfinite(share) else "undefined"
 
 
 def _number(value):

@@ -62,7 +62,7 @@ def _existing(params: Params, stage: str, suffix: str) -> Path:
     if not path.is_file():
         seed = f" -p seed {params.seed}" if params.seed else ""
         raise FileNotFoundError(
-            f"run {params.dataset!r}: {path} is not there; expected what the {stage} notebook saves; "
+            f"run {params.dataset!r}: {path} is not there; expected what {stage}.ipynb saves; "
             f"run `papermill notebooks/{stage}.ipynb {stage}.out.ipynb -p dataset {params.dataset}"
             f"{seed}`, or `make run DATASET={params.dataset}`"
         )
@@ -76,9 +76,9 @@ def save(
     models: dict[str, Any] | None = None,
     scores: dict[str, Scores] | None = None,
     **facts: Any,
-) -> Path:
+) -> None:
     """Save a stage: `facts` with parameters, versions and the hashes of the stages before it as
-    JSON, the weights of `models` as a checkpoint, `scores` as arrays. Returns the JSON's path.
+    JSON, the weights of `models` as a checkpoint, `scores` as arrays.
 
     The JSON is written last: where it lies, the stage is complete.
     """
@@ -118,7 +118,6 @@ def save(
     }
     path = place / f"{stage}.json"
     _write(path, json.dumps(record | facts, indent=1, allow_nan=False).encode())
-    return path
 
 
 def load(stage: str, params: Params) -> dict:
@@ -129,12 +128,12 @@ def load(stage: str, params: Params) -> dict:
     return json.loads(_existing(params, stage, ".json").read_text(encoding="utf-8"))
 
 
-def save_data(params: Params, data: Split, **facts: Any) -> Path:
+def save_data(params: Params, data: Split, **facts: Any) -> None:
     """Save graphs and split, with what is known of every capture."""
     graphs = data.graphs
     arrays = {name: getattr(graphs, name) for name in Graphs.names()} | {"part": data.part}
     _arrays(folder(params) / "data_prep.safetensors", arrays)
-    return save(
+    save(
         "data_prep",
         params,
         captures=[c._asdict() for c in graphs.captures],

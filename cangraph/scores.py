@@ -14,6 +14,7 @@ __all__ = [
     "by_capture",
     "by_scenario",
     "compare",
+    "overall",
     "metrics",
     "threshold",
 ]
@@ -203,6 +204,20 @@ def compare(detectors: dict[str, tuple[Scores, float]], expected: Sequence[str] 
         for name, (scores, at) in detectors.items()
         for row in by_scenario(scores, at, expected)
     ]
+
+
+def overall(rows: Sequence[dict], metric: str) -> dict[str, float]:
+    """Mean of one metric over the scenarios that define it, for each detector of `compare`.
+
+    >>> overall([{"detector": "a", "f1": 1.0}, {"detector": "a", "f1": 0.5},
+    ...          {"detector": "a", "f1": None}], "f1")
+    {'a': 0.75}
+    """
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        if row.get(metric) is not None:
+            values.setdefault(row["detector"], []).append(row[metric])
+    return {name: float(np.mean(mine)) for name, mine in values.items()}
 
 
 def by_attack(scores: Scores, at: float) -> list[dict]:

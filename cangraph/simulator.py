@@ -1,9 +1,8 @@
 """The simulated `demo` bus: three vehicles, their drives, and four attacks, as `Frames`.
 
-A vehicle is a fixed table of messages (`messages`). A capture is one drive of it: every message is
-released by its node's clock, filled from the state of the drive, and sent when it wins arbitration
-on a 500 kbit/s bus. Attack frames compete on the same bus, so the gaps between frames obey the
-same physics in every capture, and no artefact of the timestamps gives an attack away.
+A vehicle is a fixed table of `messages`. In a capture each is released by its node's clock, filled
+from the state of the drive, and sent when it wins arbitration on a 500 kbit/s bus. Attack frames
+compete on the same bus, so no artefact of the timestamps gives an attack away.
 """
 
 import heapq
@@ -16,7 +15,7 @@ import numpy as np
 
 from cangraph.frames import Frames, attack_code
 
-__all__ = ["ATTACKS", "SCENARIOS", "VEHICLES", "arbitrate", "demo_captures", "messages", "simulate"]
+__all__ = ["ATTACKS", "VEHICLES", "arbitrate", "demo_captures", "messages", "simulate"]
 
 _BIT = 2  # µs, at 500 kbit/s, the usual high-speed CAN of a car
 _CLEAN = 11.0  # s without attack: 10 s to calibrate on, and a margin
@@ -31,18 +30,11 @@ _PERIODS = {
 }
 # (period in ms or 0, events per s): a rare signal, a busy switch, a slow message sent on change too
 _EVENTS = ((0, 0.1), (0, 1.0), (500, 0.5), (1000, 1.0))
+# attack: shortest and longest time between two attack frames, ms
+_GAPS = {"flooding": (0.45, 0.5), "fuzzing": (0.5, 1), "spoofing": (5, 10), "malfunction": (2, 4)}
 
-# attack: shortest and longest time between two attack frames, s
-_ATTACK_PERIODS = {
-    "flooding": (0.45e-3, 0.5e-3),
-    "fuzzing": (0.5e-3, 1e-3),
-    "spoofing": (5e-3, 10e-3),
-    "malfunction": (2e-3, 4e-3),
-}
-
-VEHICLES = tuple(_PERIODS)
-ATTACKS = tuple(_ATTACK_PERIODS)
-SCENARIOS = {
+VEHICLES, ATTACKS = tuple(_PERIODS), tuple(_GAPS)
+_SCENARIOS = {
     "train_01_attack_free": ("attack-free-aster", "attack-free-borage"),
     "train_02_with_attacks": ("flooding-aster", "fuzzing-borage", "spoofing-aster"),
     "test_01_known_vehicle_known_attack": ("flooding-borage", "fuzzing-aster", "spoofing-borage"),
@@ -50,21 +42,19 @@ SCENARIOS = {
     "test_03_known_vehicle_unknown_attack": ("malfunction-aster", "malfunction-borage"),
     "test_04_unknown_vehicle_unknown_attack": ("malfunction-clover",),
 }
-
+# what a drive consists of
 _ANALOG = ("speed", "rpm", "pedal", "brake", "steering", "lateral", "temperature", "fuel")
 _DISCRETE = ("gear", "braking", "lights", "wipers", "climate")
 
 
 class Field(NamedTuple):
-    """A part of a payload, from `byte` on.
+    """A part of a payload, from `byte` on; one byte, a signal two.
 
-    | kind | bytes | content |
-    |---|---|---|
-    | table | 1 | `values` in turn, frame by frame: a constant, or a multiplexer page |
-    | counter | 1 | frames sent so far modulo `values[0]`, with the bits `values[1]` set |
-    | signal | 2 | `values[0]` + `values[1]` × channel (0..1) + `noise` LSB, big-endian |
-    | enum | 1 | one of `values`, by the state of the channel |
-    | xor, sum | 1 | checksum of all other bytes and `values[0]` |
+    table: `values` in turn, frame by frame: a constant, or a multiplexer page.
+    counter: frames sent so far modulo `values[0]`, with the bits `values[1]` set.
+    signal: `values[0]` + `values[1]` × channel (0..1) + `noise` LSB, big-endian.
+    enum: one of `values`, by the state of the channel.
+    xor, sum: checksum of all other bytes and `values[0]`.
     """
 
     kind: str
@@ -77,8 +67,8 @@ class Field(NamedTuple):
 class Message(NamedTuple):
     """What a vehicle sends under one arbitration ID.
 
-    `period`, `jitter` (standard deviation) and `offset` in the schedule of its node are in s;
-    period 0 means on events only. `events` counts extra transmissions per s.
+    `period` (0: on events only), `jitter` (standard deviation) and `offset` in the schedule of its
+    node are in s; `events` counts extra transmissions per s.
     """
 
     arbitration_id: int
@@ -101,12 +91,11 @@ def messages(vehicle: str) -> tuple[Message, ...]:
     45
     """
     if vehicle not in VEHICLES:
-        raise ValueError(
-            f"vehicle: {vehicle!r} is unknown; expected one of {', '.join(VEHICLES)}; pass one"
-        )
+        known = ", ".join(VEHICLES)
+        raise ValueError(f"vehicle: {vehicle!r} is unknown; expected one of {known}; pass one")
     rng = np.random.default_rng([2016, VEHICLES.index(vehicle)])  # never changes, unlike a drive
-    cyclic = [[(period, 0.0)] * count for period, count in _PERIODS[vehicle].items()]
-    timing = [*sum(cyclic, []), *_EVENTS]
+    timing = [(period, 0.0) for period, count in _PERIODS[vehicle].items() for _ in range(count)]
+    timing += _EVENTS
     # urgent messages get low IDs, as in a car, but not without exceptions
     rank = np.log([period or 300 for period, _ in timing]) + rng.normal(0, 0.6, len(timing))
     ids = np.sort(rng.choice(np.arange(0x040, 0x7C0), len(timing), replace=False))
@@ -119,9 +108,9 @@ def messages(vehicle: str) -> tuple[Message, ...]:
         dlc = 8 if multiplexed or rng.random() < 0.8 else int(rng.integers(2, 8))
         jitter = min(period * rng.uniform(0.002, 0.02), 2.0)  # ms
         offset, node = int(rng.integers(max(period, 1))), int(rng.integers(_NODES))
+        timed = period * 1e-3, events, jitter * 1e-3, offset * 1e-3, node
         fields = _layout(dlc, 0 < period <= 50, multiplexed, rng)
-        timed = period * 1e-3, events, jitter * 1e-3, offset * 1e-3
-        table.append(Message(arbitration_id, dlc, *timed, node, fields))
+        table.append(Message(arbitration_id, dlc, *timed, fields))
     return tuple(table)
 
 
@@ -162,49 +151,34 @@ def _drive(seconds, rng):
         return np.repeat(values(len(holds)), holds.astype(np.int64))[:n]
 
     def smooth(width, shortest, longest, values):
-        width = int(width * _RATE)
-        kernel = np.hanning(width + 2)[1:-1]
-        wanted = steps(n + width - 1, shortest, longest, values)
+        kernel = np.hanning(width * _RATE + 2)[1:-1]
+        wanted = steps(n + len(kernel) - 1, shortest, longest, values)
         return np.convolve(wanted, kernel / kernel.sum(), "valid")
 
-    def traffic(k):  # km/h wanted: now and then a red light
-        return np.where(rng.random(k) < 0.3, 0.0, rng.uniform(15, 100, k))
-
-    time = np.arange(n) / _RATE
-    speed = smooth(8.0, 5.0, 15.0, traffic)
+    # km/h: now and then a red light
+    speed = smooth(8, 5, 15, lambda k: np.where(rng.random(k) < 0.3, 0, rng.uniform(15, 100, k)))
     acceleration = np.gradient(speed) * _RATE  # km/h per s
     gear = np.digitize(speed, [1, 18, 35, 55, 75])
     pedal = np.clip(speed / 400 + acceleration / 20, 0, 1)
     brake = np.clip(-acceleration / 20, 0, 1)
     rpm = np.maximum(800, speed * np.array([0, 150, 85, 58, 43, 34])[gear]) + 400 * pedal
-    steering = smooth(2.0, 1.0, 6.0, lambda k: rng.normal(0, 0.12, k))
-    cold = rng.uniform(10, 85)  # °C at the start of the capture
-    drive = {
-        "speed": speed / 130,
-        "rpm": rpm / 4500,
-        "pedal": pedal,
-        "brake": brake,
-        "steering": 0.5 + steering,
-        "lateral": 0.5 + steering * (speed / 100) ** 2,
-        "temperature": (90 - (90 - cold) * np.exp(-time / 300)) / 130,
-        "fuel": rng.uniform(0.1, 1) - 1e-6 * np.cumsum(pedal),
-        "gear": gear / 6,
-        "braking": (brake > 0.02) * 0.9,
-    }
-    for switch in ("lights", "wipers", "climate"):
-        drive[switch] = steps(n, 8.0, 40.0, rng.random)
-    return drive
+    steering = smooth(2, 1, 6, lambda k: rng.normal(0, 0.12, k))
+    lateral = 0.5 + steering * (speed / 100) ** 2
+    warming = (90 - rng.uniform(10, 85)) * np.exp(-np.arange(n) / _RATE / 300)  # to 90 °C
+    fuel = rng.uniform(0.1, 1) - 1e-6 * np.cumsum(pedal)
+    analog = speed / 130, rpm / 4500, pedal, brake, 0.5 + steering, lateral, (90 - warming) / 130
+    switches = (steps(n, 8, 40, rng.random) for _ in _DISCRETE[2:])
+    channels = *analog, fuel, gear / 6, (brake > 0.02) * 0.9, *switches
+    return dict(zip(_ANALOG + _DISCRETE, channels, strict=True))
 
 
 def _times(message, seconds, phase, skew, rng):
     """When a message is released, s, ascending; `skew` is the relative error of its clock."""
-    times = np.zeros(0)
-    if message.period:
-        first = (phase + message.offset) % message.period
-        times = np.arange(first, seconds, message.period * (1 + skew))
-        jitter = rng.normal(0, message.jitter, len(times))
+    times, period = np.zeros(0), message.period
+    if period:
+        times = np.arange((phase + message.offset) % period, seconds, period * (1 + skew))
         # less than half a period, so that a message never overtakes itself
-        times = times + np.clip(jitter, -message.period / 3, message.period / 3)
+        times += rng.normal(0, message.jitter, len(times)).clip(-period / 3, period / 3)
     if message.events:
         events = rng.uniform(0, seconds, rng.poisson(message.events / 2 * seconds))
         times = np.concatenate([times, events, events + 0.02])  # sent twice, to be heard
@@ -241,21 +215,18 @@ def _injected(attack, table, seconds, bursts, rng):
     part = (seconds - clean) / bursts  # a burst lies well inside a part of its own
     length = np.minimum(rng.uniform(2, 5, bursts), 0.7 * part)
     begin = clean + part * np.arange(bursts) + rng.uniform(0.1, 0.9, bursts) * (part - length)
-    period = rng.uniform(*_ATTACK_PERIODS[attack])
-    times = np.concatenate(
-        [np.arange(*span, period) for span in zip(begin, begin + length, strict=True)]
-    )
-    times = times + rng.uniform(0, 0.2 * period, len(times))
+    period = rng.uniform(*_GAPS[attack]) * 1e-3
+    spans = zip(begin, begin + length, strict=True)
+    times = np.concatenate([np.arange(*span, period) for span in spans])
+    times += rng.uniform(0, 0.2 * period, len(times))
     n = len(times)
     if attack == "flooding":  # ID 0 wins every arbitration
-        return times, np.zeros(n, np.uint32), np.full(n, 8), np.zeros((n, 8), np.uint8)
+        return times, np.zeros(n, int), np.full(n, 8), np.zeros((n, 8), np.uint8)
     if attack == "fuzzing":
         ids, data = rng.integers(0, 0x800, n), rng.integers(0, 256, (n, 8), np.uint8)
         return times, ids, np.full(n, 8), data
     cyclic = [message for message in table if 0 < message.period <= 0.1]
-    victims = [
-        message for message in cyclic if "signal" in {field.kind for field in message.fields}
-    ]
+    victims = [m for m in cyclic if any(field.kind == "signal" for field in m.fields)]
     victim = victims[rng.integers(len(victims))]
     # a well-formed payload, checksum and all, of a state that this drive is not in
     forged = {channel: rng.uniform(0.05, 0.95, 1) for channel in _ANALOG + _DISCRETE}
@@ -298,36 +269,24 @@ def arbitrate(
 
 
 def simulate(
-    vehicle: str,
-    seconds: float,
-    *,
-    attack: str = "",
-    seed: int = 0,
-    bursts: int = 3,
-    start: float = 0.0,
+    vehicle: str, seconds: float, *, attack: str = "", seed: int = 0, bursts=3, start: float = 0.0
 ) -> Frames:
     """One capture of one drive, attack free or under one of `ATTACKS`.
 
     The attack comes in `bursts` of 2-5 s (less in a short capture), none in the first 11 s, or
     the first 73 % of a capture under 15 s. A `seed` stands for a drive: with and without attack,
-    the vehicle sends the same frames. Timestamps are the ends of frames in s, to 1 µs, counted
-    from `start`.
+    the vehicle sends the same frames. Timestamps (s, to 1 µs) are the ends of frames from `start`.
 
-    Raises `ValueError` for an unknown vehicle or attack, and for seconds, bursts or a seed that
-    make no capture.
+    Raises `ValueError` for an unknown vehicle or attack, and where the numbers make no capture.
 
     >>> frames = simulate("borage", 16.0, attack="flooding", bursts=1)
     >>> frames.name, bool(frames.attack[frames.timestamp < 11].any())
     ('flooding-borage', False)
-    >>> np.unique(frames.arbitration_id[frames.attack])
-    array([0], dtype=uint32)
     """
     table = messages(vehicle)
     if attack and attack not in ATTACKS:
-        raise ValueError(
-            f"simulate: attack {attack!r} is unknown; expected one of {', '.join(ATTACKS)}; "
-            "pass one, or '' for clean traffic"
-        )
+        known = ", ".join(ATTACKS)
+        raise ValueError(f"simulate: attack {attack!r} is unknown; expected one of {known} or ''")
     if not (0 < seconds < math.inf and bursts > 0 and seed >= 0):
         raise ValueError(
             f"simulate: {seconds} seconds, {bursts} bursts, seed {seed}; expected seconds and "
@@ -342,26 +301,24 @@ def simulate(
         times = _times(message, seconds, phase[message.node], skew[message.node], rng)
         ids, dlc = np.full(len(times), message.arbitration_id), np.full(len(times), message.dlc)
         parts.append((times, ids, dlc, _payload(message, times, drive, rng)))
-    sent_by_vehicle = sum(len(part[0]) for part in parts)
-    if attack:
-        # a stream of its own, so that the drive does not change with the attack
+    genuine = sum(len(times) for times, *_ in parts)
+    if attack:  # from a stream of its own, so that the drive does not change with the attack
         rng = np.random.default_rng([*key, attack_code(attack)])
         parts.append(_injected(attack, table, seconds, bursts, rng))
     times, ids, dlc, data = (np.concatenate(column) for column in zip(*parts, strict=True))
 
     release = np.rint(times * 1e6).astype(np.int64)
-    by_release = np.argsort(release, kind="stable")
+    queue = np.argsort(release, kind="stable")
     # 47 bits of frame and interframe space, 8 for each byte, and one stuff bit to about ten
     duration = _BIT * ((47 + 8 * dlc) * 11 // 10)
-    order, end = arbitrate(release[by_release], ids[by_release], duration[by_release])
+    order, end = arbitrate(release[queue], ids[queue], duration[queue])
     recorded = end <= seconds * 1e6
-    order = by_release[order[recorded]]
-    injected = order >= sent_by_vehicle
+    sent, injected = queue[order[recorded]], queue[order[recorded]] >= genuine
     return Frames(
         timestamp=np.round(start + end[recorded] * 1e-6, 6),
-        arbitration_id=ids[order],
-        dlc=dlc[order],
-        data=data[order],
+        arbitration_id=ids[sent],
+        dlc=dlc[sent],
+        data=data[sent],
         attack=injected,
         attack_type=injected * attack_code(attack or "benign"),
         name=f"{attack or 'attack-free'}-{vehicle}",
@@ -372,17 +329,16 @@ def simulate(
 def demo_captures(seed: int = 0, seconds: float = 40.0) -> list[Frames]:
     """The `demo` dataset: 14 captures of `seconds` each, all of different drives.
 
-    Named `<attack>-<vehicle>` and sorted into `SCENARIOS`: clover and malfunction are never
-    trained on. Raises `ValueError` as `simulate` does.
+    Named `<attack>-<vehicle>`; clover and malfunction are never trained on. Raises `ValueError` as
+    `simulate` does.
 
     >>> [frames.name for frames in demo_captures(seconds=1.0)][:3]
     ['attack-free-aster', 'attack-free-borage', 'flooding-aster']
     """
     captures = []
-    for scenario, names in SCENARIOS.items():
+    for scenario, names in _SCENARIOS.items():
         for name in names:
-            attack, vehicle = name.rsplit("-", 1)
-            attack = "" if attack == "attack-free" else attack
+            attack, vehicle = name.removeprefix("attack-free").rsplit("-", 1)
             drive = 100 * seed + len(captures)  # no drive twice, in this dataset or another
             frames = simulate(vehicle, seconds, attack=attack, seed=drive)
             captures.append(frames.label(scenario=scenario))

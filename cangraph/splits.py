@@ -62,7 +62,7 @@ def _blocks(n: int, val: float, calib: float) -> np.ndarray:
     """Part of each of n blocks: val and calib spread evenly, never the first block.
 
     >>> [PARTS[p][0] for p in _blocks(10, 0.2, 0.2)]
-    ['t', 't', 'v', 't', 'c', 't', 't', 'v', 't', 'c']
+    ['t', 'v', 't', 't', 'c', 't', 'v', 't', 't', 'c']
     """
     parts = np.zeros(n, np.uint8)
     held = round(n * val), round(n * calib)

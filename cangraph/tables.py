@@ -5,7 +5,7 @@ from html import escape
 
 __all__ = ["Table", "show", "wide"]
 
-_STYLE = "text-align:{};padding:.2em .8em"
+_STYLE = "text-align:{};padding:.2em .8em;vertical-align:bottom"
 
 
 class Table:
@@ -43,7 +43,9 @@ class Table:
             )
 
         body = "".join(f"<tr>{line('td', row)}</tr>" for row in self.cells)
-        return f"<table><thead><tr>{line('th', self.columns)}</tr></thead><tbody>{body}</tbody></table>"
+        # a browser can wrap a heading at spaces, not at underscores
+        head = line("th", [name.replace("_", " ") for name in self.columns])
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 _WORDS = ("undefined", "absent", "not reported")

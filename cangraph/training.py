@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision
 
-from cangraph.graphs import Graphs
 from cangraph.callbacks import EpochLines
+from cangraph.graphs import Graphs
 from cangraph.losses import feature_error, kl_divergence, succession_error
 from cangraph.models import GAT, VGAE, Batch, batch_of, n_parameters
 from cangraph.params import Params
@@ -253,6 +253,8 @@ def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             # batches are cut from memory: workers would only copy
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # a student's teacher is in evaluation mode on purpose
+            warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")
             # torch's deprecation, raised inside Lightning
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             best = ModelCheckpoint(folder, "best", monitor=task.monitor, save_weights_only=True)

@@ -10,27 +10,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import same_color, to_hex
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.colors import same_color
 
 from cangraph import plots
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 VALUE, LABEL = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
-IDS = np.array([0x000, 0x1A0, 0x2B0, 0x316])
-EDGES = np.array([[0, 1, 2, 3, 0], [1, 2, 3, 1, 0]])
-EPOCHS = [dict(epoch=i, train_loss=1 / (i + 1), val_loss=abs(i - 2) + 0.1) for i in range(5)]
+EPOCHS = [{"epoch": i, "train_loss": 1 / (i + 1), "val_loss": abs(i - 2) + 0.1} for i in range(5)]
 SECONDS = np.arange(6.0)
 
 # every function with a plain call
 CALLS = {
-    "frames": lambda **k: plots.frames(SECONDS / 100, IDS[[0, 1, 2, 3, 1, 0]], SECONDS > 3, **k),
-    "graph": lambda **k: plots.graph(IDS, EDGES, node_attack=IDS == 0, **k),
-    "split_timeline": lambda **k: plots.split_timeline(
-        np.zeros(6, int), SECONDS, SECONDS + 1, np.array(["train"] * 4 + ["test"] * 2), ["a"], **k
-    ),
-    "balance": lambda **k: plots.balance(["a", "b"], np.array([0.2, np.nan]), [90, 0], **k),
     "learning_curves": lambda **k: plots.learning_curves({"GAT": EPOCHS}, **k),
     "score_distributions": lambda **k: plots.score_distributions(VALUE, LABEL, 0.37, **k),
     "roc": lambda **k: plots.roc({"GAT": (VALUE, LABEL)}, **k),
@@ -59,11 +50,10 @@ def title(ax):
     return ax.get_title(loc="left")
 
 
-def count(artists, color):
-    """How many of the artists have this colour on their edge or face."""
-    colors = [(a.get_edgecolor(), a.get_facecolor()) for a in artists]
-    flat = [[np.ravel(c)[:3] for c in pair if np.size(c) in (3, 4)] for pair in colors]
-    return sum(any(same_color(tuple(c), to_hex(color)) for c in pair) for pair in flat)
+def count(patches, color):
+    """How many of the patches have this colour on their edge or face."""
+    pairs = [(patch.get_edgecolor()[:3], patch.get_facecolor()[:3]) for patch in patches]
+    return sum(same_color(edge, color) or same_color(face, color) for edge, face in pairs)
 
 
 def bars_of(ax, color):
@@ -115,98 +105,11 @@ def test_style_leaves_vermillion_to_attacks():
     assert not any(same_color(color, plots.ATTACK) for color in cycle)
 
 
-def test_frames_marks_attacks_and_sorts_ids():
-    ax = CALLS["frames"]()
-    benign, attack = ax.collections[-2:]
-    assert len(benign.get_offsets()) == 4 and len(attack.get_offsets()) == 2
-    assert same_color(attack.get_facecolor()[0], plots.ATTACK)
-    labels = ax.get_yticklabels()
-    assert [label.get_text() for label in labels] == ["000", "1A0", "2B0", "316"]
-    assert [same_color(label.get_color(), plots.ATTACK) for label in labels] == [True, True, 0, 0]
-    assert attack.get_offsets()[:, 0].tolist() == [40, 50]  # ms
-
-
-def test_frames_keeps_sixty_rows_attacked_ones_first():
-    ids = np.arange(100)
-    ax = plots.frames(ids / 1e3, ids, ids >= 95)
-    shown = [label.get_text() for label in ax.get_yticklabels()]
-    assert len(shown) == 60 and shown[-5:] == ["05F", "060", "061", "062", "063"]
-    assert "60 of 100" in ax.get_ylabel()
-
-
-def test_frames_without_a_frame_or_an_attack():
-    assert title(plots.frames(np.zeros(0), np.zeros(0, int), np.zeros(0, bool))).startswith(
-        "0 of 0"
-    )
-    ax = plots.frames(SECONDS, np.full(6, 0x18FF1234), np.zeros(6, bool))
-    assert len(ax.collections[-1].get_offsets()) == 0
-    assert ax.get_yticklabels()[0].get_text() == "18FF1234"
-
-
-def test_graph_lights_the_attacked_node_and_its_edges():
-    ax = CALLS["graph"]()
-    arrows = [p for p in ax.patches if isinstance(p, FancyArrowPatch)]
-    assert len(arrows) == 4 and count(arrows, plots.ATTACK) == 1
-    ring, discs = ax.collections
-    assert len(ring.get_offsets()) == 1 and same_color(ring.get_edgecolor()[0], plots.ATTACK)
-    hot = [same_color(c, plots.ATTACK) for c in discs.get_facecolor()]
-    assert hot == [True, False, False, False]
-    assert sorted(words(ax)) == ["000", "1A0", "2B0", "316"]
-    assert title(ax) == "2 of 5 successions touch an attacked ID"
-
-
-def test_graph_widths_follow_counts_and_areas_follow_weights():
-    ax = plots.graph(IDS, EDGES, np.array([9, 1, 1, 4, 1]), node_weight=np.array([4, 1, 0, 2]))
-    widths = [p.get_linewidth() for p in ax.patches]
-    assert np.argsort(widths)[-2:].tolist() == [3, 0] and count(ax.patches, plots.ATTACK) == 0
-    assert np.argsort(ax.collections[1].get_sizes()).tolist() == [2, 1, 3, 0]
-    assert title(ax) == "4 IDs, 16 successions"
-
-
-def test_graph_takes_edge_attacks():
-    ax = plots.graph(IDS, EDGES, edge_attack=np.array([0, 1, 1, 0, 0]))
-    assert count(ax.patches, plots.ATTACK) == 2
-
-
-@pytest.mark.parametrize("n", [1, 2, 12, 60, 100])
-def test_graph_of_any_size(n):
-    ids = np.arange(n) * 7
-    steps = np.array([np.arange(n), (np.arange(n) + 1) % n])
-    ax = plots.graph(ids, steps, node_attack=ids == 0)
-    ax.figure.draw_without_rendering()
-    assert len(ax.texts) == (n if n <= 60 else 40) and "000" in words(ax)
-    assert len(ax.collections[1].get_offsets()) == n
-
-
-def test_graph_without_edges():
-    assert len(plots.graph(IDS[:1], np.zeros((2, 0), int)).patches) == 0
-
-
-def test_split_timeline_merges_neighbours_of_one_part():
-    capture = np.array([0, 0, 0, 0, 1, 1])
-    start = np.array([5.0, 6, 7, 8, 100, 200])  # capture 1 has a hole
-    part = np.array(["train", "train", "dropped", "train", "test", "test"])
-    ax = plots.split_timeline(capture, start, start + 1, part, ["a", "b"])
-    spans = {}
-    for bar in ax.collections:
-        boxes = [path.get_extents() for path in bar.get_paths()]
-        spans[to_hex(bar.get_facecolor()[0])] = [(box.x0, box.width) for box in boxes]
-    assert spans[plots.PART["train"].lower()] == [(0, 2), (3, 1)]
-    assert spans[plots.PART["dropped"].lower()] == [(2, 1)]
-    assert spans[plots.PART["test"].lower()] == [(0, 1), (100, 1)]
-    key = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert key == ["train", "test", "dropped"]
-
-
-def test_balance_writes_shares_and_counts():
-    ax = plots.balance(["a", "b", "c"], np.array([0.25, 0.9, np.nan]), np.array([1000, 3000, 5]))
-    assert bars_of(ax, plots.ATTACK) == [0.25, 0.9, 0]
-    assert words(ax) == ["25.0 %", "1,000 windows", "90.0 %", "3,000", "undefined", "5"]
-    assert title(ax) == "73.8 % of 4,000 windows hold an attack"
-
-
 def test_learning_curves_mark_the_best_epoch():
-    only_train = [dict(epoch=0, train_loss=3.0), dict(epoch=1, train_loss=np.nan, val_loss=None)]
+    only_train = [
+        {"epoch": 0, "train_loss": 3.0},
+        {"epoch": 1, "train_loss": np.nan, "val_loss": None},
+    ]
     axes = plots.learning_curves({"GAT": EPOCHS, "VGAE": only_train, "none": []})
     assert len(axes) == 3
     train, val, best = axes[0].lines

@@ -1,0 +1,145 @@
+"""Do they learn? A small enough set must be memorised, and a teacher must help, not hurt."""
+
+import numpy as np
+import pytest
+import torch
+
+from cangraph.graphs import to_graphs
+from cangraph.models import GAT, VGAE, batch_of
+from cangraph.params import load_params
+from cangraph.scores import metrics, threshold
+from cangraph.simulator import simulate
+from cangraph.splits import Split
+from cangraph.training import Detector, Reconstructor, fit, seed_everything
+
+
+@pytest.fixture(scope="module")
+def params():
+    return load_params(
+        "demo",
+        fit={"epochs": 30, "batch_size": 16, "patience": 30},
+        teacher={"learning_rate": 0.005},
+    )
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    frames = simulate("aster", 16.0, attack="fuzzing", seed=3)
+    return to_graphs([frames.label(scenario="train_02_with_attacks")], 100, 100)
+
+
+def whole(graphs):
+    """Every window trains, stops, calibrates and tests: for memorising only."""
+    data = Split(graphs, np.zeros(len(graphs), np.uint8), ())
+    for name in ("val", "calib", "test"):
+        data.__dict__[name] = data.train
+    return data
+
+
+@pytest.fixture(scope="module")
+def few(graphs):
+    """32 windows, half of them under attack."""
+    some = [np.flatnonzero(graphs.label == label)[:16] for label in (False, True)]
+    return whole(graphs[np.concatenate(some)])
+
+
+def test_32_windows_are_memorised(few, params):
+    seed_everything(0)
+    task = fit(Detector(GAT(few.graphs.spec, **params.teacher.gat)), few, params)
+    scores = task.score(few.train)
+    assert metrics(scores, threshold(scores))["f1"] == 1.0
+    assert task.history[-1]["train_loss"] < 0.05 < task.history[0]["train_loss"]
+
+
+def test_the_vgae_learns_to_rebuild(few, params):
+    seed_everything(0)
+    task = fit(Reconstructor(VGAE(few.graphs.spec, **params.teacher.vgae)), few, params)
+    assert task.history[-1]["train_node"] < 0.7 * task.history[0]["train_node"]
+    benign = task.score(few.train[~few.train.label])
+    # the score is scaled on these windows, so that 0 is their mean
+    assert benign.value.mean() == pytest.approx(0.0, abs=1e-4)
+    assert task.score(few.train).value[few.train.label].mean() > 1.0
+
+
+def test_the_vgae_sees_benign_windows_only(few, params):
+    """Other attack windows, the same weights: what it trains on are the benign ones."""
+    altered = few.graphs[np.arange(32)]
+    altered.x[np.repeat(altered.label, np.diff(altered.node_ptr))] += 5.0
+    short = params.model_copy(update={"fit": params.fit.model_copy(update={"epochs": 2})})
+    weights = []
+    for data in (few, whole(altered)):
+        seed_everything(0)
+        task = fit(Reconstructor(VGAE(data.graphs.spec, **params.student.vgae)), data, short)
+        weights.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("kind", ["gat", "vgae"])
+def test_every_distillation_term_and_its_gradient_are_not_zero(kind, few, params):
+    from cangraph.distillation import distill
+
+    seed_everything(0)
+    build, task = (GAT, Detector) if kind == "gat" else (VGAE, Reconstructor)
+    teacher = task(build(few.graphs.spec, **params.teacher[kind]))
+    student = build(few.graphs.spec, **params.student[kind])
+    distilled = distill(teacher, student, params.distillation)
+    distilled.prepare(few.train)
+    batch = batch_of(few.train)
+    for term in ("soft", "hint"):
+        distilled.zero_grad()
+        value = distilled.loss(batch)[term]
+        assert value.item() > 1e-4
+        value.backward()
+        reached = [p.grad for p in student.parameters() if p.grad is not None]
+        assert sum(float(g.abs().sum()) for g in reached) > 1e-4
+    assert all(p.grad is None for p in distilled.teacher.parameters())
+
+
+def test_the_teacher_is_not_changed_by_teaching(few, params):
+    from cangraph.distillation import distill
+
+    seed_everything(0)
+    short = params.model_copy(update={"fit": params.fit.model_copy(update={"epochs": 1})})
+    teacher = fit(Detector(GAT(few.graphs.spec, **params.teacher.gat)), few, short)
+    before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
+    student = GAT(few.graphs.spec, **params.student.gat)
+    task = fit(distill(teacher, student, params.distillation), few, short, "student")
+    for copy in (teacher.model, task.teacher):
+        assert all(torch.equal(before[k], v) for k, v in copy.state_dict().items())
+
+
+def test_teacher_and_student_must_be_of_one_kind(few, params):
+    from cangraph.distillation import distill
+
+    teacher = Detector(GAT(few.graphs.spec, **params.teacher.gat))
+    with pytest.raises(TypeError, match="a VGAE cannot learn from a GAT"):
+        distill(teacher, VGAE(few.graphs.spec, **params.student.vgae), params.distillation)
+
+
+def test_a_distilled_student_is_no_worse_than_one_without_a_teacher(graphs, params):
+    from cangraph.distillation import distill
+
+    fresh = to_graphs([simulate("aster", 16.0, attack="fuzzing", seed=4)], 100, 100)
+    seed_everything(0)
+    data = whole(graphs)
+    teacher = fit(Detector(GAT(graphs.spec, **params.teacher.gat)), data, params)
+    quality = {}
+    for name in ("distilled", "alone"):
+        seed_everything(0)
+        student = GAT(graphs.spec, **params.student.gat)
+        task = Detector(student)
+        if name == "distilled":
+            task = distill(teacher, student, params.distillation)
+        quality[name] = metrics(fit(task, data, params, "student").score(fresh), 0.5)["auprc"]
+    assert quality["distilled"] >= quality["alone"] - 0.01
+    assert quality["distilled"] > 0.9
+
+
+def test_the_same_seed_gives_the_same_scores_to_the_last_bit(few, params):
+    short = params.model_copy(update={"fit": params.fit.model_copy(update={"epochs": 3})})
+    values = []
+    for _ in range(2):
+        seed_everything(5)
+        task = Detector(GAT(few.graphs.spec, **params.student.gat))
+        values.append(fit(task, few, short).score(few.train).value)
+    assert np.array_equal(*values)

@@ -1,0 +1,138 @@
+"""What a stage leaves behind comes back as it was, and nothing untrusted is unpickled."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from cangraph import runs
+from cangraph.graphs import Graphs, to_graphs
+from cangraph.models import GAT, VGAE, batch_of
+from cangraph.params import load_params
+from cangraph.scores import Scores
+from cangraph.simulator import simulate
+from cangraph.splits import split
+
+SPLIT = {"gap": 0.05}  # s; the captures here are short
+
+
+@pytest.fixture
+def params(tmp_path, monkeypatch):
+    """The demo's parameters, in a home of its own."""
+    base = load_params("demo", split=SPLIT)
+    shutil.copytree(runs.home() / "params", tmp_path / "params")
+    monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
+    return base
+
+
+@pytest.fixture(scope="module")
+def captures():
+    made = [
+        simulate("aster", 16.0, attack="fuzzing", seed=1).label(scenario="train_02_with_attacks"),
+        simulate("aster", 4.0, seed=2).label(scenario="test_01_known_vehicle_known_attack"),
+    ]
+    return [c.label(recording=f"r{i}") for i, c in enumerate(made)]
+
+
+@pytest.fixture
+def data(captures, params):
+    return split(to_graphs(captures, params.window, params.stride), params.split)
+
+
+def test_data_comes_back_as_it_was(params, data):
+    runs.save_data(params, data)
+    back = runs.load_data(params)
+    for name in Graphs.names():
+        assert np.array_equal(getattr(back.graphs, name), getattr(data.graphs, name)), name
+        assert getattr(back.graphs, name).dtype == getattr(data.graphs, name).dtype, name
+    assert back.graphs.captures == data.graphs.captures
+    assert np.array_equal(back.part, data.part)
+    assert back.notes == data.notes
+
+
+def test_seeds_do_not_overwrite_each_other(params):
+    other = load_params("demo", seed=3)
+    assert runs.folder(params) != runs.folder(other)
+    assert runs.folder(other).parent == runs.folder(params)
+
+
+def test_data_of_other_parameters_is_refused(params, data):
+    runs.save_data(params, data)
+    other = load_params("demo", split=SPLIT, window=50)
+    with pytest.raises(ValueError, match="data_prep ran with window = 100, this notebook asks"):
+        runs.load_data(other)
+
+
+@pytest.mark.parametrize("stage", ["data_prep", "teacher", "distillation", "fusion"])
+def test_a_missing_stage_names_the_command_that_makes_it(params, stage):
+    with pytest.raises(FileNotFoundError, match=rf"papermill notebooks/{stage}\.ipynb .* demo"):
+        runs.load(stage, params)
+
+
+def test_models_come_back_and_score_the_same(params, data):
+    nets = {
+        "gat": GAT(data.graphs.spec, hidden=4, heads=2, layers=1).eval(),
+        "vgae": VGAE(data.graphs.spec, hidden=4, heads=2, layers=1, latent=3).eval(),
+    }
+    runs.save("teacher", params, models=nets)
+    back = runs.load_models("teacher", params)
+    batch = batch_of(data.test)
+    for name, net in nets.items():
+        with torch.no_grad():
+            assert torch.equal(back[name].model(batch), net(batch))
+
+
+def test_scores_come_back_with_their_state(params, data):
+    rng = np.random.default_rng(0)
+    value, state = rng.random(len(data.test)), rng.random((len(data.test), 2))
+    made = Scores.of(data.test, value, state.astype(np.float32), ("a", "b"))
+    runs.save("teacher", params, scores={"gat/test": made})
+    back = runs.load_scores("teacher", params, data)["gat/test"]
+    assert np.array_equal(back.value, made.value)
+    assert np.array_equal(back.state, made.state)
+    assert back.state_names == ("a", "b")
+
+
+def test_a_stage_records_parameters_versions_and_what_it_was_made_from(params, data):
+    runs.save_data(params, data)
+    runs.save("teacher", params, note="hello")
+    record = json.loads((runs.folder(params) / "teacher.json").read_text())
+    assert record["params"] == params.model_dump()
+    assert record["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert set(record["inputs"]) == {"data_prep"}
+    assert record["note"] == "hello"
+
+
+def test_a_pickle_in_place_of_a_checkpoint_is_not_run(params, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path.joinpath("boom").touch, ())
+
+    place = runs.folder(params)
+    place.mkdir(parents=True)
+    (place / "teacher.ckpt").write_bytes(pickle.dumps(Bomb(), protocol=2))
+    with pytest.raises(pickle.UnpicklingError):
+        runs.load_models("teacher", params)
+    assert not (tmp_path / "boom").exists()
+
+
+def test_a_checkpoint_of_an_unknown_kind_is_refused_by_name(params):
+    place = runs.folder(params)
+    place.mkdir(parents=True)
+    torch.save({"gat": {"kind": "Other", "config": {}, "weights": {}}}, place / "teacher.ckpt")
+    with pytest.raises(ValueError, match="gat is a 'Other'; expected one of GAT, VGAE"):
+        runs.load_models("teacher", params)
+
+
+def test_an_unknown_stage_is_refused(params):
+    with pytest.raises(ValueError, match="'techer' is no stage"):
+        runs.save("techer", params)
+
+
+def test_nan_never_reaches_a_json(params):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        runs.save("teacher", params, f1=float("nan"))
+    assert not (runs.folder(params) / "teacher.json").exists()

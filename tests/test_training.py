@@ -1,0 +1,82 @@
+"""Batches, and what `fit` promises about them."""
+
+import numpy as np
+import pytest
+import torch
+
+from cangraph.graphs import to_graphs
+from cangraph.models import GAT
+from cangraph.params import load_params
+from cangraph.simulator import simulate
+from cangraph.splits import split
+from cangraph.training import Batches, Detector, fit
+
+SPLIT = {"gap": 0.05}  # s; the captures here are short
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    captures = [
+        simulate("aster", 16.0, attack="fuzzing", seed=1).label(
+            scenario="train_02_with_attacks", recording="a"
+        ),
+        simulate("borage", 6.0, seed=2).label(scenario="test_01_known", recording="b"),
+    ]
+    return to_graphs(captures, 100, 100)
+
+
+def test_an_epoch_holds_every_window_once(graphs):
+    batches = list(Batches(graphs, 7, seed=0))
+    assert len(batches) == len(Batches(graphs, 7)) == -(-len(graphs) // 7)
+    assert sum(batch.num_graphs for batch in batches) == len(graphs)
+    assert sum(float(batch.x.double().sum()) for batch in batches) == pytest.approx(
+        float(graphs.x.astype(float).sum())
+    )
+
+
+def test_batches_keep_the_order_without_a_seed_and_draw_a_new_one_with(graphs):
+    labels = torch.cat([batch.label for batch in Batches(graphs, 16)])
+    assert torch.equal(labels, torch.from_numpy(graphs.label).float())
+    drawn = Batches(graphs, len(graphs), seed=0)
+    first, second = next(iter(drawn)), next(iter(drawn))
+    assert not torch.equal(first.x[:100], second.x[:100])
+
+
+def test_scaler_sees_benign_training_windows_only(graphs):
+    params = load_params("demo", split=SPLIT, fit={"epochs": 1})
+    data = split(graphs, params.split)
+    task = fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student")
+    benign = data.train[~data.train.label].x.astype(float)
+    np.testing.assert_allclose(task.model.encoder.node_scale.mean, benign.mean(0), rtol=1e-4)
+
+
+def test_attack_windows_weigh_as_benign_per_attack_at_most_ten(graphs):
+    task = Detector(GAT(graphs.spec, hidden=2, heads=1, layers=1))
+    attacks = np.flatnonzero(graphs.label)
+    benign = np.flatnonzero(~graphs.label)
+    for n, weight in [(10, 3.0), (1, 10.0)]:
+        task.prepare(graphs[np.concatenate([attacks[:n], benign[:30]])])
+        assert task.positive_weight.item() == weight
+
+
+def test_fit_prints_one_line_an_epoch_and_keeps_the_best(graphs, capsys):
+    params = load_params("demo", split=SPLIT, fit={"epochs": 4})
+    data = split(graphs, params.split)
+    task = fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert len(lines) == len(task.history) == 4
+    losses = []
+    with torch.no_grad():
+        for batch in Batches(data.val, len(data.val)):
+            losses.append(task.hard_loss(task.model(batch), batch).item())
+    best = min(row["val_loss"] for row in task.history)
+    assert losses[0] == pytest.approx(best, rel=1e-4)
+
+
+def test_a_score_is_the_probability_in_float64(graphs):
+    task = Detector(GAT(graphs.spec, hidden=2, heads=1, layers=1))
+    scores = task.score(graphs)
+    assert scores.value.dtype == np.float64
+    logit = scores.state[:, scores.state_names.index("gat_logit")].astype(float)
+    np.testing.assert_allclose(scores.value, 1 / (1 + np.exp(-logit)), rtol=1e-6)
+    assert len(task.score(graphs[:0])) == 0
