@@ -6,7 +6,6 @@ compete on the same bus, so no artefact of the timestamps gives an attack away.
 """
 
 import heapq
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,19 +16,14 @@ from cangraph.frames import Frames, attack_code
 
 __all__ = ["ATTACKS", "VEHICLES", "arbitrate", "demo_captures", "messages", "simulate"]
 
-_BIT = 2  # µs, at 500 kbit/s, the usual high-speed CAN of a car
-_CLEAN = 11.0  # s without attack: 10 s to calibrate on, and a margin
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
 _NODES = 8  # control units on the bus, each with a clock of its own
 
-# vehicle: how many messages have which period in ms
-_PERIODS = {
+_PERIODS = {  # vehicle: how many messages have which period in ms
     "aster": {10: 7, 20: 9, 50: 6, 100: 8, 200: 5, 500: 3, 1000: 3},
     "borage": {10: 5, 20: 6, 50: 5, 100: 6, 200: 4, 500: 2, 1000: 2},
     "clover": {10: 4, 20: 9, 50: 8, 100: 12, 200: 8, 500: 5, 1000: 4},
 }
-# (period in ms or 0, events per s): a rare signal, a busy switch, a slow message sent on change too
-_EVENTS = ((0, 0.1), (0, 1.0), (500, 0.5), (1000, 1.0))
 # attack: shortest and longest time between two attack frames, ms
 _GAPS = {"flooding": (0.45, 0.5), "fuzzing": (0.5, 1), "spoofing": (5, 10), "malfunction": (2, 4)}
 
@@ -42,7 +36,6 @@ _SCENARIOS = {
     "test_03_known_vehicle_unknown_attack": ("malfunction-aster", "malfunction-borage"),
     "test_04_unknown_vehicle_unknown_attack": ("malfunction-clover",),
 }
-# what a drive consists of
 _ANALOG = ("speed", "rpm", "pedal", "brake", "steering", "lateral", "temperature", "fuel")
 _DISCRETE = ("gear", "braking", "lights", "wipers", "climate")
 
@@ -65,37 +58,31 @@ class Field(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What a vehicle sends under one arbitration ID.
-
-    `period` (0: on events only), `jitter` (standard deviation) and `offset` in the schedule of its
-    node are in s; `events` counts extra transmissions per s.
-    """
+    """What a vehicle sends under one arbitration ID."""
 
     arbitration_id: int
     dlc: int
-    period: float
-    events: float
-    jitter: float
-    offset: float
+    period: float  # s; 0: on events only
+    events: float  # extra transmissions per s
+    jitter: float  # s, standard deviation
+    offset: float  # s, in the schedule of the node
     node: int
     fields: tuple[Field, ...]
 
 
 @lru_cache
 def messages(vehicle: str) -> tuple[Message, ...]:
-    """The messages of a vehicle by rising arbitration ID, the same in every capture.
-
-    Raises `ValueError` for an unknown vehicle.
+    """The messages of a vehicle by rising arbitration ID. Raises `ValueError` for an unknown one.
 
     >>> len(messages("aster"))
     45
     """
     if vehicle not in VEHICLES:
-        known = ", ".join(VEHICLES)
-        raise ValueError(f"vehicle: {vehicle!r} is unknown; expected one of {known}; pass one")
+        raise ValueError(f"vehicle: {vehicle!r} is unknown; expected one of {', '.join(VEHICLES)}")
     rng = np.random.default_rng([2016, VEHICLES.index(vehicle)])  # never changes, unlike a drive
     timing = [(period, 0.0) for period, count in _PERIODS[vehicle].items() for _ in range(count)]
-    timing += _EVENTS
+    # a rare signal, a busy switch, and slow messages that are sent on change too
+    timing += [(0, 0.1), (0, 1.0), (500, 0.5), (1000, 1.0)]
     # urgent messages get low IDs, as in a car, but not without exceptions
     rank = np.log([period or 300 for period, _ in timing]) + rng.normal(0, 0.6, len(timing))
     ids = np.sort(rng.choice(np.arange(0x040, 0x7C0), len(timing), replace=False))
@@ -122,10 +109,9 @@ def _layout(dlc, fast, multiplexed, rng):
         fields.append(Field("counter", end, (modulus, high)))
         checksum = [Field(str(rng.choice(["xor", "sum"])), dlc - 1, (int(rng.integers(256)),))]
     if multiplexed:
-        pages = int(rng.integers(3, 7))
+        pages, byte = int(rng.integers(3, 7)), 5
         columns = [range(pages), *rng.integers(0, 256, (4, pages)).tolist()]
         fields += [Field("table", k, tuple(column)) for k, column in enumerate(columns)]
-        byte = len(columns)
     while byte < end:
         if end - byte >= 2 and rng.random() < (0.7 if fast else 0.35):
             values = int(rng.integers(0, 8000)), int(rng.integers(2000, 50000))
@@ -155,7 +141,7 @@ def _drive(seconds, rng):
         wanted = steps(n + len(kernel) - 1, shortest, longest, values)
         return np.convolve(wanted, kernel / kernel.sum(), "valid")
 
-    # km/h: now and then a red light
+    # km/h, with a red light now and then
     speed = smooth(8, 5, 15, lambda k: np.where(rng.random(k) < 0.3, 0, rng.uniform(15, 100, k)))
     acceleration = np.gradient(speed) * _RATE  # km/h per s
     gear = np.digitize(speed, [1, 18, 35, 55, 75])
@@ -196,45 +182,42 @@ def _payload(message, times, drive, rng):
         elif kind == "counter":
             data[:, byte] = count % values[0] | values[1]
         elif kind == "enum":
-            state = (drive[channel][sample] * len(values)).astype(np.int64)
-            data[:, byte] = np.array(values)[state.clip(0, len(values) - 1)]
+            data[:, byte] = np.array(values)[(drive[channel][sample] * len(values)).astype(int)]
         elif kind == "signal":
             raw = values[0] + values[1] * drive[channel][sample]
             raw = np.rint(raw + noise * rng.standard_normal(len(times))).clip(0, 0xFFFF)
             data[:, byte : byte + 2] = raw.astype(">u2")[:, None].view(np.uint8)
-        elif kind == "xor":  # the byte of the checksum is still 0, which changes no sum
-            data[:, byte] = np.bitwise_xor.reduce(data, axis=1) ^ values[0]
-        elif kind == "sum":
-            data[:, byte] = (data.sum(axis=1) + values[0]) & 0xFF
+        else:  # the byte of the checksum is still 0, which changes no sum
+            combine = {"xor": np.bitwise_xor, "sum": np.add}[kind]
+            data[:, byte] = combine(combine.reduce(data, axis=1), values[0]) & 0xFF
     return data
 
 
 def _injected(attack, table, seconds, bursts, rng):
     """Release times (s), arbitration IDs, DLCs and payloads of the attacker's frames."""
-    clean = _CLEAN * min(1.0, seconds / 15)
+    clean = 11 * min(1.0, seconds / 15)  # s without attack: 10 to calibrate on, and a margin
     part = (seconds - clean) / bursts  # a burst lies well inside a part of its own
     length = np.minimum(rng.uniform(2, 5, bursts), 0.7 * part)
     begin = clean + part * np.arange(bursts) + rng.uniform(0.1, 0.9, bursts) * (part - length)
     period = rng.uniform(*_GAPS[attack]) * 1e-3
-    spans = zip(begin, begin + length, strict=True)
-    times = np.concatenate([np.arange(*span, period) for span in spans])
+    times = np.concatenate([np.arange(*s, period) for s in np.c_[begin, begin + length]])
     times += rng.uniform(0, 0.2 * period, len(times))
-    n = len(times)
-    if attack == "flooding":  # ID 0 wins every arbitration
-        return times, np.zeros(n, int), np.full(n, 8), np.zeros((n, 8), np.uint8)
+    n = len(times)  # a flood of ID 0 wins every arbitration
+    ids, dlc, data = np.zeros(n, int), np.full(n, 8), np.zeros((n, 8), np.uint8)
     if attack == "fuzzing":
         ids, data = rng.integers(0, 0x800, n), rng.integers(0, 256, (n, 8), np.uint8)
-        return times, ids, np.full(n, 8), data
-    cyclic = [message for message in table if 0 < message.period <= 0.1]
-    victims = [m for m in cyclic if any(field.kind == "signal" for field in m.fields)]
-    victim = victims[rng.integers(len(victims))]
-    # a well-formed payload, checksum and all, of a state that this drive is not in
-    forged = {channel: rng.uniform(0.05, 0.95, 1) for channel in _ANALOG + _DISCRETE}
-    data = np.repeat(_payload(victim, np.zeros(1), forged, rng), n, axis=0)
+    elif attack != "flooding":
+        signals = [m for m in table if "signal" in {field.kind for field in m.fields}]
+        victims = [m for m in signals if 0 < m.period <= 0.1]
+        victim = victims[rng.integers(len(victims))]
+        ids[:], dlc[:] = victim.arbitration_id, victim.dlc
+        # a well-formed payload, checksum and all, of a state that this drive is not in
+        forged = {channel: rng.uniform(0.05, 0.95, 1) for channel in _ANALOG + _DISCRETE}
+        data[:] = _payload(victim, np.zeros(1), forged, rng)
     if attack == "malfunction":  # most bytes go wild
-        wild = rng.permutation(victim.dlc)[: math.ceil(victim.dlc * 0.6)]
+        wild = rng.permutation(victim.dlc)[: -(-victim.dlc * 6 // 10)]
         data[:, wild] = rng.integers(0, 256, (n, len(wild)), np.uint8)
-    return times, np.full(n, victim.arbitration_id), np.full(n, victim.dlc), data
+    return times, ids, dlc, data
 
 
 @numba.njit(cache=True)
@@ -244,12 +227,10 @@ def arbitrate(
     """Which frame is sent when: (`order`, `end`), both i8 (n,), in the order on the bus.
 
     Whenever the bus gets free, the lowest arbitration ID wins among the frames released by then,
-    and among frames of one ID the first released. `release` (ascending), `duration` and `end`
-    are integers of one time unit, such as 1 µs.
+    of one ID the first. `release` (ascending), `duration` and `end` are integers, such as µs.
 
-    >>> order, end = arbitrate(np.array([0, 1, 2]), np.array([5, 9, 7]), np.array([10, 10, 10]))
-    >>> order.tolist(), end.tolist()
-    ([0, 2, 1], [10, 20, 30])
+    >>> arbitrate(np.array([0, 1, 2]), np.array([5, 9, 7]), np.array([10, 10, 10]))
+    (array([0, 2, 1]), array([10, 20, 30]))
     """
     # each controller offers its own lowest ID, so one queue stands for those of all the nodes
     n = len(release)
@@ -269,31 +250,25 @@ def arbitrate(
 
 
 def simulate(
-    vehicle: str, seconds: float, *, attack: str = "", seed: int = 0, bursts=3, start: float = 0.0
+    vehicle: str, seconds: float, *, attack: str = "", seed: int = 0, bursts: int = 3, start=0.0
 ) -> Frames:
     """One capture of one drive, attack free or under one of `ATTACKS`.
 
-    The attack comes in `bursts` of 2-5 s (less in a short capture), none in the first 11 s, or
-    the first 73 % of a capture under 15 s. A `seed` stands for a drive: with and without attack,
-    the vehicle sends the same frames. Timestamps (s, to 1 µs) are the ends of frames from `start`.
+    The attack comes in `bursts` of 2-5 s, none in the first 11 s (in a capture under 15 s, 73 %).
+    A `seed` is a drive: with and without attack, the vehicle sends the same frames. Timestamps are
+    the ends of frames in s, after `start`. Raises `ValueError` for what makes no capture.
 
-    Raises `ValueError` for an unknown vehicle or attack, and where the numbers make no capture.
-
-    >>> frames = simulate("borage", 16.0, attack="flooding", bursts=1)
-    >>> frames.name, bool(frames.attack[frames.timestamp < 11].any())
-    ('flooding-borage', False)
+    >>> simulate("borage", 16.0, attack="flooding", bursts=1).name
+    'flooding-borage'
     """
     table = messages(vehicle)
     if attack and attack not in ATTACKS:
-        known = ", ".join(ATTACKS)
-        raise ValueError(f"simulate: attack {attack!r} is unknown; expected one of {known} or ''")
-    if not (0 < seconds < math.inf and bursts > 0 and seed >= 0):
-        raise ValueError(
-            f"simulate: {seconds} seconds, {bursts} bursts, seed {seed}; expected seconds and "
-            "bursts above 0, and a seed from 0 on; try simulate('aster', 40.0)"
-        )
-    key = [seed, VEHICLES.index(vehicle)]
-    rng = np.random.default_rng(key)
+        raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
+    if not (0 < seconds < np.inf and bursts > 0 and seed >= 0):
+        what = f"{seconds} seconds, {bursts} bursts, seed {seed}"
+        wanted = "seconds and bursts above 0, and a seed from 0 on; try simulate('aster', 40.0)"
+        raise ValueError(f"simulate: {what}; expected {wanted}")
+    rng = np.random.default_rng([seed, VEHICLES.index(vehicle)])
     drive = _drive(seconds, rng)
     phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
     parts = []
@@ -303,43 +278,34 @@ def simulate(
         parts.append((times, ids, dlc, _payload(message, times, drive, rng)))
     genuine = sum(len(times) for times, *_ in parts)
     if attack:  # from a stream of its own, so that the drive does not change with the attack
-        rng = np.random.default_rng([*key, attack_code(attack)])
+        rng = np.random.default_rng([seed, VEHICLES.index(vehicle), attack_code(attack)])
         parts.append(_injected(attack, table, seconds, bursts, rng))
     times, ids, dlc, data = (np.concatenate(column) for column in zip(*parts, strict=True))
-
     release = np.rint(times * 1e6).astype(np.int64)
     queue = np.argsort(release, kind="stable")
-    # 47 bits of frame and interframe space, 8 for each byte, and one stuff bit to about ten
-    duration = _BIT * ((47 + 8 * dlc) * 11 // 10)
+    # µs, 2 a bit: 47 for frame and interframe space, 8 for each byte, and one stuffed to about ten
+    duration = 2 * ((47 + 8 * dlc) * 11 // 10)
     order, end = arbitrate(release[queue], ids[queue], duration[queue])
     recorded = end <= seconds * 1e6
-    sent, injected = queue[order[recorded]], queue[order[recorded]] >= genuine
-    return Frames(
-        timestamp=np.round(start + end[recorded] * 1e-6, 6),
-        arbitration_id=ids[sent],
-        dlc=dlc[sent],
-        data=data[sent],
-        attack=injected,
-        attack_type=injected * attack_code(attack or "benign"),
-        name=f"{attack or 'attack-free'}-{vehicle}",
-        vehicle=vehicle,
-    )
+    sent, timestamp = queue[order[recorded]], np.round(start + end[recorded] * 1e-6, 6)
+    kind = (sent >= genuine) * attack_code(attack or "benign")
+    labels = {"attack": kind > 0, "attack_type": kind, "vehicle": vehicle}
+    name = f"{attack or 'attack-free'}-{vehicle}"
+    return Frames(timestamp, ids[sent], dlc[sent], data[sent], name=name, **labels)
 
 
 def demo_captures(seed: int = 0, seconds: float = 40.0) -> list[Frames]:
     """The `demo` dataset: 14 captures of `seconds` each, all of different drives.
 
-    Named `<attack>-<vehicle>`; clover and malfunction are never trained on. Raises `ValueError` as
-    `simulate` does.
+    Clover and malfunction are never trained on. Raises `ValueError` as `simulate` does.
 
     >>> [frames.name for frames in demo_captures(seconds=1.0)][:3]
     ['attack-free-aster', 'attack-free-borage', 'flooding-aster']
     """
     captures = []
-    for scenario, names in _SCENARIOS.items():
-        for name in names:
-            attack, vehicle = name.removeprefix("attack-free").rsplit("-", 1)
-            drive = 100 * seed + len(captures)  # no drive twice, in this dataset or another
-            frames = simulate(vehicle, seconds, attack=attack, seed=drive)
-            captures.append(frames.label(scenario=scenario))
+    plan = [(scenario, name) for scenario, names in _SCENARIOS.items() for name in names]
+    for drive, (scenario, name) in enumerate(plan, 100 * seed):  # no drive twice, in any dataset
+        attack, vehicle = name.removeprefix("attack-free").rsplit("-", 1)
+        capture = simulate(vehicle, seconds, attack=attack, seed=drive)
+        captures.append(capture.label(scenario=scenario))
     return captures

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pytest import approx
 
 from cangraph.frames import ATTACK_TYPES, Frames, attack_code
-from cangraph.graphs import EDGE_FEATURES, NODE_FEATURES, Graphs, GraphSpec, to_graphs
+from cangraph.graphs import Graphs, GraphSpec, to_graphs
 from cangraph.profiles import FRAME_FEATURES, profile
+from cangraph.windows import EDGE_FEATURES, NODE_FEATURES
 
 A, B, C = 0x30, 0x10, 0x20
 NODE = {feature.name: i for i, feature in enumerate(NODE_FEATURES)}

@@ -3,7 +3,7 @@
 import ast
 import json
 import subprocess
-import sys
+import sysconfig
 from pathlib import Path
 
 import nbformat
@@ -13,6 +13,7 @@ from cangraph.params import Params, _assignments
 from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]
+PAPERMILL = Path(sysconfig.get_path("scripts")) / "papermill"
 PATHS = [ROOT / "notebooks" / f"{stage}.ipynb" for stage in STAGES]
 
 
@@ -70,8 +71,7 @@ def test_a_bad_parameter_stops_the_notebook_and_names_the_right_one(given, where
     source = Path("data_prep.ipynb" if where == "notebooks" else "notebooks/data_prep.ipynb")
     name, value = given
     done = subprocess.run(
-        [sys.executable, "-m", "papermill", source, tmp_path / "out.ipynb", "-p", name, value]
-        + ["--kernel", "python3", "--no-progress-bar"],
+        [PAPERMILL, source, tmp_path / "out.ipynb", "--no-progress-bar", "-p", name, value],
         cwd=ROOT / where,
         capture_output=True,
         text=True,

@@ -20,6 +20,7 @@ from cangraph.scores import (
     by_scenario,
     compare,
     metrics,
+    overall,
     threshold,
 )
 
@@ -279,6 +280,13 @@ def test_compare_puts_detectors_below_each_other(three):
     ]
     assert {k: v for k, v in rows[0].items() if k != "detector"} == by_scenario(three, 0.5)[0]
     assert (rows[1]["recall"], rows[4]["recall"]) == (0.5, 1)
+
+
+def test_overall_is_the_mean_over_the_scenarios_that_define_a_metric(three):
+    rows = compare({"one": (three, 0.5), "all": (three, 0.0)}, expected=("t9",))
+    assert overall(rows, "recall") == {"one": 0.25, "all": 1.0}
+    assert overall(rows, "auroc") == {"one": 0.5, "all": 0.5}
+    assert overall(rows, "no such metric") == {}
 
 
 def test_by_attack_counts_what_was_found_of_each_type(three):

@@ -5,16 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cangraph import simulator
 from cangraph.frames import attack_code
-from cangraph.simulator import (
-    ATTACKS,
-    SCENARIOS,
-    VEHICLES,
-    arbitrate,
-    demo_captures,
-    messages,
-    simulate,
-)
+from cangraph.simulator import ATTACKS, VEHICLES, arbitrate, demo_captures, messages, simulate
 
 BIT = 2e-6  # s
 
@@ -62,7 +55,7 @@ def test_frames_neither_overlap_nor_betray_the_attack(demo):
         shortest = BIT * (47 + 8 * frames.dlc.astype(int))
         assert (gaps >= shortest[1:] - 1e-9).all()
         assert (gaps >= 50e-6).all()
-        assert 0 <= frames.timestamp[0] and frames.timestamp[-1] <= 24.0
+        assert frames.timestamp[0] >= 0 and frames.timestamp[-1] <= 24.0
         assert np.allclose(frames.timestamp * 1e6, np.rint(frames.timestamp * 1e6), atol=1e-3)
 
 
@@ -242,10 +235,11 @@ def test_no_drive_twice(demo):
 
 
 def test_scenarios_hold_back_a_vehicle_and_an_attack(demo):
-    assert [frames.name for frames in demo] == [n for names in SCENARIOS.values() for n in names]
+    planned = simulator._SCENARIOS
+    assert [frames.name for frames in demo] == [n for names in planned.values() for n in names]
     assert len({frames.name for frames in demo}) == len(demo) == 14
     for frames in demo:
-        assert frames.name in SCENARIOS[frames.scenario]
+        assert frames.name in planned[frames.scenario]
         assert frames.name.endswith(f"-{frames.vehicle}")
         assert frames.recording == "" and frames.reordered == 0
         unknown_vehicle = frames.scenario[:7] in ("test_02", "test_04")
