@@ -120,7 +120,9 @@ class Frames:
             "data": np.zeros((n, 8), np.uint8),
             "is_extended_id": np.asarray(self.arbitration_id) > 0x7FF,
             "is_remote_frame": np.zeros(n, np.bool_),
-            "attack": np.zeros(n, np.bool_),
+            "attack": np.asarray(self.attack_type) > 0
+            if len(self.attack_type) == n
+            else np.zeros(n, np.bool_),
         }
         for column, dtype in _COLUMNS.items():
             values = np.asarray(getattr(self, column))
@@ -137,6 +139,11 @@ class Frames:
                     f"expected {n} like timestamp; cut all columns alike"
                 )
             object.__setattr__(self, column, values)
+        if not np.array_equal(self.attack, self.attack_type > 0):
+            raise ValueError(
+                f"Frames {self.name!r}: attack and attack_type disagree; expected a type other than "
+                "benign for each attack frame and only for those; give one of the two columns"
+            )
         if n and not (np.isfinite(self.timestamp).all() and (np.diff(self.timestamp) >= 0).all()):
             raise ValueError(
                 f"Frames {self.name!r}: timestamps are not finite and ascending; "

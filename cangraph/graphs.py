@@ -1,6 +1,8 @@
 """Windows of frames as graphs: nodes are arbitration IDs, edges are successions."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -10,6 +12,8 @@ from cangraph.frames import CaptureInfo, Frames
 from cangraph.windows import EDGE_FEATURES, NODE_FEATURES, windows
 
 __all__ = ["GraphSpec", "Graphs", "to_graphs"]
+
+_CHUNK = 1 << 18  # frames; what the kernels hold besides the result stays small
 
 
 class GraphSpec(NamedTuple):
@@ -131,16 +135,23 @@ def to_graphs(captures: Sequence[Frames], window: int = 100, stride: int = 100) 
     for name, value in {"window": window, "stride": stride}.items():
         if value < 2 - (name == "stride"):
             raise ValueError(f"to_graphs: {name} is {value}; expected frames; use the default 100")
-    parts = []
     for frames in captures:
         if len(frames) < window:
             raise ValueError(
                 f"capture {frames.name!r}: it has {len(frames)} frames; expected at least one "
                 f"window of {window}; leave it out or lower the window"
             )
-        parts.append(windows(frames, window, stride))
-    counts = [len(part["begin"]) for part in parts]
-    joined = {"capture": np.repeat(np.arange(len(parts), dtype=np.int32), counts)}
+
+    def parts_of(frames: Frames) -> list[dict[str, np.ndarray]]:
+        chunks = (frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK))
+        return list(windows(chunks, window, stride))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels release the GIL
+        by_capture = list(pool.map(parts_of, captures))
+        infos = tuple(pool.map(lambda frames: frames.info, captures))
+    parts = [part for mine in by_capture for part in mine]
+    counts = [sum(len(part["begin"]) for part in mine) for mine in by_capture]
+    joined = {"capture": np.repeat(np.arange(len(counts), dtype=np.int32), counts)}
     joined |= {
         name: np.concatenate([part[name] for part in parts], -1 if name == "edge_index" else 0)
         for name in parts[0]
@@ -149,4 +160,4 @@ def to_graphs(captures: Sequence[Frames], window: int = 100, stride: int = 100) 
     for kind in ("node", "edge"):
         size = np.concatenate([part[f"{kind}_size"] for part in parts])
         joined[f"{kind}_ptr"] = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
-    return Graphs(**joined, captures=tuple(f.info for f in captures), window=window)
+    return Graphs(**joined, captures=infos, window=window)

@@ -49,29 +49,43 @@ _REGULAR = 0.5  # octaves; a gap this near to the period earns trust
 _WARM_UP = 5.0  # s; IDs first seen in it earn trust at once, later ones by `_PROBATION`
 _PROBATION = 60.0  # s; time constant of the trust in an ID that turns up later
 _FLIP_MEMORY = 64.0  # frames; time constant of the flip rates
+_REST = 1e-4  # a flip rate under it counts as 0, so that bytes at rest cost no time
 _CLIP = 6.0  # octaves
+
+
+# What is remembered of one ID. `rate` are the flip rates of each bit of each payload byte,
+# `values` has one bit for each value that a byte took, `moves` says which bytes ever flip.
+_SLOT = np.dtype(
+    [
+        ("seen", np.int64),
+        ("first_time", np.float64),
+        ("last_time", np.float64),
+        ("log_period", np.float64),
+        ("jitter", np.float64),
+        ("trust", np.float64),
+        ("rate", np.float32, (8, 8)),
+        ("values", np.uint8, (8, 32)),
+        ("data", np.uint8, (8,)),
+        ("moves", np.uint8, (8,)),
+        ("dlc", np.uint8),
+    ],
+    align=True,
+)
+# the bits of every byte value as float32, so that eight are compared at once
+_BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 
 
 @dataclass
 class Profiles:
-    """The state of the kernel: one slot for each ID, in order of first appearance.
+    """The state of the kernel: one slot of `table` for each ID, in order of first appearance.
 
     Grows with the IDs met. Keep it and hand it to the next `profile` call to go on where
-    the last one stopped.
+    the last one stopped. `began` is the time of the first frame in s.
     """
 
     slots: dict[int, int] = field(default_factory=dict)
+    table: np.ndarray = field(default_factory=lambda: np.zeros(0, _SLOT))
     began: float = np.nan
-    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    last_time: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    log_period: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    jitter: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    trust: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    first_time: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    last_dlc: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
-    last_data: np.ndarray = field(default_factory=lambda: np.zeros((0, 8), np.uint8))
-    flip_rate: np.ndarray = field(default_factory=lambda: np.zeros((0, 64), np.float32))
-    values: np.ndarray = field(default_factory=lambda: np.zeros((0, 8, 32), np.uint8))
 
     def slots_of(self, frames: Frames) -> np.ndarray:
         """The slot of each frame's ID, i8 (n,); makes room for IDs met for the first time."""
@@ -79,27 +93,10 @@ class Profiles:
         unique, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         for k in unique[np.argsort(first)].tolist():
             self.slots.setdefault(k, len(self.slots))
-        if len(self.slots) > len(self.seen):
-            room = 2 * len(self.slots)
-            for name in (
-                "seen",
-                "last_time",
-                "log_period",
-                "jitter",
-                "trust",
-                "first_time",
-                "last_dlc",
-            ):
-                self._grow(name, room)
-            for name in ("last_data", "flip_rate", "values"):
-                self._grow(name, room)
+        if len(self.slots) > len(self.table):
+            room = np.zeros(2 * len(self.slots) - len(self.table), _SLOT)
+            self.table = np.concatenate([self.table, room])
         return np.array([self.slots[k] for k in unique.tolist()], np.int64)[inverse]
-
-    def _grow(self, name: str, room: int) -> None:
-        old = getattr(self, name)
-        new = np.zeros((room, *old.shape[1:]), old.dtype)
-        new[: len(old)] = old
-        setattr(self, name, new)
 
 
 def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -123,112 +120,89 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
     if len(frames) and np.isnan(state.began):
         state.began = float(frames.timestamp[0])
     out = np.empty((len(frames), len(FRAME_FEATURES)), np.float32)
-    _profile(
-        frames.timestamp,
-        state.began,
-        slots,
-        frames.bytes_used,
-        frames.data[:, :8],
-        state.seen,
-        state.last_time,
-        state.log_period,
-        state.jitter,
-        state.trust,
-        state.first_time,
-        state.last_dlc,
-        state.last_data,
-        state.flip_rate,
-        state.values,
-        out,
-    )
+    columns = frames.timestamp, frames.bytes_used, frames.data
+    _profile(*columns, slots, state.began, state.table, out)
     return out, slots
 
 
 @numba.njit(cache=True, nogil=True)
-def _profile(
-    timestamp,
-    began,
-    slots,
-    dlc,
-    data,
-    seen,
-    last_time,
-    log_period,
-    jitter,
-    trust,
-    first_time,
-    last_dlc,
-    last_data,
-    flip_rate,
-    values,
-    out,
-):
+def _profile(timestamp, bytes_used, data, slots, began, table, out):
+    # one lane for each bit of a byte: sums of f, q, u, (f-q)²/(u+.02), u/(u+.02)
+    flips, expected, spread = np.empty(8), np.empty(8), np.empty(8)
+    chi, usual = np.empty(8, np.float32), np.empty(8, np.float32)
+    one, floor, rest = np.float32(1.0), np.float32(0.02), np.float32(_REST)
     for i in range(len(timestamp)):
         s = slots[i]
-        n = seen[s]
-        gap = timestamp[i] - last_time[s]
-        tick = np.log2(np.floor(max(gap, 0.0) / _TICK + 1e-6) + 1.0)
+        p = table[s]
+        n, dlc = p.seen, bytes_used[i]
+        gap = max(timestamp[i] - p.last_time, 0.0)
+        tick = np.log2(np.floor(gap / _TICK + 1e-6) + 1.0)
         ratio = 0.0
         if n >= 2:  # a period is known from the second frame on
-            ratio = min(max(tick - log_period[s], -_CLIP), _CLIP)
-        flips, expected, spread, chi, usual = 0.0, 0.0, 1.0, 1.0, 1.0
-        novel = 0.0
-        if n:
-            for j in range(dlc[i]):
-                changed = data[i, j] ^ last_data[s, j]
-                for b in range(8):
-                    q = flip_rate[s, 8 * j + b]
-                    f = np.float32((changed >> b) & 1)
-                    var = q * (np.float32(1) - q)
-                    weight = np.float32(1) / (var + np.float32(0.02))
-                    flips += f
-                    expected += q
-                    spread += var
-                    chi += (f - q) * (f - q) * weight
-                    usual += var * weight
-                value = data[i, j]
-                if not values[s, j, value >> 3] >> (value & 7) & 1:
-                    novel += 1.0 / dlc[i]
-        out[i, 0] = ratio
-        out[i, 1] = jitter[s]
-        out[i, 2] = 1.0 - trust[s]
-        out[i, 3] = min(max((flips - expected) / np.sqrt(spread), -8.0), 8.0)
-        out[i, 4] = min(max(np.log2(chi / usual), -_CLIP), _CLIP)
-        out[i, 5] = novel
-        out[i, 6] = 1.0 if n and dlc[i] != last_dlc[s] else 0.0
-        out[i, 7] = trust[s] / 2.0 ** log_period[s]
+            ratio = min(max(tick - p.log_period, -_CLIP), _CLIP)
 
-        # learn
+        novel = 0
+        flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
+        learns = ratio > _EARLY or n <= _YOUNG
+        step = np.float32(max(1.0 / (n + 1), 1.0 / _FLIP_MEMORY)) if learns else np.float32(0.0)
+        for j in range(dlc):
+            value = data[i, j]
+            changed = value ^ p.data[j]
+            if n and (changed or p.moves[j]):
+                bits = _BITS[changed]
+                moves = False
+                for b in range(8):
+                    f, q = bits[b], p.rate[j, b]
+                    u = q * (one - q)
+                    weight = one / (u + floor)
+                    flips[b] += f
+                    expected[b] += q
+                    spread[b] += u
+                    chi[b] += (f - q) * (f - q) * weight
+                    usual[b] += u * weight
+                    q += step * (f - q)
+                    q = q if q > rest else np.float32(0.0)
+                    p.rate[j, b] = q
+                    moves |= q > 0
+                p.moves[j] = np.uint8(moves)
+            if changed or n == 0:
+                bit = np.uint8(1 << (value & 7))
+                if n and not p.values[j, value >> 3] & bit:
+                    novel += 1
+                if learns:
+                    p.values[j, value >> 3] |= bit
+                    p.data[j] = value
+        flipped, likely = flips.sum(), expected.sum()
+        out[i, 0] = ratio
+        out[i, 1] = p.jitter
+        out[i, 2] = 1.0 - p.trust
+        out[i, 3] = min(max((flipped - likely) / np.sqrt(1.0 + spread.sum()), -8.0), 8.0)
+        surprise = np.log2((1.0 + np.float64(chi.sum())) / (1.0 + np.float64(usual.sum())))
+        out[i, 4] = min(max(surprise, -_CLIP), _CLIP)
+        out[i, 5] = novel / dlc if dlc else 0.0
+        out[i, 6] = 1.0 if n and dlc != p.dlc else 0.0
+        out[i, 7] = p.trust / 2.0**p.log_period
+
         if n == 0:
-            first_time[s] = timestamp[i]
+            p.first_time = timestamp[i]
         else:
-            weight = min(1.0, max(gap, 0.0) / _MEMORY)
+            weight = min(1.0, gap / _MEMORY)
             if n <= _YOUNG:
                 weight = max(weight, 1.0 / n)
             if n == 1:
-                log_period[s] = tick
+                p.log_period = tick
             else:
-                log_period[s] += weight * min(max(ratio, -_STEP), _STEP)
-                jitter[s] += weight * (min(abs(ratio), 1.0) - jitter[s])
+                p.log_period += weight * min(max(ratio, -_STEP), _STEP)
+                p.jitter += weight * (min(abs(ratio), 1.0) - p.jitter)
                 if abs(ratio) < _REGULAR:
-                    if first_time[s] - began <= _WARM_UP:
+                    if p.first_time - began <= _WARM_UP:
                         earned = max(1 / 16, min(1.0, gap / _WARM_UP))
                     else:
                         earned = min(1 / 16, gap / _PROBATION)
-                    trust[s] += (1.0 - trust[s]) * earned
+                    p.trust += (1.0 - p.trust) * earned
                 else:
-                    trust[s] -= trust[s] / 8
-        if ratio > _EARLY or n <= _YOUNG:
-            rate = np.float32(max(1.0 / (n + 1), 1.0 / _FLIP_MEMORY))
-            for j in range(dlc[i]):
-                changed = data[i, j] ^ last_data[s, j]
-                value = data[i, j]
-                if n:
-                    for b in range(8):
-                        f = np.float32((changed >> b) & 1)
-                        flip_rate[s, 8 * j + b] += rate * (f - flip_rate[s, 8 * j + b])
-                values[s, j, value >> 3] |= np.uint8(1 << (value & 7))
-                last_data[s, j] = value
-            last_dlc[s] = dlc[i]
-        last_time[s] = timestamp[i]
-        seen[s] = n + 1
+                    p.trust -= p.trust / 8
+        if learns:
+            p.dlc = dlc
+        p.last_time = timestamp[i]
+        p.seen = n + 1

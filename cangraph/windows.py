@@ -1,10 +1,12 @@
 """What a window of frames says of its IDs and their successions: the kernels under `graphs`."""
 
+from collections.abc import Iterable, Iterator
+
 import numba
 import numpy as np
 
 from cangraph.frames import Frames
-from cangraph.profiles import FRAME_FEATURES, Feature, profile
+from cangraph.profiles import FRAME_FEATURES, Feature, Profiles, profile
 
 __all__ = ["EDGE_FEATURES", "NODE_FEATURES", "windows"]
 
@@ -54,47 +56,57 @@ EDGE_FEATURES = (
 )
 
 
-def windows(frames: Frames, window: int, stride: int) -> dict[str, np.ndarray]:
-    """The windows of one capture as flat arrays, as `graphs.Graphs` documents them, with the
-    `node_size` and `edge_size` of each window in place of pointers."""
-    features, slots = profile(frames)
-    begin = np.arange(0, len(frames) - window + 1, stride)
-    columns = np.array([_COLUMN[name] for name, _ in _AGGREGATES])
-    hows = np.array([how for _, how in _AGGREGATES])
-    scratch = int(slots.max()) + 1
-    node_size, edge_size = _count(slots, begin, window, scratch)
+def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict[str, np.ndarray]]:
+    """The windows of one capture that comes in consecutive `chunks`, some after each chunk, as
+    flat arrays like those of `graphs.Graphs`, with the `node_size` and `edge_size` of each window
+    in place of pointers.
+
+    The profile and the frames of unfinished windows are carried over, so that the cuts between
+    chunks leave no trace. Frames behind the last whole window belong to no window.
+    """
+    state = Profiles()
+    held: list[np.ndarray] = []  # columns of the frames that a window still needs
+    passed, origin = 0, 0.0  # frames before the held ones; time of the first frame in s
+    for frames in chunks:
+        if not len(frames):
+            continue
+        if not state.slots:
+            origin = frames.timestamp[0]
+        features, slots = profile(frames, state)
+        columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, features, slots]
+        if held:
+            columns = [np.concatenate(pair) for pair in zip(held, columns, strict=True)]
+        first = -passed % stride
+        begin = np.arange(first, len(columns[0]) - window + 1, stride)
+        if len(begin):
+            yield _arrays(columns, begin, window, len(state.slots), passed, origin)
+        done = min(begin[-1] + stride if len(begin) else first, len(columns[0]))
+        held = [column[done:] for column in columns]
+        passed += done
+
+
+def _arrays(columns, begin, window, n_slots, passed, origin) -> dict[str, np.ndarray]:
+    timestamp, arbitration_id, attack_type, features, slots = columns
+    node_size, edge_size = _count(slots, begin, window, n_slots)
     n, e = int(node_size.sum()), int(edge_size.sum())
     out = {
-        "x": np.zeros((n, len(NODE_FEATURES)), np.float32),
-        "node_id": np.zeros(n, np.uint32),
-        "node_count": np.zeros(n, np.int32),
-        "node_attack": np.zeros(n, np.bool_),
-        "edge_index": np.zeros((2, e), np.int32),
-        "edge_attr": np.zeros((e, len(EDGE_FEATURES)), np.float32),
+        "x": np.empty((n, len(NODE_FEATURES)), np.float32),
+        "node_id": np.empty(n, np.uint32),
+        "node_count": np.empty(n, np.int32),
+        "node_attack": np.empty(n, np.bool_),
+        "edge_index": np.empty((2, e), np.int32),
+        "edge_attr": np.empty((e, len(EDGE_FEATURES)), np.float32),
+        "attack_type": np.empty(len(begin), np.uint8),
     }
-    _fill(
-        frames.timestamp,
-        frames.arbitration_id,
-        frames.attack,
-        features,
-        slots,
-        begin,
-        window,
-        scratch,
-        columns,
-        hows,
-        *out.values(),
-    )
-    attacked = np.lib.stride_tricks.sliding_window_view(frames.attack_type, window)[::stride]
-    since = frames.timestamp - frames.timestamp[0]
+    table = np.array([(_COLUMN[name], how) for name, how in _AGGREGATES])
+    _fill(*columns, begin, window, n_slots, table, *out.values())
     return out | {
         "node_size": node_size,
         "edge_size": edge_size,
-        "label": np.lib.stride_tricks.sliding_window_view(frames.attack, window)[::stride].any(1),
-        "attack_type": attacked.max(1),
-        "begin": begin,
-        "start": since[begin],
-        "end": since[begin + window - 1],
+        "label": out["attack_type"] > 0,
+        "begin": begin + passed,
+        "start": timestamp[begin] - origin,
+        "end": timestamp[begin + window - 1] - origin,
     }
 
 
@@ -107,17 +119,19 @@ def _count(slots, begin, window, n_slots):
     node = np.zeros(n_slots, np.int64)
     pair = np.full((window, window), -1, np.int64)
     for w in range(len(begin)):
+        n, e, before = 0, 0, -1
         for i in range(begin[w], begin[w] + window):
             s = slots[i]
             if stamp[s] != w:
                 stamp[s] = w
-                node[s] = node_size[w]
-                node_size[w] += 1
-            if i > begin[w]:
-                a, b = node[slots[i - 1]], node[s]
-                if pair[a, b] != w:
-                    pair[a, b] = w
-                    edge_size[w] += 1
+                node[s] = n
+                n += 1
+            v = node[s]
+            if before >= 0 and pair[before, v] != w:
+                pair[before, v] = w
+                e += 1
+            before = v
+        node_size[w], edge_size[w] = n, e
     return node_size, edge_size
 
 
@@ -125,76 +139,79 @@ def _count(slots, begin, window, n_slots):
 def _fill(
     timestamp,
     arbitration_id,
-    attack,
+    attack_type,
     features,
     slots,
     begin,
     window,
     n_slots,
-    columns,
-    hows,
+    table,
     x,
     node_id,
     node_count,
     node_attack,
     edge_index,
     edge_attr,
+    window_attack,
 ):
     """Features of nodes (in order of appearance) and edges (in order of appearance)."""
+    width = features.shape[1]
     stamp = np.full(n_slots, -1, np.int64)
     node = np.zeros(n_slots, np.int64)
-    rate = np.zeros(window)
+    # sum, least and largest of each frame feature over the frames of a node
+    pooled = np.zeros((window, 3, width), np.float32)
     departures = np.zeros(window, np.int64)
     pair = np.full((window, window), -1, np.int64)
     edge = np.zeros((window, window), np.int64)
     first_node, first_edge = 0, 0
     for w in range(len(begin)):
-        n, e = 0, 0
+        n, e, u = 0, 0, -1
         stop = begin[w] + window
+        worst = np.uint8(0)
         for i in range(begin[w], stop):
             s = slots[i]
             if stamp[s] != w:
                 stamp[s] = w
                 node[s] = n
-                departures[n], rate[n] = 0, 0.0
+                departures[n] = 0
+                pooled[n, 0], pooled[n, 1], pooled[n, 2] = 0.0, np.inf, -np.inf
                 node_id[first_node + n] = arbitration_id[i]
+                node_count[first_node + n] = 0
+                node_attack[first_node + n] = False
                 n += 1
             v = node[s]
-            count = node_count[first_node : first_node + n]
-            row = x[first_node + v]
-            for c in range(len(columns)):
-                value = features[i, columns[c]]
-                if count[v] == 0:
-                    row[1 + c] = value
-                elif hows[c] == _MEAN:
-                    row[1 + c] += value
-                elif hows[c] == _MIN:
-                    row[1 + c] = min(row[1 + c], value)
-                else:
-                    row[1 + c] = max(row[1 + c], value)
-            count[v] += 1
-            rate[v] += features[i, len(FRAME_FEATURES) - 1]
-            if attack[i]:
+            for c in range(width):
+                value = features[i, c]
+                pooled[v, 0, c] += value
+                pooled[v, 1, c] = min(pooled[v, 1, c], value)
+                pooled[v, 2, c] = max(pooled[v, 2, c], value)
+            node_count[first_node + v] += 1
+            if attack_type[i]:
                 node_attack[first_node + v] = True
-            if i > begin[w]:
-                u = node[slots[i - 1]]
+                worst = max(worst, attack_type[i])
+            if u >= 0:
                 departures[u] += 1
                 if pair[u, v] != w:
                     pair[u, v] = w
-                    edge[u, v] = first_edge + e
-                    edge_index[0, first_edge + e] = u
-                    edge_index[1, first_edge + e] = v
+                    k = first_edge + e
+                    edge[u, v] = k
+                    edge_index[0, k], edge_index[1, k] = u, v
+                    edge_attr[k, 0], edge_attr[k, 2] = 0.0, 0.0
                     e += 1
                 k = edge[u, v]
                 edge_attr[k, 0] += 1
                 edge_attr[k, 2] += np.floor((timestamp[i] - timestamp[i - 1]) * 1e3 + 1e-6)
+            u = v
+        window_attack[w] = worst
         span = (timestamp[stop - 1] - timestamp[begin[w]]) * 1e3
         for v in range(n):
-            row = x[first_node + v]
-            row[0] = np.log2((count[v] + 1) / (span * rate[v] / count[v] + 1))
-            for c in range(len(columns)):
-                if hows[c] == _MEAN:
-                    row[1 + c] /= count[v]
+            count = node_count[first_node + v]
+            rate = pooled[v, 0, width - 1] / count
+            x[first_node + v, 0] = np.log2((count + 1) / (span * rate + 1))
+            for c in range(len(table)):
+                column, how = table[c]
+                value = pooled[v, how, column]
+                x[first_node + v, 1 + c] = value / count if how == _MEAN else value
         for k in range(first_edge, first_edge + e):
             times = edge_attr[k, 0]
             edge_attr[k, 0] = np.log2(1 + times)

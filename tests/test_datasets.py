@@ -254,7 +254,20 @@ def test_an_altered_copy_is_the_same_recording():
     altered = rng.random(len(log)) < 0.05
     data[altered] = rng.integers(0, 256, (altered.sum(), 8))
     assert one_recording(log, replace(log, data=data))
-    assert one_recording(log, replace(log, data=data, attack=altered))
+    assert one_recording(log, replace(log, data=data, attack=altered, attack_type=altered * 7))
+
+
+@pytest.mark.parametrize("share, same", [(0.2, False), (0.4, True)])
+def test_three_runs_in_ten_make_one_recording(share, same):
+    log, other = drives(seed=1), drives(seed=2)
+    n = min(len(log), len(other))
+    copied = np.arange(n) < share * n
+    mixed = replace(
+        log[:n],
+        arbitration_id=np.where(copied, log.arbitration_id[:n], other.arbitration_id[:n]),
+        data=np.where(copied[:, None], log.data[:n], other.data[:n]),
+    )
+    assert one_recording(log[:n], mixed) == same
 
 
 def test_two_drives_of_one_car_are_two_recordings():
@@ -266,6 +279,9 @@ def test_a_chain_of_parts_is_one_recording():
     third = len(log) // 3
     left, right = log[: 2 * third], log[third:]
     assert one_recording(left, right, log)
+    parts = [log[:third].label(name="0"), log[third:].label(name="1")]
+    assert same_recording(parts) == ["0", "1"]
+    assert len(set(same_recording([*parts, log.label(name="2")]))) == 1, "joined by the last"
     assert same_recording([left.label(name="a"), drives(seed=2).label(name="b"), right]) == [
         "a",
         "b",

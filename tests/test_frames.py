@@ -51,6 +51,12 @@ def test_no_frames_are_frames_too():
     assert frames.info.frames == 0 and "0 frames" in repr(frames)
 
 
+def test_attack_and_its_type_must_agree():
+    with pytest.raises(ValueError, match="attack and attack_type disagree"):
+        bus(attack=[True, False, False], attack_type=[0, 0, 0])
+    assert bus(attack_type=[0, 2, 0]).attack.tolist() == [False, True, False]
+
+
 @pytest.mark.parametrize("column", ["arbitration_id", "dlc", "data", "attack", "attack_type"])
 def test_a_column_of_another_length_is_named(column):
     wrong = np.zeros((4, 8) if column == "data" else 4)

@@ -99,6 +99,13 @@ def test_flips_are_measured_against_the_flip_rates():
     assert surprise == approx([0, log2(1 + 1 / 0.02), 0, rests], abs=1e-5)
 
 
+def test_a_grown_up_flip_rate_follows_with_a_time_constant_of_64_frames():
+    payloads = [[0]] * 200 + [[1], [0]]
+    excess = features(after([10] * 201, payloads), "flip_excess")
+    q = 1 / 64  # after the first flip
+    assert excess[-2:] == approx([1, (1 - q) / sqrt(1 + q * (1 - q))], abs=1e-6)
+
+
 def test_flip_features_are_clipped():
     excess, surprise = features(after([10], [[0] * 8, [255] * 8]), "flip_excess", "flip_surprise")
     assert (excess[-1], surprise[-1]) == (8, 6)
@@ -148,6 +155,13 @@ def test_trust_is_earned_by_keeping_the_period_and_lost_by_the_eighth():
     assert rate[3] == approx(1 / 16 / 11)
 
 
+def test_half_an_octave_parts_regular_gaps_from_irregular_ones():
+    # 15 and 16 ticks over a period of 11: .45 and .54 octaves
+    regular, irregular = (features(after([10, 10, gap, 10]), "distrust")[-1] for gap in (14, 15))
+    assert regular == approx((15 / 16) ** 2)
+    assert irregular == approx(1 - 1 / 16 * 7 / 8)
+
+
 def test_a_slow_id_of_the_warm_up_earns_trust_by_time():
     assert features(after([1000] * 4), "distrust") == approx([1, 1, 1, 0.8, 0.64])
 
@@ -178,19 +192,19 @@ def test_a_flood_of_a_new_id_earns_nothing():
 def test_a_flood_moves_the_period_by_a_fortieth_octave_a_second():
     state = Profiles()
     profile(periodic(0, 20, 0.01), state)
-    before = state.log_period[0]
+    before = state.table["log_period"][0]
     profile(periodic(20, 24, 0.0001), state)
-    assert -0.5 / 20 * 4.001 <= state.log_period[0] - before < 0
+    assert -0.5 / 20 * 4.001 <= state.table["log_period"][0] - before < 0
 
 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=60))
 def test_nothing_moves_a_grown_up_period_faster(gaps):
     state = Profiles()
     profile(periodic(0, 0.2, 0.01), state)
-    before, began = state.log_period[0], state.last_time[0]
+    before, began = state.table["log_period"][0], state.table["last_time"][0]
     timestamp = began + np.cumsum(gaps)
     profile(Frames(timestamp, np.full(len(gaps), 0x1A0)), state)
-    assert abs(state.log_period[0] - before) <= 0.5 / 20 * (timestamp[-1] - began) + 1e-9
+    assert abs(state.table["log_period"][0] - before) <= 0.5 / 20 * (timestamp[-1] - began) + 1e-9
 
 
 def test_an_early_frame_teaches_nothing_about_payloads():
@@ -217,6 +231,14 @@ def test_chunks_give_the_same_bits(drive, cuts):
         parts.append(profile(frames[begin:end], state))
     assert np.concatenate([p for p, _ in parts]).tobytes() == whole.tobytes()
     assert np.concatenate([s for _, s in parts]).tolist() == slots.tolist()
+
+
+def test_the_warm_up_is_counted_from_the_first_frame_of_all():
+    frames = together(periodic(0, 8, 0.05, 1), periodic(6, 8, 0.01, 2))
+    state = Profiles()
+    late = frames.timestamp > 5.5
+    parts = [profile(frames[part], state)[0] for part in (~late, late)]
+    assert np.concatenate(parts).tobytes() == profile(frames)[0].tobytes()
 
 
 def test_frame_by_frame_gives_the_same_bits(drive):
@@ -301,7 +323,7 @@ def test_backward_clocks_give_numbers():
     for begin in (100.0, 0.0, 50.0, 50.0):
         values, _ = profile(periodic(begin, begin + 1, 0.01), state)
         assert np.isfinite(values).all()
-    assert np.isfinite(state.log_period).all() and np.isfinite(state.trust).all()
+    assert np.isfinite(state.table["log_period"]).all() and np.isfinite(state.table["trust"]).all()
 
 
 def test_equal_timestamps_give_numbers():
