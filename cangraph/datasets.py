@@ -199,16 +199,15 @@ def same_recording(captures: Sequence[Frames]) -> list[str]:
     ['a', 'a']
     """
     runs = [_runs(capture) for capture in captures]
-    recordings: list[str] = []
+    group = np.arange(len(captures))  # each capture's recording, by its first capture
     for i, mine in enumerate(runs):
-        recordings.append(f"{captures[i].scenario}/{captures[i].name}".lstrip("/"))
         for j in range(i):
             shorter = min(len(mine), len(runs[j]))
             common = len(np.intersect1d(mine, runs[j], assume_unique=True))
             if shorter and common >= _SHARED * shorter:
-                merged, into = recordings[i], recordings[j]
-                recordings = [into if r == merged else r for r in recordings]
-    return recordings
+                one, other = sorted((group[i], group[j]))
+                group[group == other] = one
+    return [f"{captures[k].scenario}/{captures[k].name}".lstrip("/") for k in group]
 
 
 def _runs(frames: Frames) -> np.ndarray:
@@ -226,5 +225,4 @@ def _runs(frames: Frames) -> np.ndarray:
     for i in range(_GRAM):
         run = run * odd + mixed[i : i + n]
     run ^= run >> np.uint64(32)
-    keep = run % np.uint64(8) == 0 if n > 800 else slice(None)
-    return np.unique(run[keep])
+    return np.unique(run[run % np.uint64(8) == 0])

@@ -87,8 +87,8 @@ class Frames:
     | attack_type | u1 (n,) | index into `ATTACK_TYPES` |
 
     `name`, `scenario` and `vehicle` say where the capture belongs; captures with one
-    `recording` derive from the same drive; `reordered` counts rows that the stable time
-    sort had to move.
+    `recording` derive from the same drive; `reordered` counts the steps back in time that
+    a stable sort mended.
 
     Raises `ValueError` when columns differ in length or timestamps are not finite and sorted.
 
@@ -139,10 +139,17 @@ class Frames:
                     f"expected {n} like timestamp; cut all columns alike"
                 )
             object.__setattr__(self, column, values)
+        width = self.data.shape[1]
+        if self.data.ndim != 2 or width < 8 or (n and self.dlc.max() > width):
+            raise ValueError(
+                f"Frames {self.name!r}: data has shape {self.data.shape} and dlc goes up to "
+                f"{self.dlc.max(initial=0)}; expected at least 8 columns and one for each byte in "
+                "use; pad data with zeros"
+            )
         if not np.array_equal(self.attack, self.attack_type > 0):
             raise ValueError(
-                f"Frames {self.name!r}: attack and attack_type disagree; expected a type other than "
-                "benign for each attack frame and only for those; give one of the two columns"
+                f"Frames {self.name!r}: attack and attack_type disagree; expected a type that is "
+                "not benign for each attack frame and only for those; give one of the two columns"
             )
         if n and not (np.isfinite(self.timestamp).all() and (np.diff(self.timestamp) >= 0).all()):
             raise ValueError(

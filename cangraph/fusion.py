@@ -37,7 +37,15 @@ class Rule:
                 f"fusion: the {len(vgae)} calibration windows are all of one class; expected both "
                 "benign and attack windows; raise split.calib or split.blocks"
             )
-        self.vgae_logit = _train(nn.Linear(1, 1), vgae.value[:, None], vgae.label)
+        if not np.array_equal(vgae.label, scores[1].label):
+            raise ValueError(
+                f"fusion: {len(vgae)} windows of the VGAE and {len(scores[1])} of the GAT have "
+                "other labels; expected scores of the same windows; score both on one set of graphs"
+            )
+        logit = nn.Linear(1, 1)
+        nn.init.zeros_(logit.weight)  # no draw: the same windows give the same calibration
+        nn.init.zeros_(logit.bias)
+        self.vgae_logit = _train(logit, vgae.value[:, None], vgae.label)
         return self
 
     def probabilities(self, scores: Sequence[Scores]) -> np.ndarray:

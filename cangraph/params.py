@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 __all__ = ["Params", "data_home", "home", "load_params", "params_here"]
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -220,8 +220,9 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
             lines.append(f"params: {where!r} is not a parameter{hint}")
             continue
         hint = ""
-        if isinstance(came, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", came):
-            hint = f"; YAML reads {came} as text, write {came.replace('e', '.0e')}"
+        if isinstance(came, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", came):
+            plain = f"{float(came):.15f}".rstrip("0").rstrip(".")
+            hint = f"; YAML reads {came} as text, write {plain}"
         elif isinstance(came, str) and problem["type"] != "string_type":
             hint = "; leave out the quotes"
         expected = problem["msg"].removeprefix("Input should be ")
@@ -264,12 +265,15 @@ def _assignments(source: str) -> dict[str, Any]:
     """
     values = {}
     for node in ast.parse(source).body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         try:
-            if not isinstance(target, ast.Name):
-                raise ValueError
-            values[target.id] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-        except (ValueError, AttributeError):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    values[name] = ast.literal_eval(value)
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    values[name] = ast.literal_eval(value)
+                case _:
+                    raise ValueError
+        except ValueError:
             raise ValueError(
                 f"params: {ast.unparse(node)!r} in the parameters cell is no plain assignment; "
                 "expected name = value; move other code to another cell"

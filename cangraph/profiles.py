@@ -40,6 +40,7 @@ FRAME_FEATURES = (
     Feature("rate", "1/ms", "frames the ID is expected to send, 0 while it is not trusted"),
 )
 
+_HALF_MICROSECOND = 5e-4  # ticks; an epoch time in float64 is only exact to .24 µs
 _TICK = 1e-3  # s; gaps are quantised to it, finer ones tell the recording device, not the attack
 _MEMORY = 20.0  # s; time constant of the running period
 _STEP = 0.5  # octaves; a single gap pulls the period by no more than this
@@ -136,7 +137,7 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         p = table[s]
         n, dlc = p.seen, bytes_used[i]
         gap = max(timestamp[i] - p.last_time, 0.0)
-        tick = np.log2(np.floor(gap / _TICK + 1e-6) + 1.0)
+        tick = np.log2(np.floor(gap / _TICK + _HALF_MICROSECOND) + 1.0)
         ratio = 0.0
         if n >= 2:  # a period is known from the second frame on
             ratio = min(max(tick - p.log_period, -_CLIP), _CLIP)

@@ -56,6 +56,11 @@ class Scores:
                     f"Scores: {name} has {len(getattr(self, name))} rows; expected {n} like label; "
                     "score and labels must come from the same windows"
                 )
+        if self.state.size and len(self.state) != n:
+            raise ValueError(
+                f"Scores: state has {len(self.state)} rows; expected {n} like label; "
+                "state and labels must come from the same windows"
+            )
         if not np.isfinite(self.value).all():
             first = int(np.flatnonzero(~np.isfinite(self.value))[0])
             raise ValueError(
@@ -92,8 +97,8 @@ class Scores:
 def threshold(scores: Scores) -> float:
     """The decision threshold, fixed on calibration windows: `value >= threshold` is an attack.
 
-    Of all cuts it takes one with the best F1, in the middle of the widest gap between two
-    values that has it. Without attacks (or without benign windows) among the windows it takes
+    Of all cuts between two values it takes one with the best F1, in the middle of the widest gap
+    that has it. Without attacks (or without benign windows) among the windows it takes
     the smallest value above 99.9 % of them.
 
     >>> windows = Scores(np.array([.1, .2, .8, .9]), np.array([0, 0, 1, 1], bool),
@@ -116,7 +121,8 @@ def threshold(scores: Scores) -> float:
     f1 = 2 * hits / (called + label.sum())
     best = cuts[f1 >= f1.max() * (1 - 1e-12)]
     cut = best[np.argmax(value[best + 1] - value[best])]
-    return float((value[cut] + value[cut + 1]) / 2)
+    middle = value[cut] / 2 + value[cut + 1] / 2
+    return float(max(middle, np.nextafter(value[cut], np.inf)))  # two neighbours have no middle
 
 
 def metrics(scores: Scores, at: float) -> dict:
@@ -140,6 +146,8 @@ def metrics(scores: Scores, at: float) -> dict:
         "prevalence": float(scores.label.mean()) if len(scores) else None,
         **dict.fromkeys(METRICS),
     }
+    if not len(scores):
+        return result | {"confusion": [[0, 0], [0, 0]]}
     label = torch.from_numpy(np.ascontiguousarray(scores.label)).long()
     called = torch.from_numpy(scores.value >= at).long()
     # ranks stand for the values: torchmetrics squeezes what lies outside 0..1 through a sigmoid,
@@ -152,7 +160,8 @@ def metrics(scores: Scores, at: float) -> dict:
     if attacks and benign:
         result["auroc"] = float(tm.binary_auroc(rank, label))
         result["auprc"] = float(tm.binary_average_precision(rank, label))
-        result["mcc"] = float(tm.binary_matthews_corrcoef(called, label))
+        if tp + fp and tn + fn:  # "all attack" and "all benign" have none
+            result["mcc"] = float(tm.binary_matthews_corrcoef(called, label))
     if attacks:
         result["f1"] = float(tm.binary_f1_score(called, label))
         result["recall"] = float(tm.binary_recall(called, label))

@@ -59,15 +59,20 @@ class Split:
 
 
 def _blocks(n: int, val: float, calib: float) -> np.ndarray:
-    """Part of each of n blocks: val and calib spread evenly, never the first block.
+    """Part of each of n blocks: val and calib spread evenly, the first block last.
 
     >>> [PARTS[p][0] for p in _blocks(10, 0.2, 0.2)]
-    ['t', 'v', 't', 't', 'c', 't', 'v', 't', 't', 'c']
+    ['t', 't', 'v', 't', 'c', 't', 't', 'v', 't', 'c']
     """
     parts = np.zeros(n, np.uint8)
     held = round(n * val), round(n * calib)
     total = sum(held)
-    places = (np.arange(1, total + 1) * n) // max(total, 1) - 1
+    if total >= n:
+        raise ValueError(
+            f"split: {held[0]} val and {held[1]} calib blocks of {n} leave none to train on; "
+            "expected some; use more blocks or smaller shares"
+        )
+    places = n - 1 - np.arange(total)[::-1] * n // max(total, 1)
     turns = np.empty(total, np.uint8)
     order = sorted(
         (
@@ -101,21 +106,24 @@ def split(graphs: Graphs, params: SplitParams) -> Split:
     part = np.full(len(graphs), PARTS.index("test"), np.uint8)
     notes = []
     is_train = [c.scenario.startswith("train") for c in graphs.captures]
-    tested = {c.recording: c for c, t in zip(graphs.captures, is_train, strict=True) if not t}
-    trained = [c.recording for c, t in zip(graphs.captures, is_train, strict=True) if t]
+    # captures that nobody compared are recordings of their own
+    recording = [c.recording or f"capture {i}" for i, c in enumerate(graphs.captures)]
+    roles = list(zip(graphs.captures, recording, is_train, strict=True))
+    tested = {r: c for c, r, train in roles if not train}
+    trained = [r for _, r, train in roles if train]
     template = _blocks(params.blocks, params.val, params.calib)
     for number, info in enumerate(graphs.captures):
         mine = np.flatnonzero(graphs.capture == number)
         if not is_train[number] or not len(mine):
             continue
-        if info.recording in tested:
-            other = tested[info.recording]
+        if recording[number] in tested:
+            other = tested[recording[number]]
             part[mine] = PARTS.index("dropped")
             notes.append(
                 f"{info.scenario}/{info.name} is left out of training: it is the same recording "
                 f"as {other.scenario}/{other.name}"
             )
-        elif trained.count(info.recording) > 1:
+        elif trained.count(recording[number]) > 1:
             part[mine] = PARTS.index("train")
             notes.append(f"{info.name} goes to train whole: it shares {info.recording}")
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from numbers import Integral, Real
 
 __all__ = ["Table", "show", "wide"]
 
@@ -54,9 +55,11 @@ _WORDS = ("undefined", "absent", "not reported")
 def _text(value, row: dict, digits: int) -> str:
     if value is None:
         return "absent" if row.get("captures") == 0 else "undefined"
-    if isinstance(value, float):
-        return f"{value:.{digits}f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    return f"{value:.{digits}f}" if isinstance(value, Real) else str(value)
 
 
 def show(rows: Sequence[dict], columns: Sequence[str] = (), digits: int = 4) -> Table:

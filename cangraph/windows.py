@@ -86,7 +86,7 @@ def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict
 
 
 def _arrays(columns, begin, window, n_slots, passed, origin) -> dict[str, np.ndarray]:
-    timestamp, arbitration_id, attack_type, features, slots = columns
+    timestamp, slots = columns[0], columns[-1]
     node_size, edge_size = _count(slots, begin, window, n_slots)
     n, e = int(node_size.sum()), int(edge_size.sum())
     out = {
@@ -200,7 +200,7 @@ def _fill(
                     e += 1
                 k = edge[u, v]
                 edge_attr[k, 0] += 1
-                edge_attr[k, 2] += np.floor((timestamp[i] - timestamp[i - 1]) * 1e3 + 1e-6)
+                edge_attr[k, 2] += np.floor((timestamp[i] - timestamp[i - 1]) * 1e3 + 5e-4)
             u = v
         window_attack[w] = worst
         span = (timestamp[stop - 1] - timestamp[begin[w]]) * 1e3

@@ -110,7 +110,7 @@ def test_the_hash_follows_the_content_and_not_the_name():
     seen = {frames.sha256()}
     for column in ("timestamp", "arbitration_id", "dlc", "data", "attack", "attack_type"):
         values = getattr(frames, column).copy()
-        values.reshape(-1)[-1] += 1
+        values.reshape(-1)[-1] = 7 if column == "dlc" else values.reshape(-1)[-1] + 1
         columns = {"timestamp": frames.timestamp, "arbitration_id": frames.arbitration_id}
         seen.add(Frames(**columns | {column: values}).sha256())
     assert len(seen) == 7

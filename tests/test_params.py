@@ -159,9 +159,9 @@ def test_a_float_that_yaml_reads_as_text_gets_the_hint(folder):
     (folder / "mine.yaml").write_text("dataset: mine\nteacher: {learning_rate: 1e-3}\n")
     assert refused(dataset="mine") == (
         "params: teacher.learning_rate = '1e-3' (params/mine.yaml); expected a valid number; "
-        "YAML reads 1e-3 as text, write 1.0e-3"
+        "YAML reads 1e-3 as text, write 0.001"
     )
-    assert yaml.safe_load("1.0e-3") == 0.001
+    assert yaml.safe_load("1e-3") == "1e-3"
 
 
 def test_every_fault_has_a_line():

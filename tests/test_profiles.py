@@ -293,6 +293,11 @@ def test_the_time_of_day_changes_nothing(drive, seconds):
     assert np.array_equal(profile(later)[0], profile(drive)[0])
 
 
+def test_an_epoch_time_changes_nothing_but_rounding(drive):
+    later = replace(drive, timestamp=drive.timestamp + 1478198376.0)  # exact to .24 µs only
+    np.testing.assert_allclose(profile(later)[0], profile(drive)[0], atol=1e-3)
+
+
 @given(st.integers(1, 200), st.integers(0, 2**32 - 1))
 def test_where_in_its_tick_a_gap_ends_changes_nothing(period, seed):
     rng = np.random.default_rng(seed)
