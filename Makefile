@@ -12,7 +12,7 @@ help:  ## list what can be made
 
 .venv/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	.venv/bin/pip install -qq --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
 demo: .venv/done  ## the five notebooks on the simulated bus, ends in runs/demo/diagnostics.html

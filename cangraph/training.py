@@ -149,9 +149,12 @@ class Detector(Task):
     def validation_step(self, batch: Batch, _: int) -> None:
         logit = self.model(batch)
         self.log_means("val", batch, loss=self.hard_loss(logit, batch))
-        if batch.label.any() or self.val_auprc.update_called:
-            self.val_auprc.update(torch.sigmoid(logit), batch.label.int())
-            self.log("val_auprc", self.val_auprc, on_epoch=True, batch_size=batch.num_graphs)
+        self.val_auprc.update(torch.sigmoid(logit), batch.label.int())
+
+    def on_validation_epoch_end(self) -> None:
+        if torch.cat(self.val_auprc.target).any():  # without attacks it is undefined
+            self.log("val_auprc", self.val_auprc.compute())
+        self.val_auprc.reset()
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         z = self.model.embed(batch)
