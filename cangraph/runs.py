@@ -33,6 +33,15 @@ __all__ = [
 ]
 
 STAGES = ("data_prep", "teacher", "distillation", "fusion", "diagnostics")
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "I64": "<i8",
+    "I32": "<i4",
+    "U32": "<u4",
+    "U8": "u1",
+    "BOOL": "?",
+}
 _PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 
 
@@ -55,6 +64,28 @@ def _arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     part = path.with_name(path.name + ".part")
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part)
     os.replace(part, path)
+
+
+def _mapped(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, mapped into memory: read when looked at, and private, so
+    that nothing written to them reaches the file.
+
+    The layout is fixed by safetensors: 8 bytes of header length, a JSON header, the data.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    arrays = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+        if 0 in shape:  # an empty range cannot be mapped
+            arrays[name] = np.zeros(shape, dtype)
+            continue
+        at = 8 + size + entry["data_offsets"][0]
+        arrays[name] = np.memmap(path, dtype, mode="c", offset=at, shape=shape).view(np.ndarray)
+    return arrays
 
 
 def _existing(params: Params, stage: str, suffix: str) -> Path:
@@ -156,7 +187,7 @@ def load_data(params: Params) -> Split:
                 f"run {params.dataset!r}: data_prep ran with {name} = {record['params'][name]}, "
                 f"this notebook asks for {asked[name]}; run data_prep with the same parameters"
             )
-    arrays = load_file(_existing(params, "data_prep", ".safetensors"))
+    arrays = _mapped(_existing(params, "data_prep", ".safetensors"))
     part = arrays.pop("part")
     captures = tuple(CaptureInfo(**c) for c in record["captures"])
     graphs = Graphs(**arrays, captures=captures, window=params.window)
