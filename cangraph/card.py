@@ -179,8 +179,7 @@ def _leak_canary(rows: list[dict]) -> dict:
     attack = np.array([row["attack_frames"] > 0 for row in known], bool)
     with_attacks, of = int(attack.sum()), len(known)
     if with_attacks in (0, of):
-        kind = "an attack" if with_attacks else "no attack"
-        verdict = f"Undefined: all {of} captures hold {kind}, so gaps cannot tell them apart"
+        verdict = f"Undefined: {'every' if with_attacks else 'no'} capture holds an attack"
         return dict.fromkeys(("auroc", "cut", "right")) | {
             "of": of,
             "leaks": False,
