@@ -21,7 +21,8 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
 
     - `captures`: a row each. Shares are 0 to 1, `seconds` s; `short_gaps` is the share of gaps
       under 50 µs, `duplicates` the share of a test capture's frames whose (ID, data) some
-      training capture holds, `copies` names its copies that were left out.
+      training capture holds (also one that `split` leaves out), `copies` names its copies that
+      were left out.
     - `totals`: the rows summed, and the distinct vehicles and arbitration IDs.
     - `shared_recordings`: captures that derive from one recording, a list for each recording.
     - `duplicates`: the same over all test frames.
