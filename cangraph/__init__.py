@@ -31,6 +31,7 @@ _HOME = {
     "windows": ("EDGE_FEATURES", "NODE_FEATURES"),
     "graphs": ("Graphs", "to_graphs"),
     "datasets": ("DATASETS", "read"),
+    "card": ("data_card", "shared_between"),
     "splits": ("PARTS", "Split", "split"),
     "models": ("GAT", "VGAE", "footprint", "n_parameters"),
     "training": ("Detector", "Reconstructor", "fit", "seed_everything"),

@@ -117,7 +117,8 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
 
     Files are looked for in `CANGRAPH_DATA`: `<dataset>/<scenario>/*.csv[.gz|.zst|.xz]`, or
     the original HCRL files anywhere under `<dataset>/`. A capture whose content was already
-    read from another file is left out. `seed` draws the demo bus; files ignore it.
+    read from another file is left out and named in `Frames.copies` of the one that was kept.
+    `seed` draws the demo bus; files ignore it.
 
     Raises `FileNotFoundError` that names the folder, the files and their publisher.
     """
@@ -176,11 +177,14 @@ def _original_vehicle(stem: str) -> str:
 
 
 def _distinct(captures: Sequence[Frames]) -> list[Frames]:
-    """The captures without those whose content came before."""
-    seen: dict[str, Frames] = {}
+    """The captures without those whose content came before, which the first one names."""
+    seen: dict[str, list[Frames]] = {}
     for capture in captures:
-        seen.setdefault(capture.sha256(), capture)
-    return list(seen.values())
+        seen.setdefault(capture.sha256(), []).append(capture)
+    return [
+        first.label(copies=tuple(copy.info.label for copy in copies))
+        for first, *copies in seen.values()
+    ]
 
 
 _GRAM = 8  # frames; so many in a row with equal (id, data) do not recur by chance

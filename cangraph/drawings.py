@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.transforms import ScaledTranslation
 
-__all__ = ["frames", "graph", "split_timeline", "balance"]
+__all__ = ["frames", "graph", "split_timeline", "balance", "canary"]
 
 ATTACK, BENIGN, MUTED, PALE = "#D55E00", "#5B84AD", "#5F6C78", "#E4EAF0"
 # colours of the style's cycle, and a grey
@@ -172,6 +172,31 @@ def balance(names, attack_share, counts, ax=None, title=None):
     windows = counts[known].sum()
     overall = _percent((share * counts)[known].sum() / max(windows, 1))
     return _title(ax, title or f"{overall} of {windows:,} windows hold an attack")
+
+
+def canary(names, value, attack, cut=None, xlabel="", ax=None, title=None):
+    """One number by capture, highest first: (n,) names, values, `attack` bool for the colour.
+
+    Where the colours stand apart, the number tells the file and no detector may see it. `cut`:
+    the value that parts them best, dashed.
+
+    >>> ax = canary(["DoS", "clean"], np.array([0.6, 0.0]), np.array([True, False]), cut=0.3)
+    """
+    value, attack = np.asarray(value, float), np.asarray(attack, bool)
+    order = np.argsort(-value, kind="stable")
+    ax = _axes(ax, 1.4 + 0.21 * len(names))
+    color = np.where(attack, ATTACK, BENIGN)[order]
+    ax.hlines(range(len(names)), 0, value[order], color=color, lw=1.5)
+    ax.scatter(value[order], range(len(names)), 30, color, zorder=3)
+    _rows(ax, [names[i] for i in order])
+    ax.set(xlabel=xlabel, xlim=(-0.02, 1.02))
+    text = f"From {_percent(value.min())} to {_percent(value.max())}"
+    if cut is not None:
+        ax.axvline(cut, color=MUTED, lw=1, ls=(0, (4, 3)))
+        _note(ax, f"cut at {_percent(cut)}", (cut, len(names) - 0.8), (4, 0), color=MUTED)
+        right = ((value >= cut) == attack).sum()
+        text = f"A cut tells {right} of {len(names)} captures rightly"
+    return _title(ax, title or text, {"holds an attack": ATTACK, "no attack": BENIGN})
 
 
 def _axes(ax, height):

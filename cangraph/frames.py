@@ -87,8 +87,8 @@ class Frames:
     | attack_type | u1 (n,) | index into `ATTACK_TYPES` |
 
     `name`, `scenario` and `vehicle` say where the capture belongs; captures with one
-    `recording` derive from the same drive; `reordered` counts the steps back in time that
-    a stable sort mended.
+    `recording` derive from the same drive; `copies` names captures of equal content that were
+    left out; `reordered` counts the steps back in time that a stable sort mended.
 
     Raises `ValueError` when columns differ in length or timestamps are not finite and sorted.
 
@@ -111,6 +111,7 @@ class Frames:
     scenario: str = ""
     vehicle: str = ""
     recording: str = ""
+    copies: tuple[str, ...] = ()
     reordered: int = 0
 
     def __post_init__(self):
@@ -218,8 +219,8 @@ class Frames:
             sha256=self.sha256(),
         )
 
-    def label(self, **where: str) -> "Frames":
-        """The same frames under another `name`, `scenario`, `vehicle` or `recording`.
+    def label(self, **where: str | tuple[str, ...]) -> "Frames":
+        """The same frames under another `name`, `scenario`, `vehicle`, `recording` or `copies`.
 
         >>> Frames(np.zeros(1), np.zeros(1)).label(name="mine").name
         'mine'

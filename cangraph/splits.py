@@ -89,48 +89,71 @@ def _blocks(n: int, val: float, calib: float) -> np.ndarray:
 def split(graphs: Graphs, params: SplitParams) -> Split:
     """Cut the windows of the training captures into train, val and calib; the rest is test.
 
-    The unit is the base recording. A training capture that shares its recording with a test
-    capture is dropped. The others are cut into `blocks` equal spans of time; val and calib
-    blocks lie spread among the train blocks, and windows within `gap` seconds of a border
-    between two parts are dropped. Training captures that share one recording go to train
-    whole, since their times cannot be told to match.
+    The unit is the base recording, and none stands on two sides: a training capture that shares
+    its recording with a test capture is dropped. The others are cut into `blocks` equal spans of
+    time; val and calib blocks lie spread among the train blocks, and windows within `gap` seconds
+    of a border between two parts are dropped. Training captures that share one recording go to
+    train whole, since their times cannot be told to match. `notes` name every capture that was
+    merged or left out.
 
-    Raises `ValueError` when no training capture is left, when a part has no window, or when
-    train holds no attack.
+    Raises `ValueError` when a capture has no recording, when no training capture is left, when a
+    part has no window, or when train holds no attack.
     """
     if params.val + params.calib >= 1:
         raise ValueError(
             f"split: val {params.val} + calib {params.calib} leave nothing to train on; "
             "expected a sum below 1; lower them"
         )
+    if nameless := [c.label for c in graphs.captures if not c.recording]:
+        raise ValueError(
+            f"split: {', '.join(nameless)} came without a recording; expected one for every "
+            "capture, so that none stands on two sides; read captures with cangraph.read, or "
+            "label them with datasets.same_recording"
+        )
     part = np.full(len(graphs), PARTS.index("test"), np.uint8)
-    notes = []
     is_train = [c.scenario.startswith("train") for c in graphs.captures]
-    # captures that nobody compared are recordings of their own
-    recording = [c.recording or f"capture {i}" for i, c in enumerate(graphs.captures)]
-    roles = list(zip(graphs.captures, recording, is_train, strict=True))
-    tested = {r: c for c, r, train in roles if not train}
-    trained = [r for _, r, train in roles if train]
+    trained, tested = (_by_recording(graphs.captures, is_train, side) for side in (True, False))
     template = _blocks(params.blocks, params.val, params.calib)
     for number, info in enumerate(graphs.captures):
         mine = np.flatnonzero(graphs.capture == number)
         if not is_train[number] or not len(mine):
             continue
-        if recording[number] in tested:
-            other = tested[recording[number]]
+        if info.recording in tested:
             part[mine] = PARTS.index("dropped")
-            notes.append(
-                f"{info.scenario}/{info.name} is left out of training: it is the same recording "
-                f"as {other.scenario}/{other.name}"
-            )
-        elif trained.count(recording[number]) > 1:
+        elif len(trained[info.recording]) > 1:
             part[mine] = PARTS.index("train")
-            notes.append(f"{info.name} goes to train whole: it shares {info.recording}")
         else:
             part[mine] = _cut(graphs.start[mine], graphs.end[mine], template, params.gap)
+    notes = _notes(trained, tested)
     result = Split(graphs, part, tuple(notes))
     _check(result, is_train)
     return result
+
+
+def _by_recording(captures, is_train: list[bool], side: bool) -> dict[str, list[str]]:
+    """The captures of each recording among the training (`side` True) or test captures."""
+    groups: dict[str, list[str]] = {}
+    for info, train in zip(captures, is_train, strict=True):
+        if train == side:
+            groups.setdefault(info.recording, []).append(f"{info.scenario}/{info.name}")
+    return groups
+
+
+def _notes(trained: dict[str, list[str]], tested: dict[str, list[str]]) -> list[str]:
+    """What was left out of training, merged in training, merged in test, a sentence each."""
+    left_out = [
+        f"{name} is left out of training: it is the same recording as "
+        f"{' and '.join(tested[recording])}"
+        for recording, names in trained.items()
+        if recording in tested
+        for name in names
+    ]
+    return left_out + [
+        f"{' and '.join(names)} are merged: they are one recording, which goes to {where} whole"
+        for where, groups in (("train", trained), ("test", tested))
+        for recording, names in groups.items()
+        if len(names) > 1 and not (where == "train" and recording in tested)
+    ]
 
 
 def _cut(start, end, template, gap) -> np.ndarray:
@@ -151,14 +174,17 @@ def _check(split: Split, is_train: list[bool]) -> None:
             "split: no training capture came; expected scenarios train_01… or train_02…; "
             "add them to the dataset's folder"
         )
+    because = f" ({'; '.join(split.notes)})" if split.notes else ""
     for row in split.counts()[:3]:
         if not row["windows"]:
+            remedy = "use fewer blocks, a shorter gap or a larger share"
+            if because:
+                remedy += ", or add training captures of other recordings"
             raise ValueError(
-                f"split: {row['part']} has no window; expected some; use fewer blocks, a shorter "
-                "gap or a larger share"
+                f"split: {row['part']} has no window{because}; expected some; {remedy}"
             )
     if not split.graphs.label[split.part == 0].any():
         raise ValueError(
-            "split: the training windows are all benign; expected some under attack to train the "
-            "classifier; add captures with attacks to train_02_with_attacks"
+            f"split: the training windows are all benign{because}; expected some under "
+            "attack to train the classifier; add captures with attacks to train_02_with_attacks"
         )

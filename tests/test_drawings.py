@@ -29,6 +29,7 @@ CALLS = {
         np.zeros(6, int), SECONDS, SECONDS + 1, np.array(["train"] * 4 + ["test"] * 2), ["a"], **k
     ),
     "balance": lambda **k: drawings.balance(["a", "b"], np.array([0.2, np.nan]), [90, 0], **k),
+    "canary": lambda **k: drawings.canary(["a", "b"], [0.1, 0.6], [False, True], cut=0.3, **k),
 }
 
 
@@ -187,3 +188,24 @@ def test_balance_writes_shares_and_counts():
 
 def test_both_modules_agree_on_the_colours():
     assert (drawings.ATTACK, drawings.BENIGN) == (plots.ATTACK, plots.BENIGN)
+
+
+# canary
+
+
+def test_a_canary_ranks_the_captures_and_colours_those_with_attacks():
+    value, attack = np.array([0.1, 0.6, 0.0]), np.array([False, True, True])
+    ax = drawings.canary(["a", "b", "c"], value, attack, cut=0.35)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["b", "a", "c"]
+    (dots,) = (c for c in ax.collections if len(c.get_offsets()) == 3)
+    assert dots.get_offsets()[:, 0].tolist() == [0.6, 0.1, 0.0]
+    colors = [to_hex(color).upper() for color in dots.get_facecolors()]
+    assert colors == [drawings.ATTACK, drawings.BENIGN, drawings.ATTACK]
+    assert title(ax) == "A cut tells 2 of 3 captures rightly"
+    assert words(ax) == ["cut at 35.0 %"]
+
+
+def test_a_canary_without_a_cut_says_the_range():
+    ax = drawings.canary(["a", "b"], [0.25, 0.0], [True, False])
+    assert title(ax) == "From 0 % to 25.0 %"
+    assert not ax.lines

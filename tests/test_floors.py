@@ -15,7 +15,17 @@ FLOORS = {
     module: int(floor) for floor, module in ROW.findall((ROOT / "docs/design.md").read_text())
 }
 LONGEST = 320  # lines
-WITHOUT_TORCH = ["params", "frames", "tables", "scores", "plots", "drawings", "graphs", "datasets"]
+WITHOUT_TORCH = [
+    "params",
+    "frames",
+    "tables",
+    "scores",
+    "plots",
+    "drawings",
+    "graphs",
+    "datasets",
+    "card",
+]
 
 
 def imported(source):

@@ -194,9 +194,45 @@ def test_captures_of_one_recording_train_whole():
     assert (result.part[graphs.capture <= 1] == PARTS.index("train")).all()
     assert names_of(result.val) == names_of(result.calib) == ["d"]
     assert result.notes == (
-        "a goes to train whole: it shares r",
-        "b goes to train whole: it shares r",
+        f"{CLEAN}/a and {ATTACKS}/b are merged: they are one recording, which goes to train whole",
     )
+
+
+def test_test_captures_of_one_recording_are_named():
+    graphs = graphs_of(
+        capture("a", ATTACKS),
+        capture("b", ATTACKS, recording="r"),
+        capture("c", TEST, recording="r"),
+        capture("d", TEST, recording="r"),
+    )
+    assert split(graphs, USUAL).notes == (
+        f"{ATTACKS}/b is left out of training: it is the same recording as {TEST}/c and {TEST}/d",
+        f"{TEST}/c and {TEST}/d are merged: they are one recording, which goes to test whole",
+    )
+
+
+@settings(max_examples=25)
+@given(st.lists(st.sampled_from("rst"), min_size=4, max_size=4))
+def test_no_recording_stands_on_two_sides(recordings):
+    sides = (CLEAN, ATTACKS, ATTACKS, TEST)
+    graphs = graphs_of(
+        capture("mine", ATTACKS),
+        *(
+            capture(f"{i}", side, 20, recording)
+            for i, (side, recording) in enumerate(zip(sides, recordings, strict=True))
+        ),
+    )
+    result = split(graphs, USUAL)
+    used = {
+        part: {graphs.captures[n].recording for n in getattr(result, part).capture}
+        for part in PARTS[:4]
+    }
+    assert not used["test"] & (used["train"] | used["val"] | used["calib"])
+    twice = {r for r in recordings if recordings.count(r) > 1}
+    assert not twice & (used["val"] | used["calib"])
+    for name, recording in enumerate(recordings, 0):
+        if recording in twice:
+            assert any(f"/{name} " in f"{note} " for note in result.notes)
 
 
 def test_an_ordinary_split_has_nothing_to_say(usual):
@@ -233,4 +269,14 @@ def test_an_empty_part_is_named(usual, changes, part):
 
 def test_training_captures_that_are_all_tested_leave_train_empty():
     graphs = graphs_of(capture("a", ATTACKS, recording="r"), capture("c", TEST, recording="r"))
-    assert "split: train has no window" in refused(graphs)
+    assert refused(graphs) == (
+        f"split: train has no window ({ATTACKS}/a is left out of training: it is the same "
+        f"recording as {TEST}/c); expected some; use fewer blocks, a shorter gap or a larger "
+        "share, or add training captures of other recordings"
+    )
+
+
+def test_a_capture_without_a_recording_is_refused():
+    nameless = capture("a", ATTACKS).label(recording="")
+    message = refused(graphs_of(nameless, capture("c", TEST)))
+    assert message.startswith("split: train_02 a came without a recording; expected one for every")
