@@ -26,10 +26,10 @@ def use_style():
 
 
 def learning_curves(history, ax=None, title=None):
-    """Loss by epoch, a panel a model; the dot is the best epoch, the one to keep.
+    """Loss by epoch, a panel a model; the dot is the epoch to keep.
 
-    `history`: name → list of {"epoch", "train_loss", "val_loss"}, where losses may be missing.
-    A val line that rises while train falls is overfitting.
+    `history`: name → list of {"epoch", "train_loss", "val_loss", "kept"}, where losses may be
+    missing; without a `kept` epoch the dot marks the least loss. A val line that rises while train falls is overfitting.
 
     >>> axes = learning_curves({"GAT": [{"epoch": 0, "train_loss": 0.7, "val_loss": 0.6}]})
     """
@@ -41,7 +41,10 @@ def learning_curves(history, ax=None, title=None):
             if len(points):
                 ax.plot(*points.T, color=color, lw=1.8)
                 _note(ax, part, (1, 1), (5, height), "axes fraction", color=color, va="top")
-                best[name] = points[points[:, 1].argmin()]  # of val, where there is a val
+                kept = [row["epoch"] for row in epochs if row.get("kept")]
+                at = np.isin(points[:, 0], kept)
+                # of val, where there is a val
+                best[name] = points[at.argmax() if at.any() else points[:, 1].argmin()]
         if name in best:
             ax.plot(*best[name], "o", color=INK)
         ax.locator_params("x", nbins=4, integer=True)

@@ -56,7 +56,7 @@ def _moments(z: Tensor) -> Tensor:
 class Task(L.LightningModule):
     """What the tasks share: optimiser, logging, scoring."""
 
-    monitor = "val_loss"
+    monitor, mode = "val_loss", "min"  # what tells the epoch to keep
     model: nn.Module
 
     def __init__(self):
@@ -119,8 +119,12 @@ class Detector(Task):
 
     Binary cross-entropy, attack windows weighted by benign/attack counts (at most 10). The
     score is the probability σ(logit), computed in float64 so that sure windows still rank.
+
+    The epoch to keep is the one that ranks validation windows best (AUPRC), of equal ones the
+    last: a single odd window decides which epoch has the least loss, and stops too early.
     """
 
+    monitor, mode = "val_rank", "max"
     state_names = ("gat_logit", "gat_probability", "gat_z_mean", "gat_z_std", "gat_z_max")
 
     def __init__(self, model: GAT):
@@ -152,8 +156,11 @@ class Detector(Task):
         self.val_auprc.update(torch.sigmoid(logit), batch.label.int())
 
     def on_validation_epoch_end(self) -> None:
+        rank = torch.zeros(())
         if torch.cat(self.val_auprc.target).any():  # without attacks it is undefined
-            self.log("val_auprc", self.val_auprc.compute())
+            rank = self.val_auprc.compute()
+            self.log("val_auprc", rank)
+        self.log("val_rank", rank + 1e-6 * self.current_epoch)
         self.val_auprc.reset()
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -238,8 +245,8 @@ class Reconstructor(Task):
 
 
 def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
-    """Train `task` on `data.train`, keep the weights of the epoch with the least loss on
-    `data.val`, and return it ready to `score`. AdamW with the one-cycle schedule that peaks at
+    """Train `task` on `data.train`, keep the weights of the epoch that is best on `data.val` (see
+    `Task.monitor`), and return it ready to `score`. AdamW with the one-cycle schedule that peaks at
     the learning rate of the `size` ("teacher" or "student").
 
     The same seed gives the same weights, bit for bit, on a CPU.
@@ -260,14 +267,15 @@ def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
             warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")
             # torch's deprecation, raised inside Lightning
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            best = ModelCheckpoint(folder, "best", monitor=task.monitor, save_weights_only=True)
+            best = ModelCheckpoint(
+                folder, "best", task.monitor, mode=task.mode, save_weights_only=True
+            )
+            patience = EarlyStopping(
+                task.monitor, min_delta=1e-5, patience=run.patience, mode=task.mode
+            )
             trainer = L.Trainer(
                 max_epochs=run.epochs,
-                callbacks=[
-                    EpochLines(),
-                    best,
-                    EarlyStopping(task.monitor, patience=run.patience),
-                ],
+                callbacks=[EpochLines(), best, patience],
                 gradient_clip_val=run.clip,
                 logger=False,
                 enable_progress_bar=False,
@@ -280,10 +288,11 @@ def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
                 Batches(task.subset(train), run.batch_size, params.seed),
                 Batches(task.subset(val), _SCORING),
             )
-            state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+            kept = torch.load(best.best_model_path, weights_only=True)
     finally:
         logger.setLevel(level)
-    task.load_state_dict(state)
+    task.load_state_dict(kept["state_dict"])
+    task.history[kept["epoch"]]["kept"] = True
     task.finish(train)
     task.cpu().eval()
     print(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")

@@ -59,18 +59,20 @@ def test_attack_windows_weigh_as_benign_per_attack_at_most_ten(graphs):
         assert task.positive_weight.item() == weight
 
 
-def test_fit_prints_one_line_an_epoch_and_keeps_the_best(graphs, capsys):
+def test_fit_prints_one_line_an_epoch_and_keeps_the_best_rank(graphs, capsys):
     params = load_params("demo", split=SPLIT, fit={"epochs": 4})
     data = split(graphs, params.split)
     task = fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student")
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
     assert len(lines) == len(task.history) == 4
-    losses = []
+    (kept,) = [row for row in task.history if row.get("kept")]
     with torch.no_grad():
-        for batch in Batches(data.val, len(data.val)):
-            losses.append(task.hard_loss(task.model(batch), batch).item())
-    best = min(row["val_loss"] for row in task.history)
-    assert losses[0] == pytest.approx(best, rel=1e-4)
+        (batch,) = Batches(data.val, len(data.val))
+        loss = task.hard_loss(task.model(batch), batch).item()
+    assert loss == pytest.approx(kept["val_loss"], rel=1e-4)
+    best = max(row["val_auprc"] for row in task.history)
+    assert kept["val_auprc"] == best
+    assert all(row["val_auprc"] < best for row in task.history[kept["epoch"] :])
 
 
 def test_a_score_is_the_probability_in_float64(graphs):
