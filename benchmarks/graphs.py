@@ -36,6 +36,8 @@ def plain_profile(frames) -> np.ndarray:
                 "values": np.zeros((8, 256), bool),
             },
         )
+        if p["n"] == 0 and time_ - began <= 5:
+            p["trust"] = 0.5
         n, gap = p["n"], max(time_ - p["last"], 0.0)
         tick = np.log2(np.floor(gap * 1e3 + 5e-4) + 1)
         ratio = np.clip(tick - p["period"], -6, 6) if n >= 2 else 0.0
@@ -47,9 +49,14 @@ def plain_profile(frames) -> np.ndarray:
             out[i, 3] = np.clip((f.sum() - q.sum()) / np.sqrt(1 + u.sum()), -8, 8)
             chi, usual = ((f - q) ** 2 / (u + 0.02)).sum(), (u / (u + 0.02)).sum()
             out[i, 4] = np.clip(np.log2((1 + chi) / (1 + usual)), -6, 6)
-            out[i, 5] = novel.mean() if dlc else 0
             out[i, 6] = dlc != p["dlc"]
-        out[i, [0, 1, 2, 7]] = ratio, p["jitter"], 1 - p["trust"], p["trust"] / 2 ** p["period"]
+        out[i, 5] = novel.mean() if dlc else 0
+        out[i, [0, 1, 2, 7]] = (
+            ratio,
+            p["jitter"],
+            1 - p["trust"],
+            p["trust"] / 2 ** p["period"] * (n >= 2),
+        )
         if n == 1:
             p["period"] = tick
         elif n:

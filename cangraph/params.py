@@ -81,7 +81,6 @@ class FitParams(_Group):
     epochs: Count
     batch_size: Count
     weight_decay: Annotated[float, Field(ge=0)]
-    patience: Count
     clip: Positive
 
 

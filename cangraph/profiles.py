@@ -32,10 +32,14 @@ class Feature(NamedTuple):
 FRAME_FEATURES = (
     Feature("gap_ratio", "octaves", "log2 of the gap over the ID's running period"),
     Feature("jitter", "octaves", "the ID's usual |gap_ratio|: small if periodic"),
-    Feature("distrust", "0..1", "1 for an ID never seen, 0 for one that keeps its period"),
+    Feature("distrust", "0..1", "1 for an ID that turns up late, 0 for one that keeps its period"),
     Feature("flip_excess", "sigma", "payload bits flipped, more or fewer than the ID's flip rates"),
     Feature("flip_surprise", "octaves", "flips in bits that rest, or rest in bits that flip"),
-    Feature("novel_bytes", "0..1", "share of payload bytes with a value new to the ID"),
+    Feature(
+        "novel_bytes",
+        "0..1",
+        "share of payload bytes with a value new to the ID; all of an unseen ID's",
+    ),
     Feature("dlc_change", "0 or 1", "payload length other than the ID's last one"),
     Feature("rate", "1/ms", "frames the ID is expected to send, 0 while it is not trusted"),
 )
@@ -48,6 +52,7 @@ _YOUNG = 8  # gaps; an ID's first ones are averaged plainly
 _EARLY = -1.0  # octaves; a frame after less than half a period teaches nothing about payloads
 _REGULAR = 0.5  # octaves; a gap this near to the period earns trust
 _WARM_UP = 5.0  # s; IDs first seen in it earn trust at once, later ones by `_PROBATION`
+_CREDIT = 0.5  # trust in an ID that is there from the start: something has to be normal
 _PROBATION = 60.0  # s; time constant of the trust in an ID that turns up later
 _FLIP_MEMORY = 64.0  # frames; time constant of the flip rates
 _REST = 1e-4  # a flip rate under it counts as 0, so that bytes at rest cost no time
@@ -113,8 +118,8 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)
-    >>> features[-1, 0].item(), features[0, 2].item()  # on time; never seen before
-    (0.0, 1.0)
+    >>> features[-1, 0].item(), features[0, 2].item()  # on time; seen for the first time
+    (0.0, 0.5)
     """
     state = state or Profiles()
     slots = state.slots_of(frames)
@@ -142,6 +147,10 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         if n >= 2:  # a period is known from the second frame on
             ratio = min(max(tick - p.log_period, -_CLIP), _CLIP)
 
+        if n == 0:
+            p.first_time = timestamp[i]
+            p.trust = _CREDIT if timestamp[i] - began <= _WARM_UP else 0.0
+
         novel = 0
         flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
         learns = ratio > _EARLY or n <= _YOUNG
@@ -168,7 +177,7 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
                 p.moves[j] = np.uint8(moves)
             if changed or n == 0:
                 bit = np.uint8(1 << (value & 7))
-                if n and not p.values[j, value >> 3] & bit:
+                if not p.values[j, value >> 3] & bit:
                     novel += 1
                 if learns:
                     p.values[j, value >> 3] |= bit
@@ -182,11 +191,9 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         out[i, 4] = min(max(surprise, -_CLIP), _CLIP)
         out[i, 5] = novel / dlc if dlc else 0.0
         out[i, 6] = 1.0 if n and dlc != p.dlc else 0.0
-        out[i, 7] = p.trust / 2.0**p.log_period
+        out[i, 7] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
 
-        if n == 0:
-            p.first_time = timestamp[i]
-        else:
+        if n:
             weight = min(1.0, gap / _MEMORY)
             if n <= _YOUNG:
                 weight = max(weight, 1.0 / n)

@@ -15,7 +15,7 @@ PARTS = ("train", "val", "calib", "test", "dropped")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The windows of each part: `train` fits, `val` stops early, `calib` sets threshold and
+    """The windows of each part: `train` fits, `val` chooses the epoch, `calib` sets threshold and
     fusion, `test` is only looked at. `part` is the part of every window, u1 (B,) into `PARTS`;
     `notes` says what was merged or left out and why."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision
 
@@ -246,8 +246,9 @@ class Reconstructor(Task):
 
 def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
     """Train `task` on `data.train`, keep the weights of the epoch that is best on `data.val` (see
-    `Task.monitor`), and return it ready to `score`. AdamW with the one-cycle schedule that peaks at
-    the learning rate of the `size` ("teacher" or "student").
+    `Task.monitor`), and return it ready to `score`. AdamW with the one-cycle schedule that
+    peaks at the learning rate of the `size` ("teacher" or "student"); it is never cut short,
+    since its last epochs, at a small rate, are what it is for.
 
     The same seed gives the same weights, bit for bit, on a CPU.
     """
@@ -270,12 +271,9 @@ def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
             best = ModelCheckpoint(
                 folder, "best", task.monitor, mode=task.mode, save_weights_only=True
             )
-            patience = EarlyStopping(
-                task.monitor, min_delta=1e-5, patience=run.patience, mode=task.mode
-            )
             trainer = L.Trainer(
                 max_epochs=run.epochs,
-                callbacks=[EpochLines(), best, patience],
+                callbacks=[EpochLines(), best],
                 gradient_clip_val=run.clip,
                 logger=False,
                 enable_progress_bar=False,

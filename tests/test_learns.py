@@ -17,7 +17,7 @@ from cangraph.training import Detector, Reconstructor, fit, seed_everything
 def params():
     return load_params(
         "demo",
-        fit={"epochs": 30, "batch_size": 16, "patience": 30},
+        fit={"epochs": 30, "batch_size": 16},
         teacher={"learning_rate": 0.005},
     )
 

@@ -59,13 +59,13 @@ def test_base_yaml_holds_every_parameter(folder):
 
 def test_the_notebook_overlays_the_dataset_which_overlays_the_base(folder):
     (folder / "mine.yaml").write_text("dataset: mine\nwindow: 50\nstride: 25\nfit: {epochs: 4}\n")
-    params = load_params("mine", stride=10, fit={"patience": 2})
+    params = load_params("mine", stride=10, fit={"clip": 2.0})
     assert (params.seed, params.window, params.stride) == (BASE["seed"], 50, 10)
-    assert (params.fit.epochs, params.fit.patience) == (4, 2)
+    assert (params.fit.epochs, params.fit.clip) == (4, 2.0)
     assert params.fit.batch_size == BASE["fit"]["batch_size"]
     assert source(params, "seed") == source(params, "fit.batch_size") == "params/base.yaml"
     assert source(params, "window") == source(params, "fit.epochs") == "params/mine.yaml"
-    assert source(params, "stride") == source(params, "fit.patience") == "notebook"
+    assert source(params, "stride") == source(params, "fit.clip") == "notebook"
 
 
 def test_an_empty_overlay_changes_nothing(folder):

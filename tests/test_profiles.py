@@ -113,7 +113,7 @@ def test_flip_features_are_clipped():
 
 def test_novel_bytes_is_the_share_of_values_new_in_their_place():
     payloads = [[1, 2], [1, 3], [1, 2], [2, 1], [3, 3], []]
-    assert features(after([10] * 5, payloads), "novel_bytes") == [0, 0.5, 0, 1, 0.5, 0]
+    assert features(after([10] * 5, payloads), "novel_bytes") == [1, 0.5, 0, 1, 0.5, 0]
 
 
 def test_dlc_change_compares_with_the_last_frame():
@@ -124,13 +124,14 @@ def test_dlc_change_compares_with_the_last_frame():
 def test_a_remote_frame_has_no_payload():
     frames = after([10] * 2, [[1] * 8] * 3, is_remote_frame=np.array([False, True, False]))
     dlc, novel = features(frames, "dlc_change", "novel_bytes")
-    assert (dlc, novel) == ([0, 1, 1], [0, 0, 0])
+    assert (dlc, novel) == ([0, 1, 1], [1, 0, 0])
 
 
 def test_a_first_frame_is_distrusted_and_otherwise_plain():
     values, _ = profile(after([], [[255] * 8]))
     expected = np.zeros(len(FRAME_FEATURES))
-    expected[COLUMN["distrust"]] = 1
+    expected[COLUMN["distrust"]] = 0.5
+    expected[COLUMN["novel_bytes"]] = 1
     assert values[0].tolist() == expected.tolist()
 
 
@@ -151,19 +152,27 @@ def test_11_bit_and_29_bit_ids_of_one_number_are_two():
 
 def test_trust_is_earned_by_keeping_the_period_and_lost_by_the_eighth():
     distrust, rate = features(after([10, 10, 20, 5]), "distrust", "rate")
-    assert distrust == approx([1, 1, 1, 1 - 1 / 16, 1 - 1 / 16 * 7 / 8])
-    assert rate[3] == approx(1 / 16 / 11)
+    # there from the start: half the trust is given
+    trust = [0.5, 0.5, 0.5, 0.5 + 0.5 / 16, (0.5 + 0.5 / 16) * 7 / 8]
+    assert distrust == approx(1 - np.array(trust))
+    assert rate[3] == approx(trust[3] / 11)
 
 
 def test_half_an_octave_parts_regular_gaps_from_irregular_ones():
     # 15 and 16 ticks over a period of 11: .45 and .54 octaves
     regular, irregular = (features(after([10, 10, gap, 10]), "distrust")[-1] for gap in (14, 15))
-    assert regular == approx((15 / 16) ** 2)
-    assert irregular == approx(1 - 1 / 16 * 7 / 8)
+    assert regular == approx(0.5 * (15 / 16) ** 2)
+    assert irregular == approx(1 - (0.5 + 0.5 / 16) * 7 / 8)
 
 
 def test_a_slow_id_of_the_warm_up_earns_trust_by_time():
-    assert features(after([1000] * 4), "distrust") == approx([1, 1, 1, 0.8, 0.64])
+    assert features(after([1000] * 4), "distrust") == approx([0.5, 0.5, 0.5, 0.4, 0.32])
+
+
+def test_an_id_that_turns_up_later_starts_without_trust():
+    frames = together(periodic(0, 7, 0.1, 1), periodic(5.05, 7, 0.1, 2))
+    values, slots = profile(frames)
+    assert [values[slots == i, COLUMN["distrust"]][0] for i in (0, 1)] == [0.5, 1.0]
 
 
 def test_an_id_of_the_warm_up_is_trusted_within_a_second():
