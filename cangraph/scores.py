@@ -29,7 +29,7 @@ class Scores:
     | array | dtype, shape | unit, meaning |
     |---|---|---|
     | value | f8 (B,) | higher = more likely an attack |
-    | label | bool (B,) | the window holds an attack frame |
+    | label | bool (B,) | the window is under attack, see `Graphs` |
     | attack_type | u1 (B,) | index into `ATTACK_TYPES` |
     | capture | i4 (B,) | index into `captures` |
     | start, end | f8 (B,) | s since the capture's first frame |

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from cangraph.frames import Frames
+from cangraph.frames import Frames, attack_code
 from cangraph.profiles import FRAME_FEATURES, Feature, profile
 
 __all__ = ["EDGE_FEATURES", "NODE_FEATURES", "windows"]
@@ -87,14 +87,22 @@ def windows(frames: Frames, window: int, stride: int) -> dict[str, np.ndarray]:
     )
     attacked = np.lib.stride_tricks.sliding_window_view(frames.attack_type, window)[::stride]
     since = frames.timestamp - frames.timestamp[0]
+    start, end = since[begin], since[begin + window - 1]
+    label = np.lib.stride_tricks.sliding_window_view(frames.attack, window)[::stride].any(1)
+    attack_type = attacked.max(1)
+    for span in frames.attack_spans:
+        if span.attack_type == "suppression":  # all others leave frames that tell
+            missed = (start <= span.end) & (end >= span.start)
+            label |= missed
+            attack_type[missed] = np.maximum(attack_type[missed], attack_code("suppression"))
     return out | {
         "node_size": node_size,
         "edge_size": edge_size,
-        "label": np.lib.stride_tricks.sliding_window_view(frames.attack, window)[::stride].any(1),
-        "attack_type": attacked.max(1),
+        "label": label,
+        "attack_type": attack_type,
         "begin": begin,
-        "start": since[begin],
-        "end": since[begin + window - 1],
+        "start": start,
+        "end": end,
     }
 
 
