@@ -14,7 +14,7 @@ from cangraph.arbitration import arbitrate, frame_duration
 from cangraph.attacks import ATTACKS, inject
 from cangraph.frames import Frames, attack_code
 
-__all__ = ["SCENARIOS", "VEHICLES", "demo_captures", "messages", "simulate"]
+__all__ = ["CAPTURES", "VEHICLES", "demo_captures", "messages", "simulate"]
 
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
 _NODES = 8  # control units on the bus, each with a clock of its own
@@ -26,7 +26,7 @@ _PERIODS = {  # vehicle: how many messages have which period in ms
 }
 VEHICLES = tuple(_PERIODS)
 
-SCENARIOS = {  # captures of the demo by attack and vehicle
+CAPTURES = {  # captures of the demo by attack and vehicle
     "train_01_attack_free": ("attack-free-aster", "attack-free-borage"),
     "train_02_with_attacks": ("flooding-aster", "fuzzing-borage", "spoofing-aster"),
     "test_01_known_vehicle_known_attack": ("flooding-borage", "fuzzing-aster", "spoofing-borage"),
@@ -275,7 +275,7 @@ def demo_captures(seed: int = 0, seconds: float = 40.0) -> list[Frames]:
     ['attack-free-aster', 'attack-free-borage', 'flooding-aster']
     """
     captures = []
-    plan = [(scenario, name) for scenario, names in SCENARIOS.items() for name in names]
+    plan = [(scenario, name) for scenario, names in CAPTURES.items() for name in names]
     for drive, (scenario, name) in enumerate(plan, 100 * seed):  # no drive twice, in any dataset
         attack, vehicle = name.removeprefix("attack-free").rsplit("-", 1)
         attack = {"suppress": "suppression"}.get(attack, attack)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cangraph.arbitration import frame_duration
 from cangraph.attacks import ATTACKS
 from cangraph.frames import attack_code
-from cangraph.simulator import SCENARIOS, VEHICLES, demo_captures, messages, simulate
+from cangraph.simulator import CAPTURES, VEHICLES, demo_captures, messages, simulate
 
 BIT = 2e-6  # s
 
@@ -230,7 +230,7 @@ def test_no_drive_twice(demo):
 
 
 def test_scenarios_hold_back_a_vehicle_and_an_attack(demo):
-    planned = SCENARIOS
+    planned = CAPTURES
     assert [frames.name for frames in demo] == [n for names in planned.values() for n in names]
     assert len({frames.name for frames in demo}) == len(demo) == 20
     trained = {t for f in demo if f.scenario.startswith("train") for t in f.attack_type[f.attack]}
