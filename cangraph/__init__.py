@@ -26,6 +26,7 @@ _HOME = {
         "threshold",
     ),
     "readers": ("read_frames",),
+    "attacks": ("inject",),
     "simulator": ("simulate",),
     "profiles": ("FRAME_FEATURES", "profile"),
     "windows": ("EDGE_FEATURES", "NODE_FEATURES"),

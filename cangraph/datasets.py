@@ -51,7 +51,7 @@ _HCRL = "the Hacking and Countermeasure Research Lab (HCRL), ocslab.hksecurity.n
 _SETS = (*SCENARIOS, "test_05_suppress", "test_06_masquerade")
 
 DATASETS = {
-    "demo": Dataset("three simulated vehicles, one of them unknown in training", SCENARIOS, ""),
+    "demo": Dataset("three simulated vehicles, one of them unknown in training", _SETS, ""),
     "hcrl_ch": Dataset(
         "Car-Hacking: a Hyundai Sonata under DoS, fuzzy and spoofing attacks",
         SCENARIOS,

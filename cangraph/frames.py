@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["ATTACK_TYPES", "CaptureInfo", "Frames", "attack_code"]
+__all__ = ["ATTACK_TYPES", "AttackSpan", "CaptureInfo", "Frames", "attack_code"]
 
 ATTACK_TYPES = (
     "benign",
@@ -45,6 +45,18 @@ def attack_code(attack_type: str) -> int:
             f"attack type: {attack_type!r} is unknown; expected one of {', '.join(ATTACK_TYPES)}"
         )
     return ATTACK_TYPES.index(attack_type)
+
+
+class AttackSpan(NamedTuple):
+    """An interval under an attack that no frame can carry, because its frames are missing.
+
+    `start`, `end`: s since the capture's first frame, of the first and last missing frame.
+    """
+
+    start: float
+    end: float
+    attack_type: str
+    arbitration_id: int
 
 
 class CaptureInfo(NamedTuple):
@@ -88,9 +100,12 @@ class Frames:
 
     `name`, `scenario` and `vehicle` say where the capture belongs; captures with one
     `recording` derive from the same drive; `copies` names captures of equal content that were
-    left out; `reordered` counts the steps back in time that a stable sort mended.
+    left out; `reordered` counts the steps back in time that a stable sort mended. `attack_spans`
+    labels by interval what `attack` cannot label by frame: suppression. A part (`frames[index]`)
+    keeps the spans, counted from its own first frame and cut to its own time.
 
-    Raises `ValueError` when columns differ in length or timestamps are not finite and sorted.
+    Raises `ValueError` when columns differ in length, timestamps are not finite and sorted, or a
+    span is not one.
 
     >>> frames = Frames(timestamp=np.array([0.0, 0.01]), arbitration_id=np.array([0x1A0, 0x2B0]))
     >>> frames
@@ -113,6 +128,7 @@ class Frames:
     recording: str = ""
     copies: tuple[str, ...] = ()
     reordered: int = 0
+    attack_spans: tuple[AttackSpan, ...] = ()
 
     def __post_init__(self):
         n = len(self.timestamp)
@@ -157,6 +173,14 @@ class Frames:
                 f"Frames {self.name!r}: timestamps are not finite and ascending; "
                 "expected a time-sorted log; sort with Frames.in_order(...)"
             )
+        object.__setattr__(self, "attack_spans", tuple(AttackSpan(*s) for s in self.attack_spans))
+        for span in self.attack_spans:
+            attack_code(span.attack_type)
+            if not 0 <= span.start <= span.end:
+                raise ValueError(
+                    f"Frames {self.name!r}: attack span from {span.start} to {span.end} s; "
+                    "expected 0 <= start <= end; count in seconds from the first frame"
+                )
 
     @classmethod
     def in_order(cls, timestamp, **columns) -> "Frames":
@@ -177,13 +201,23 @@ class Frames:
         return len(self.timestamp)
 
     def __getitem__(self, index) -> "Frames":
-        return replace(self, **{column: getattr(self, column)[index] for column in _COLUMNS})
+        columns = {column: getattr(self, column)[index] for column in _COLUMNS}
+        part = replace(self, **columns, attack_spans=())
+        if not (self.attack_spans and len(part)):
+            return part
+        later = float(part.timestamp[0] - self.timestamp[0])
+        spans = [
+            s._replace(start=max(s.start - later, 0.0), end=min(s.end - later, part.duration))
+            for s in self.attack_spans
+        ]
+        return replace(part, attack_spans=tuple(s for s in spans if s.start <= s.end))
 
     def __repr__(self) -> str:
         ids = len(np.unique(self.arbitration_id))
+        spans = f", {len(self.attack_spans)} attack spans" if self.attack_spans else ""
         return (
             f"Frames({self.name!r}: {len(self):,} frames, {ids} IDs, "
-            f"{self.duration:.1f} s, {int(self.attack.sum()):,} attack frames)"
+            f"{self.duration:.1f} s, {int(self.attack.sum()):,} attack frames{spans})"
         )
 
     @property
@@ -197,10 +231,12 @@ class Frames:
         return np.where(self.is_remote_frame, 0, self.dlc).astype(np.uint8)
 
     def sha256(self) -> str:
-        """Hash of the content (all columns, not the name), for provenance and to find copies."""
+        """Hash of the content (columns and spans, not the name), for provenance, to find copies."""
         digest = hashlib.sha256()
         for column in _COLUMNS:
             digest.update(getattr(self, column).tobytes())
+        for span in self.attack_spans:
+            digest.update(repr(tuple(span)).encode())
         return digest.hexdigest()
 
     @property
@@ -219,8 +255,9 @@ class Frames:
             sha256=self.sha256(),
         )
 
-    def label(self, **where: str | tuple[str, ...]) -> "Frames":
-        """The same frames under another `name`, `scenario`, `vehicle`, `recording` or `copies`.
+    def label(self, **where) -> "Frames":
+        """The same frames under another `name`, `scenario`, `vehicle` or `recording`, or with
+        other `copies` or `attack_spans`.
 
         >>> Frames(np.zeros(1), np.zeros(1)).label(name="mine").name
         'mine'

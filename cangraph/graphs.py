@@ -36,7 +36,7 @@ class Graphs:
     | node_id | u4 (N,) | arbitration ID of the node |
     | node_count | i4 (N,) | frames of the window that carry the ID |
     | node_attack | bool (N,) | an attack frame of this window carries the ID |
-    | label, attack_type | bool, u1 (B,) | the window holds an attack frame; of which type |
+    | label, attack_type | bool, u1 (B,) | attack frames in the window, or some suppressed |
     | capture | i4 (B,) | index into `captures` |
     | begin | i8 (B,) | position of the window's first frame in its capture |
     | start, end | f8 (B,) | s since the capture's first frame, of the first and last frame |

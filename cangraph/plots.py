@@ -29,7 +29,8 @@ def learning_curves(history, ax=None, title=None):
     """Loss by epoch, a panel a model; the dot is the epoch to keep.
 
     `history`: name → list of {"epoch", "train_loss", "val_loss", "kept"}, where losses may be
-    missing; without a `kept` epoch the dot marks the least loss. A val line that rises while train falls is overfitting.
+    missing; without a `kept` epoch the dot marks the least loss. A val line that rises while
+    train falls is overfitting.
 
     >>> axes = learning_curves({"GAT": [{"epoch": 0, "train_loss": 0.7, "val_loss": 0.6}]})
     """

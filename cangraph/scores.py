@@ -29,7 +29,7 @@ class Scores:
     | array | dtype, shape | unit, meaning |
     |---|---|---|
     | value | f8 (B,) | higher = more likely an attack |
-    | label | bool (B,) | the window holds an attack frame |
+    | label | bool (B,) | the window is under attack, see `Graphs` |
     | attack_type | u1 (B,) | index into `ATTACK_TYPES` |
     | capture | i4 (B,) | index into `captures` |
     | start, end | f8 (B,) | s since the capture's first frame |
@@ -99,8 +99,8 @@ def threshold(scores: Scores) -> float:
 
     Let the cut with the best F1 make e errors. Of all cuts that make at most e + √e + 1, which a
     few windows cannot tell from it, the one in the middle of the widest gap is taken: a single odd
-    window at the edge of an attack does not move the threshold. Without attacks (or without benign windows) among the windows it takes
-    the smallest value above 99.9 % of them.
+    window at the edge of an attack does not move the threshold. Where all windows are of one class
+    it takes the smallest value above 99.9 % of them.
 
     >>> windows = Scores(np.array([.1, .2, .8, .9]), np.array([0, 0, 1, 1], bool),
     ...                  *np.zeros((4, 4), int), captures=())

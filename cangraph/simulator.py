@@ -1,20 +1,20 @@
-"""The simulated `demo` bus: three vehicles, their drives, and four attacks, as `Frames`.
+"""The simulated `demo` bus: three vehicles, their drives, and seven attacks, as `Frames`.
 
 A vehicle is a fixed table of `messages`. In a capture each is released by its node's clock, filled
-from the state of the drive, and sent when it wins arbitration on a 500 kbit/s bus. Attack frames
-compete on the same bus, so no artefact of the timestamps gives an attack away.
+from the state of the drive, and sent when it wins arbitration on a 500 kbit/s bus. `attacks.inject`
+makes the attacks: their frames compete on the same bus.
 """
 
-import heapq
 from functools import lru_cache
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from cangraph.arbitration import arbitrate, frame_duration
+from cangraph.attacks import ATTACKS, inject
 from cangraph.frames import Frames, attack_code
 
-__all__ = ["ATTACKS", "VEHICLES", "arbitrate", "demo_captures", "messages", "simulate"]
+__all__ = ["CAPTURES", "VEHICLES", "demo_captures", "messages", "simulate"]
 
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
 _NODES = 8  # control units on the bus, each with a clock of its own
@@ -22,19 +22,27 @@ _NODES = 8  # control units on the bus, each with a clock of its own
 _PERIODS = {  # vehicle: how many messages have which period in ms
     "aster": {10: 7, 20: 9, 50: 6, 100: 8, 200: 5, 500: 3, 1000: 3},
     "borage": {10: 5, 20: 6, 50: 5, 100: 6, 200: 4, 500: 2, 1000: 2},
-    "clover": {10: 4, 20: 9, 50: 8, 100: 12, 200: 8, 500: 5, 1000: 4},
+    "clover": {10: 4, 20: 8, 50: 9, 100: 20, 200: 14, 500: 11, 1000: 10},
 }
-# attack: shortest and longest time between two attack frames, ms
-_GAPS = {"flooding": (0.45, 0.5), "fuzzing": (0.5, 1), "spoofing": (5, 10), "malfunction": (2, 4)}
+VEHICLES = tuple(_PERIODS)
 
-VEHICLES, ATTACKS = tuple(_PERIODS), tuple(_GAPS)
-_SCENARIOS = {
+CAPTURES = {  # captures of the demo by attack and vehicle
     "train_01_attack_free": ("attack-free-aster", "attack-free-borage"),
     "train_02_with_attacks": ("flooding-aster", "fuzzing-borage", "spoofing-aster"),
     "test_01_known_vehicle_known_attack": ("flooding-borage", "fuzzing-aster", "spoofing-borage"),
-    "test_02_unknown_vehicle_known_attack": tuple(f"{a}-clover" for a in ATTACKS[:3]),
-    "test_03_known_vehicle_unknown_attack": ("malfunction-aster", "malfunction-borage"),
-    "test_04_unknown_vehicle_unknown_attack": ("malfunction-clover",),
+    "test_02_unknown_vehicle_known_attack": (
+        "flooding-clover",
+        "fuzzing-clover",
+        "spoofing-clover",
+    ),
+    "test_03_known_vehicle_unknown_attack": (
+        "malfunction-aster",
+        "malfunction-borage",
+        "replay-aster",
+    ),
+    "test_04_unknown_vehicle_unknown_attack": ("malfunction-clover", "replay-clover"),
+    "test_05_suppress": ("suppress-aster", "suppress-clover"),
+    "test_06_masquerade": ("masquerade-aster", "masquerade-clover"),
 }
 _ANALOG = ("speed", "rpm", "pedal", "brake", "steering", "lateral", "temperature", "fuel")
 _DISCRETE = ("gear", "braking", "lights", "wipers", "climate")
@@ -193,70 +201,34 @@ def _payload(message, times, drive, rng):
     return data
 
 
-def _injected(attack, table, seconds, bursts, rng):
-    """Release times (s), arbitration IDs, DLCs and payloads of the attacker's frames."""
+def _spans(seconds, bursts, rng):
+    """Start and end of each burst of an attack, s."""
     clean = 11 * min(1.0, seconds / 15)  # s without attack: 10 to calibrate on, and a margin
     part = (seconds - clean) / bursts  # a burst lies well inside a part of its own
     length = np.minimum(rng.uniform(2, 5, bursts), 0.7 * part)
     begin = clean + part * np.arange(bursts) + rng.uniform(0.1, 0.9, bursts) * (part - length)
-    period = rng.uniform(*_GAPS[attack]) * 1e-3
-    times = np.concatenate([np.arange(*s, period) for s in np.c_[begin, begin + length]])
-    times += rng.uniform(0, 0.2 * period, len(times))
-    n = len(times)  # a flood of ID 0 wins every arbitration
-    ids, dlc, data = np.zeros(n, int), np.full(n, 8), np.zeros((n, 8), np.uint8)
-    if attack == "fuzzing":
-        ids, data = rng.integers(0, 0x800, n), rng.integers(0, 256, (n, 8), np.uint8)
-    elif attack != "flooding":
-        signals = [m for m in table if "signal" in {field.kind for field in m.fields}]
-        victims = [m for m in signals if 0 < m.period <= 0.1]
-        victim = victims[rng.integers(len(victims))]
-        ids[:], dlc[:] = victim.arbitration_id, victim.dlc
-        # a well-formed payload, checksum and all, of a state that this drive is not in
-        forged = {channel: rng.uniform(0.05, 0.95, 1) for channel in _ANALOG + _DISCRETE}
-        data[:] = _payload(victim, np.zeros(1), forged, rng)
-    if attack == "malfunction":  # most bytes go wild
-        wild = rng.permutation(victim.dlc)[: -(-victim.dlc * 6 // 10)]
-        data[:, wild] = rng.integers(0, 256, (n, len(wild)), np.uint8)
-    return times, ids, dlc, data
-
-
-@numba.njit(cache=True)
-def arbitrate(
-    release: np.ndarray, arbitration_id: np.ndarray, duration: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which frame is sent when: (`order`, `end`), both i8 (n,), in the order on the bus.
-
-    Whenever the bus gets free, the lowest arbitration ID wins among the frames released by then,
-    of one ID the first. `release` (ascending), `duration` and `end` are integers, such as µs.
-
-    >>> arbitrate(np.array([0, 1, 2]), np.array([5, 9, 7]), np.array([10, 10, 10]))
-    (array([0, 2, 1]), array([10, 20, 30]))
-    """
-    # each controller offers its own lowest ID, so one queue stands for those of all the nodes
-    n = len(release)
-    order, end = np.empty(n, np.int64), np.empty(n, np.int64)
-    pending = [np.int64(0) for _ in range(0)]
-    clock, arrived = np.int64(0), 0
-    for k in range(n):
-        if len(pending) == 0:
-            clock = max(clock, release[arrived])
-        while arrived < n and release[arrived] <= clock:
-            heapq.heappush(pending, np.int64(arbitration_id[arrived]) * n + arrived)
-            arrived += 1
-        order[k] = heapq.heappop(pending) % n
-        clock += duration[order[k]]
-        end[k] = clock
-    return order, end
+    return np.column_stack([begin, begin + length]).tolist()
 
 
 def simulate(
-    vehicle: str, seconds: float, *, attack: str = "", seed: int = 0, bursts: int = 3, start=0.0
+    vehicle: str,
+    seconds: float,
+    *,
+    attack: str = "",
+    seed: int = 0,
+    bursts: int = 3,
+    start: float = 0.0,
+    severity: float = 1.0,
+    payload: str = "",
 ) -> Frames:
-    """One capture of one drive, attack free or under one of `ATTACKS`.
+    """One capture of one drive, attack free or under one of `attacks.ATTACKS`.
 
-    The attack comes in `bursts` of 2-5 s, none in the first 11 s (in a capture under 15 s, 73 %).
-    A `seed` is a drive: with and without attack, the vehicle sends the same frames. Timestamps are
-    the ends of frames in s, after `start`. Raises `ValueError` for what makes no capture.
+    The attack comes in `bursts` of 2-5 s, none in the first 11 s (in a capture under 15 s, 73 %);
+    `severity` and `payload` are those of `attacks.inject`: towards severity 0, a burst of spoofing
+    is a single frame. A `seed` is a drive: with and without attack, the vehicle sends the same
+    frames. Timestamps are the ends of frames in s, after `start`.
+
+    Raises `ValueError` for what makes no capture.
 
     >>> simulate("borage", 16.0, attack="flooding", bursts=1).name
     'flooding-borage'
@@ -276,36 +248,37 @@ def simulate(
         times = _times(message, seconds, phase[message.node], skew[message.node], rng)
         ids, dlc = np.full(len(times), message.arbitration_id), np.full(len(times), message.dlc)
         parts.append((times, ids, dlc, _payload(message, times, drive, rng)))
-    genuine = sum(len(times) for times, *_ in parts)
-    if attack:  # from a stream of its own, so that the drive does not change with the attack
-        rng = np.random.default_rng([seed, VEHICLES.index(vehicle), attack_code(attack)])
-        parts.append(_injected(attack, table, seconds, bursts, rng))
     times, ids, dlc, data = (np.concatenate(column) for column in zip(*parts, strict=True))
-    release = np.rint(times * 1e6).astype(np.int64)
+    release = np.rint(times * 1e6).astype(np.int64) * 1000  # ns
     queue = np.argsort(release, kind="stable")
-    # µs, 2 a bit: 47 for frame and interframe space, 8 for each byte, and one stuffed to about ten
-    duration = 2 * ((47 + 8 * dlc) * 11 // 10)
-    order, end = arbitrate(release[queue], ids[queue], duration[queue])
-    recorded = end <= seconds * 1e6
-    sent, timestamp = queue[order[recorded]], np.round(start + end[recorded] * 1e-6, 6)
-    kind = (sent >= genuine) * attack_code(attack or "benign")
-    labels = {"attack": kind > 0, "attack_type": kind, "vehicle": vehicle}
+    order, end = arbitrate(release[queue], ids[queue], frame_duration(dlc[queue]))
+    recorded = end <= seconds * 1e9
+    sent, timestamp = queue[order[recorded]], np.round(start + end[recorded] * 1e-9, 6)
     name = f"{attack or 'attack-free'}-{vehicle}"
-    return Frames(timestamp, ids[sent], dlc[sent], data[sent], name=name, **labels)
+    frames = Frames(timestamp, ids[sent], dlc[sent], data[sent], name=name, vehicle=vehicle)
+    if not (attack and len(frames)):
+        return frames
+    # from a stream of its own, so that the drive does not change with the attack
+    rng = np.random.default_rng([seed, VEHICLES.index(vehicle), attack_code(attack)])
+    spans, dice = _spans(seconds, bursts, rng), int(rng.integers(2**32))
+    frames = inject(frames, attack, spans=spans, severity=severity, seed=dice, payload=payload)
+    return frames[frames.timestamp <= start + seconds]
 
 
 def demo_captures(seed: int = 0, seconds: float = 40.0) -> list[Frames]:
-    """The `demo` dataset: 14 captures of `seconds` each, all of different drives.
+    """The `demo` dataset: 20 captures of `seconds` each, all of different drives.
 
-    Clover and malfunction are never trained on. Raises `ValueError` as `simulate` does.
+    Clover is never trained on, nor any attack of `test_03` to `test_06`. Raises `ValueError` as
+    `simulate` does.
 
     >>> [frames.name for frames in demo_captures(seconds=1.0)][:3]
     ['attack-free-aster', 'attack-free-borage', 'flooding-aster']
     """
     captures = []
-    plan = [(scenario, name) for scenario, names in _SCENARIOS.items() for name in names]
+    plan = [(scenario, name) for scenario, names in CAPTURES.items() for name in names]
     for drive, (scenario, name) in enumerate(plan, 100 * seed):  # no drive twice, in any dataset
         attack, vehicle = name.removeprefix("attack-free").rsplit("-", 1)
+        attack = {"suppress": "suppression"}.get(attack, attack)
         capture = simulate(vehicle, seconds, attack=attack, seed=drive)
-        captures.append(capture.label(scenario=scenario))
+        captures.append(capture.label(name=name, scenario=scenario))
     return captures

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numba
 import numpy as np
 
-from cangraph.frames import Frames
+from cangraph.frames import Frames, attack_code
 from cangraph.profiles import FRAME_FEATURES, Feature, Profiles, profile
 
 __all__ = ["EDGE_FEATURES", "NODE_FEATURES", "windows"]
@@ -13,6 +13,7 @@ __all__ = ["EDGE_FEATURES", "NODE_FEATURES", "windows"]
 _COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
 # how a node sums up its frames: (frame feature, aggregate)
 _MEAN, _MIN, _MAX = 0, 1, 2
+_SUPPRESSION = attack_code("suppression")
 _AGGREGATES = (
     ("gap_ratio", _MEAN),
     ("gap_ratio", _MIN),
@@ -66,12 +67,19 @@ def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict
     """
     state = Profiles()
     held: list[np.ndarray] = []  # columns of the frames that a window still needs
+    spans: list[tuple[float, float]] = []  # of suppression, s since the first frame
     passed, origin = 0, 0.0  # frames before the held ones; time of the first frame in s
     for frames in chunks:
         if not len(frames):
             continue
         if not state.slots:
             origin = frames.timestamp[0]
+        offset = frames.timestamp[0] - origin
+        spans += [
+            (offset + span.start, offset + span.end)
+            for span in frames.attack_spans
+            if span.attack_type == "suppression"
+        ]
         features, slots = profile(frames, state)
         columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, features, slots]
         if held:
@@ -79,13 +87,13 @@ def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict
         first = -passed % stride
         begin = np.arange(first, len(columns[0]) - window + 1, stride)
         if len(begin):
-            yield _arrays(columns, begin, window, len(state.slots), passed, origin)
+            yield _arrays(columns, begin, window, len(state.slots), passed, origin, spans)
         done = min(begin[-1] + stride if len(begin) else first, len(columns[0]))
         held = [column[done:] for column in columns]
         passed += done
 
 
-def _arrays(columns, begin, window, n_slots, passed, origin) -> dict[str, np.ndarray]:
+def _arrays(columns, begin, window, n_slots, passed, origin, spans) -> dict[str, np.ndarray]:
     timestamp, slots = columns[0], columns[-1]
     node_size, edge_size = _count(slots, begin, window, n_slots)
     n, e = int(node_size.sum()), int(edge_size.sum())
@@ -100,13 +108,17 @@ def _arrays(columns, begin, window, n_slots, passed, origin) -> dict[str, np.nda
     }
     table = np.array([(_COLUMN[name], how) for name, how in _AGGREGATES])
     _fill(*columns, begin, window, n_slots, table, *out.values())
+    start, end = timestamp[begin] - origin, timestamp[begin + window - 1] - origin
+    for since, until in spans:  # frames that are missing leave no other trace
+        missed = (start <= until) & (end >= since)
+        out["attack_type"][missed] = np.maximum(out["attack_type"][missed], _SUPPRESSION)
     return out | {
         "node_size": node_size,
         "edge_size": edge_size,
         "label": out["attack_type"] > 0,
         "begin": begin + passed,
-        "start": timestamp[begin] - origin,
-        "end": timestamp[begin + window - 1] - origin,
+        "start": start,
+        "end": end,
     }
 
 

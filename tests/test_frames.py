@@ -145,3 +145,41 @@ def test_attack_codes_are_positions():
     assert attack_code("benign") == 0
     with pytest.raises(ValueError, match="'dos' is unknown; expected one of benign, flooding"):
         attack_code("dos")
+
+
+# spans of attacks that no frame carries
+
+
+def suppressed():
+    spans = [(1.0, 2.0, "suppression", 5), (6.0, 8.0, "suppression", 7)]
+    return Frames(np.arange(10.0) + 50, np.arange(10) % 3, attack_spans=spans, name="a")
+
+
+def test_a_part_counts_spans_from_its_own_first_frame():
+    frames = suppressed()
+    assert frames[:].attack_spans == frames.attack_spans == frames.label(name="b").attack_spans
+    assert [s[:2] for s in frames[1:8].attack_spans] == [(0.0, 1.0), (5.0, 6.0)]
+    assert [s[:2] for s in frames[2:7].attack_spans] == [(0.0, 0.0), (4.0, 4.0)]
+    assert [s.arbitration_id for s in frames[4:].attack_spans] == [7]
+    assert frames[3:5].attack_spans == frames[:0].attack_spans == ()
+    assert [s[:2] for s in frames[frames.arbitration_id == 1].attack_spans] == [(0, 1), (5, 6)]
+
+
+def test_spans_show_and_count_as_content():
+    frames = suppressed()
+    assert repr(frames).endswith("0 attack frames, 2 attack spans)")
+    assert frames.sha256() != frames.label(attack_spans=()).sha256()
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        ((2.0, 1.0, "suppression", 1), "from 2.0 to 1.0 s; expected 0 <= start <= end; count"),
+        ((-1.0, 1.0, "suppression", 1), "from -1.0"),
+        ((float("nan"), 1.0, "suppression", 1), "from nan"),
+        ((0.0, 1.0, "theft", 1), "'theft' is unknown"),
+    ],
+)
+def test_a_span_that_is_none_is_refused(span, message):
+    with pytest.raises(ValueError, match=message):
+        suppressed().label(attack_spans=[span])

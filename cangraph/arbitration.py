@@ -1,0 +1,157 @@
+"""The bus as a queue: which frame is sent when, and how a log takes up more frames."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from cangraph.frames import Frames, attack_code
+
+__all__ = ["BIT_RATE", "Queued", "arbitrate", "frame_duration", "transmit"]
+
+BIT_RATE = 500_000  # bit/s, of the high-speed bus of a car
+
+
+def frame_duration(dlc, is_extended_id=False, bit_rate: int = BIT_RATE) -> np.ndarray:
+    """How long frames of `dlc` data bytes occupy the bus, ns, with one stuffed bit to about ten.
+
+    >>> int(frame_duration(8))  # 122 bits at 500 kbit/s
+    244000
+    """
+    # 44 bits and 3 of interframe space; 29 bit IDs take 20 more (ISO 11898-1)
+    bits = 47 + 20 * np.asarray(is_extended_id, np.int64) + 8 * np.asarray(dlc, np.int64)
+    return bits * 11 // 10 * (10**9 // bit_rate)
+
+
+@numba.njit(cache=True)
+def arbitrate(
+    release: np.ndarray, arbitration_id: np.ndarray, duration: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which frame is sent when: (`order`, `end`), both i8 (n,), in the order on the bus.
+
+    Whenever the bus gets free, the lowest arbitration ID wins among the frames released by then,
+    of one ID the first. `release` (ascending), `duration` and `end` are integers, such as ns.
+
+    >>> arbitrate(np.array([0, 1, 2]), np.array([5, 9, 7]), np.array([10, 10, 10]))
+    (array([0, 2, 1]), array([10, 20, 30]))
+    """
+    # each controller offers its own lowest ID, so one queue stands for those of all the nodes
+    n = len(release)
+    order, end = np.empty(n, np.int64), np.empty(n, np.int64)
+    pending = [np.int64(0) for _ in range(0)]
+    clock, arrived = np.int64(-(2**62)), 0
+    for k in range(n):
+        if len(pending) == 0:
+            clock = max(clock, release[arrived])
+        while arrived < n and release[arrived] <= clock:
+            heapq.heappush(pending, np.int64(arbitration_id[arrived]) * n + arrived)
+            arrived += 1
+        order[k] = heapq.heappop(pending) % n
+        clock += duration[order[k]]
+        end[k] = clock
+    return order, end
+
+
+class Queued(NamedTuple):
+    """Frames that wait for the bus: columns as in `Frames`, n rows each, and the `release` in s
+    since the first frame of the log that takes them up."""
+
+    release: np.ndarray
+    arbitration_id: np.ndarray
+    dlc: np.ndarray
+    data: np.ndarray
+    is_extended_id: np.ndarray
+    is_remote_frame: np.ndarray
+
+    @classmethod
+    def like(cls, frames: Frames, rows: np.ndarray, release: np.ndarray, data: np.ndarray):
+        """Frames like those of `rows`, but for their time and payload."""
+        ids, dlc = frames.arbitration_id[rows], frames.dlc[rows]
+        return cls(
+            release, ids, dlc, data, frames.is_extended_id[rows], frames.is_remote_frame[rows]
+        )
+
+
+def transmit(
+    frames: Frames, added: Sequence[Queued], attack_type: str, bit_rate: int = BIT_RATE
+) -> Frames:
+    """The log with the added frames, labelled, each sent when it wins the bus.
+
+    Genuine frames are released where they were recorded, less their own duration. Those that no
+    added frame delays keep their timestamps to the bit, the others get the log's resolution.
+
+    >>> log = Frames(np.array([0.0, 0.010001]), np.array([5, 9]))
+    >>> more = Queued.like(log, np.array([0]), np.array([0.0097]), np.zeros((1, 8)))
+    >>> transmit(log, [more], "spoofing").timestamp
+    array([0.      , 0.009944, 0.010188])
+    """
+    digits = _digits(frames.timestamp)
+    # ns, strictly ascending, so that the log alone would pass the arbitration unchanged
+    rank = np.arange(len(frames))
+    recorded = np.rint(np.round(frames.timestamp - frames.timestamp[0], digits) * 1e9)
+    recorded = np.maximum.accumulate(recorded.astype(np.int64) - rank) + rank
+    release = np.round(np.concatenate([a.release for a in added]), max(digits, 6))
+    release = np.rint(release * 1e9).astype(np.int64)
+
+    columns = {
+        name: np.concatenate([getattr(frames, name), *(getattr(a, name) for a in added)])
+        for name in Queued._fields[1:]
+    }
+    label = np.full(len(release), attack_code(attack_type))
+    columns["attack_type"] = np.concatenate([frames.attack_type, label])
+    columns["attack"] = np.concatenate([frames.attack, label > 0])
+
+    extended = columns["is_extended_id"].astype(np.bool_)
+    used = np.where(columns["is_remote_frame"], 0, columns["dlc"])
+    moment = np.concatenate([recorded, release])
+    duration = _typical(recorded, moment, frame_duration(used, extended, bit_rate))
+    release = np.concatenate([recorded - duration[: len(frames)], release])
+    # 29 bit IDs compete with their first 11 bits, and lose to an 11 bit ID that equals them
+    priority = columns["arbitration_id"].astype(np.int64) << np.where(extended, 1, 19)
+    queue = np.argsort(release, kind="stable")
+    order, end = arbitrate(release[queue], (priority | extended)[queue], duration[queue])
+    sent = queue[order]
+
+    # only what waited or was added gets a new time
+    planned = np.concatenate([recorded, np.full(len(label), -1)])
+    old = np.concatenate([frames.timestamp, np.zeros(len(label))])
+    new = np.round(frames.timestamp[0] + end * 1e-9, digits)
+    timestamp = np.where(end == planned[sent], old[sent], new)
+    # a rounded time may fall behind one that was not rounded
+    in_time = np.argsort(timestamp, kind="stable")
+    columns = {name: column[sent[in_time]] for name, column in columns.items()}
+    return replace(frames, timestamp=timestamp[in_time], **columns)
+
+
+def _typical(recorded, moment, longest) -> np.ndarray:
+    """How long frames take, ns: the log's own first, recorded at these times, then the others.
+
+    A frame recorded right behind another took from that one's end to its own. All others take the
+    same share of their `longest` as the one before them of which that is known: were each gap of
+    a busy bus the same to the ns, it would tell what waited.
+    """
+    n = len(recorded)
+    gap = np.diff(recorded, prepend=recorded[0] - longest[0])
+    share = gap / longest[:n]
+    known = np.flatnonzero((share > 10 / 11) & (share < 1))  # below is no frame, without stuffing
+    duration = longest
+    if len(known):
+        nearest = known[np.searchsorted(recorded[known], moment, "right") - 1]
+        duration = np.rint(longest * share[nearest]).astype(np.int64)
+    duration[:n] = np.minimum(duration[:n], gap)
+    return duration
+
+
+def _digits(timestamp: np.ndarray) -> int:
+    """Decimal places of a log's timestamps, 4 to 9: added frames must not have more.
+
+    >>> _digits(np.array([0.0, 0.00025, 1.5]))
+    5
+    """
+    for digits in range(4, 9):
+        if (np.abs(np.round(timestamp, digits) - timestamp) <= 2 * np.spacing(timestamp)).all():
+            return digits
+    return 9
