@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["ATTACK_TYPES", "CaptureInfo", "Frames", "attack_code"]
+__all__ = ["ATTACK_TYPES", "CaptureInfo", "Frames", "ReadReport", "attack_code"]
 
 ATTACK_TYPES = (
     "benign",
@@ -47,6 +47,22 @@ def attack_code(attack_type: str) -> int:
     return ATTACK_TYPES.index(attack_type)
 
 
+class ReadReport(NamedTuple):
+    """What became of the rows of a file: none is dropped without being counted here.
+
+    `rows` = frames + `error_frames` + `refused`. Repaired rows are frames: `reordered` steps back
+    in time that the stable sort mended, `padded` payloads whose bytes past the DLC were cut off.
+    `first_refused` holds one message for each kind of refusal, at its first line.
+    """
+
+    rows: int = 0
+    reordered: int = 0
+    padded: int = 0
+    error_frames: int = 0
+    refused: int = 0
+    first_refused: tuple[str, ...] = ()
+
+
 class CaptureInfo(NamedTuple):
     """What is known of a capture without its frames."""
 
@@ -60,6 +76,9 @@ class CaptureInfo(NamedTuple):
     arbitration_ids: int
     reordered: int
     sha256: str
+    padded: int = 0
+    error_frames: int = 0
+    refused: int = 0
 
     @property
     def label(self) -> str:
@@ -87,10 +106,10 @@ class Frames:
     | attack_type | u1 (n,) | index into `ATTACK_TYPES` |
 
     `name`, `scenario` and `vehicle` say where the capture belongs; captures with one
-    `recording` derive from the same drive; `reordered` counts rows that the stable time
-    sort had to move.
+    `recording` derive from the same drive; `report` says what the reader repaired and refused.
 
-    Raises `ValueError` when columns differ in length or timestamps are not finite and sorted.
+    Raises `ValueError` when columns differ in length, a DLC exceeds the columns of `data`, or
+    timestamps are not finite and sorted.
 
     >>> frames = Frames(timestamp=np.array([0.0, 0.01]), arbitration_id=np.array([0x1A0, 0x2B0]))
     >>> frames
@@ -111,7 +130,7 @@ class Frames:
     scenario: str = ""
     vehicle: str = ""
     recording: str = ""
-    reordered: int = 0
+    report: ReadReport = ReadReport()
 
     def __post_init__(self):
         n = len(self.timestamp)
@@ -137,6 +156,11 @@ class Frames:
                     f"expected {n} like timestamp; cut all columns alike"
                 )
             object.__setattr__(self, column, values)
+        if n and self.dlc.max() > self.data.shape[1]:
+            raise ValueError(
+                f"Frames {self.name!r}: a DLC is {self.dlc.max()}; expected at most "
+                f"{self.data.shape[1]}, the columns of data; widen data (64 columns for CAN FD)"
+            )
         if n and not (np.isfinite(self.timestamp).all() and (np.diff(self.timestamp) >= 0).all()):
             raise ValueError(
                 f"Frames {self.name!r}: timestamps are not finite and ascending; "
@@ -145,9 +169,10 @@ class Frames:
 
     @classmethod
     def in_order(cls, timestamp, **columns) -> "Frames":
-        """Frames from columns in any order: sorted stably by time, with the moved rows counted.
+        """Frames from columns in any order: sorted stably by time, the steps back counted.
 
-        >>> Frames.in_order(np.array([0.0, 2.0, 1.0]), arbitration_id=np.array([1, 2, 3])).reordered
+        >>> order = Frames.in_order(np.array([0.0, 2.0, 1.0]), arbitration_id=np.array([1, 2, 3]))
+        >>> order.report.reordered
         1
         """
         timestamp = np.asarray(timestamp, np.float64)
@@ -156,7 +181,8 @@ class Frames:
             order = np.argsort(timestamp, kind="stable")
             timestamp = timestamp[order]
             columns = {k: v[order] if k in _COLUMNS else v for k, v in columns.items()}
-        return cls(timestamp, **columns, reordered=backward)
+        report = columns.pop("report", ReadReport(rows=len(timestamp)))
+        return cls(timestamp, **columns, report=report._replace(reordered=backward))
 
     def __len__(self) -> int:
         return len(self.timestamp)
@@ -200,8 +226,11 @@ class Frames:
             attack_frames=int(self.attack.sum()),
             seconds=round(self.duration, 6),
             arbitration_ids=len(np.unique(self.arbitration_id)),
-            reordered=self.reordered,
+            reordered=self.report.reordered,
             sha256=self.sha256(),
+            padded=self.report.padded,
+            error_frames=self.report.error_frames,
+            refused=self.report.refused,
         )
 
     def label(self, **where: str) -> "Frames":
@@ -210,7 +239,7 @@ class Frames:
         >>> Frames(np.zeros(1), np.zeros(1)).label(name="mine").name
         'mine'
         """
-        known = {f.name for f in fields(self)} - set(_COLUMNS)
+        known = {f.name for f in fields(self)} - set(_COLUMNS) - {"report"}
         if unknown := set(where) - known:
             raise ValueError(f"Frames.label: {unknown} unknown; expected some of {sorted(known)}")
         return replace(self, **where)

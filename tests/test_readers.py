@@ -174,7 +174,7 @@ def test_every_id_payload_and_label_survives(scratch, identifier, data, attack, 
     assert frames.attack.tolist() == [attack]
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**53 - 1), st.integers(0, 15)), min_size=1, max_size=9))
+@given(st.lists(st.tuples(st.integers(0, 2**53 - 1), st.integers(5, 15)), min_size=1, max_size=9))
 def test_timestamps_equal_pythons_float(scratch, numbers):
     texts = []
     for digits, places in numbers:
@@ -190,7 +190,7 @@ def test_timestamps_may_step_back(read):
     assert frames.timestamp.tolist() == [1, 1, 2, 2, 3]
     assert frames.arbitration_id.tolist() == [2, 5, 3, 4, 1]
     assert frames.attack.tolist() == [False, False, False, True, False]
-    assert frames.reordered == 2
+    assert frames.report.reordered == 2
 
 
 # errors
@@ -214,6 +214,7 @@ ROWS = {
     "timestamp with an exponent": ("1e9,1A0,00FF,0", "timestamp", "table"),
     "timestamp empty": (",1A0,00FF,0", "timestamp", "table"),
     "timestamp of only a point": (".,1A0,00FF,0", "timestamp", "table"),
+    "timestamp in milliseconds": ("1513920254785.8,1A0,00FF,0", "timestamp", "table"),
     "timestamp without end": ("1" * 19 + ",1A0,00FF,0", "timestamp", "table"),
     "ID not hexadecimal": ("0.5,1G0,00FF,0", "arbitration ID", "table"),
     "ID with 0x": ("0.5,0x1A0,00FF,0", "arbitration ID", "table"),

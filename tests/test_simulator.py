@@ -241,7 +241,7 @@ def test_scenarios_hold_back_a_vehicle_and_an_attack(demo):
     for frames in demo:
         assert frames.name in planned[frames.scenario]
         assert frames.name.endswith(f"-{frames.vehicle}")
-        assert frames.recording == "" and frames.reordered == 0
+        assert frames.recording == "" and frames.report.reordered == 0
         unknown_vehicle = frames.scenario[:7] in ("test_02", "test_04")
         assert (frames.vehicle == "clover") == unknown_vehicle
         unknown_attack = frames.scenario[:7] in ("test_03", "test_04")
