@@ -26,6 +26,7 @@ _HOME = {
         "threshold",
     ),
     "readers": ("read_frames",),
+    "writers": ("write_frames",),
     "simulator": ("simulate",),
     "profiles": ("FRAME_FEATURES", "profile"),
     "windows": ("EDGE_FEATURES", "NODE_FEATURES"),

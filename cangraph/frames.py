@@ -6,7 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["ATTACK_TYPES", "CaptureInfo", "Frames", "ReadReport", "attack_code"]
+__all__ = [
+    "ATTACK_TYPES",
+    "LATEST",
+    "PAYLOAD_LENGTHS",
+    "CaptureInfo",
+    "Frames",
+    "ReadReport",
+    "attack_code",
+]
 
 ATTACK_TYPES = (
     "benign",
@@ -19,6 +27,9 @@ ATTACK_TYPES = (
     "masquerade",
     "other",
 )
+
+PAYLOAD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)  # bytes; CAN, then CAN FD
+LATEST = 1e11  # s, the year 5138; a log with larger times counts in milliseconds or less
 
 _COLUMNS = {
     "timestamp": np.float64,

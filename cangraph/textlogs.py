@@ -7,9 +7,9 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from cangraph.frames import ReadReport
+from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
 
-__all__ = ["HCRL", "LATEST", "PAYLOAD_LENGTHS", "SPACED", "TABLE", "parse_text"]
+__all__ = ["HCRL", "SPACED", "TABLE", "parse_text"]
 
 # What each line of a file looks like:
 #   table   1513920254.785861,4B1,7953E58200000033,0      (can-train-and-test, header line first)
@@ -17,8 +17,6 @@ __all__ = ["HCRL", "LATEST", "PAYLOAD_LENGTHS", "SPACED", "TABLE", "parse_text"]
 #   spaced  Timestamp: 1479121434.850202        ID: 0350    000    DLC: 8    05 28 84 66 6d 00 00 a2
 TABLE, HCRL, SPACED = 0, 1, 2
 
-PAYLOAD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)  # bytes; CAN, then CAN FD
-LATEST = 1e11  # s, the year 5138; what is larger counts milliseconds or smaller units
 
 _EXPECTED = {
     1: "too few fields; expected a whole row",
