@@ -93,7 +93,16 @@ class Profiles:
                 self._grow(name, room)
             for name in ("last_data", "flip_rate", "values"):
                 self._grow(name, room)
+        self._widen(frames.data.shape[1])
         return np.array([self.slots[k] for k in unique.tolist()], np.int64)[inverse]
+
+    def _widen(self, width: int) -> None:
+        """Room for payloads of `width` bytes: 8, or more once CAN FD turns up."""
+        more = width - self.last_data.shape[1]
+        if more > 0:
+            self.last_data = np.pad(self.last_data, ((0, 0), (0, more)))
+            self.flip_rate = np.pad(self.flip_rate, ((0, 0), (0, 8 * more)))
+            self.values = np.pad(self.values, ((0, 0), (0, more), (0, 0)))
 
     def _grow(self, name: str, room: int) -> None:
         old = getattr(self, name)
@@ -128,7 +137,7 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
         state.began,
         slots,
         frames.bytes_used,
-        frames.data[:, :8],
+        frames.data,
         state.seen,
         state.last_time,
         state.log_period,

@@ -330,3 +330,17 @@ def test_every_feature_is_finite_and_within_its_limits(frames):
         column = values[:, COLUMN[name]]
         assert (low <= column).all() and (column <= high + 1e-6).all(), name
     assert set(slots) == set(range(len(np.unique(frames.arbitration_id))))
+
+
+def test_every_byte_of_a_can_fd_frame_is_seen():
+    data = np.zeros((40, 64), np.uint8)
+    data[-1, 63] = 0xFF
+    fd = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0), dlc=np.full(40, 64), data=data)
+    state = Profiles()
+    start, _ = profile(after([10.0] * 5), state)  # 8 bytes wide, then wider, then 8 again
+    values, _ = profile(replace(fd, timestamp=fd.timestamp + 1), state)
+    assert values[-1, COLUMN["flip_excess"]] > 1 and values[-1, COLUMN["novel_bytes"]] > 0
+    assert values[-2, COLUMN["flip_excess"]] <= 0
+    assert np.isfinite(values).all() and np.isfinite(profile(after([10.0] * 5), state)[0]).all()
+    alone, _ = profile(after([10.0] * 5))
+    assert np.array_equal(start, alone)
