@@ -17,6 +17,7 @@ __all__ = ["read_frames"]
 _COLUMNS = ("timestamp", "arbitration_id", "data_field", "attack")
 _TEXT = (".csv", ".txt", ".parquet")
 _PACKED = (".gz", ".zst", ".xz")
+_FOREIGN = ("zstd", "zstandard", "polars", "pyo3_runtime")  # modules of their errors
 _MARK = b"\xef\xbb\xbf"  # a spreadsheet's byte order mark
 _BLANK = b", \t\r\n"
 
@@ -151,7 +152,9 @@ def _unpack(path: Path, suffix: str) -> bytes | mmap.mmap:
         return raw
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise ValueError(f"{path}: cannot be unpacked ({error}); download it again") from error
-    except Exception as error:  # ZstdError, PolarsError: not imported for plain files
-        if type(error).__module__.split(".")[0] not in ("zstd", "zstandard", "polars"):
+    except BaseException as error:  # ZstdError, PolarsError: not imported for plain files; and
+        # polars panics at some broken Parquet files, which is no `Exception`
+        if type(error).__module__.split(".")[0] not in _FOREIGN:
             raise
-        raise ValueError(f"{path}: cannot be unpacked ({error}); download it again") from error
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: cannot be unpacked ({why}); download it again") from error
