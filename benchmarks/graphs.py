@@ -37,14 +37,14 @@ def plain_profile(frames) -> np.ndarray:
             },
         )
         if p["n"] == 0 and time_ - began <= 5:
-            p["trust"] = 0.5
+            p["trust"] = 1.0
         n, gap = p["n"], max(time_ - p["last"], 0.0)
         tick = np.log2(np.floor(gap * 1e3 + 5e-4) + 1)
         ratio = np.clip(tick - p["period"], -6, 6) if n >= 2 else 0.0
         f = np.unpackbits(data ^ p["data"][:dlc], bitorder="little").astype(np.float32)
         q = p["rate"][: 8 * dlc]
         u = q * (1 - q)
-        novel = ~p["values"][np.arange(dlc), data]
+        novel = ~p["values"][np.arange(dlc), data] & (n > 0 or p["trust"] == 0)
         if n:
             out[i, 3] = np.clip((f.sum() - q.sum()) / np.sqrt(1 + u.sum()), -8, 8)
             chi, usual = ((f - q) ** 2 / (u + 0.02)).sum(), (u / (u + 0.02)).sum()

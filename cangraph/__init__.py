@@ -27,6 +27,7 @@ _HOME = {
     ),
     "readers": ("read_frames",),
     "attacks": ("inject",),
+    "writers": ("write_frames",),
     "simulator": ("simulate",),
     "profiles": ("FRAME_FEATURES", "profile"),
     "windows": ("EDGE_FEATURES", "NODE_FEATURES"),

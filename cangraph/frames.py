@@ -6,7 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["ATTACK_TYPES", "AttackSpan", "CaptureInfo", "Frames", "attack_code"]
+__all__ = [
+    "ATTACK_TYPES",
+    "LATEST",
+    "PAYLOAD_LENGTHS",
+    "AttackSpan",
+    "CaptureInfo",
+    "Frames",
+    "ReadReport",
+    "attack_code",
+]
 
 ATTACK_TYPES = (
     "benign",
@@ -19,6 +28,9 @@ ATTACK_TYPES = (
     "masquerade",
     "other",
 )
+
+PAYLOAD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)  # bytes; CAN, then CAN FD
+LATEST = 1e11  # s, the year 5138; a log with larger times counts in milliseconds or less
 
 _COLUMNS = {
     "timestamp": np.float64,
@@ -59,6 +71,22 @@ class AttackSpan(NamedTuple):
     arbitration_id: int
 
 
+class ReadReport(NamedTuple):
+    """What became of the rows of a file: none is dropped without being counted here.
+
+    `rows` = frames + `error_frames` + `refused`. Repaired rows are frames: `reordered` steps back
+    in time that the stable sort mended, `padded` payloads whose bytes past the DLC were cut off.
+    `first_refused` holds one message for each kind of refusal, at its first line.
+    """
+
+    rows: int = 0
+    reordered: int = 0
+    padded: int = 0
+    error_frames: int = 0
+    refused: int = 0
+    first_refused: tuple[str, ...] = ()
+
+
 class CaptureInfo(NamedTuple):
     """What is known of a capture without its frames."""
 
@@ -72,6 +100,9 @@ class CaptureInfo(NamedTuple):
     arbitration_ids: int
     reordered: int
     sha256: str
+    padded: int = 0
+    error_frames: int = 0
+    refused: int = 0
 
     @property
     def label(self) -> str:
@@ -100,12 +131,12 @@ class Frames:
 
     `name`, `scenario` and `vehicle` say where the capture belongs; captures with one
     `recording` derive from the same drive; `copies` names captures of equal content that were
-    left out; `reordered` counts the steps back in time that a stable sort mended. `attack_spans`
-    labels by interval what `attack` cannot label by frame: suppression. A part (`frames[index]`)
-    keeps the spans, counted from its own first frame and cut to its own time.
+    left out; `report` says what the reader repaired and refused. `attack_spans` labels by
+    interval what `attack` cannot label by frame: suppression. A part (`frames[index]`) keeps the
+    spans, counted from its own first frame and cut to its own time.
 
-    Raises `ValueError` when columns differ in length, timestamps are not finite and sorted, or a
-    span is not one.
+    Raises `ValueError` when columns differ in length, a DLC exceeds the columns of `data`,
+    timestamps are not finite and sorted, or a span is not one.
 
     >>> frames = Frames(timestamp=np.array([0.0, 0.01]), arbitration_id=np.array([0x1A0, 0x2B0]))
     >>> frames
@@ -127,7 +158,7 @@ class Frames:
     vehicle: str = ""
     recording: str = ""
     copies: tuple[str, ...] = ()
-    reordered: int = 0
+    report: ReadReport = ReadReport()
     attack_spans: tuple[AttackSpan, ...] = ()
 
     def __post_init__(self):
@@ -184,9 +215,10 @@ class Frames:
 
     @classmethod
     def in_order(cls, timestamp, **columns) -> "Frames":
-        """Frames from columns in any order: sorted stably by time, with the moved rows counted.
+        """Frames from columns in any order: sorted stably by time, the steps back counted.
 
-        >>> Frames.in_order(np.array([0.0, 2.0, 1.0]), arbitration_id=np.array([1, 2, 3])).reordered
+        >>> order = Frames.in_order(np.array([0.0, 2.0, 1.0]), arbitration_id=np.array([1, 2, 3]))
+        >>> order.report.reordered
         1
         """
         timestamp = np.asarray(timestamp, np.float64)
@@ -195,7 +227,8 @@ class Frames:
             order = np.argsort(timestamp, kind="stable")
             timestamp = timestamp[order]
             columns = {k: v[order] if k in _COLUMNS else v for k, v in columns.items()}
-        return cls(timestamp, **columns, reordered=backward)
+        report = columns.pop("report", ReadReport(rows=len(timestamp)))
+        return cls(timestamp, **columns, report=report._replace(reordered=backward))
 
     def __len__(self) -> int:
         return len(self.timestamp)
@@ -251,8 +284,11 @@ class Frames:
             attack_frames=int(self.attack.sum()),
             seconds=round(self.duration, 6),
             arbitration_ids=len(np.unique(self.arbitration_id)),
-            reordered=self.reordered,
+            reordered=self.report.reordered,
             sha256=self.sha256(),
+            padded=self.report.padded,
+            error_frames=self.report.error_frames,
+            refused=self.report.refused,
         )
 
     def label(self, **where) -> "Frames":
@@ -262,7 +298,7 @@ class Frames:
         >>> Frames(np.zeros(1), np.zeros(1)).label(name="mine").name
         'mine'
         """
-        known = {f.name for f in fields(self)} - set(_COLUMNS)
+        known = {f.name for f in fields(self)} - set(_COLUMNS) - {"report"}
         if unknown := set(where) - known:
             raise ValueError(f"Frames.label: {unknown} unknown; expected some of {sorted(known)}")
         return replace(self, **where)

@@ -38,7 +38,7 @@ FRAME_FEATURES = (
     Feature(
         "novel_bytes",
         "0..1",
-        "share of payload bytes with a value new to the ID; all of an unseen ID's",
+        "share of payload bytes with a value new to the ID; all of a late ID's first",
     ),
     Feature("dlc_change", "0 or 1", "payload length other than the ID's last one"),
     Feature("rate", "1/ms", "frames the ID is expected to send, 0 while it is not trusted"),
@@ -51,32 +51,37 @@ _STEP = 0.5  # octaves; a single gap pulls the period by no more than this
 _YOUNG = 8  # gaps; an ID's first ones are averaged plainly
 _EARLY = -1.0  # octaves; a frame after less than half a period teaches nothing about payloads
 _REGULAR = 0.5  # octaves; a gap this near to the period earns trust
-_WARM_UP = 5.0  # s; IDs first seen in it earn trust at once, later ones by `_PROBATION`
-_CREDIT = 0.5  # trust in an ID that is there from the start: something has to be normal
+_WARM_UP = 5.0  # s; IDs first seen in it are trusted: something has to be normal
 _PROBATION = 60.0  # s; time constant of the trust in an ID that turns up later
 _FLIP_MEMORY = 64.0  # frames; time constant of the flip rates
 _REST = 1e-4  # a flip rate under it counts as 0, so that bytes at rest cost no time
 _CLIP = 6.0  # octaves
 
 
-# What is remembered of one ID. `rate` are the flip rates of each bit of each payload byte,
-# `values` has one bit for each value that a byte took, `moves` says which bytes ever flip.
-_SLOT = np.dtype(
-    [
-        ("seen", np.int64),
-        ("first_time", np.float64),
-        ("last_time", np.float64),
-        ("log_period", np.float64),
-        ("jitter", np.float64),
-        ("trust", np.float64),
-        ("rate", np.float32, (8, 8)),
-        ("values", np.uint8, (8, 32)),
-        ("data", np.uint8, (8,)),
-        ("moves", np.uint8, (8,)),
-        ("dlc", np.uint8),
-    ],
-    align=True,
-)
+def _slot(width: int) -> np.dtype:
+    """What is remembered of one ID with payloads of up to `width` bytes.
+
+    `rate` are the flip rates of each bit of each payload byte, `values` has one bit for each value
+    that a byte took, `moves` says which bytes ever flip.
+    """
+    return np.dtype(
+        [
+            ("seen", np.int64),
+            ("first_time", np.float64),
+            ("last_time", np.float64),
+            ("log_period", np.float64),
+            ("jitter", np.float64),
+            ("trust", np.float64),
+            ("rate", np.float32, (width, 8)),
+            ("values", np.uint8, (width, 32)),
+            ("data", np.uint8, (width,)),
+            ("moves", np.uint8, (width,)),
+            ("dlc", np.uint8),
+        ],
+        align=True,
+    )
+
+
 # the bits of every byte value as float32, so that eight are compared at once
 _BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 
@@ -90,7 +95,7 @@ class Profiles:
     """
 
     slots: dict[int, int] = field(default_factory=dict)
-    table: np.ndarray = field(default_factory=lambda: np.zeros(0, _SLOT))
+    table: np.ndarray = field(default_factory=lambda: np.zeros(0, _slot(8)))
     began: float = np.nan
 
     def slots_of(self, frames: Frames) -> np.ndarray:
@@ -99,10 +104,20 @@ class Profiles:
         unique, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         for k in unique[np.argsort(first)].tolist():
             self.slots.setdefault(k, len(self.slots))
-        if len(self.slots) > len(self.table):
-            room = np.zeros(2 * len(self.slots) - len(self.table), _SLOT)
-            self.table = np.concatenate([self.table, room])
+        self._make_room(frames.data.shape[1])
         return np.array([self.slots[k] for k in unique.tolist()], np.int64)[inverse]
+
+    def _make_room(self, width: int) -> None:
+        """Room for every ID met, and for payloads of `width` bytes once CAN FD turns up."""
+        old = self.table
+        wide = max(width, old["data"].shape[1])
+        if len(self.slots) <= len(old) and wide == old["data"].shape[1]:
+            return
+        self.table = np.zeros(max(2 * len(self.slots), len(old)), _slot(wide))
+        for name in old.dtype.names:
+            column = old[name]
+            part = tuple(slice(size) for size in column.shape)
+            self.table[name][part] = column
 
 
 def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +134,7 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)
     >>> features[-1, 0].item(), features[0, 2].item()  # on time; seen for the first time
-    (0.0, 0.5)
+    (0.0, 0.0)
     """
     state = state or Profiles()
     slots = state.slots_of(frames)
@@ -149,7 +164,7 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
 
         if n == 0:
             p.first_time = timestamp[i]
-            p.trust = _CREDIT if timestamp[i] - began <= _WARM_UP else 0.0
+            p.trust = 1.0 if timestamp[i] - began <= _WARM_UP else 0.0
 
         novel = 0
         flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
@@ -177,7 +192,8 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
                 p.moves[j] = np.uint8(moves)
             if changed or n == 0:
                 bit = np.uint8(1 << (value & 7))
-                if not p.values[j, value >> 3] & bit:
+                # while everything is new, nothing is odd for being new
+                if not p.values[j, value >> 3] & bit and (n or p.trust == 0):
                     novel += 1
                 if learns:
                     p.values[j, value >> 3] |= bit

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cangraph.frames import ATTACK_TYPES, Frames, attack_code
+from cangraph.frames import ATTACK_TYPES, Frames, ReadReport, attack_code
 
 TIMES = st.lists(st.integers(0, 50), max_size=40)
 
@@ -79,7 +79,7 @@ def test_in_order_sorts_stably_and_counts_the_steps_back(times):
     expected = sorted(zip(times, order.tolist(), strict=True))
     assert list(zip(frames.timestamp, frames.arbitration_id, strict=True)) == expected
     assert frames.dlc.tolist() == [i % 9 for _, i in expected]
-    assert frames.reordered == sum(b < a for a, b in pairwise(times))
+    assert frames.report.reordered == sum(b < a for a, b in pairwise(times))
 
 
 def test_in_order_keeps_the_name():
@@ -125,11 +125,12 @@ def test_info_sums_up_the_capture():
         scenario="s",
         vehicle="v",
         recording="r",
-        reordered=2,
+        report=ReadReport(7, 2, 1, 3, 1, ("why",)),
     )
     info = frames.info
     assert info[:9] == ("n", "s", "v", "r", 3, 1, 2.0, 2, 2)
     assert info.sha256 == frames.sha256()
+    assert (info.padded, info.error_frames, info.refused) == (1, 3, 1)
     assert repr(frames) == "Frames('n': 3 frames, 2 IDs, 2.0 s, 1 attack frames)"
 
 
@@ -138,6 +139,14 @@ def test_label_refuses_what_is_no_label():
         bus().label(car="kia")
     with pytest.raises(ValueError, match="timestamp"):
         bus().label(timestamp="now")
+
+
+def test_a_dlc_beyond_the_payload_is_refused():
+    with pytest.raises(
+        ValueError, match=r"shape \(3, 8\) and dlc goes up to 9; expected at least 8"
+    ):
+        bus(dlc=np.array([8, 9, 0]))
+    assert bus(dlc=np.array([8, 64, 0]), data=np.zeros((3, 64))).data.shape == (3, 64)
 
 
 def test_attack_codes_are_positions():

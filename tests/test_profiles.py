@@ -113,7 +113,7 @@ def test_flip_features_are_clipped():
 
 def test_novel_bytes_is_the_share_of_values_new_in_their_place():
     payloads = [[1, 2], [1, 3], [1, 2], [2, 1], [3, 3], []]
-    assert features(after([10] * 5, payloads), "novel_bytes") == [1, 0.5, 0, 1, 0.5, 0]
+    assert features(after([10] * 5, payloads), "novel_bytes") == [0, 0.5, 0, 1, 0.5, 0]
 
 
 def test_dlc_change_compares_with_the_last_frame():
@@ -124,15 +124,15 @@ def test_dlc_change_compares_with_the_last_frame():
 def test_a_remote_frame_has_no_payload():
     frames = after([10] * 2, [[1] * 8] * 3, is_remote_frame=np.array([False, True, False]))
     dlc, novel = features(frames, "dlc_change", "novel_bytes")
-    assert (dlc, novel) == ([0, 1, 1], [1, 0, 0])
+    assert (dlc, novel) == ([0, 1, 1], [0, 0, 0])
 
 
-def test_a_first_frame_is_distrusted_and_otherwise_plain():
-    values, _ = profile(after([], [[255] * 8]))
+def test_a_first_frame_of_a_recording_is_plain_and_a_late_one_is_not():
+    assert not profile(after([], [[255] * 8]))[0].any()
+    late = Frames(np.array([0.0, 6.0]), np.array([1, 2]), data=np.full((2, 8), 255))
     expected = np.zeros(len(FRAME_FEATURES))
-    expected[COLUMN["distrust"]] = 0.5
-    expected[COLUMN["novel_bytes"]] = 1
-    assert values[0].tolist() == expected.tolist()
+    expected[[COLUMN["distrust"], COLUMN["novel_bytes"]]] = 1
+    assert profile(late)[0][1].tolist() == expected.tolist()
 
 
 def test_ids_do_not_mix():
@@ -152,27 +152,28 @@ def test_11_bit_and_29_bit_ids_of_one_number_are_two():
 
 def test_trust_is_earned_by_keeping_the_period_and_lost_by_the_eighth():
     distrust, rate = features(after([10, 10, 20, 5]), "distrust", "rate")
-    # there from the start: half the trust is given
-    trust = [0.5, 0.5, 0.5, 0.5 + 0.5 / 16, (0.5 + 0.5 / 16) * 7 / 8]
-    assert distrust == approx(1 - np.array(trust))
-    assert rate[3] == approx(trust[3] / 11)
+    # there from the start: trusted, until the gap of 20 ms
+    assert distrust == approx([0, 0, 0, 0, 1 / 8])
+    assert rate[3] == approx(1 / 11)
 
 
 def test_half_an_octave_parts_regular_gaps_from_irregular_ones():
     # 15 and 16 ticks over a period of 11: .45 and .54 octaves
     regular, irregular = (features(after([10, 10, gap, 10]), "distrust")[-1] for gap in (14, 15))
-    assert regular == approx(0.5 * (15 / 16) ** 2)
-    assert irregular == approx(1 - (0.5 + 0.5 / 16) * 7 / 8)
+    assert regular == 0
+    assert irregular == approx(1 / 8)
 
 
 def test_a_slow_id_of_the_warm_up_earns_trust_by_time():
-    assert features(after([1000] * 4), "distrust") == approx([0.5, 0.5, 0.5, 0.4, 0.32])
+    # lost by the gap of 3 s, a fifth of it earned back in the next second
+    gaps = [1000, 1000, 1000, 3000, 1000, 1000]
+    assert features(after(gaps), "distrust") == approx([0, 0, 0, 0, 0, 1 / 8, 1 / 8 * 4 / 5])
 
 
 def test_an_id_that_turns_up_later_starts_without_trust():
     frames = together(periodic(0, 7, 0.1, 1), periodic(5.05, 7, 0.1, 2))
     values, slots = profile(frames)
-    assert [values[slots == i, COLUMN["distrust"]][0] for i in (0, 1)] == [0.5, 1.0]
+    assert [values[slots == i, COLUMN["distrust"]][0] for i in (0, 1)] == [0.0, 1.0]
 
 
 def test_an_id_of_the_warm_up_is_trusted_within_a_second():
@@ -366,3 +367,17 @@ def test_every_feature_is_finite_and_within_its_limits(frames):
         column = values[:, COLUMN[name]]
         assert (low <= column).all() and (column <= high + 1e-6).all(), name
     assert set(slots) == set(range(len(np.unique(frames.arbitration_id))))
+
+
+def test_every_byte_of_a_can_fd_frame_is_seen():
+    data = np.zeros((40, 64), np.uint8)
+    data[-1, 63] = 0xFF
+    fd = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0), dlc=np.full(40, 64), data=data)
+    state = Profiles()
+    start, _ = profile(after([10.0] * 5), state)  # 8 bytes wide, then wider, then 8 again
+    values, _ = profile(replace(fd, timestamp=fd.timestamp + 1), state)
+    assert values[-1, COLUMN["flip_excess"]] > 1 and values[-1, COLUMN["novel_bytes"]] > 0
+    assert values[-2, COLUMN["flip_excess"]] <= 0
+    assert np.isfinite(values).all() and np.isfinite(profile(after([10.0] * 5), state)[0]).all()
+    alone, _ = profile(after([10.0] * 5))
+    assert np.array_equal(start, alone)

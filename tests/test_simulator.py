@@ -237,7 +237,7 @@ def test_scenarios_hold_back_a_vehicle_and_an_attack(demo):
     for frames in demo:
         assert frames.name in planned[frames.scenario]
         assert frames.name.endswith(f"-{frames.vehicle}")
-        assert frames.recording == "" and frames.reordered == 0
+        assert frames.recording == "" and frames.report.reordered == 0
         number = int(frames.scenario.split("_")[1]) if frames.scenario[:4] == "test" else 0
         if number < 5:  # test_05 and test_06 hold both vehicles
             assert (frames.vehicle == "clover") == (number in (2, 4))

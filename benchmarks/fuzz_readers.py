@@ -1,0 +1,231 @@
+"""Broken logs for `read_frames`: each must be read, or refused in one line that names the file.
+
+    python benchmarks/fuzz_readers.py [--files 6000] [--seed 0]
+
+Mutates a small log of every format (cut, flipped bits, lines swapped, doubled or dropped, fields
+made huge, negative, empty, NaN or text), reads each strictly and leniently within a time limit,
+and prints what came of it by format. The last line is one JSON object.
+"""
+
+import argparse
+import gzip
+import json
+import lzma
+import re
+import signal
+import sqlite3
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import can
+import numpy as np
+import zstandard
+
+from cangraph.frames import Frames
+from cangraph.readers import read_frames
+from cangraph.simulator import simulate
+from cangraph.writers import write_frames
+
+LIMIT = 10.0  # s for one file; the largest has 60 frames
+_FIELDS = (
+    b"nan", b"inf", b"-inf", b"-1", b"-0.5", b"1e308", b"9" * 30, b"99999999999999", b"", b"x",
+    b"0x1A0", b"20000000", b"FFFFFFFF", b"\xff\xfe", b"\0", b"1_0", b"+5", b"R", b"#",
+)  # fmt: skip
+
+
+PACK = {
+    ".gz": gzip.compress,
+    ".zst": lambda raw: zstandard.ZstdCompressor().compress(raw),
+    ".xz": lzma.compress,
+}
+
+
+def _rows(text: str) -> int:
+    """Lines that are more than commas and blanks, without a header."""
+    blank = {*map(chr, range(33)), ","}
+    header = text.lstrip().lower().startswith("timestamp,arbitration_id,data_field,attack")
+    return sum(not set(line) <= blank for line in text.split("\n")) - header
+
+
+# formats in which the number of lines says how many rows there are
+LINES = {
+    ".csv": _rows,
+    ".hcrl.csv": _rows,
+    ".txt": _rows,
+    ".asc": lambda text: len(re.findall(r"^\s*\d+\.\d+\s+(\d+ |CANFD)", text, re.MULTILINE)),
+    ".trc": lambda text: len(re.findall(r"^\s*\d+\s+\d+\.\d+\s+DT ", text, re.MULTILINE)),
+    ".log": lambda text: sum(bool(line.strip()) for line in text.split("\n")),
+    ".can.csv": lambda text: sum(bool(line.strip()) for line in text.split("\n")) - 1,
+}
+
+
+class TooSlowError(BaseException):
+    """Raised by the clock; no `except Exception` on the way may catch it."""
+
+
+def sources(folder: Path) -> dict[str, bytes]:
+    """A small intact log of each format, by the ending it is read under."""
+    frames = simulate("aster", 0.1, seed=1)[:60]
+    made = {}
+    for ending in (".csv", ".csv.gz", ".csv.zst", ".csv.xz", ".parquet"):
+        write_frames(frames, folder / f"whole{ending}")
+        made[ending] = (folder / f"whole{ending}").read_bytes()
+    messages = [
+        can.Message(
+            timestamp=1.5e9 + i / 100,
+            arbitration_id=0x1A0 + i,
+            is_extended_id=i % 3 == 0,
+            is_remote_frame=i % 10 == 4,
+            is_error_frame=i % 10 == 5,
+            is_fd=i % 10 == 6,
+            data=bytes(range(64 if i % 10 == 6 else i % 9)),
+        )
+        for i in range(60)
+    ]
+    writers = {".log": can.CanutilsLogWriter, ".asc": can.ASCWriter, ".blf": can.BLFWriter}
+    for ending, writer in (writers | {".trc": can.TRCWriter, ".can.csv": can.CSVWriter}).items():
+        with writer(folder / f"whole{ending}") as log:
+            for m in messages:
+                if ending != ".trc" or not (m.is_remote_frame or m.is_error_frame or m.is_fd):
+                    log.on_message_received(m)
+        made[ending] = (folder / f"whole{ending}").read_bytes()
+    made[".log.gz"] = gzip.compress(made[".log"])
+    with sqlite3.connect(folder / "whole.db") as base:
+        base.execute(
+            "CREATE TABLE messages (ts, arbitration_id, extended, remote, error, dlc, data)"
+        )
+        for m in messages:
+            row = (m.timestamp, m.arbitration_id, m.is_extended_id, m.is_remote_frame)
+            row += (m.is_error_frame, m.dlc, bytes(m.data))
+            base.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    base.close()
+    made[".db"] = (folder / "whole.db").read_bytes()
+    rows = [(t, i, row.tobytes()) for t, i, row in
+            zip(frames.timestamp, frames.arbitration_id, frames.data, strict=True)]  # fmt: skip
+    hcrl = [f"{t:.6f},{i:04x},8,{row.hex(',')},R\n" for t, i, row in rows]
+    spaced = [f"Timestamp: {t:.6f}        ID: {i:04x}    000    DLC: 8    {row.hex(' ')}\n"
+              for t, i, row in rows]  # fmt: skip
+    return made | {".hcrl.csv": "".join(hcrl).encode(), ".txt": "".join(spaced).encode()}
+
+
+def mutate(raw: bytes, rng: np.random.Generator) -> bytes:
+    """One to three faults in a log."""
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(len(raw) + 1))
+        lines = raw.split(b"\n")
+        line = int(rng.integers(len(lines)))
+        match rng.integers(7):
+            case 0:
+                raw = raw[:at]
+            case 1:
+                flipped = bytearray(raw)
+                for place in rng.integers(0, len(raw), rng.integers(1, 6)) if raw else ():
+                    flipped[place] ^= 1 << rng.integers(8)
+                raw = bytes(flipped)
+            case 2:
+                rng.shuffle(lines)
+                raw = b"\n".join(lines)
+            case 3:
+                raw = b"\n".join(lines[:line] + [lines[line]] * int(rng.integers(4)) + lines[line:])
+            case 4:
+                raw = b"\n".join(lines[:line] + lines[line + 1 :])
+            case 5:
+                raw = raw[:at] + raw[at + int(rng.integers(1, 40)) :]
+            case _:
+                fields = list(re.finditer(rb"[\w.]+", raw))
+                if fields:
+                    field = fields[int(rng.integers(len(fields)))]
+                    wild = _FIELDS[int(rng.integers(len(_FIELDS)))]
+                    raw = raw[: field.start()] + wild + raw[field.end() :]
+    return raw
+
+
+def outcome(path: Path, strict: bool) -> tuple[str, Frames | str]:
+    """What reading a file comes to: "read", "partly" read, "refused"; or what must not be."""
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    try:
+        frames = read_frames(path, strict=strict)
+    except ValueError as error:
+        proper = str(error).startswith(str(path)) and "\n" not in str(error)
+        return "refused" if proper else "WRONG MESSAGE", str(error)
+    except TooSlowError:
+        return "TOO SLOW", ""
+    except Exception as error:
+        return "WRONG ERROR", repr(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    report = frames.report
+    if report.rows != len(frames) + report.error_frames + report.refused or not len(frames):
+        return "ROWS LOST", str(report)
+    if bool(report.refused) != bool(report.first_refused) or (strict and report.refused):
+        return "WRONG REPORT", str(report)
+    return "partly" if report.refused else "read", frames
+
+
+def fuzz(files: int, seed: int, folder: Path, tell: Callable = print) -> dict[str, Counter]:
+    """Outcomes by format of `files` mutated logs; those in capitals are faults of the reader,
+    and `tell` is called with each."""
+
+    def ring(*_):
+        raise TooSlowError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    rng = np.random.default_rng(seed)
+    whole = sources(folder)
+    counts = {ending: Counter() for ending in whole}
+    for ending, raw in whole.items():
+        (folder / f"bus{ending}").write_bytes(raw)
+        assert outcome(folder / f"bus{ending}", strict=True)[0] == "read", ending
+    try:
+        for i in range(files):
+            ending = list(whole)[i % len(whole)]
+            path = folder / f"bus{ending}"
+            inner, packed = Path(ending).stem or ending, Path(ending).suffix
+            if packed in PACK and i // len(whole) % 2:  # faults inside an intact package
+                content = mutate(whole[inner], rng)
+                path.write_bytes(PACK[packed](content))
+            else:
+                content = mutate(whole[ending], rng)
+                path.write_bytes(content)
+                inner = ending
+            strict, came = outcome(path, strict=True)
+            lenient, left = outcome(path, strict=False)
+            if strict == "read" and lenient == "read" and came.sha256() != left.sha256():
+                lenient = "OTHER FRAMES"
+            if strict == "read" and lenient != "read":
+                lenient = f"STRICT READS, LENIENT {lenient}"
+            if lenient in ("read", "partly") and inner in LINES:
+                rows = LINES[inner](content.removeprefix(b"\xef\xbb\xbf").decode("latin-1"))
+                if rows > left.report.rows:
+                    lenient, left = "LINES LOST", f"{rows} lines, {left.report}"
+            for mode, result, what in (("strict", strict, came), ("lenient", lenient, left)):
+                counts[ending][f"{mode} {result}"] += 1
+                if result.isupper() or "STRICT" in result:
+                    kept = path.with_name(f"{i}{ending}")
+                    kept.write_bytes(path.read_bytes())
+                    tell(f"{kept} {mode}: {result}: {what}")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    return counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=6000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    began = time.perf_counter()
+    counts = fuzz(given.files, given.seed, Path(tempfile.mkdtemp(prefix="fuzz-")))
+    total = sum(counts.values(), Counter())
+    for ending, count in counts.items():
+        print(f"{ending:10}", ", ".join(f"{k} {v}" for k, v in sorted(count.items())))
+    faults = sum(v for k, v in total.items() if any(word.isupper() for word in k.split()))
+    seconds = round(time.perf_counter() - began, 1)
+    print(json.dumps({"files": given.files, "faults": faults, "seconds": seconds, **total}))
+
+
+if __name__ == "__main__":
+    main()

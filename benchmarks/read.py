@@ -1,0 +1,104 @@
+"""How fast capture files are read, beside polars' own CSV reader in the same run.
+
+    CANGRAPH_DATA=… python benchmarks/read.py [--frames 5000000]
+
+Every case runs in a process of its own, twice in a row: the second time is reported, the memory is
+the largest resident set of the process. polars reads the file and casts the columns that it can
+cast (IDs and payloads from hexadecimal text stay text). The last line is one JSON object.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import cangraph as cg
+
+
+def with_cangraph(files: list[str]) -> int:
+    return sum(len(cg.read_frames(file)) for file in files)
+
+
+def with_polars(files: list[str]) -> int:
+    import polars as pl
+
+    as_text = {"arbitration_id": pl.String, "data_field": pl.String}
+    rows = 0
+    for file in files:
+        table = pl.read_csv(file, schema_overrides=as_text).with_columns(
+            pl.col("arbitration_id").str.to_integer(base=16).cast(pl.UInt32),
+            pl.col("data_field").fill_null("").str.decode("hex"),
+            pl.col("attack").cast(pl.Boolean),
+        )
+        rows += table.sort("timestamp", maintain_order=True).height
+    return rows
+
+
+CASES = {"cangraph": with_cangraph, "polars": with_polars}
+
+
+def generated(frames: int, path: Path) -> None:
+    """A capture of as many frames: 64 IDs, eight random bytes, 2,000 frames a second."""
+    rng = np.random.default_rng(0)
+    cg.write_frames(
+        cg.Frames(
+            1.5e9 + np.arange(frames) * 0.0005,
+            rng.choice(2048, 64)[rng.integers(0, 64, frames)],
+            data=rng.integers(0, 256, (frames, 8), np.uint8),
+        ),
+        path,
+    )
+
+
+def measure(case: str, files: list[str]) -> dict:
+    done = subprocess.run(
+        [sys.executable, __file__, "--case", case, *files],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=5_000_000)
+    parser.add_argument("--case", choices=[*CASES, "generate"])
+    parser.add_argument("files", nargs="*")
+    given = parser.parse_args()
+    if given.case == "generate":
+        return generated(given.frames, Path(given.files[0]))
+    if given.case:
+        for _ in range(2):
+            began = time.perf_counter()
+            rows = CASES[given.case](given.files)
+            seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB; Linux counts KiB
+        rate = round(rows / seconds / 1e6, 2)
+        print(json.dumps({"frames": rows, "million_frames_per_s": rate, "peak_MiB": round(peak)}))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "bus.csv")
+        # in a process of its own too: a child inherits the peak memory of its parent
+        make = [sys.executable, __file__, "--case", "generate", "--frames", str(given.frames)]
+        subprocess.run([*make, str(path)], check=True)
+        inputs = {"generated": [str(path)]}
+        if data := os.environ.get("CANGRAPH_DATA"):
+            inputs["hcrl_sa"] = [str(p) for p in sorted(Path(data, "hcrl_sa").rglob("*.csv"))]
+        record = {}
+        for name, files in inputs.items():
+            for case in CASES:
+                record[f"{name} {case}"] = measure(case, files)
+                print(f"{name} {case}:", record[f"{name} {case}"])
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""`Frames` out: logs for other tools, and files that `read_frames` gives back as they were."""
+
+import gzip
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cangraph.frames import LATEST, Frames
+
+__all__ = ["write_frames"]
+
+_TABLES = (".csv", ".csv.gz", ".csv.zst", ".csv.xz", ".parquet")
+_LOGS = (".log", ".asc", ".blf", ".trc")
+
+
+def write_frames(frames: Frames, path: str | Path) -> None:
+    """Write a log in the format that the ending of `path` names; an existing file is replaced.
+
+    | ending | keeps | rounds the time to |
+    |---|---|---|
+    | .csv, also .gz, .zst, .xz; .parquet | everything but the attack type | nothing |
+    | .log (candump) | frames | 1 µs |
+    | .asc (Vector) | frames | 1 µs, from the first frame on |
+    | .blf (Vector) | frames | 1 ns; times before 1990 from the first frame's millisecond on |
+    | .trc (PEAK) | data frames of up to 8 bytes | 2 µs |
+
+    The first line is can-train-and-test's table `timestamp,arbitration_id,data_field,attack`, in
+    which a 29-bit ID has eight digits and `R8` is a remote frame of DLC 8: labels survive in it
+    alone. The others are written by python-can and hold CAN frames, CAN FD included, and no label.
+    The name, scenario, vehicle and recording are in no file.
+
+    Raises `ValueError` for another ending, for a time before 0, and for frames that the format
+    cannot carry: none is left out.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "bus.csv")
+    >>> write_frames(Frames(np.array([0.5]), np.array([0x1A0]), dlc=np.array([2])), path)
+    >>> path.read_text().splitlines()
+    ['timestamp,arbitration_id,data_field,attack', '0.5,1A0,0000,0']
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if not name.endswith(_TABLES + _LOGS):
+        raise ValueError(
+            f"{path}: the ending is not known; expected one of {', '.join(_TABLES + _LOGS)}; "
+            "rename the file"
+        )
+    if len(frames) == 0:
+        raise ValueError(f"{path}: there are no frames to write; expected one or more")
+    if frames.timestamp[0] < 0 or frames.timestamp[-1] >= LATEST:
+        raise ValueError(
+            f"{path}: the times run from {frames.timestamp[0]:g} to {frames.timestamp[-1]:g} s; "
+            f"expected 0 to {LATEST:g}; shift them"
+        )
+    if name.endswith(_LOGS):
+        _write_log(frames, path)
+    else:
+        _write_table(frames, path)
+
+
+def _write_table(frames: Frames, path: Path) -> None:
+    import polars as pl
+
+    identifier = _hexadecimal(frames.arbitration_id.astype(">u4").view(np.uint8).reshape(-1, 4))
+    short = ~frames.is_extended_id
+    identifier[short, :3], identifier[short, 3:] = identifier[short, 5:], 0
+    payload = _hexadecimal(frames.data)
+    payload[np.arange(payload.shape[1]) >= 2 * frames.bytes_used[:, None].astype(int)] = 0
+    remote = frames.is_remote_frame
+    payload[remote, 0], payload[remote, 1] = ord("R"), ord("0") + frames.dlc[remote]
+    table = pl.DataFrame(
+        {
+            "timestamp": frames.timestamp,
+            "arbitration_id": _strings(identifier),
+            "data_field": _strings(payload),
+            "attack": frames.attack.astype(np.uint8),
+        }
+    )
+    if path.suffix.lower() == ".parquet":
+        table.write_parquet(path)
+    elif path.suffix.lower() == ".csv":
+        table.write_csv(path, float_scientific=False, quote_style="never")
+    else:
+        text = table.write_csv(float_scientific=False, quote_style="never")
+        path.write_bytes(_pack(text.encode(), path.suffix))
+
+
+def _hexadecimal(rows: np.ndarray) -> np.ndarray:
+    """Two upper-case digits for each byte, u1 (n, k) to u1 (n, 2k)."""
+    digits = np.frombuffer(b"0123456789ABCDEF", np.uint8)
+    pairs = digits[np.arange(256)[:, None] >> np.array([4, 0]) & 15]  # of each byte
+    return pairs.view(np.uint16)[:, 0][rows].view(np.uint8)
+
+
+def _strings(text: np.ndarray):
+    """Each row of characters, u1 (n, k), as a string that ends before its zeros."""
+    import polars as pl
+
+    return pl.Series(text.view(f"S{text.shape[1]}")[:, 0], dtype=pl.Binary).cast(pl.String)
+
+
+def _pack(raw: bytes, suffix: str) -> bytes:
+    if suffix.lower() == ".gz":
+        return gzip.compress(raw)
+    if suffix.lower() == ".xz":
+        return lzma.compress(raw, preset=1)
+    import zstandard
+
+    return zstandard.ZstdCompressor().compress(raw)
+
+
+def _write_log(frames: Frames, path: Path) -> None:
+    import can
+
+    suffix = path.suffix.lower()
+    remote, wide = int(frames.is_remote_frame.sum()), int((frames.dlc > 8).sum())
+    if suffix == ".trc" and (remote or wide):
+        raise ValueError(
+            f"{path}: {remote} remote frames and {wide} of more than 8 bytes came; python-can's "
+            ".trc holds classic data frames alone; write .asc or .blf"
+        )
+    writers = {".log": can.CanutilsLogWriter, ".asc": can.ASCWriter}
+    writer = (writers | {".blf": can.BLFWriter, ".trc": can.TRCWriter})[suffix]
+    with writer(path) as log:
+        for message in _messages(frames):
+            if suffix == ".log" and message.is_remote_frame:  # python-can leaves the DLC out
+                digits = 8 if message.is_extended_id else 3
+                log.file.write(
+                    f"({message.timestamp:f}) vcan0 {message.arbitration_id:0{digits}X}"
+                    f"#R{message.dlc} R\n"
+                )
+            else:
+                log.on_message_received(message)
+
+
+def _messages(frames: Frames) -> Iterator:
+    import can
+
+    width = frames.data.shape[1]
+    payload = frames.data.tobytes()
+    columns = (
+        frames.timestamp,
+        frames.arbitration_id,
+        frames.is_extended_id,
+        frames.is_remote_frame,
+        frames.dlc,
+        frames.bytes_used,
+    )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for i, (time, identifier, extended, remote, dlc, used) in enumerate(rows):
+        yield can.Message(
+            timestamp=time,
+            arbitration_id=identifier,
+            is_extended_id=extended,
+            is_remote_frame=remote,
+            is_fd=dlc > 8,
+            dlc=dlc,
+            data=payload[i * width : i * width + used],
+        )
