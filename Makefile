@@ -19,7 +19,7 @@ demo: .venv/done  ## the five notebooks on the simulated bus, ends in runs/demo/
 	@$(MAKE) --no-print-directory run DATASET=demo
 
 run: .venv/done  ## the five notebooks on a dataset: make run DATASET=hcrl_sa
-	snakemake --cores all --rerun-incomplete --quiet rules -- runs/$(DATASET)/diagnostics.html
+	snakemake --cores all --quiet rules -- runs/$(DATASET)/diagnostics.html
 	@python -m cangraph.runs $(DATASET)
 
 lab: .venv/done  ## JupyterLab in notebooks/
