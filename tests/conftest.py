@@ -32,3 +32,14 @@ def drive():
 def clean():
     """Twelve seconds of the demo bus without attack."""
     return simulate("aster", 12.0, seed=4)
+
+
+@pytest.fixture
+def closed_figures():
+    """No figure and no style setting outlives a test."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context():
+        yield
+        plt.close("all")

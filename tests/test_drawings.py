@@ -9,13 +9,17 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from artists import bars_of, count, title, words
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_hex
 from matplotlib.patches import FancyArrowPatch
 
 from cangraph import drawings, plots
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [
+    pytest.mark.filterwarnings("error"),
+    pytest.mark.usefixtures("closed_figures"),
+]
 
 IDS = np.array([0x000, 0x1A0, 0x2B0, 0x316])
 EDGES = np.array([[0, 1, 2, 3, 0], [1, 2, 3, 1, 0]])
@@ -31,31 +35,6 @@ CALLS = {
     "balance": lambda **k: drawings.balance(["a", "b"], np.array([0.2, np.nan]), [90, 0], **k),
     "canary": lambda **k: drawings.canary(["a", "b"], [0.1, 0.6], [False, True], cut=0.3, **k),
 }
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    with matplotlib.rc_context():
-        yield
-        plt.close("all")
-
-
-def words(ax):
-    return [text.get_text() for text in ax.texts]
-
-
-def title(ax):
-    return ax.get_title(loc="left")
-
-
-def count(patches, color):
-    """How many of the patches have this colour on their edge or face."""
-    pairs = [(patch.get_edgecolor()[:3], patch.get_facecolor()[:3]) for patch in patches]
-    return sum(same_color(edge, color) or same_color(face, color) for edge, face in pairs)
-
-
-def bars_of(ax, color):
-    return [p.get_width() for p in ax.patches if same_color(p.get_facecolor(), color)]
 
 
 def test_every_public_function_is_called_here_and_takes_ax_and_title():

@@ -9,12 +9,16 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from artists import bars_of, count, title, words
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 
 from cangraph import plots
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [
+    pytest.mark.filterwarnings("error"),
+    pytest.mark.usefixtures("closed_figures"),
+]
 
 VALUE, LABEL = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
 EPOCHS = [{"epoch": i, "train_loss": 1 / (i + 1), "val_loss": abs(i - 2) + 0.1} for i in range(5)]
@@ -33,31 +37,6 @@ CALLS = {
     "training_trace": lambda **k: plots.training_trace({"reward": SECONDS}, **k),
     "bars": lambda **k: plots.bars(["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85, **k),
 }
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    with matplotlib.rc_context():
-        yield
-        plt.close("all")
-
-
-def words(ax):
-    return [text.get_text() for text in ax.texts]
-
-
-def title(ax):
-    return ax.get_title(loc="left")
-
-
-def count(patches, color):
-    """How many of the patches have this colour on their edge or face."""
-    pairs = [(patch.get_edgecolor()[:3], patch.get_facecolor()[:3]) for patch in patches]
-    return sum(same_color(edge, color) or same_color(face, color) for edge, face in pairs)
-
-
-def bars_of(ax, color):
-    return [p.get_width() for p in ax.patches if same_color(p.get_facecolor(), color)]
 
 
 def test_every_public_function_is_called_here_and_takes_ax_and_title():
