@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import cangraph as cg
-from cangraph.profiles import FRAME_FEATURES
+from cangraph.features import FRAME_FEATURES
 from cangraph.windows import windows
 
 

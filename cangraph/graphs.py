@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import CaptureInfo, Frames
-from cangraph.windows import EDGE_FEATURES, NODE_FEATURES, windows
+from cangraph.windows import windows
 
 __all__ = ["GraphSpec", "Graphs", "to_graphs"]
 
@@ -29,13 +30,13 @@ class Graphs:
 
     | array | dtype, shape | unit, meaning |
     |---|---|---|
-    | x | f4 (N, 14) | `NODE_FEATURES` |
+    | x | f4 (N, 21) | `NODE_FEATURES` |
     | edge_index | i4 (2, E) | source and target, counted within the window |
     | edge_attr | f4 (E, 3) | `EDGE_FEATURES` |
     | node_ptr, edge_ptr | i8 (B+1,) | window b owns nodes node_ptr[b]:node_ptr[b+1] |
     | node_id | u4 (N,) | arbitration ID of the node |
-    | node_count | i4 (N,) | frames of the window that carry the ID |
-    | node_attack | bool (N,) | an attack frame of this window carries the ID |
+    | node_count | i4 (N,) | frames of the window that carry the ID; 0: expected, but silent |
+    | node_attack | bool (N,) | a frame under attack carries the ID, or its frames are suppressed |
     | label, attack_type | bool, u1 (B,) | attack frames in the window, or some suppressed |
     | capture | i4 (B,) | index into `captures` |
     | begin | i8 (B,) | position of the window's first frame in its capture |

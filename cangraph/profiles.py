@@ -11,58 +11,48 @@ and payload statistics learn only from frames that did not come early.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from cangraph.features import FRAME_FEATURES
 from cangraph.frames import Frames
 
-__all__ = ["FRAME_FEATURES", "Feature", "Profiles", "profile"]
-
-
-class Feature(NamedTuple):
-    """A feature's `name`, its `unit`, and what it `sees`."""
-
-    name: str
-    unit: str
-    sees: str
-
-
-FRAME_FEATURES = (
-    Feature("gap_ratio", "octaves", "log2 of the gap over the ID's running period"),
-    Feature("jitter", "octaves", "the ID's usual |gap_ratio|: small if periodic"),
-    Feature("distrust", "0..1", "1 for an ID that turns up late, 0 for one that keeps its period"),
-    Feature("flip_excess", "sigma", "payload bits flipped, more or fewer than the ID's flip rates"),
-    Feature("flip_surprise", "octaves", "flips in bits that rest, or rest in bits that flip"),
-    Feature(
-        "novel_bytes",
-        "0..1",
-        "share of payload bytes with a value new to the ID; all of a late ID's first",
-    ),
-    Feature("dlc_change", "0 or 1", "payload length other than the ID's last one"),
-    Feature("rate", "1/ms", "frames the ID is expected to send, 0 while it is not trusted"),
-)
+__all__ = ["Profiles", "profile"]
 
 _HALF_MICROSECOND = 5e-4  # ticks; an epoch time in float64 is only exact to .24 µs
 _TICK = 1e-3  # s; gaps are quantised to it, finer ones tell the recording device, not the attack
 _MEMORY = 20.0  # s; time constant of the running period
 _STEP = 0.5  # octaves; a single gap pulls the period by no more than this
 _YOUNG = 8  # gaps; an ID's first ones are averaged plainly
-_EARLY = -1.0  # octaves; a frame after less than half a period teaches nothing about payloads
+_EARLY = (0.4, 2.0, 1.0)  # octaves; a frame earlier than a + b·jitter, at most c, teaches nothing
 _REGULAR = 0.5  # octaves; a gap this near to the period earns trust
 _WARM_UP = 5.0  # s; IDs first seen in it are trusted: something has to be normal
+_START, _LATE = 1.0, 8.0  # s, gaps; but one that misses its first 8 turns has not been there
 _PROBATION = 60.0  # s; time constant of the trust in an ID that turns up later
-_FLIP_MEMORY = 64.0  # frames; time constant of the flip rates
+_FLIP_MEMORY = 64.0  # frames; the flip rates have no shorter time constant, nor one under 20 s
+_TREND = 16.0  # frames; time constant of flip_trend
+_LONG_MEMORY = 60.0  # s; time constant of the longest rest and the longest step of a byte
+_WORN = 5.0  # s; while a byte rests, its longest rest grows by an octave in this time
+_MOVED = 4  # changes; before, a byte's rests and steps are not judged
+_RULE_MEMORY = 256.0  # frames; time constant of a rule's reliability
+_RULE = 0.9  # reliability from which on a counter or checksum is one
 _REST = 1e-4  # a flip rate under it counts as 0, so that bytes at rest cost no time
 _CLIP = 6.0  # octaves
+# what is unusual for an ID: |gap_ratio|, flip surprise, share of novel bytes, leap, broken rule;
+# the amounts that do not matter, and the largest that enter what is usual
+_GRAIN = np.array([0.1, 0.5, 0.05, 0.5, 0.5])
+_LEVEL = np.array([1.0, 3.0, 1.0, 3.0, 3.0])
 
 
 def _slot(width: int) -> np.dtype:
     """What is remembered of one ID with payloads of up to `width` bytes.
 
-    `rate` are the flip rates of each bit of each payload byte, `values` has one bit for each value
-    that a byte took, `moves` says which bytes ever flip.
+    Of each payload byte: `rate` are the flip rates of its bits, `values` has one bit for each value
+    it took, `moves` says whether it ever flips, `changes` how often it did (up to 255), `rest` for
+    how many frames it has not, `longest` the longest such rest and `step` the longest step so far.
+    `turn` and `kept` are the step of each two-bit counter in it and how reliably it is kept;
+    `sums` and `sums_kept` the same of three checksums over all bytes, judged `sums_seen` times.
     """
     return np.dtype(
         [
@@ -76,6 +66,17 @@ def _slot(width: int) -> np.dtype:
             ("values", np.uint8, (width, 32)),
             ("data", np.uint8, (width,)),
             ("moves", np.uint8, (width,)),
+            ("changes", np.uint8, (width,)),
+            ("rest", np.float32, (width,)),
+            ("longest", np.float32, (width,)),
+            ("step", np.float32, (width,)),
+            ("turn", np.uint8, (width, 4)),
+            ("kept", np.float32, (width, 4)),
+            ("sums", np.uint8, (3,)),
+            ("sums_kept", np.float32, (3,)),
+            ("sums_seen", np.int64),
+            ("trend", np.float32),
+            ("usual", np.float32, (5,)),
             ("dlc", np.uint8),
         ],
         align=True,
@@ -121,7 +122,7 @@ class Profiles:
 
 
 def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Features of each frame relative to its ID's past, f4 (n, 8) in `FRAME_FEATURES` order,
+    """Features of each frame relative to its ID's past, f4 (n, 12) in `FRAME_FEATURES` order,
     and the slot of its ID, i8 (n,). Updates `state`.
 
     Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), r = log2(g/p), n the ID's gaps so
@@ -130,6 +131,13 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
         log2 p ← log2 p + w·clip(r, ±½),  w = min(1, Δt/20 s), and at least 1/n while n <= 8
         flip_excess   = (Σ f_b - Σ q_b) / sqrt(1 + Σ u_b)
         flip_surprise = log2((1 + Σ (f_b-q_b)²/(u_b+.02)) / (1 + Σ u_b/(u_b+.02)))
+        stuck = max over bytes of log2((1 + rest)/(1 + longest rest)), at least 0
+        leap  = max over bytes of log2((1 + step)/(1 + longest step)), at least 0
+        broken_rule = max over broken rules of -log2(1 - k + 1/256), k > .9 how often it was kept
+
+    Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
+    each frame, and checksums: XOR or sum of all bytes, or the last byte minus the sum of the
+    others, that stay the same while the payload changes.
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)
@@ -147,10 +155,65 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
 
 
 @numba.njit(cache=True, nogil=True)
+def _bits(reliability):
+    """Surprise in bits when a rule is broken, 0 for what is no rule."""
+    if reliability <= _RULE:
+        return 0.0
+    return -np.log2(1.0 - reliability + 1.0 / _RULE_MEMORY)
+
+
+@numba.njit(cache=True, nogil=True)
+def _counters(p, j, value, weight):
+    """Judge the four two-bit counters of byte j; learn with `weight`. Returns bits of surprise."""
+    broken = 0.0
+    for c in range(4):
+        turn = ((value >> (2 * c)) - (p.data[j] >> (2 * c))) & 3
+        kept = p.kept[j, c]
+        if turn == p.turn[j, c]:
+            p.kept[j, c] = kept + weight * (np.float32(1.0) - kept)
+        else:
+            if p.turn[j, c]:  # bits that rest are no counter
+                broken = max(broken, _bits(kept))
+            p.kept[j, c] = kept - weight * kept
+            if p.kept[j, c] < 0.5 and weight > 0:
+                p.turn[j, c] = turn
+    return broken
+
+
+@numba.njit(cache=True, nogil=True)
+def _checksums(p, data, i, dlc, learns):
+    """Judge the checksums of a payload that has changed. Returns bits of surprise."""
+    crossed, total = np.uint8(0), 0
+    for j in range(dlc):
+        crossed ^= data[i, j]
+        total += data[i, j]
+    broken = 0.0
+    weight = np.float32(max(1.0 / (p.sums_seen + 1), 1.0 / _RULE_MEMORY))
+    for k in range(3):
+        value = crossed
+        if k:
+            value = np.uint8((total if k == 1 else 2 * data[i, dlc - 1] - total) & 255)
+        kept = p.sums_kept[k]
+        if value == p.sums[k]:
+            if learns:
+                p.sums_kept[k] = kept + weight * (np.float32(1.0) - kept)
+        else:
+            if p.sums_seen >= _YOUNG:
+                broken = max(broken, _bits(kept))
+            if learns:
+                p.sums_kept[k] = kept - weight * kept
+                p.sums[k] = value
+    if learns:
+        p.sums_seen += 1
+    return broken
+
+
+@numba.njit(cache=True, nogil=True)
 def _profile(timestamp, bytes_used, data, slots, began, table, out):
     # one lane for each bit of a byte: sums of f, q, u, (f-q)²/(u+.02), u/(u+.02)
     flips, expected, spread = np.empty(8), np.empty(8), np.empty(8)
     chi, usual = np.empty(8, np.float32), np.empty(8, np.float32)
+    raw = np.empty(5)
     one, floor, rest = np.float32(1.0), np.float32(0.02), np.float32(_REST)
     for i in range(len(timestamp)):
         s = slots[i]
@@ -165,11 +228,20 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         if n == 0:
             p.first_time = timestamp[i]
             p.trust = 1.0 if timestamp[i] - began <= _WARM_UP else 0.0
+        elif n == 1 and p.first_time - began > max(_START, _LATE * gap):
+            p.trust = 0.0
 
-        novel = 0
+        novel, stuck, leap, broken, any_change = 0, 1.0, 1.0, 0.0, False
         flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
-        learns = ratio > _EARLY or n <= _YOUNG
-        step = np.float32(max(1.0 / (n + 1), 1.0 / _FLIP_MEMORY)) if learns else np.float32(0.0)
+        early = -min(_EARLY[0] + _EARLY[1] * p.jitter, _EARLY[2])
+        learns = ratio > early or n <= _YOUNG
+        step = np.float32(0.0)
+        counting = np.float32(0.0)
+        if learns:
+            step = np.float32(max(1.0 / (n + 1), min(gap / _MEMORY, 1.0 / _FLIP_MEMORY)))
+            counting = np.float32(max(1.0 / max(n, 1), 1.0 / _RULE_MEMORY))
+        fade = np.float32(max(1.0 - gap / _LONG_MEMORY, 0.5))
+        worn = np.float32(2.0 ** min(gap / _WORN, 1.0))
         for j in range(dlc):
             value = data[i, j]
             changed = value ^ p.data[j]
@@ -190,6 +262,28 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
                     p.rate[j, b] = q
                     moves |= q > 0
                 p.moves[j] = np.uint8(moves)
+                broken = max(broken, _counters(p, j, value, counting))
+                resting, size = p.rest[j], np.float32(0.0)
+                if changed:
+                    any_change = True
+                    size = np.float32((value - p.data[j]) & 255)
+                    size = min(size, np.float32(256.0) - size)
+                else:
+                    resting += one
+                if p.changes[j] >= _MOVED:
+                    stuck = max(stuck, (one + resting) / (one + p.longest[j]))
+                    leap = max(leap, (one + size) / (one + p.step[j]))
+                if learns:
+                    if changed:
+                        longest, steps = p.longest[j], p.step[j]
+                        p.longest[j] = max(longest * fade, min(resting, 2 * longest + 1))
+                        p.step[j] = max(steps * fade, min(size, 2 * steps + 1))
+                        p.changes[j] = min(p.changes[j] + 1, 255)
+                        p.rest[j] = 0.0
+                    else:
+                        p.rest[j] = resting
+                        if resting > p.longest[j]:
+                            p.longest[j] *= worn
             if changed or n == 0:
                 bit = np.uint8(1 << (value & 7))
                 # while everything is new, nothing is odd for being new
@@ -198,33 +292,51 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
                 if learns:
                     p.values[j, value >> 3] |= bit
                     p.data[j] = value
+        if dlc and (any_change or n == 0):
+            broken = max(broken, _checksums(p, data, i, dlc, learns))
         flipped, likely = flips.sum(), expected.sum()
-        out[i, 0] = ratio
-        out[i, 1] = p.jitter
-        out[i, 2] = 1.0 - p.trust
-        out[i, 3] = min(max((flipped - likely) / np.sqrt(1.0 + spread.sum()), -8.0), 8.0)
+        excess = min(max((flipped - likely) / np.sqrt(1.0 + spread.sum()), -8.0), 8.0)
+        if learns:
+            p.trend += (np.float32(excess) - p.trend) / np.float32(_TREND)
         surprise = np.log2((1.0 + np.float64(chi.sum())) / (1.0 + np.float64(usual.sum())))
-        out[i, 4] = min(max(surprise, -_CLIP), _CLIP)
-        out[i, 5] = novel / dlc if dlc else 0.0
-        out[i, 6] = 1.0 if n and dlc != p.dlc else 0.0
-        out[i, 7] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
+        raw[0] = abs(ratio)
+        raw[1] = max(surprise, 0.0)
+        raw[2] = novel / dlc if dlc else 0.0
+        raw[3] = np.log2(leap)
+        raw[4] = broken
+        weight = min(1.0, gap / _MEMORY)
+        if n <= _YOUNG:
+            weight = max(weight, 1.0 / max(n, 1))
+        for k in range(5):
+            grain = _GRAIN[k] * (1.0 + _YOUNG / max(n, 1))
+            unusual = np.log2((grain + raw[k]) / (grain + p.usual[k]))
+            raw[k] = min(raw[k], _LEVEL[k])
+            if n and learns:
+                p.usual[k] += np.float32(weight * (raw[k] - p.usual[k]))
+            raw[k] = min(max(unusual, 0.0), _CLIP)
+        out[i, 0] = ratio
+        out[i, 1] = raw[0]
+        out[i, 2] = p.jitter
+        out[i, 3] = 1.0 - p.trust
+        out[i, 4] = excess
+        out[i, 5] = raw[1]
+        out[i, 6] = p.trend
+        out[i, 7] = min(np.log2(stuck), _CLIP)
+        out[i, 8] = raw[2]
+        out[i, 9] = raw[3]
+        out[i, 10] = 1.0 if n and dlc != p.dlc else 0.0
+        out[i, 11] = raw[4]
+        out[i, 12] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
 
         if n:
-            weight = min(1.0, gap / _MEMORY)
-            if n <= _YOUNG:
-                weight = max(weight, 1.0 / n)
             if n == 1:
                 p.log_period = tick
             else:
                 p.log_period += weight * min(max(ratio, -_STEP), _STEP)
                 p.jitter += weight * (min(abs(ratio), 1.0) - p.jitter)
                 if abs(ratio) < _REGULAR:
-                    if p.first_time - began <= _WARM_UP:
-                        earned = max(1 / 16, min(1.0, gap / _WARM_UP))
-                    else:
-                        earned = min(1 / 16, gap / _PROBATION)
-                    p.trust += (1.0 - p.trust) * earned
-                else:
+                    p.trust += (1.0 - p.trust) * min(1 / 16, gap / _PROBATION)
+                elif p.trust < 1.0:
                     p.trust -= p.trust / 8
         if learns:
             p.dlc = dlc

@@ -5,56 +5,38 @@ from collections.abc import Iterable, Iterator
 import numba
 import numpy as np
 
-from cangraph.frames import Frames, attack_code
-from cangraph.profiles import FRAME_FEATURES, Feature, Profiles, profile
+from cangraph.features import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
+from cangraph.frames import AttackSpan, Frames, attack_code
+from cangraph.profiles import Profiles, profile
 
-__all__ = ["EDGE_FEATURES", "NODE_FEATURES", "windows"]
+__all__ = ["windows"]
 
 _COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
-# how a node sums up its frames: (frame feature, aggregate)
-_MEAN, _MIN, _MAX = 0, 1, 2
+_MEAN = 0
+# columns that the kernels use by name; arguments, since numba's cache would freeze a global
+_USED = tuple(_COLUMN[name] for name in ("gap_ratio", "jitter", "distrust", "rate"))
 _SUPPRESSION = attack_code("suppression")
-_AGGREGATES = (
-    ("gap_ratio", _MEAN),
-    ("gap_ratio", _MIN),
-    ("gap_ratio", _MAX),
-    ("jitter", _MEAN),
-    ("distrust", _MAX),
-    ("flip_excess", _MEAN),
-    ("flip_excess", _MIN),
-    ("flip_excess", _MAX),
-    ("flip_surprise", _MEAN),
-    ("flip_surprise", _MAX),
-    ("novel_bytes", _MEAN),
-    ("novel_bytes", _MAX),
-    ("dlc_change", _MEAN),
-)
 
-NODE_FEATURES = (
-    Feature(
-        "count_ratio",
-        "octaves",
-        "log2 of the frames seen over those its period predicts; "
-        "an ID without trust is not expected at all",
-    ),
-    *(
-        Feature(
-            f"{name}_{('mean', 'min', 'max')[how]}",
-            FRAME_FEATURES[_COLUMN[name]].unit,
-            f"{('mean', 'smallest', 'largest')[how]} over the window: "
-            + FRAME_FEATURES[_COLUMN[name]].sees,
-        )
-        for name, how in _AGGREGATES
-    ),
+_KNOWN = 8  # frames; an ID seen less often is not missed
+_PATIENCE = 2.0  # octaves over its period that any ID may stay away,
+_UNSTEADY = 4.0  # and as many more for each octave of its jitter
+_STEADY = 0.5  # octaves; what has more jitter is not missed either
+_GONE = 60.0  # s; what stayed away so long is not expected back: the car does something else
+_CLIP = 6.0  # octaves
+# what the last frame of each ID said, for the windows that it is missing from
+_LAST = np.dtype(
+    [
+        ("time", np.float64),
+        ("period", np.float64),
+        ("jitter", np.float64),
+        ("trust", np.float64),
+        ("seen", np.int64),
+        ("arbitration_id", np.uint32),
+    ],
+    align=True,
 )
-
-EDGE_FEATURES = (
-    Feature("log_count", "octaves", "log2 of 1 + how often the succession occurred"),
-    Feature("share", "0..1", "share of the source's frames that this succession followed"),
-    Feature(
-        "log_gap", "octaves of 1 ms", "log2 of 1 + the mean whole milliseconds between the two"
-    ),
-)
+# how a node sums up its frames: rows of (frame feature, mean 0, min 1 or max 2)
+_TABLE = np.array([(_COLUMN[name], ("mean", "min", "max").index(how)) for name, how in AGGREGATES])
 
 
 def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict[str, np.ndarray]]:
@@ -66,9 +48,11 @@ def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict
     chunks leave no trace. Frames behind the last whole window belong to no window.
     """
     state = Profiles()
+    last = np.zeros(0, _LAST)
     held: list[np.ndarray] = []  # columns of the frames that a window still needs
-    spans: list[tuple[float, float]] = []  # of suppression, s since the first frame
+    spans: list[AttackSpan] = []  # of suppression, s since the first frame
     passed, origin = 0, 0.0  # frames before the held ones; time of the first frame in s
+    told = 0  # of the held frames, those that `last` knows of
     for frames in chunks:
         if not len(frames):
             continue
@@ -76,7 +60,7 @@ def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict
             origin = frames.timestamp[0]
         offset = frames.timestamp[0] - origin
         spans += [
-            (offset + span.start, offset + span.end)
+            span._replace(start=offset + span.start, end=offset + span.end)
             for span in frames.attack_spans
             if span.attack_type == "suppression"
         ]
@@ -84,18 +68,25 @@ def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict
         columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, features, slots]
         if held:
             columns = [np.concatenate(pair) for pair in zip(held, columns, strict=True)]
+        last = np.concatenate([last, np.zeros(len(state.slots) - len(last), _LAST)])
         first = -passed % stride
         begin = np.arange(first, len(columns[0]) - window + 1, stride)
         if len(begin):
-            yield _arrays(columns, begin, window, len(state.slots), passed, origin, spans)
+            yield _arrays(columns, begin, window, last, told, passed, origin, spans)
+            told = begin[-1] + window
         done = min(begin[-1] + stride if len(begin) else first, len(columns[0]))
+        if told < done:
+            timestamp, arbitration_id, _, features, slots = columns
+            _tell(last, timestamp, arbitration_id, features, slots, told, done, _USED)
+            told = done
         held = [column[done:] for column in columns]
-        passed += done
+        passed, told = passed + done, told - done
 
 
-def _arrays(columns, begin, window, n_slots, passed, origin, spans) -> dict[str, np.ndarray]:
-    timestamp, slots = columns[0], columns[-1]
-    node_size, edge_size = _count(slots, begin, window, n_slots)
+def _arrays(columns, begin, window, last, told, passed, origin, spans) -> dict[str, np.ndarray]:
+    timestamp, arbitration_id, _, features, slots = columns
+    frames = timestamp, arbitration_id, features, slots
+    node_size, edge_size = _count(*frames, begin, window, last.copy(), told, _USED)
     n, e = int(node_size.sum()), int(edge_size.sum())
     out = {
         "x": np.empty((n, len(NODE_FEATURES)), np.float32),
@@ -106,12 +97,13 @@ def _arrays(columns, begin, window, n_slots, passed, origin, spans) -> dict[str,
         "edge_attr": np.empty((e, len(EDGE_FEATURES)), np.float32),
         "attack_type": np.empty(len(begin), np.uint8),
     }
-    table = np.array([(_COLUMN[name], how) for name, how in _AGGREGATES])
-    _fill(*columns, begin, window, n_slots, table, *out.values())
+    _fill(*columns, begin, window, last, told, _USED, _TABLE, *out.values())
     start, end = timestamp[begin] - origin, timestamp[begin + window - 1] - origin
-    for since, until in spans:  # frames that are missing leave no other trace
-        missed = (start <= until) & (end >= since)
+    node_window = np.repeat(np.arange(len(begin)), node_size)
+    for span in spans:  # frames that are missing leave no other trace
+        missed = (start <= span.end) & (end >= span.start)
         out["attack_type"][missed] = np.maximum(out["attack_type"][missed], _SUPPRESSION)
+        out["node_attack"] |= missed[node_window] & (out["node_id"] == span.arbitration_id)
     return out | {
         "node_size": node_size,
         "edge_size": edge_size,
@@ -123,8 +115,39 @@ def _arrays(columns, begin, window, n_slots, passed, origin, spans) -> dict[str,
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(slots, begin, window, n_slots):
-    """Distinct IDs and distinct successions of each window."""
+def _tell(last, timestamp, arbitration_id, features, slots, begin, end, used):
+    """Let `last` know of the frames from `begin` to `end`."""
+    _, jitter, distrust, rates = used
+    for i in range(begin, end):
+        p = last[slots[i]]
+        trust, rate = 1.0 - features[i, distrust], features[i, rates]
+        p.time = timestamp[i]
+        p.period = np.log2(trust / rate) if rate > 0 else 0.0
+        p.jitter = features[i, jitter]
+        p.trust = trust
+        p.seen += 1
+        p.arbitration_id = arbitration_id[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _away(p, now):
+    """Octaves of its period that the ID has stayed away at time `now`."""
+    ticks = np.floor(max(now - p.time, 0.0) * 1e3 + 5e-4) + 1.0
+    return min(max(np.log2(ticks) - p.period, -_CLIP), _CLIP)
+
+
+@numba.njit(cache=True, nogil=True)
+def _silence(p, now):
+    """Octaves that the ID has stayed away beyond what is usual for it, 0 while it is not missed."""
+    if p.seen < _KNOWN or p.trust < 0.5 or p.jitter > _STEADY or now - p.time > _GONE:
+        return 0.0
+    return max(_away(p, now) - _PATIENCE - _UNSTEADY * p.jitter, 0.0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(timestamp, arbitration_id, features, slots, begin, window, last, told, used):
+    """Distinct IDs, seen or missed, and distinct successions of each window."""
+    n_slots = len(last)
     node_size = np.zeros(len(begin), np.int64)
     edge_size = np.zeros(len(begin), np.int64)
     stamp = np.full(n_slots, -1, np.int64)
@@ -132,7 +155,8 @@ def _count(slots, begin, window, n_slots):
     pair = np.full((window, window), -1, np.int64)
     for w in range(len(begin)):
         n, e, before = 0, 0, -1
-        for i in range(begin[w], begin[w] + window):
+        stop = begin[w] + window
+        for i in range(begin[w], stop):
             s = slots[i]
             if stamp[s] != w:
                 stamp[s] = w
@@ -143,6 +167,10 @@ def _count(slots, begin, window, n_slots):
                 pair[before, v] = w
                 e += 1
             before = v
+        _tell(last, timestamp, arbitration_id, features, slots, told, stop, used)
+        told = stop
+        for s in range(n_slots):
+            n += stamp[s] != w and _silence(last[s], timestamp[stop - 1]) > 0
         node_size[w], edge_size[w] = n, e
     return node_size, edge_size
 
@@ -156,7 +184,9 @@ def _fill(
     slots,
     begin,
     window,
-    n_slots,
+    last,
+    told,
+    used,
     table,
     x,
     node_id,
@@ -166,10 +196,13 @@ def _fill(
     edge_attr,
     window_attack,
 ):
-    """Features of nodes (in order of appearance) and edges (in order of appearance)."""
-    width = features.shape[1]
+    """Features of nodes (in order of appearance, then those missed) and edges (in order of
+    appearance)."""
+    width, n_slots = features.shape[1], len(last)
+    gap, jitter, distrust, rates = used
     stamp = np.full(n_slots, -1, np.int64)
     node = np.zeros(n_slots, np.int64)
+    slot = np.zeros(window, np.int64)
     # sum, least and largest of each frame feature over the frames of a node
     pooled = np.zeros((window, 3, width), np.float32)
     departures = np.zeros(window, np.int64)
@@ -184,7 +217,7 @@ def _fill(
             s = slots[i]
             if stamp[s] != w:
                 stamp[s] = w
-                node[s] = n
+                node[s], slot[n] = n, s
                 departures[n] = 0
                 pooled[n, 0], pooled[n, 1], pooled[n, 2] = 0.0, np.inf, -np.inf
                 node_id[first_node + n] = arbitration_id[i]
@@ -215,15 +248,37 @@ def _fill(
                 edge_attr[k, 2] += np.floor((timestamp[i] - timestamp[i - 1]) * 1e3 + 5e-4)
             u = v
         window_attack[w] = worst
-        span = (timestamp[stop - 1] - timestamp[begin[w]]) * 1e3
+        now = timestamp[stop - 1]
+        span = (now - timestamp[begin[w]]) * 1e3
+        _tell(last, timestamp, arbitration_id, features, slots, told, stop, used)
+        told = stop
         for v in range(n):
             count = node_count[first_node + v]
-            rate = pooled[v, 0, width - 1] / count
+            rate = pooled[v, _MEAN, rates] / count
             x[first_node + v, 0] = np.log2((count + 1) / (span * rate + 1))
             for c in range(len(table)):
                 column, how = table[c]
                 value = pooled[v, how, column]
                 x[first_node + v, 1 + c] = value / count if how == _MEAN else value
+            x[first_node + v, -1] = _silence(last[slot[v]], now)
+        for s in range(n_slots):
+            p = last[s]
+            silence = _silence(p, now)
+            if stamp[s] == w or silence == 0:
+                continue
+            row = first_node + n
+            node_id[row], node_count[row], node_attack[row] = p.arbitration_id, 0, False
+            x[row] = 0.0
+            x[row, 0] = np.log2(1.0 / (span * p.trust / 2.0**p.period + 1.0))
+            for c in range(len(table)):
+                if table[c, 0] == gap:
+                    x[row, 1 + c] = _away(p, now)  # the gap so far
+                elif table[c, 0] == jitter:
+                    x[row, 1 + c] = p.jitter
+                elif table[c, 0] == distrust:
+                    x[row, 1 + c] = 1.0 - p.trust
+            x[row, -1] = silence
+            n += 1
         for k in range(first_edge, first_edge + e):
             times = edge_attr[k, 0]
             edge_attr[k, 0] = np.log2(1 + times)

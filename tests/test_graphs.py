@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
 
+from cangraph.features import EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames, attack_code
 from cangraph.graphs import Graphs, GraphSpec, to_graphs
-from cangraph.profiles import FRAME_FEATURES, profile
-from cangraph.windows import EDGE_FEATURES, NODE_FEATURES
+from cangraph.profiles import profile
 
 A, B, C = 0x30, 0x10, 0x20
 NODE = {feature.name: i for i, feature in enumerate(NODE_FEATURES)}
@@ -116,8 +116,10 @@ def test_a_node_sums_up_the_features_of_its_frames(drive):
         part = window_of(graphs, b)
         for v, identifier in enumerate(part["node_id"]):
             mine = frames[cut][drive.arbitration_id[cut] == identifier]
+            if not len(mine):  # a silent one, see test_windows
+                continue
             for name, column in NODE.items():
-                if name == "count_ratio":
+                if name in ("count_ratio", "silence"):
                     continue
                 frame_feature, aggregate = name.rsplit("_", 1)
                 at = [f.name for f in FRAME_FEATURES].index(frame_feature)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
 
+from cangraph.features import FRAME_FEATURES
 from cangraph.frames import Frames
-from cangraph.profiles import FRAME_FEATURES, Profiles, profile
+from cangraph.profiles import Profiles, profile
 
 COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
 
