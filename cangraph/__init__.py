@@ -32,6 +32,7 @@ _HOME = {
     "profiles": ("FRAME_FEATURES", "profile"),
     "windows": ("EDGE_FEATURES", "NODE_FEATURES"),
     "graphs": ("Graphs", "to_graphs"),
+    "prepared": ("prepare",),
     "datasets": ("DATASETS", "read"),
     "card": ("data_card", "shared_between"),
     "splits": ("PARTS", "Split", "split"),
