@@ -3,6 +3,7 @@ all."""
 
 import json
 import re
+import tracemalloc
 import warnings
 from dataclasses import replace
 
@@ -112,6 +113,30 @@ def test_chunks_out_of_order_are_refused(clean, tmp_path):
     ):
         prepare([log], folder=tmp_path)
     assert files(tmp_path) == []
+
+
+def test_a_longer_log_takes_no_more_memory(clean, tmp_path):
+    piece = clean[:8000]
+
+    def peak(pieces, make):
+        log = Log(piece, 0)
+        log.sha256 = lambda: f"{pieces} pieces"
+        later = piece.duration + 0.001
+        log.chunks = lambda: (
+            replace(piece, timestamp=piece.timestamp + i * later) for i in range(pieces)
+        )
+        tracemalloc.start()
+        make([log])
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    def on_disk(logs):
+        prepare(logs, 100, 20, folder=tmp_path)
+
+    on_disk([clean])  # what is allocated once
+    assert peak(32, on_disk) < 1.2 * peak(4, on_disk)
+    assert peak(32, lambda logs: to_graphs(logs, 100, 20)) > 3 * peak(32, on_disk)
 
 
 # the files
