@@ -2,20 +2,38 @@
 
     python benchmarks/graphs.py [million frames of the simulated log, default 20]
 
-Reads hcrl_sa where CANGRAPH_DATA has it. The simulated log is one capture that comes in chunks.
-The last line is one JSON object of frames per second and MB of peak memory.
+Reads hcrl_sa where CANGRAPH_DATA has it. The simulated log is one capture, written to the disk
+beforehand, and read and hashed from there in chunks. "prepared" is `cangraph.prepare` the first
+time, writing included; "mapped" is the same call when the graphs are there, hashing of the captures
+included; "looked at" reads every byte of the graphs too; "by key" maps them without the captures,
+as the notebooks after data_prep do. All files are in the page cache.
+
+Every case runs in a process of its own. Its memory is the largest resident set, with the captures
+of hcrl_sa and their reading, and with the pages of mapped files that were looked at. Times are
+the best of three, where the log is long of one. The last line is one JSON object.
 """
 
+import argparse
+import hashlib
 import json
 import resource
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 import cangraph as cg
 from cangraph.features import FRAME_FEATURES
+from cangraph.params import data_home
+from cangraph.prepared import load
 from cangraph.windows import windows
+
+RECORD = np.dtype([("timestamp", "f8"), ("arbitration_id", "u4"), ("dlc", "u1"), ("data", "u1", 8)])
 
 
 def plain_profile(frames) -> np.ndarray:
@@ -76,65 +94,142 @@ def plain_profile(frames) -> np.ndarray:
     return out
 
 
-def rate(frames: int, work) -> float:
-    """Frames a second of the best of three runs."""
+@dataclass
+class Log:
+    """A log of `RECORD`s on disk that is read in chunks."""
+
+    path: Path
+    name: str = "log"
+    scenario: str = ""
+    vehicle: str = ""
+    recording: str = ""
+
+    def __len__(self) -> int:
+        return self.path.stat().st_size // RECORD.itemsize
+
+    def sha256(self) -> str:
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def chunks(self, size: int = 1 << 18) -> Iterator[cg.Frames]:
+        with self.path.open("rb") as file:
+            while len(rows := np.fromfile(file, RECORD, size)):
+                yield cg.Frames(**{name: rows[name] for name in RECORD.names}, name=self.name)
+
+
+def generate(path: Path, million: float) -> None:
+    """One long log of the demo bus, in pieces of ten minutes."""
+    sent, start, seed = 0, 0.0, 0
+    with path.open("wb") as file:
+        while sent < million * 1e6:
+            piece = cg.simulate("aster", 600.0, seed=seed, start=start)
+            rows = np.empty(len(piece), RECORD)
+            for name in RECORD.names:
+                rows[name] = getattr(piece, name)
+            rows.tofile(file)
+            sent, start, seed = sent + len(piece), start + 600.0, seed + 1
+
+
+def rate(frames: int, work: Callable[[], object], times: int = 3) -> int:
+    """Frames a second of the best of some runs."""
     took = []
-    for _ in range(3):
+    for _ in range(times):
         began = time.perf_counter()
         work()
         took.append(time.perf_counter() - began)
     return round(frames / min(took))
 
 
-def chunks(million: float):
-    """One long log of the demo bus, in pieces of ten minutes."""
-    sent, start, seed = 0, 0.0, 0
-    while sent < million * 1e6:
-        piece = cg.simulate("aster", 600.0, seed=seed, start=start)
-        sent, start, seed = sent + len(piece), start + 600.0, seed + 1
-        yield piece
-
-
-def main(million: float) -> dict:
-    figures = {}
+def plain() -> int:
     small = cg.simulate("aster", 10.0)
     made = np.abs(plain_profile(small) - cg.profile(small)[0]).max()
     assert made < 1e-3, f"the plain version differs by {made}"
-    figures["plain numpy, profile alone"] = rate(len(small), lambda: plain_profile(small))
-    try:
-        captures = cg.read("hcrl_sa")
-    except FileNotFoundError as error:
-        print(error)
-    else:
-        total = sum(len(c) for c in captures)
-        for stride in (100, 50):
-            figures[f"hcrl_sa, stride {stride}"] = rate(
-                total, lambda stride=stride: cg.to_graphs(captures, 100, stride)
-            )
-    spent = [0.0]  # s that the simulation took, which is not the pipeline's
+    return rate(len(small), lambda: plain_profile(small))
 
-    def timed():
-        pieces = chunks(million)
-        while True:
-            began = time.perf_counter()
-            piece = next(pieces, None)
-            spent[0] += time.perf_counter() - began
-            if piece is None:
-                return
-            yield piece
 
-    began = time.perf_counter()
-    sent = 100 * sum(len(part["begin"]) for part in windows(timed(), 100, 100))
-    figures["one log in chunks, one thread"] = round(
-        sent / (time.perf_counter() - began - spent[0])
-    )
-    figures["frames of that log"] = sent
-    figures["peak memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return figures
+def look_at(graphs: cg.Graphs) -> None:
+    for name in graphs.names():
+        array = getattr(graphs, name)
+        array.view(f"u{array.itemsize}").max()
+
+
+def measured(what: str, case: str, folder: Path) -> int:
+    """Frames a second of a case, of hcrl_sa or of the log in `folder`."""
+    if what == "numpy":
+        return plain()
+    captures = [Log(folder / "log")] if what == "log" else cg.read("hcrl_sa")
+    total, kept = sum(len(c) for c in captures), folder / f"{what} graphs"
+    cg.to_graphs([cg.simulate("aster", 1.0)])  # loads the compiled kernels
+
+    def anew():
+        for file in kept.glob("*"):
+            file.unlink()
+        cg.prepare(captures, folder=kept)
+
+    def one_thread():
+        for capture in captures:
+            for _ in windows(capture.chunks(), 100, 100):
+                pass
+
+    work = {
+        "in memory, stride 100": lambda: cg.to_graphs(captures),
+        "in memory, stride 50": lambda: cg.to_graphs(captures, 100, 50),
+        "not kept, one thread": one_thread,
+        "prepared": anew,
+        "mapped": lambda: cg.prepare(captures, folder=kept),
+        "mapped and looked at": lambda: look_at(cg.prepare(captures, folder=kept)),
+        "by key": lambda: load(kept, next(kept.glob("*.json")).stem),
+        "by key and looked at": lambda: look_at(load(kept, next(kept.glob("*.json")).stem)),
+    }[case]
+    long = what == "log" and case in ("not kept, one thread", "prepared")
+    return rate(total, work, 1 if long else 3)
+
+
+KEPT = ("prepared", "mapped", "mapped and looked at", "by key", "by key and looked at")
+CASES = {
+    "numpy": ("plain, profile alone",),
+    "hcrl_sa": ("in memory, stride 100", "in memory, stride 50", *KEPT),
+    "log": ("not kept, one thread", *KEPT),
+}
+
+
+def alone(*arguments: str) -> dict:
+    """What this file prints in a process of its own."""
+    command = [sys.executable, __file__, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("million", type=float, nargs="?", default=20)
+    parser.add_argument("--case", nargs=3, metavar=("DATA", "CASE", "FOLDER"))
+    given = parser.parse_args()
+    if given.case:
+        what, case, folder = given.case
+        if case == "generate":
+            generate(Path(folder, "log"), given.million)
+            made = {"frames": len(Log(Path(folder, "log")))}
+        else:
+            made = {"frames_per_s": measured(what, case, Path(folder))}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # MB; Linux counts KiB
+        print(json.dumps(made | {"peak_MB": peak}))
+        return
+    cases = dict(CASES)
+    if not (data_home() / "hcrl_sa").is_dir():
+        print("hcrl_sa is left out: it is not in", data_home())
+        del cases["hcrl_sa"]
+    record = {}
+    with tempfile.TemporaryDirectory() as folder:
+        record["log"] = alone(str(given.million), "--case", "log", "generate", folder)
+        print(f"log: {record['log']['frames']:,} frames")
+        for what, names in cases.items():
+            for case in names:
+                made = record[f"{what}, {case}"] = alone("--case", what, case, folder)
+                line = f"{what + ', ' + case:<40}{made['frames_per_s']:>16,} frames/s"
+                print(f"{line}{made['peak_MB']:>8,} MB", flush=True)
+    print(json.dumps(record))
 
 
 if __name__ == "__main__":
-    made = main(float(sys.argv[1]) if len(sys.argv) > 1 else 20)
-    for name, value in made.items():
-        print(f"{name:<48}{value:>12,}")
-    print(json.dumps(made))
+    main()

@@ -32,6 +32,7 @@ _HOME = {
     "features": ("EDGE_FEATURES", "FRAME_FEATURES", "NODE_FEATURES"),
     "profiles": ("profile",),
     "graphs": ("Graphs", "to_graphs"),
+    "prepared": ("prepare",),
     "datasets": ("DATASETS", "read"),
     "card": ("data_card", "shared_between"),
     "splits": ("PARTS", "Split", "split"),

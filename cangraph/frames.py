@@ -1,6 +1,7 @@
 """`Frames`: a CAN bus log as columns. The first of the four nouns."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
@@ -245,6 +246,14 @@ class Frames:
         ]
         return replace(part, attack_spans=tuple(s for s in spans if s.start <= s.end))
 
+    def chunks(self, size: int = 1 << 18) -> Iterator["Frames"]:
+        """The frames in consecutive chunks of `size`. `report` and `attack_spans` come whole with
+        the first: a cut may fall into a span, which has no frame that could carry it."""
+        for begin in range(0, max(len(self), 1), size):
+            part = {column: getattr(self, column)[begin : begin + size] for column in _COLUMNS}
+            whole = {} if begin == 0 else {"report": ReadReport(), "attack_spans": ()}
+            yield replace(self, **part, **whole)
+
     def __repr__(self) -> str:
         ids = len(np.unique(self.arbitration_id))
         spans = f", {len(self.attack_spans)} attack spans" if self.attack_spans else ""
@@ -267,7 +276,7 @@ class Frames:
         """Hash of the content (columns and spans, not the name), for provenance, to find copies."""
         digest = hashlib.sha256()
         for column in _COLUMNS:
-            digest.update(getattr(self, column).tobytes())
+            digest.update(getattr(self, column).reshape(-1).view(np.uint8))
         for span in self.attack_spans:
             digest.update(repr(tuple(span)).encode())
         return digest.hexdigest()

@@ -1,10 +1,11 @@
 """Windows of frames as graphs: nodes are arbitration IDs, edges are successions."""
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,9 +13,23 @@ from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import CaptureInfo, Frames
 from cangraph.windows import windows
 
-__all__ = ["GraphSpec", "Graphs", "to_graphs"]
+__all__ = ["Capture", "GraphSpec", "Graphs", "checked", "stream", "to_graphs"]
 
-_CHUNK = 1 << 18  # frames; what the kernels hold besides the result stays small
+Part = dict[str, np.ndarray]  # what `windows` yields
+_REPORTED = ("reordered", "padded", "error_frames", "refused")  # in a report as in `CaptureInfo`
+
+
+class Capture(Protocol):
+    """What can be made into graphs: `Frames`, or a log that comes in chunks because it is larger
+    than memory. `chunks` yields `Frames` in order of time, `sha256` tells the content."""
+
+    name: str
+    scenario: str
+    vehicle: str
+    recording: str
+
+    def sha256(self) -> str: ...
+    def chunks(self) -> Iterator[Frames]: ...
 
 
 class GraphSpec(NamedTuple):
@@ -42,7 +57,8 @@ class Graphs:
     | begin | i8 (B,) | position of the window's first frame in its capture |
     | start, end | f8 (B,) | s since the capture's first frame, of the first and last frame |
 
-    `graphs[index]` (slice, mask or positions) is again `Graphs`.
+    `graphs[index]` (slice, mask or positions) is again `Graphs`. `key` names the files that
+    `prepared.prepare` mapped the arrays from; it is empty for graphs that were made in memory.
     """
 
     x: np.ndarray
@@ -61,6 +77,7 @@ class Graphs:
     end: np.ndarray
     captures: tuple[CaptureInfo, ...]
     window: int
+    key: str = field(default="", init=False)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -84,7 +101,7 @@ class Graphs:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names of the arrays."""
-        return tuple(f.name for f in fields(cls) if f.name not in ("captures", "window"))
+        return tuple(f.name for f in fields(cls) if f.type is np.ndarray)
 
     def __getitem__(self, index) -> "Graphs":
         index = np.atleast_1d(np.arange(len(self))[index])
@@ -118,11 +135,66 @@ def _positions(ptr: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.arange(new[-1]) + np.repeat(ptr[index] - new[:-1], size), new
 
 
-def to_graphs(captures: Sequence[Frames], window: int = 100, stride: int = 100) -> Graphs:
+def checked(caller: str, captures: Sequence[Capture], window: int, stride: int) -> None:
+    """Raises `ValueError` when no capture is given, or window or stride is none."""
+    if not len(captures):
+        raise ValueError(f"{caller}: no capture came; expected at least one; read a dataset first")
+    for name, value in {"window": window, "stride": stride}.items():
+        if value < 2 - (name == "stride"):
+            raise ValueError(f"{caller}: {name} is {value}; expected frames; use the default 100")
+
+
+def stream(
+    capture: Capture, sha256: str, window: int, stride: int, take: Callable[[Part], None]
+) -> CaptureInfo:
+    """Hand the windows of a capture part by part to `take`; what is known of it at the end.
+
+    Raises `ValueError` when it is shorter than a window, or its chunks are not in order.
+    """
+    count: Counter[str] = Counter()
+    ids: set[int] = set()
+    times: list[float] = []  # of the first and the last frame of each chunk
+
+    def passing() -> Iterator[Frames]:
+        for frames in capture.chunks():
+            said = {name: getattr(frames.report, name) for name in _REPORTED}
+            count.update(said, frames=len(frames), attack_frames=int(frames.attack.sum()))
+            ids.update(np.unique(frames.arbitration_id).tolist())
+            if len(frames):
+                if times and frames.timestamp[0] < times[-1]:
+                    raise ValueError(
+                        f"capture {capture.name!r}: a chunk begins at {frames.timestamp[0]} s, "
+                        f"before the end of the last at {times[-1]} s; expected chunks in order; "
+                        "sort the log by time"
+                    )
+                times.extend(frames.timestamp[[0, -1]].tolist())
+            yield frames
+
+    for part in windows(passing(), window, stride):
+        take(part)
+    if count["frames"] < window:
+        raise ValueError(
+            f"capture {capture.name!r}: it has {count['frames']} frames; expected at least one "
+            f"window of {window}; leave it out or lower the window"
+        )
+    return CaptureInfo(
+        name=capture.name,
+        scenario=capture.scenario,
+        vehicle=capture.vehicle,
+        recording=capture.recording,
+        seconds=round(times[-1] - times[0], 6),
+        arbitration_ids=len(ids),
+        sha256=sha256,
+        **count,
+    )
+
+
+def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100) -> Graphs:
     """Cut captures into windows of `window` frames, one every `stride`, and make each a graph.
 
     The profile of every ID runs through each capture from its first frame, so a window knows
     its own past and nothing else. Frames behind the last whole window belong to no window.
+    All graphs lie in memory; `prepared.prepare` makes the same ones on disk.
 
     Raises `ValueError` when no capture is given, or one is shorter than a window.
 
@@ -131,25 +203,14 @@ def to_graphs(captures: Sequence[Frames], window: int = 100, stride: int = 100) 
     >>> graphs.node_id, graphs.edge_index.tolist(), graphs.edge_attr[:, 0].round(2)
     (array([1, 2], dtype=uint32), [[0, 1], [1, 0]], array([1.58, 1.  ], dtype=float32))
     """
-    if not len(captures):
-        raise ValueError("to_graphs: no capture came; expected at least one; read a dataset first")
-    for name, value in {"window": window, "stride": stride}.items():
-        if value < 2 - (name == "stride"):
-            raise ValueError(f"to_graphs: {name} is {value}; expected frames; use the default 100")
-    for frames in captures:
-        if len(frames) < window:
-            raise ValueError(
-                f"capture {frames.name!r}: it has {len(frames)} frames; expected at least one "
-                f"window of {window}; leave it out or lower the window"
-            )
+    checked("to_graphs", captures, window, stride)
+    by_capture: list[list[Part]] = [[] for _ in captures]
 
-    def parts_of(frames: Frames) -> list[dict[str, np.ndarray]]:
-        chunks = (frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK))
-        return list(windows(chunks, window, stride))
+    def run(capture: Capture, mine: list[Part]) -> CaptureInfo:
+        return stream(capture, capture.sha256(), window, stride, mine.append)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels release the GIL
-        by_capture = list(pool.map(parts_of, captures))
-        infos = tuple(pool.map(lambda frames: frames.info, captures))
+        infos = tuple(pool.map(run, captures, by_capture))
     parts = [part for mine in by_capture for part in mine]
     counts = [sum(len(part["begin"]) for part in mine) for mine in by_capture]
     joined = {"capture": np.repeat(np.arange(len(counts), dtype=np.int32), counts)}

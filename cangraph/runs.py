@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from cangraph.frames import CaptureInfo
-from cangraph.graphs import Graphs
+from cangraph import prepared
 from cangraph.params import Params, home
 from cangraph.scores import Scores
 from cangraph.splits import Split
@@ -24,6 +23,7 @@ from cangraph.splits import Split
 __all__ = [
     "STAGES",
     "folder",
+    "graphs_folder",
     "load",
     "load_data",
     "load_models",
@@ -33,15 +33,6 @@ __all__ = [
 ]
 
 STAGES = ("data_prep", "teacher", "distillation", "fusion", "diagnostics")
-_DTYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "I64": "<i8",
-    "I32": "<i4",
-    "U32": "<u4",
-    "U8": "u1",
-    "BOOL": "?",
-}
 _PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 
 
@@ -66,38 +57,27 @@ def _arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     os.replace(part, path)
 
 
-def _mapped(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, mapped into memory: read when looked at, and private, so
-    that nothing written to them reaches the file.
-
-    The layout is fixed by safetensors: 8 bytes of header length, a JSON header, the data.
-    """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    arrays = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
-        if 0 in shape:  # an empty range cannot be mapped
-            arrays[name] = np.zeros(shape, dtype)
-            continue
-        at = 8 + size + entry["data_offsets"][0]
-        arrays[name] = np.memmap(path, dtype, mode="c", offset=at, shape=shape).view(np.ndarray)
-    return arrays
+def graphs_folder(params: Params) -> Path:
+    """Where the prepared graphs of a dataset lie, those of every seed: `runs/<dataset>/graphs`."""
+    return home() / "runs" / params.dataset / "graphs"
 
 
 def _existing(params: Params, stage: str, suffix: str) -> Path:
     path = folder(params) / f"{stage}{suffix}"
     if not path.is_file():
-        seed = f" -p seed {params.seed}" if params.seed else ""
         raise FileNotFoundError(
             f"run {params.dataset!r}: {path} is not there; expected what {stage}.ipynb saves; "
-            f"run `papermill notebooks/{stage}.ipynb {stage}.out.ipynb -p dataset {params.dataset}"
-            f"{seed}`, or `make run DATASET={params.dataset}`"
+            + _remedy(params, stage)
         )
     return path
+
+
+def _remedy(params: Params, stage: str) -> str:
+    seed = f" -p seed {params.seed}" if params.seed else ""
+    return (
+        f"run `papermill notebooks/{stage}.ipynb {stage}.out.ipynb -p dataset {params.dataset}"
+        f"{seed}`, or `make run DATASET={params.dataset}`"
+    )
 
 
 def save(
@@ -160,13 +140,15 @@ def load(stage: str, params: Params) -> dict:
 
 
 def save_data(params: Params, data: Split, **facts: Any) -> None:
-    """Save graphs and split, with what is known of every capture."""
+    """Save the split and which graphs it is of, with what is known of every capture. Graphs that
+    `prepare` did not keep in `graphs_folder` are written there."""
     graphs = data.graphs
-    arrays = {name: getattr(graphs, name) for name in Graphs.names()} | {"part": data.part}
-    _arrays(folder(params) / "data_prep.safetensors", arrays)
+    key = prepared.keep(graphs, graphs_folder(params))
+    _arrays(folder(params) / "data_prep.safetensors", {"part": data.part})
     save(
         "data_prep",
         params,
+        graphs=key,
         captures=[c._asdict() for c in graphs.captures],
         split=data.counts(),
         notes=list(data.notes),
@@ -175,9 +157,10 @@ def save_data(params: Params, data: Split, **facts: Any) -> None:
 
 
 def load_data(params: Params) -> Split:
-    """The graphs and the split that data_prep saved.
+    """The graphs and the split that data_prep saved, the graphs mapped into memory.
 
-    Raises `ValueError` when data_prep ran with other parameters than this notebook asks for.
+    Raises `ValueError` when data_prep ran with other parameters than this notebook asks for or
+    its graphs are damaged, and `FileNotFoundError` when they are gone.
     """
     record = load("data_prep", params)
     asked = params.model_dump()
@@ -187,10 +170,13 @@ def load_data(params: Params) -> Split:
                 f"run {params.dataset!r}: data_prep ran with {name} = {record['params'][name]}, "
                 f"this notebook asks for {asked[name]}; run data_prep with the same parameters"
             )
-    arrays = _mapped(_existing(params, "data_prep", ".safetensors"))
-    part = arrays.pop("part")
-    captures = tuple(CaptureInfo(**c) for c in record["captures"])
-    graphs = Graphs(**arrays, captures=captures, window=params.window)
+    part = load_file(_existing(params, "data_prep", ".safetensors"))["part"]
+    try:
+        graphs = prepared.load(graphs_folder(params), record["graphs"])
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(
+            f"run {params.dataset!r}: {error}; {_remedy(params, 'data_prep')}"
+        ) from error
     return Split(graphs, part, tuple(record["notes"]))
 
 

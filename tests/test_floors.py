@@ -23,6 +23,7 @@ WITHOUT_TORCH = [
     "plots",
     "drawings",
     "graphs",
+    "prepared",
     "datasets",
     "card",
 ]

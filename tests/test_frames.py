@@ -1,5 +1,6 @@
 """`Frames` holds columns of one length, sorted by time, and knows what it is."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -172,6 +173,27 @@ def test_a_part_counts_spans_from_its_own_first_frame():
     assert [s.arbitration_id for s in frames[4:].attack_spans] == [7]
     assert frames[3:5].attack_spans == frames[:0].attack_spans == ()
     assert [s[:2] for s in frames[frames.arbitration_id == 1].attack_spans] == [(0, 1), (5, 6)]
+
+
+@pytest.mark.parametrize("size", [1, 3, 9, 10, 99])
+def test_chunks_put_together_are_the_whole(size):
+    report = ReadReport(rows=12, padded=1, refused=2)
+    frames = replace(suppressed(), report=report)
+    chunks = list(frames.chunks(size))
+    assert [len(chunk) for chunk in chunks] == [
+        len(range(10)[i : i + size]) for i in range(0, 10, size)
+    ]
+    assert np.array_equal(np.concatenate([c.timestamp for c in chunks]), frames.timestamp)
+    assert np.array_equal(np.concatenate([c.arbitration_id for c in chunks]), frames.arbitration_id)
+    assert {c.name for c in chunks} == {"a"}
+    said = [(c.attack_spans, c.report) for c in chunks]
+    assert said[0] == (frames.attack_spans, report)
+    assert set(said[1:]) <= {((), ReadReport())}
+
+
+def test_a_log_without_frames_is_one_chunk_with_its_report():
+    frames = replace(Frames(np.zeros(0), np.zeros(0)), report=ReadReport(rows=1, refused=1))
+    assert [(len(c), c.report.refused) for c in frames.chunks()] == [(0, 1)]
 
 
 def test_spans_show_and_count_as_content():

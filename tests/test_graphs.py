@@ -259,7 +259,7 @@ def test_slices_masks_and_single_positions_agree(graphs):
 
 
 def test_names_are_the_arrays():
-    assert set(Graphs.names()) == set(Graphs.__dataclass_fields__) - {"captures", "window"}
+    assert set(Graphs.names()) == set(Graphs.__dataclass_fields__) - {"captures", "window", "key"}
 
 
 # types and errors

@@ -12,6 +12,7 @@ from cangraph import runs
 from cangraph.graphs import Graphs, to_graphs
 from cangraph.models import GAT, VGAE, batch_of
 from cangraph.params import load_params
+from cangraph.prepared import prepare
 from cangraph.scores import Scores
 from cangraph.simulator import simulate
 from cangraph.splits import split
@@ -51,6 +52,58 @@ def test_data_comes_back_as_it_was(params, data):
     assert back.graphs.captures == data.graphs.captures
     assert np.array_equal(back.part, data.part)
     assert back.notes == data.notes
+
+
+def test_prepared_graphs_are_not_written_a_second_time(params, captures):
+    place = runs.graphs_folder(params)
+    graphs = prepare(captures, params.window, params.stride, folder=place)
+    before = sorted(place.iterdir())
+    runs.save_data(params, split(graphs, params.split))
+    assert sorted(place.iterdir()) == before and len(before) == 2
+    back = runs.load_data(params).graphs
+    assert (
+        back.key
+        == graphs.key
+        == json.loads((place.parent / "data_prep.json").read_text())["graphs"]
+    )
+    assert np.array_equal(back.x, graphs.x)
+
+
+def test_a_part_of_prepared_graphs_is_saved_as_that_part(params, captures):
+    place = runs.graphs_folder(params)
+    graphs = prepare(captures, params.window, params.stride, folder=place)
+    part = split(graphs[np.arange(len(graphs)) % 7 > 0], params.split)
+    runs.save_data(params, part)
+    back = runs.load_data(params).graphs
+    assert len(back) == len(part.graphs) < len(graphs)
+    assert np.array_equal(back.begin, part.graphs.begin)
+    again = prepare(captures, params.window, params.stride, folder=place)
+    assert np.array_equal(again.x, graphs.x)
+
+
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_lost_graphs_are_named_with_the_command_that_makes_them(params, data, suffix):
+    runs.save_data(params, data)
+    (lost,) = runs.graphs_folder(params).glob(f"*.{suffix}")
+    lost.unlink()
+    with pytest.raises(FileNotFoundError, match=r"is not there; .*papermill notebooks/data_prep"):
+        runs.load_data(params)
+
+
+def test_damaged_graphs_are_named_with_the_command_that_makes_them(params, data):
+    runs.save_data(params, data)
+    (file,) = runs.graphs_folder(params).glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"safetensors: .*whole; run `papermill .*data_prep"):
+        runs.load_data(params)
+
+
+def test_a_path_in_place_of_the_key_is_refused(params, data):
+    runs.save_data(params, data)
+    record = runs.folder(params) / "data_prep.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"graphs": "../../x"}))
+    with pytest.raises(ValueError, match=r"'../../x' is no key of graphs; expected 64"):
+        runs.load_data(params)
 
 
 def test_seeds_do_not_overwrite_each_other(params):
