@@ -20,6 +20,7 @@ WITHOUT_TORCH = [
     "frames",
     "tables",
     "scores",
+    "calibration",
     "plots",
     "drawings",
     "graphs",
