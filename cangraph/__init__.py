@@ -35,6 +35,13 @@ _HOME = {
         "temper",
         "temperature",
     ),
+    "alarms": (
+        "event_metrics",
+        "events",
+        "events_by_capture",
+        "raise_alarms",
+        "recall_at_false_alarms",
+    ),
     "readers": ("read_frames",),
     "attacks": ("inject",),
     "writers": ("write_frames",),

@@ -21,6 +21,7 @@ WITHOUT_TORCH = [
     "tables",
     "scores",
     "calibration",
+    "alarms",
     "plots",
     "drawings",
     "graphs",
