@@ -56,7 +56,17 @@ _HOME = {
     "training": ("Detector", "Reconstructor", "fit", "seed_everything"),
     "distillation": ("distill",),
     "fusion": ("DQNFusion", "rules"),
-    "baselines": ("calibrated_count", "published"),
+    "baselines": (
+        "all_baselines",
+        "boosted",
+        "calibrated_count",
+        "entropy",
+        "gap_ratio",
+        "id_set",
+        "leak_canary",
+        "payload_novelty",
+    ),
+    "literature": ("published",),
 }
 _MODULES = (*_HOME, "drawings", "losses", "plots", "runs", "tables")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}

@@ -129,8 +129,9 @@ def calibrated_thresholds(
     """The `clean_threshold` of each capture on its own `clean_stretch`.
 
     A capture without a clean stretch takes the threshold `otherwise`, say the zero-shot one, and
-    `Calibration.windows` shows it with 0. Windows that overlap (stride < window) repeat each
-    other: n counts them all, and the promised rate is then somewhat flattered.
+    `Calibration.windows` shows it with 0. The promise covers traffic like that of the stretch: a
+    drive that has yet to leave the car park, or a profile that an attack has moved, breaks it.
+    Windows that overlap (stride < window) repeat each other and flatter it, since n counts all.
 
     Raises `ValueError` that names the captures without a clean stretch if `otherwise` is None.
     """
