@@ -51,8 +51,9 @@ def _reference(
         mine = graphs.capture == number
         if not (mine & clean).any():
             raise ValueError(
-                f"{who}: capture {graphs.captures[number].name!r} has no benign window "
-                f"in its first {seconds} s; expected clean traffic to calibrate on; raise `seconds`"
+                f"{who}: capture {graphs.captures[number].name!r} has no window before "
+                f"an attack in its first {seconds} s; expected clean traffic to calibrate on; "
+                "raise `seconds`, or give `train`"
             )
         yield np.flatnonzero(mine), graphs[mine & clean]
 
@@ -66,7 +67,7 @@ def calibrated_count(
     window is the largest excess of an ID's count over that maximum, and `graphs.window` for an
     unseen ID; from `COUNT_THRESHOLD` on it is an attack.
 
-    Raises `ValueError` for a capture without a benign window in its first `seconds`.
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
     """
     value = np.zeros(len(graphs))
     for windows, normal in _reference("calibrated_count", graphs, train, seconds):
@@ -89,7 +90,7 @@ def _find(node_id: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def id_set(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
     """Share of a window's frames whose ID was not among those known as normal.
 
-    Raises `ValueError` for a capture without a benign window in its first `seconds`.
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
     """
     value = np.zeros(len(graphs))
     for windows, normal in _reference("id_set", graphs, train, seconds):
@@ -110,7 +111,7 @@ def entropy(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = Non
     """|H − mean| / std of the entropy H of a window's IDs; mean and std are those known as normal
     (Müter, Asaj, IEEE IV 2011).
 
-    Raises `ValueError` for a capture without a benign window in its first `seconds`.
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
     """
     bits, value = _entropy(graphs), np.zeros(len(graphs))
     for windows, normal in _reference("entropy", graphs, train, seconds):

@@ -41,10 +41,16 @@ class Calibration(NamedTuple):
 
 
 def clean_stretch(windows, seconds: float = 10.0) -> np.ndarray:
-    """The windows that calibrate their capture, bool (B,): benign, and over within its first
-    `seconds`. `windows` are `Scores` or `Graphs`. The operator says that this traffic is clean,
-    so these windows are no test of what is calibrated on them."""
-    return (windows.end <= seconds) & ~windows.label
+    """The windows that calibrate their capture, bool (B,): they are over within its first
+    `seconds` and before its first attack. `windows` are `Scores` or `Graphs`.
+
+    The operator says that this traffic is clean, so these windows are no test of what is
+    calibrated on them. Benign windows behind an attack do not count: nobody could vouch for them,
+    and what the attack did to the profiles still shows in them.
+    """
+    attacked = np.full(len(windows.captures), np.inf)
+    np.minimum.at(attacked, windows.capture[windows.label], windows.end[windows.label])
+    return (windows.end <= seconds) & (windows.end < attacked[windows.capture])
 
 
 def _limit(value: np.ndarray, false_alarm_rate: float, probabilities: bool) -> float:
@@ -142,8 +148,8 @@ def calibrated_thresholds(
     if otherwise is None and len(able) < len(here):
         names = ", ".join(scores.captures[n].label for n in here if not len(mine[n]))
         raise ValueError(
-            f"calibrated_thresholds: no benign window in the first {seconds} s of {names}; "
-            "expected clean traffic to calibrate on; raise `seconds`, or give the zero-shot "
+            f"calibrated_thresholds: no window before an attack in the first {seconds} s of "
+            f"{names}; expected clean traffic to calibrate on; raise `seconds`, or give the zero-shot "
             "threshold as `otherwise`"
         )
     result = Calibration(

@@ -86,9 +86,11 @@ def test_later_windows_change_no_earlier_score():
 
 
 def test_a_capture_without_calm_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"capture 'ABAB' has no benign window in its first 10"):
-        calibrated_count(windows("AABC AAAB AAAB", "ABAB ABAB", attack=[0, 1]))
-    with pytest.raises(ValueError, match=r"in its first 1\.0 s; .*raise `seconds`"):
+    with pytest.raises(
+        ValueError, match=r"capture 'ABAB' has no window before an attack in its first 10"
+    ):
+        calibrated_count(windows("ABAB ABAB AABC", attack=[0]))  # what is behind it may not count
+    with pytest.raises(ValueError, match=r"in its first 1\.0 s; .*raise `seconds`, or"):
         calibrated_count(windows(CALM), seconds=1.0)
 
 
@@ -134,7 +136,7 @@ def test_traffic_of_one_entropy_does_not_divide_by_zero():
 def test_each_capture_calibrates_itself_and_without_calm_is_refused(rule):
     both, alone = windows("AABB CABA ABCD", BUSY), windows(BUSY)
     assert rule(both, 2.0).value[3:].tolist() == rule(alone, 2.0).value.tolist()
-    with pytest.raises(ValueError, match=rf"{rule.__name__}: capture 'AABB' has no benign window"):
+    with pytest.raises(ValueError, match=rf"{rule.__name__}: capture 'AABB' has no window"):
         rule(both, 0.5)
     with pytest.raises(ValueError, match=rf"{rule.__name__}: train has no benign window of 1"):
         rule(both, train=windows("AABB", attack=[0]))

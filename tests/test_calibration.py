@@ -128,34 +128,38 @@ def test_nothing_to_calibrate_on_is_refused():
 @pytest.fixture
 def two():
     """a: four clean windows in 4 s, then benign and attack; b: the same a hundred times higher,
-    attacked in its first window."""
+    attacked in its fourth window."""
     value = np.array([1, 2, 3, 4, 5, 9])
-    label = [0, 0, 0, 0, 0, 1]
     return scores_of(
-        [*value, *value * 100], [*label, 1, *label[1:]], [0] * 6 + [1] * 6, names=("a", "b")
+        [*value, *value * 100],
+        [0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1],
+        [0] * 6 + [1] * 6,
+        names=("a", "b"),
     )
 
 
-def test_the_clean_stretch_is_benign_and_ends_in_time(two):
-    assert np.flatnonzero(clean_stretch(two, 4.0)).tolist() == [0, 1, 2, 3, 7, 8, 9]
-    assert np.flatnonzero(clean_stretch(two, 3.9)).tolist() == [0, 1, 2, 7, 8]
+def test_the_clean_stretch_ends_in_time_and_with_the_first_attack(two):
+    assert np.flatnonzero(clean_stretch(two, 4.0)).tolist() == [0, 1, 2, 3, 6, 7, 8]
+    assert np.flatnonzero(clean_stretch(two, 3.9)).tolist() == [0, 1, 2, 6, 7, 8]
+    assert np.flatnonzero(clean_stretch(two, 99)).tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
+    assert np.flatnonzero(clean_stretch(two[::-1], 2.0)).tolist() == [4, 5, 10, 11]
 
 
 def test_each_capture_sets_its_own_threshold(two):
     found = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=0.25)
-    assert found.threshold.tolist() == np.nextafter([4, 400], np.inf).tolist()
+    assert found.threshold.tolist() == np.nextafter([4, 300], np.inf).tolist()
     assert found.windows.tolist() == [4, 3]
     assert found.rate.tolist() == [1 / 5, 1 / 4], "no clean window reaches it"
     lower = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=0.5)
-    assert lower.threshold.tolist() == np.nextafter([3, 300], np.inf).tolist()
+    assert lower.threshold.tolist() == np.nextafter([3, 200], np.inf).tolist()
     assert lower.rate.tolist() == [2 / 5, 2 / 4]
 
 
 def test_zero_decides_in_every_capture(two):
     scores = calibrated(two, seconds=4.0, false_alarm_rate=0.25)
     assert scores.capture.tolist() == [0, 0, 1, 1, 1], "what was calibrated on is no test"
-    assert scores.value == approx([1, 5, -300, 100, 500])
-    assert metrics(scores, at=0)["confusion"] == [[0, 2], [1, 2]]
+    assert scores.value == approx([1, 5, 100, 200, 600])
+    assert metrics(scores, at=0)["confusion"] == [[0, 2], [0, 3]]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2)), min_size=1, max_size=30))
@@ -170,8 +174,8 @@ def test_relative_values_decide_as_the_thresholds_do(pairs):
 
 
 def test_a_capture_without_clean_traffic_is_named_or_falls_back():
-    scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 1, 0], [0, 0, 0, 2, 2, 2])
-    with pytest.raises(ValueError, match=r"in the first 2\.0 s of c; expected clean .*`otherwise`"):
+    scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
+    with pytest.raises(ValueError, match=r"first 2\.0 s of c; expected clean .*`otherwise`"):
         calibrated_thresholds(scores, seconds=2.0)
     found = calibrated_thresholds(scores, 2.0, false_alarm_rate=0.4, otherwise=5.5)
     assert found.threshold[[0, 2]] == approx([2, 5.5])
