@@ -73,7 +73,8 @@ def _alarms(scores: Scores, evidence: np.ndarray, at: float, n: int, hold: float
     for number, mine in _captures(scores):
         value, end = scores.value[mine], scores.end[mine]
         on = np.concatenate([[False], evidence[mine] >= at, [False]])
-        rises, falls = np.flatnonzero(~on[:-1] & on[1:]), np.flatnonzero(on[:-1] & ~on[1:])
+        rises = np.flatnonzero(~on[:-1] & on[1:]).tolist()
+        falls = np.flatnonzero(on[:-1] & ~on[1:]).tolist()
         spans: list[list[int]] = []  # first window on, first window off
         for rise, fall in zip(rises, falls, strict=True):
             if spans and end[rise] - end[spans[-1][1]] <= hold:

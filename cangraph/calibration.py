@@ -149,8 +149,8 @@ def calibrated_thresholds(
         names = ", ".join(scores.captures[n].label for n in here if not len(mine[n]))
         raise ValueError(
             f"calibrated_thresholds: no window before an attack in the first {seconds} s of "
-            f"{names}; expected clean traffic to calibrate on; raise `seconds`, or give the zero-shot "
-            "threshold as `otherwise`"
+            f"{names}; expected clean traffic to calibrate on; raise `seconds`, or give the "
+            "zero-shot threshold as `otherwise`"
         )
     result = Calibration(
         np.full(len(scores.captures), np.nan),
