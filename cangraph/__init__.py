@@ -25,6 +25,23 @@ _HOME = {
         "overall",
         "threshold",
     ),
+    "calibration": (
+        "brier",
+        "calibrated",
+        "calibrated_thresholds",
+        "clean_stretch",
+        "clean_threshold",
+        "ece",
+        "temper",
+        "temperature",
+    ),
+    "alarms": (
+        "event_metrics",
+        "events",
+        "events_by_capture",
+        "raise_alarms",
+        "recall_at_false_alarms",
+    ),
     "readers": ("read_frames",),
     "attacks": ("inject",),
     "writers": ("write_frames",),
@@ -40,7 +57,17 @@ _HOME = {
     "training": ("Detector", "Reconstructor", "fit", "seed_everything"),
     "distillation": ("distill",),
     "fusion": ("DQNFusion", "rules"),
-    "baselines": ("calibrated_count", "published"),
+    "baselines": (
+        "all_baselines",
+        "boosted",
+        "calibrated_count",
+        "entropy",
+        "gap_ratio",
+        "id_set",
+        "leak_canary",
+        "payload_novelty",
+    ),
+    "literature": ("published",),
 }
 _MODULES = (*_HOME, "drawings", "losses", "plots", "runs", "tables")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}

@@ -1,128 +1,215 @@
-"""The cheap detectors that every learned result stands beside."""
+"""The cheap detectors that every learned result stands beside, over the same windows.
 
-from collections.abc import Sequence
+Each takes `Graphs` and returns `Scores`, higher = more suspicious. Those that must know what is
+normal learn it in one of two modes: from the benign windows of `train` (zero-shot), or, without
+`train`, from each capture's own `calibration.clean_stretch`. In that mode the calibration windows
+are scored too: they are benign and can only flatter the rule, so leave them out of its metrics.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from cangraph.calibration import clean_stretch
+from cangraph.frames import Frames
 from cangraph.graphs import Graphs
 from cangraph.scores import Scores
+from cangraph.windows import NODE_FEATURES
 
-__all__ = ["COUNT_THRESHOLD", "PUBLISHED", "calibrated_count", "published"]
-
-_KD_GAT = "KD-GAT, arXiv 2507.19686"
-_STAGED = "multi-stage VGAE + KD-GAT, arXiv 2508.04845"
-_TABLES = "the same authors' public result tables"
-
-
-def _rows(system, source, metric, values):
-    return [
-        {
-            "system": system,
-            "source": source,
-            "metric": metric,
-            "dataset": d,
-            "scenario": t,
-            "value": v,
-        }
-        for (d, t), v in values.items()
-    ]
-
-
-def _four(dataset, values):
-    return {(dataset, f"test_0{i + 1}"): v for i, v in enumerate(values)}
-
-
-# Window metrics as published, in shares; `scenario` by its first seven letters
-PUBLISHED = [
-    *_rows(
-        "KD-GAT",
-        _KD_GAT,
-        "f1",
-        {
-            ("hcrl_ch", "test_01"): 0.9997,
-            ("hcrl_sa", "test_01"): 0.9929,
-            ("set_01", "test_01"): 0.8808,
-            ("set_02", "test_01"): 0.2442,
-            ("set_03", "test_01"): 0.8606,
-            ("set_04", "test_01"): 0.6135,
-        },
-    ),
-    *_rows(
-        "VGAE + KD-GAT",
-        _STAGED,
-        "f1",
-        {
-            ("hcrl_ch", "test_01"): 0.9989,
-            ("hcrl_sa", "test_01"): 0.9996,
-            ("set_01", "test_01"): 0.8986,
-            ("set_02", "test_01"): 0.7967,
-            ("set_03", "test_01"): 0.9510,
-            ("set_04", "test_01"): 0.9199,
-        },
-    ),
-    *_rows("GAT", _TABLES, "f1", _four("hcrl_sa", (0.999, 0.577, 0.685, 0.563))),
-    *_rows("fusion", _TABLES, "f1", _four("hcrl_sa", (0.999, 0.577, 0.696, 0.563))),
-    *_rows(
-        "GAT",
-        _TABLES,
-        "auroc",
-        {
-            **_four("hcrl_sa", (0.999, 0.265, 1.0, 0.894)),
-            **_four("set_01", (0.937, 0.499, 0.582, 0.744)),
-            **_four("set_02", (0.844, 0.632, 0.737, 0.621)),
-            **_four("set_03", (0.860, 0.699, 0.589, 0.569)),
-            **_four("set_04", (0.744, 0.688, 0.897, 0.735)),
-        },
-    ),
+__all__ = [
+    "COUNT_THRESHOLD",
+    "LEAK_GAP",
+    "all_baselines",
+    "boosted",
+    "calibrated_count",
+    "entropy",
+    "gap_ratio",
+    "id_set",
+    "leak_canary",
+    "payload_novelty",
 ]
 
 COUNT_THRESHOLD = 1.5  # frames above the calibrated maximum: "above max + 1"
+LEAK_GAP = 50e-6  # s; the shortest frame, 47 bits, takes 94 µs at 500 kbit/s
+_STEADY = 0.01  # bits; entropies that vary by less than this are alike
 
 
-def calibrated_count(graphs: Graphs, seconds: float = 10.0) -> Scores:
-    """How far a window exceeds what its capture's first seconds showed.
+def _reference(
+    who: str, graphs: Graphs, train: Graphs | None, seconds: float
+) -> Iterator[tuple[np.ndarray, Graphs]]:
+    """Positions of windows to score, with the windows that say what is normal for them."""
+    if train is not None:
+        if train.label.all():
+            raise ValueError(
+                f"{who}: train has no benign window of {len(train)}; expected some to learn what "
+                "is normal; add clean captures to train"
+            )
+        yield np.arange(len(graphs)), train[~train.label]
+        return
+    clean = clean_stretch(graphs, seconds)
+    for number in np.unique(graphs.capture):
+        mine = graphs.capture == number
+        if not (mine & clean).any():
+            raise ValueError(
+                f"{who}: capture {graphs.captures[number].name!r} has no window before "
+                f"an attack in its first {seconds} s; expected clean traffic to calibrate on; "
+                "raise `seconds`, or give `train`"
+            )
+        yield np.flatnonzero(mine), graphs[mine & clean]
 
-    An operator's rule: from the benign windows in the first `seconds` of each capture note the
-    IDs and the most frames of each in a window. The score of a window is the largest excess of
-    an ID's count over that maximum, and `graphs.window` for an unseen ID; from
-    `COUNT_THRESHOLD` on it is an attack. The calibration windows are scored too: they are benign,
-    so they can only flatter this rule.
 
-    Raises `ValueError` for a capture without a benign window in its first `seconds`.
+def calibrated_count(
+    graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None
+) -> Scores:
+    """How far a window exceeds the counts known as normal, in frames.
+
+    An operator's rule: note the IDs and the most frames of each in a window. The score of a
+    window is the largest excess of an ID's count over that maximum, and `graphs.window` for an
+    unseen ID; from `COUNT_THRESHOLD` on it is an attack.
+
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
     """
     value = np.zeros(len(graphs))
-    for number in np.unique(graphs.capture):
-        windows = np.flatnonzero(graphs.capture == number)
+    for windows, normal in _reference("calibrated_count", graphs, train, seconds):
         mine = graphs[windows]
-        known = (mine.end <= seconds) & ~mine.label
-        if not known.any():
-            raise ValueError(
-                f"calibrated_count: capture {graphs.captures[number].name!r} has no benign window "
-                f"in its first {seconds} s; expected clean traffic to calibrate on; raise `seconds`"
-            )
-        ids, code = np.unique(mine.node_id, return_inverse=True)
-        most = np.full(len(ids), -1, np.int64)
-        nodes = np.repeat(known, np.diff(mine.node_ptr))
-        np.maximum.at(most, code[nodes], mine.node_count[nodes])
-        excess = np.where(most[code] < 0, graphs.window, mine.node_count - most[code])
+        ids, code = np.unique(normal.node_id, return_inverse=True)
+        most = np.zeros(len(ids), np.int64)
+        np.maximum.at(most, code, normal.node_count)
+        at, known = _find(mine.node_id, ids)
+        excess = np.where(known, mine.node_count - most[at], graphs.window)
         value[windows] = np.maximum.reduceat(excess, mine.node_ptr[:-1])
     return Scores.of(graphs, value)
 
 
-def published(dataset: str, scenarios: Sequence[str]) -> list[dict]:
-    """`PUBLISHED` rows of a dataset, shaped like those of `scores.compare`.
+def _find(node_id: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each ID in the sorted `ids`, and whether it is there at all."""
+    at = np.minimum(np.searchsorted(ids, node_id), len(ids) - 1)
+    return at, ids[at] == node_id
 
-    >>> [round(row["f1"], 3) for row in published("hcrl_sa", ["test_01_known_vehicle_known_attack"])
-    ...  if row["detector"].startswith("KD-GAT")]
-    [0.993]
+
+def id_set(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
+    """Share of a window's frames whose ID was not among those known as normal.
+
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
     """
-    return [
-        {
-            "detector": f"{row['system']} ({row['source']})",
-            "scenario": scenario,
-            row["metric"]: row["value"],
-        }
-        for row in PUBLISHED
-        for scenario in scenarios
-        if row["dataset"] == dataset and scenario.startswith(row["scenario"])
-    ]
+    value = np.zeros(len(graphs))
+    for windows, normal in _reference("id_set", graphs, train, seconds):
+        mine = graphs[windows]
+        _, known = _find(mine.node_id, np.unique(normal.node_id))
+        strange = np.add.reduceat(np.where(known, 0, mine.node_count), mine.node_ptr[:-1])
+        value[windows] = strange / graphs.window
+    return Scores.of(graphs, value)
+
+
+def _entropy(graphs: Graphs) -> np.ndarray:
+    """Entropy of the IDs of each window, H = −Σ p log₂ p in bits; p are shares of frames."""
+    p = graphs.node_count / graphs.window
+    return -np.add.reduceat(p * np.log2(p), graphs.node_ptr[:-1])
+
+
+def entropy(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
+    """|H − mean| / std of the entropy H of a window's IDs; mean and std are those known as normal
+    (Müter, Asaj, IEEE IV 2011).
+
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
+    """
+    bits, value = _entropy(graphs), np.zeros(len(graphs))
+    for windows, normal in _reference("entropy", graphs, train, seconds):
+        usual = _entropy(normal)
+        value[windows] = np.abs(bits[windows] - usual.mean()) / max(usual.std(), _STEADY)
+    return Scores.of(graphs, value)
+
+
+def _feature(graphs: Graphs, name: str) -> np.ndarray:
+    return graphs.x[:, [feature.name for feature in NODE_FEATURES].index(name)]
+
+
+def gap_ratio(graphs: Graphs) -> Scores:
+    """How much sooner than its ID's own period the earliest frame of a window came, in octaves
+    (`gap_ratio_min`, sign turned). The period runs through each capture: nothing to calibrate."""
+    return Scores.of(
+        graphs, -np.minimum.reduceat(_feature(graphs, "gap_ratio_min"), graphs.node_ptr[:-1])
+    )
+
+
+def payload_novelty(graphs: Graphs) -> Scores:
+    """Share of payload bytes in a window with a value that its ID never had (`novel_bytes_mean`,
+    weighted by frames). What an ID had runs through each capture: nothing to calibrate."""
+    novel = _feature(graphs, "novel_bytes_mean").astype(np.float64) * graphs.node_count
+    return Scores.of(graphs, np.add.reduceat(novel, graphs.node_ptr[:-1]) / graphs.window)
+
+
+def _statistics(graphs: Graphs) -> np.ndarray:
+    """f8 (B, 3·F + 2): mean, least and largest of each node feature, IDs, entropy of the IDs."""
+    first = graphs.node_ptr[:-1]
+    nodes = np.diff(graphs.node_ptr)[:, None].astype(np.float64)
+    x = graphs.x.astype(np.float64)
+    pooled = [np.add.reduceat(x, first) / nodes]
+    pooled += [np.minimum.reduceat(x, first), np.maximum.reduceat(x, first)]
+    return np.concatenate([*pooled, nodes, _entropy(graphs)[:, None]], axis=1)
+
+
+def boosted(train: Graphs, graphs: Graphs, seed: int = 0) -> Scores:
+    """Attack probability by gradient-boosted trees on window statistics: mean, least and largest
+    of each node feature, number of IDs, entropy of the IDs. No edges, no learned features.
+
+    scikit-learn's `HistGradientBoostingClassifier` as it comes, after LightGBM (Ke et al., 2017),
+    but for early stopping: its random validation windows would overlap training windows.
+
+    Raises `ValueError` when `train` holds one class alone.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    if train.label.all() or not train.label.any():
+        raise ValueError(
+            f"boosted: {int(train.label.sum())} of {len(train)} training windows are attacks; "
+            "expected both classes; give the train part of a split"
+        )
+    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+    trees.fit(_statistics(train), train.label)
+    return Scores.of(graphs, trees.predict_proba(_statistics(graphs))[:, 1])
+
+
+def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
+    """Share of the gaps in a window that are shorter than `LEAK_GAP`: a detector of nothing.
+
+    Its AUROC should be near .5, within captures and over all of them. Where it is far from it, on
+    either side, timestamps tell what was done to the *file*, and a detector that sees fine gaps
+    may live on that. `captures` are those that
+    `to_graphs` was given.
+
+    Raises `ValueError` when they are not.
+    """
+    found = [(frames.name, len(frames)) for frames in captures]
+    expected = [(info.name, info.frames) for info in graphs.captures]
+    if found != expected:
+        raise ValueError(
+            f"leak_canary: {len(found)} captures came, which are not the {len(expected)} of the "
+            "windows; expected the same in the same order; give what to_graphs was given"
+        )
+    value = np.zeros(len(graphs))
+    for number in np.unique(graphs.capture):
+        mine = graphs.capture == number
+        short = np.diff(captures[number].timestamp) < LEAK_GAP
+        before = np.concatenate([[0], np.cumsum(short)])  # short gaps before each frame
+        begin = graphs.begin[mine]
+        value[mine] = before[begin + graphs.window - 1] - before[begin]
+    return Scores.of(graphs, value / (graphs.window - 1))
+
+
+def all_baselines(
+    train: Graphs,
+    graphs: Graphs,
+    captures: Sequence[Frames] | None = None,
+    seconds: float = 10.0,
+) -> dict[str, Scores]:
+    """Every cheap detector over `graphs`, by name: first those fitted on `train` or on nothing,
+    then those calibrated on each capture's first `seconds`. Without `captures` there is no leak
+    canary."""
+    fitted = {"count": calibrated_count, "ID set": id_set, "entropy": entropy}
+    found = {name: rule(graphs, train=train) for name, rule in fitted.items()}
+    found |= {"gap ratio": gap_ratio(graphs), "payload novelty": payload_novelty(graphs)}
+    found["boosted trees"] = boosted(train, graphs)
+    if captures is not None:
+        found["leak canary"] = leak_canary(captures, graphs)
+    return found | {f"calibrated {name}": rule(graphs, seconds) for name, rule in fitted.items()}

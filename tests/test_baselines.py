@@ -1,13 +1,30 @@
-"""The operator's rule by hand, and published numbers as published."""
+"""The cheap detectors by hand."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from pytest import approx
 
-from cangraph.baselines import COUNT_THRESHOLD, PUBLISHED, calibrated_count, published
-from cangraph.datasets import DATASETS, SCENARIOS
+from cangraph import baselines
+from cangraph.baselines import (
+    COUNT_THRESHOLD,
+    all_baselines,
+    boosted,
+    calibrated_count,
+    entropy,
+    gap_ratio,
+    id_set,
+    leak_canary,
+    payload_novelty,
+)
+from cangraph.calibration import clean_stretch
+from cangraph.datasets import read
 from cangraph.frames import Frames
 from cangraph.graphs import to_graphs
+from cangraph.scores import by_capture, metrics
 from cangraph.simulator import simulate
+from cangraph.windows import NODE_FEATURES
 
 # windows of 4 frames, two seconds each; A at most 3 times in the first two
 CALM = "AABC AAAB"
@@ -69,9 +86,11 @@ def test_later_windows_change_no_earlier_score():
 
 
 def test_a_capture_without_calm_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"capture 'ABAB' has no benign window in its first 10"):
-        calibrated_count(windows("AABC AAAB AAAB", "ABAB ABAB", attack=[0, 1]))
-    with pytest.raises(ValueError, match=r"in its first 1\.0 s; .*raise `seconds`"):
+    with pytest.raises(
+        ValueError, match=r"capture 'ABAB' has no window before an attack in its first 10"
+    ):
+        calibrated_count(windows("ABAB ABAB AABC", attack=[0]))  # what is behind it may not count
+    with pytest.raises(ValueError, match=r"in its first 1\.0 s; .*raise `seconds`, or"):
         calibrated_count(windows(CALM), seconds=1.0)
 
 
@@ -83,24 +102,155 @@ def test_a_flood_is_found():
     assert called[~graphs.label].mean() < 0.1
 
 
-# published results
+# the other rules, in both modes
 
 
-def test_published_rows_are_complete():
-    for row in PUBLISHED:
-        assert row["dataset"] in DATASETS
-        assert any(scenario.startswith(row["scenario"]) for scenario in SCENARIOS)
-        assert row["metric"] in ("f1", "auroc")
-        assert 0 < row["value"] <= 1
-        assert row["source"]
+def test_counts_of_training_windows_serve_every_capture():
+    train = windows("AABC DDDD", "AAAB", attack=[1])  # D comes in an attack alone
+    scores = calibrated_count(windows("AAAA DABC", "BBBA", attack=[0]), train=train)
+    assert scores.value.tolist() == [1, 4, 2]
 
 
-def test_published_rows_stand_under_their_scenarios():
-    rows = published("hcrl_sa", SCENARIOS)
-    gat = [r for r in rows if r["detector"].startswith("GAT (")]
-    assert [(r["scenario"], r["f1"]) for r in gat if "f1" in r] == list(
-        zip(SCENARIOS, (0.999, 0.577, 0.685, 0.563), strict=True)
-    )
-    assert [r["auroc"] for r in gat if "auroc" in r] == [0.999, 0.265, 1.0, 0.894]
-    assert {r["scenario"] for r in published("hcrl_sa", SCENARIOS[:1])} == {SCENARIOS[0]}
-    assert published("demo", SCENARIOS) == published("hcrl_sa", []) == []
+def test_the_share_of_frames_with_unknown_ids():
+    graphs = windows(f"{CALM} ABCD DDEA AABB", "EEEE EEAE")
+    assert id_set(graphs, seconds=2.0).value.tolist() == [0, 0, 0.25, 0.75, 0, 0, 0.25]
+    scores = id_set(graphs, train=windows("ABDD EEEE", attack=[1]))
+    assert scores.value.tolist() == [0.25, 0, 0.25, 0.25, 0, 1, 0.75]
+
+
+def test_entropy_by_hand():
+    # AABB 1 bit, AAAA 0, ABCD 2; AAAB .811
+    graphs = windows("AABB AAAA ABCD AAAB AABB")
+    scores = entropy(graphs, seconds=4.0)  # mean .5, std .5
+    assert scores.value == approx([1, 1, 3, (0.8113 - 0.5) / 0.5, 1], abs=1e-3)
+    trained = entropy(graphs, train=windows("ABCD AABB ABCD AABB"))  # mean 1.5, std .5
+    assert trained.value == approx([1, 3, 1, (1.5 - 0.8113) / 0.5, 1], abs=1e-3)
+
+
+def test_traffic_of_one_entropy_does_not_divide_by_zero():
+    scores = entropy(windows("AABB AABB AABB AAAB"), seconds=4.0)
+    assert scores.value == approx([0, 0, 0, (1 - 0.8113) / 0.01], abs=0.01)
+
+
+@pytest.mark.parametrize("rule", [calibrated_count, id_set, entropy])
+def test_each_capture_calibrates_itself_and_without_calm_is_refused(rule):
+    both, alone = windows("AABB CABA ABCD", BUSY), windows(BUSY)
+    assert rule(both, 2.0).value[3:].tolist() == rule(alone, 2.0).value.tolist()
+    with pytest.raises(ValueError, match=rf"{rule.__name__}: capture 'AABB' has no window"):
+        rule(both, 0.5)
+    with pytest.raises(ValueError, match=rf"{rule.__name__}: train has no benign window of 1"):
+        rule(both, train=windows("AABB", attack=[0]))
+
+
+# rules on node features
+
+
+def with_feature(graphs, name, values):
+    x = np.full_like(graphs.x, 7.0)
+    x[:, [feature.name for feature in NODE_FEATURES].index(name)] = values
+    return replace(graphs, x=x)
+
+
+def test_gap_ratio_is_the_earliest_frame_of_the_window():
+    graphs = with_feature(windows("AABC BBBB"), "gap_ratio_min", [0.5, -3.0, 1.0, 0.25])
+    assert gap_ratio(graphs).value.tolist() == [3.0, -0.25]
+
+
+def test_payload_novelty_is_the_share_of_new_bytes():
+    graphs = with_feature(windows("AABC BBBB"), "novel_bytes_mean", [0.5, 0.0, 0.25, 1.0])
+    assert payload_novelty(graphs).value.tolist() == [(2 * 0.5 + 0.25) / 4, 1.0]
+
+
+def test_rules_on_features_find_what_they_look_for():
+    for rule, attack in ((gap_ratio, "spoofing"), (payload_novelty, "fuzzing")):
+        graphs = to_graphs([simulate("aster", 20.0, attack=attack, bursts=1)], 100, 100)
+        assert metrics(rule(graphs), 0)["auroc"] > 0.9
+
+
+# boosted trees
+
+
+def test_statistics_of_a_window_by_hand():
+    graphs = windows("AABC BBBB")
+    graphs = replace(graphs, x=np.array([[1, 2], [3, 2], [5, -4], [7, 8]], np.float32))
+    mean, least, largest = [3, 0, 7, 8], [1, -4, 7, 8], [5, 2, 7, 8]
+    expected = [
+        [*mean[:2], *least[:2], *largest[:2], 3, 1.5],
+        [*mean[2:], *least[2:], *largest[2:], 1, 0],
+    ]
+    assert baselines._statistics(graphs).tolist() == expected
+
+
+@pytest.fixture(scope="module")
+def flooded():
+    captures = [simulate(car, 20.0, attack="flooding", bursts=2) for car in ("aster", "borage")]
+    return captures, to_graphs(captures, 100, 100)
+
+
+def test_boosted_trees_learn_a_flood_and_repeat_themselves(flooded):
+    _, graphs = flooded
+    train, test = graphs[graphs.capture == 0], graphs[graphs.capture == 1]
+    scores = boosted(train, test)
+    assert metrics(scores, 0.5)["auroc"] > 0.99
+    assert scores.value.min() > 0 and scores.value.max() < 1
+    assert np.array_equal(boosted(train, test).value, scores.value)
+    with pytest.raises(ValueError, match=r"boosted: 0 of \d+ training windows are attacks"):
+        boosted(train[~train.label], test)
+
+
+# the canary
+
+
+def test_the_canary_counts_gaps_under_fifty_microseconds():
+    gaps = [40e-6, 60e-6, 40e-6, 1e-6, 1e-3, 1e-3, 0.0]
+    frames = Frames(np.concatenate([[0], np.cumsum(gaps)]), np.arange(8), name="a")
+    graphs = to_graphs([frames, frames], 4, 2)
+    scores = leak_canary([frames, frames], graphs)  # windows from frames 0, 2 and 4
+    assert scores.value == approx([2 / 3, 2 / 3, 1 / 3] * 2)
+    assert leak_canary([frames, frames], graphs[[4, 2]]).value == approx([2 / 3, 1 / 3])
+    with pytest.raises(ValueError, match="leak_canary: 1 captures came, which are not the 2 of"):
+        leak_canary([frames], graphs)
+
+
+# all of them
+
+
+def test_all_baselines_score_the_same_windows(flooded):
+    captures, graphs = flooded
+    train, test = graphs[graphs.capture == 0], graphs[graphs.capture == 1]
+    found = all_baselines(train, test, captures)
+    assert list(found) == [
+        "count",
+        "ID set",
+        "entropy",
+        "gap ratio",
+        "payload novelty",
+        "boosted trees",
+        "leak canary",
+        "calibrated count",
+        "calibrated ID set",
+        "calibrated entropy",
+    ]
+    for scores in found.values():
+        assert scores.label is test.label and len(scores) == len(test)
+    assert np.array_equal(found["entropy"].value, entropy(test, train=train).value)
+    assert np.array_equal(found["calibrated entropy"].value, entropy(test).value)
+    assert found.keys() - all_baselines(train, test).keys() == {"leak canary"}
+
+
+def test_on_the_survival_captures_the_rules_reach_what_is_known(real_data, monkeypatch):
+    monkeypatch.setenv("CANGRAPH_DATA", str(real_data))
+    captures = read("hcrl_sa")
+    graphs = to_graphs(captures, 100, 100)
+    training = np.array([c.scenario.startswith("train") for c in captures])[graphs.capture]
+    found = all_baselines(graphs[training], graphs[~training], captures)
+    later = ~clean_stretch(graphs[~training])
+
+    def auroc(name):
+        return {row["capture"]: row["auroc"] for row in by_capture(found[name][later], 0)}
+
+    assert min(auroc("calibrated count").values()) > 0.99
+    count = auroc("count")
+    assert min(count["DoS-sonata"], count["malfunction-kia"]) > 0.99
+    assert count["DoS-spark"] == count["malfunction-spark"] == 0.5, "everything is unseen"
+    assert list(auroc("leak canary").values()) == approx([0.5] * 7, abs=1e-3)

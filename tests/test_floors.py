@@ -20,6 +20,8 @@ WITHOUT_TORCH = [
     "frames",
     "tables",
     "scores",
+    "calibration",
+    "alarms",
     "plots",
     "drawings",
     "graphs",
