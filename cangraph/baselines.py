@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cangraph.calibration import clean_stretch
+from cangraph.features import NODE_FEATURES
 from cangraph.frames import Frames
 from cangraph.graphs import Graphs
 from cangraph.scores import Scores
-from cangraph.windows import NODE_FEATURES
 
 __all__ = [
     "COUNT_THRESHOLD",

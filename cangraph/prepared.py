@@ -26,13 +26,25 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import CaptureInfo
 from cangraph.graphs import Capture, Graphs, Part, checked, stream
-from cangraph.windows import EDGE_FEATURES, NODE_FEATURES
 
 __all__ = ["keep", "load", "prepare"]
 
-_SOURCES = ("frames", "textlogs", "canfiles", "readers", "features", "profiles", "windows", "graphs")
+_SOURCES = (
+    "frames",
+    "textlogs",
+    "canfiles",
+    "packing",
+    "textrows",
+    "readers",
+    "features",
+    "memory",
+    "profiles",
+    "windows",
+    "graphs",
+)
 _PACKAGES = ("numpy", "numba")  # their next version may round the last bit otherwise
 _IDENTITY = ("sha256", "name", "scenario", "vehicle", "recording")
 _DTYPES = {

@@ -20,11 +20,11 @@ from cangraph.baselines import (
 )
 from cangraph.calibration import clean_stretch
 from cangraph.datasets import read
+from cangraph.features import NODE_FEATURES
 from cangraph.frames import Frames
 from cangraph.graphs import to_graphs
 from cangraph.scores import by_capture, metrics
 from cangraph.simulator import simulate
-from cangraph.windows import NODE_FEATURES
 
 # windows of 4 frames, two seconds each; A at most 3 times in the first two
 CALM = "AABC AAAB"

@@ -12,7 +12,8 @@ from pytest import approx
 
 from cangraph.features import FRAME_FEATURES
 from cangraph.frames import Frames
-from cangraph.profiles import Profiles, profile
+from cangraph.memory import Profiles
+from cangraph.profiles import profile
 
 COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
 
