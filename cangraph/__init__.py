@@ -25,7 +25,7 @@ _HOME = {
         "overall",
         "threshold",
     ),
-    "readers": ("read_frames",),
+    "readers": ("LogFile", "read_frames"),
     "attacks": ("inject",),
     "writers": ("write_frames",),
     "simulator": ("simulate",),
