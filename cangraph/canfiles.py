@@ -225,8 +225,8 @@ def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterat
     remedy, count = _ANEW, 0
     try:
         with ExitStack() as stack:
-            source = plain  # .mf4 and .db are not read from front to back
-            if suffix == ".blf":  # python-can leaves a file open whose header it cannot read
+            source = plain
+            if suffix != ".db":  # python-can leaves a file open whose header it cannot read
                 source = stack.enter_context(plain.open("rb"))
             readers = {".blf": _blf_reader(), ".mf4": can.MF4Reader, ".db": can.SqliteReader}
             reader = stack.enter_context(readers[suffix](source))

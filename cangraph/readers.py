@@ -100,8 +100,8 @@ class LogFile:
         In a row they are `read_frames(path)`, and their reports add up to its report; `data` has
         64 columns in those chunks that need them. Memory holds two or three chunks and the last
         10 s of the log, within which rows that step back in time are sorted. Packed text is
-        unpacked as it is read, python-can's formats on disk; Parquet is read in slices, so its
-        row groups should not be larger than `size`.
+        unpacked as it is read, python-can's formats on disk (but asammdf holds the bytes of an
+        .mf4); Parquet is read in slices, so its row groups should not be larger than `size`.
 
         Raises as `read_frames` does, `strict` at the first row that cannot be read, after the
         chunks before it; and `ValueError` for a row more than 10 s earlier than one before it.
