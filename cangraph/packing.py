@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["MARK", "ending", "refuse_empty", "text_blocks", "unpacked"]
+__all__ = ["MARK", "ending", "plain_suffix", "refuse_empty", "text_blocks", "unpacked"]
 
 MARK = b"\xef\xbb\xbf"  # a spreadsheet's byte order mark
 
@@ -22,14 +22,22 @@ _ROW = 40  # bytes, about the length of a row
 _LEAST = 4096  # bytes of a block; the first one tells the layout
 
 
+def plain_suffix(path: Path) -> str:
+    """The ending of a file without that of its package.
+
+    >>> plain_suffix(Path("bus.CSV.gz")), plain_suffix(Path("bus.blf"))
+    ('.csv', '.blf')
+    """
+    packed = path.suffix.lower() in _PACKED
+    return Path(path.stem if packed else path).suffix.lower()
+
+
 def ending(path: Path, known: tuple[str, ...]) -> str:
-    """The ending of a log without that of its package.
+    """The `plain_suffix` of a log on disk.
 
     Raises `FileNotFoundError`, and `ValueError` for an ending that is not `known`.
     """
-    suffix = path.suffix.lower()
-    if suffix in _PACKED:
-        suffix = Path(path.stem).suffix.lower()
+    suffix = plain_suffix(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: there is no such file; expected a CAN log; check the path"

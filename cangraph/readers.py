@@ -10,10 +10,10 @@ import numpy as np
 
 from cangraph.canfiles import CAN_SUFFIXES, PYTHON_CAN_HEADER, read_messages
 from cangraph.frames import Frames, ReadReport, attack_code
-from cangraph.packing import MARK, ending, refuse_empty, text_blocks
+from cangraph.packing import MARK, ending, plain_suffix, refuse_empty, text_blocks
 from cangraph.textlogs import read_text
 
-__all__ = ["ENDINGS", "LogFile", "read_frames"]
+__all__ = ["ENDINGS", "LogFile", "is_log", "read_frames"]
 
 ENDINGS = (".csv", ".txt", ".parquet", ".log", *CAN_SUFFIXES)  # plain or packed
 _HELD = 10.0  # s that a row waits for earlier ones behind it in the file
@@ -112,6 +112,15 @@ class LogFile:
         pieces = _pieces(self.path, self.strict, size)
         for columns, report in _in_time_order(self.path, pieces, size):
             yield _frames(columns, report, self.attack_type, where)
+
+
+def is_log(path: Path) -> bool:
+    """Whether a file's ending is one that `read_frames` knows.
+
+    >>> is_log(Path("bus.CSV.gz")), is_log(Path("bus.csv.zip")), is_log(Path("bus.blf"))
+    (True, False, True)
+    """
+    return plain_suffix(path) in ENDINGS
 
 
 def _name(path: Path) -> str:
