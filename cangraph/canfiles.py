@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
-from cangraph.packing import refuse_empty, unpacked
+from cangraph.packing import refuse_carriage_returns, refuse_empty, unpacked
 
 __all__ = ["CAN_SUFFIXES", "PYTHON_CAN_HEADER", "read_messages"]
 
@@ -155,6 +155,7 @@ def _from_lines(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator
     reader = {".asc": can.ASCReader, ".trc": can.TRCReader, ".csv": can.CSVReader}[suffix]
     with plain.open(encoding="latin-1", newline="\n") as source:
         ahead = next(source, "").removeprefix("\xef\xbb\xbf") or None
+        refuse_carriage_returns(path, (ahead or "")[:4096].encode("latin-1"))
         header, at, seen = [], 0, []  # lines, how many are read, those of this message
         while suffix in _HEADERS and ahead and re.match(_HEADERS[suffix], ahead, re.I):
             header.append(ahead)

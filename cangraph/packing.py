@@ -12,7 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["MARK", "ending", "plain_suffix", "refuse_empty", "text_blocks", "unpacked"]
+__all__ = [
+    "MARK",
+    "ending",
+    "plain_suffix",
+    "refuse_carriage_returns",
+    "refuse_empty",
+    "text_blocks",
+    "unpacked",
+]
 
 MARK = b"\xef\xbb\xbf"  # a spreadsheet's byte order mark
 
@@ -56,6 +64,15 @@ def refuse_empty(path: Path, begin: bytes) -> None:
         first = f" in its first {len(begin):,} bytes" if len(begin) >= _LEAST else ""
         raise ValueError(
             f"{path}: the file is empty{first}; expected CAN frames; download it again"
+        )
+
+
+def refuse_carriage_returns(path: Path, begin: bytes) -> None:
+    """Raises `ValueError` if lines end in a carriage return alone."""
+    if b"\n" not in begin and b"\r" in begin.strip():
+        raise ValueError(
+            f"{path}: the lines end in a carriage return alone, as on old Macs; expected newlines; "
+            "convert them with: tr '\\r' '\\n'"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cangraph.frames import ReadReport
-from cangraph.packing import MARK
+from cangraph.packing import MARK, refuse_carriage_returns
 from cangraph.textrows import (
     CANDUMP,
     ERROR_FRAMES,
@@ -87,18 +87,14 @@ def _layout_of(
     head = bytes(block[:_HEAD])
     head = head[: head.rfind(b"\n") + 1] or head  # whole lines
     body = len(MARK) if head.startswith(MARK) else 0
-    if b"\n" not in head and b"\r" in head.strip():
-        raise ValueError(
-            f"{path}: the lines end in a carriage return alone, as on old Macs; expected newlines; "
-            "convert them with: tr '\\r' '\\n'"
-        )
+    refuse_carriage_returns(path, head)
     blank = len(head) - body - len(head[body:].lstrip(b" \t\r\n"))
     above = head.count(b"\n", 0, body + blank)
     body += blank
     none = np.full(4, -1, np.int64)
     if suffix == ".log":
         return CANDUMP, none, body, above
-    firsts = [line.decode("ascii", "replace") for line in head[body:].splitlines()]
+    firsts = [line.decode("ascii", "replace") for line in head[body:].split(b"\n")]
     layout = _layout(firsts[0])
     if layout is None and not strict:  # the first line may be the broken one
         layouts = [_layout(line) for line in firsts[1:10]]

@@ -77,9 +77,14 @@ def test_a_field_too_many_is_refused(read):
         read("1,0316,1,05,R" + "," * 30 + "T\n2,0316,1,05,R\n")
 
 
-@pytest.mark.parametrize("name", ["bus.csv", "bus.txt", "bus.log"])
+@pytest.mark.parametrize("name", ["bus.csv", "bus.txt", "bus.log", "bus.asc", "can.csv"])
 def test_lines_that_end_in_a_carriage_return_alone_are_named(read, name):
-    rows = {"bus.csv": HEADER + "1,1A0,00,0\n", "bus.log": "(1.5) can0 1A0#00\n" * 2}
+    rows = {
+        "bus.csv": HEADER + "1,1A0,00,0\n",
+        "bus.log": "(1.5) can0 1A0#00\n" * 2,
+        "bus.asc": "base hex  timestamps absolute\n 1.000000 1  1A0   Rx   d 1 01\n",
+        "can.csv": "timestamp,arbitration_id,extended,remote,error,dlc,data\n1,0x1,0,0,0,0,\n",
+    }
     old = rows.get(name, "1,0316,1,05,R\n2,0316,1,05,R\n").replace("\n", "\r")
     with pytest.raises(ValueError, match=f"{name}: the lines end in a carriage return alone.*tr"):
         read(old, name)
@@ -88,6 +93,11 @@ def test_lines_that_end_in_a_carriage_return_alone_are_named(read, name):
 def test_a_carriage_return_within_a_row_is_refused(read):
     with pytest.raises(ValueError, match=r"bus.csv:3: "):
         read(HEADER + "1,1A0,00,0\n2,1A0,00,0\r3,1A0,00,0\n4,1A0,00,0\n")
+
+
+def test_a_row_behind_a_header_that_ends_in_a_carriage_return_is_not_lost(read):
+    with pytest.raises(ValueError, match=r"bus.csv:1: the columns 'timestamp,.*0' are not known"):
+        read(HEADER.strip() + "\r1,1A0,00,0\n2,1A0,00,0\n")
 
 
 # candump
