@@ -130,8 +130,8 @@ def _name(path: Path) -> str:
 def _frames(columns: dict, report: ReadReport, attack_type: str, where: dict[str, str]) -> Frames:
     labels = np.where(columns["attack"], attack_code(attack_type), 0).astype(np.uint8)
     frames = Frames.in_order(**columns, attack_type=labels, report=report, **where)
-    back = report.reordered + frames.report.reordered
-    return replace(frames, report=report._replace(reordered=back))
+    # of a chunk, which is sorted already, the steps back are counted before
+    return replace(frames, report=report) if report.reordered else frames
 
 
 def _pieces(path: Path, strict: bool, size: int | None) -> Iterator[_Piece]:

@@ -569,3 +569,7 @@ def test_every_row_of_the_real_captures_is_read(real_data):
         assert len(frames) == lines - header, path
         marked = len(re.findall(rb",[1T][\r,]*\n", raw + b"\n"))
         assert frames.attack.sum() == marked, path
+        chunked, report = joined([*LogFile(path).chunks(1 << 16)])
+        assert np.array_equal(chunked.data, frames.data), path
+        assert np.array_equal(chunked.timestamp, frames.timestamp), path
+        assert report == frames.report, path
