@@ -3,8 +3,9 @@
     python benchmarks/fuzz_readers.py [--files 6000] [--seed 0]
 
 Mutates a small log of every format (cut, flipped bits, lines swapped, doubled or dropped, fields
-made huge, negative, empty, NaN or text), reads each strictly and leniently within a time limit,
-and prints what came of it by format. The last line is one JSON object.
+made huge, negative, empty, NaN or text), reads each strictly and leniently, whole and in chunks,
+within a time limit, and prints what came of it by format. The chunks must be the whole, or refused
+with it, or steps back in time too far for them. The last line is one JSON object.
 """
 
 import argparse
@@ -25,11 +26,12 @@ import numpy as np
 import zstandard
 
 from cangraph.frames import Frames
-from cangraph.readers import read_frames
+from cangraph.readers import LogFile, read_frames
 from cangraph.simulator import simulate
 from cangraph.writers import write_frames
 
-LIMIT = 10.0  # s for one file; the largest has 60 frames
+LIMIT = 10.0  # s for one file; the largest has 150 frames
+COLUMNS = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame", "attack")
 _FIELDS = (
     b"nan", b"inf", b"-inf", b"-1", b"-0.5", b"1e308", b"9" * 30, b"99999999999999", b"", b"x",
     b"0x1A0", b"20000000", b"FFFFFFFF", b"\xff\xfe", b"\0", b"1_0", b"+5", b"R", b"#",
@@ -55,9 +57,10 @@ LINES = {
     ".csv": _rows,
     ".hcrl.csv": _rows,
     ".txt": _rows,
+    ".blanks.txt": _rows,
     ".asc": lambda text: len(re.findall(r"^\s*\d+\.\d+\s+(\d+ |CANFD)", text, re.MULTILINE)),
     ".trc": lambda text: len(re.findall(r"^\s*\d+\s+\d+\.\d+\s+DT ", text, re.MULTILINE)),
-    ".log": lambda text: sum(bool(line.strip()) for line in text.split("\n")),
+    ".log": _rows,
     ".can.csv": lambda text: sum(bool(line.strip()) for line in text.split("\n")) - 1,
 }
 
@@ -68,7 +71,7 @@ class TooSlowError(BaseException):
 
 def sources(folder: Path) -> dict[str, bytes]:
     """A small intact log of each format, by the ending it is read under."""
-    frames = simulate("aster", 0.1, seed=1)[:60]
+    frames = simulate("aster", 0.2, seed=1)[:150]
     made = {}
     for ending in (".csv", ".csv.gz", ".csv.zst", ".csv.xz", ".parquet"):
         write_frames(frames, folder / f"whole{ending}")
@@ -83,7 +86,7 @@ def sources(folder: Path) -> dict[str, bytes]:
             is_fd=i % 10 == 6,
             data=bytes(range(64 if i % 10 == 6 else i % 9)),
         )
-        for i in range(60)
+        for i in range(150)
     ]
     writers = {".log": can.CanutilsLogWriter, ".asc": can.ASCWriter, ".blf": can.BLFWriter}
     for ending, writer in (writers | {".trc": can.TRCWriter, ".can.csv": can.CSVWriter}).items():
@@ -108,7 +111,9 @@ def sources(folder: Path) -> dict[str, bytes]:
     hcrl = [f"{t:.6f},{i:04x},8,{row.hex(',')},R\n" for t, i, row in rows]
     spaced = [f"Timestamp: {t:.6f}        ID: {i:04x}    000    DLC: 8    {row.hex(' ')}\n"
               for t, i, row in rows]  # fmt: skip
-    return made | {".hcrl.csv": "".join(hcrl).encode(), ".txt": "".join(spaced).encode()}
+    blanks = [f"{t:.6f},{i:04x},8,{row.hex(' ')}\n" for t, i, row in rows]
+    texts = {".hcrl.csv": hcrl, ".txt": spaced, ".blanks.txt": blanks}
+    return made | {name: "".join(lines).encode() for name, lines in texts.items()}
 
 
 def mutate(raw: bytes, rng: np.random.Generator) -> bytes:
@@ -143,11 +148,11 @@ def mutate(raw: bytes, rng: np.random.Generator) -> bytes:
     return raw
 
 
-def outcome(path: Path, strict: bool) -> tuple[str, Frames | str]:
-    """What reading a file comes to: "read", "partly" read, "refused"; or what must not be."""
+def attempt(path: Path, read: Callable) -> tuple[str, Frames | list[Frames] | str]:
+    """What a call comes to: "read" and its result, "refused" and why; or what must not be."""
     signal.setitimer(signal.ITIMER_REAL, LIMIT)
     try:
-        frames = read_frames(path, strict=strict)
+        return "read", read()
     except ValueError as error:
         proper = str(error).startswith(str(path)) and "\n" not in str(error)
         return "refused" if proper else "WRONG MESSAGE", str(error)
@@ -157,7 +162,35 @@ def outcome(path: Path, strict: bool) -> tuple[str, Frames | str]:
         return "WRONG ERROR", repr(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def whole(chunks: list[Frames], frames: Frames) -> bool:
+    """Whether the chunks in a row are the frames, and their reports add up."""
+    width = frames.data.shape[1]
+    data = [np.pad(c.data, ((0, 0), (0, width - c.data.shape[1]))) for c in chunks]
+    same = np.array_equal(np.concatenate(data), frames.data)
+    for column in COLUMNS:
+        joined = np.concatenate([getattr(c, column) for c in chunks])
+        same = same and np.array_equal(joined, getattr(frames, column))
+    counts = np.sum([c.report[:5] for c in chunks], axis=0)
+    named = {message for c in chunks for message in c.report.first_refused}
+    return same and tuple(counts) == frames.report[:5] and named == {*frames.report.first_refused}
+
+
+def outcome(path: Path, strict: bool) -> tuple[str, Frames | str]:
+    """What reading a file comes to: "read", "partly" read, "refused"; or what must not be."""
+    came, frames = attempt(path, lambda: read_frames(path, strict=strict))
+    chunks_came, chunks = attempt(path, lambda: [*LogFile(path, strict=strict).chunks(7)])
+    if came.isupper() or chunks_came.isupper():
+        return (came, frames) if came.isupper() else (f"CHUNKS {chunks_came}", chunks)
+    if came == "refused":
+        return (came, frames) if chunks_came == "refused" else ("CHUNKS READ", frames)
     report = frames.report
+    if chunks_came == "refused":
+        if "expected steps back in time of at most" not in chunks:
+            return "CHUNKS REFUSED", chunks
+    elif not whole(chunks, frames):
+        return "OTHER CHUNKS", str([c.report for c in chunks])
     if report.rows != len(frames) + report.error_frames + report.refused or not len(frames):
         return "ROWS LOST", str(report)
     if bool(report.refused) != bool(report.first_refused) or (strict and report.refused):

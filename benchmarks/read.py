@@ -1,10 +1,11 @@
-"""How fast capture files are read, beside polars' own CSV reader in the same run.
+"""How fast capture files are read, beside polars' own CSV reader and python-can's in the same run.
 
     CANGRAPH_DATA=… python benchmarks/read.py [--frames 5000000]
 
 Every case runs in a process of its own, twice in a row: the second time is reported, the memory is
 the largest resident set of the process. polars reads the file and casts the columns that it can
-cast (IDs and payloads from hexadecimal text stay text). The last line is one JSON object.
+cast (IDs and payloads from hexadecimal text stay text). python-can reads the first twentieth of
+the candump log and keeps nothing. The last line is one JSON object.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,28 @@ def with_polars(files: list[str]) -> int:
     return rows
 
 
-CASES = {"cangraph": with_cangraph, "polars": with_polars}
+def in_chunks(files: list[str]) -> int:
+    return sum(len(frames) for file in files for frames in cg.LogFile(file).chunks())
+
+
+def with_python_can(files: list[str]) -> int:
+    import can
+
+    rows = 0
+    for file in files:
+        with can.CanutilsLogReader(file) as log:
+            rows += sum(1 for _ in log)
+    return rows
+
+
+CASES = {
+    "cangraph": with_cangraph,
+    "cangraph in chunks": in_chunks,
+    "polars": with_polars,
+    "python-can": with_python_can,
+}
+TABLES = ("cangraph", "cangraph in chunks", "polars")
+CANDUMP = ("cangraph", "cangraph in chunks")
 
 
 def generated(frames: int, path: Path) -> None:
@@ -55,6 +78,15 @@ def generated(frames: int, path: Path) -> None:
         ),
         path,
     )
+
+
+def as_candump(table: Path, path: Path, rows: int) -> None:
+    """The first `rows` rows of a generated capture as candump would have logged them."""
+    with table.open() as source, path.open("w") as log:
+        next(source)
+        for line in islice(source, rows):
+            time, identifier, payload, _ = line.split(",")
+            log.write(f"({float(time):.6f}) can0 {identifier}#{payload}\n")
 
 
 def measure(case: str, files: list[str]) -> dict:
@@ -89,12 +121,19 @@ def main() -> None:
         # in a process of its own too: a child inherits the peak memory of its parent
         make = [sys.executable, __file__, "--case", "generate", "--frames", str(given.frames)]
         subprocess.run([*make, str(path)], check=True)
+        log, part = path.with_name("bus.log"), path.with_name("part.log")
+        as_candump(path, log, given.frames)
+        as_candump(path, part, given.frames // 20)
         inputs = {"generated": [str(path)]}
         if data := os.environ.get("CANGRAPH_DATA"):
             inputs["hcrl_sa"] = [str(p) for p in sorted(Path(data, "hcrl_sa").rglob("*.csv"))]
         record = {}
-        for name, files in inputs.items():
-            for case in CASES:
+        for name, files, cases in (
+            *((name, files, TABLES) for name, files in inputs.items()),
+            ("candump", [str(log)], CANDUMP),
+            ("candump", [str(part)], ("python-can",)),
+        ):
+            for case in cases:
                 record[f"{name} {case}"] = measure(case, files)
                 print(f"{name} {case}:", record[f"{name} {case}"])
     print(json.dumps(record))

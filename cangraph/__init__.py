@@ -42,7 +42,7 @@ _HOME = {
         "raise_alarms",
         "recall_at_false_alarms",
     ),
-    "readers": ("read_frames",),
+    "readers": ("LogFile", "read_frames"),
     "attacks": ("inject",),
     "writers": ("write_frames",),
     "simulator": ("simulate",),

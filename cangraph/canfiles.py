@@ -1,32 +1,32 @@
-"""python-can's formats → columns: candump, Vector, PEAK, ASAM, SQLite and python-can's own CSV.
+"""python-can's formats → columns: Vector, PEAK, ASAM, SQLite and python-can's own CSV.
 
 python-can's readers skip what they do not know, stop at what they cannot parse and check nothing.
 Here they are fed line by line, so that each line is a frame, an error frame, a known remark or a
 refusal with its number.
 """
 
-import io
 import logging
 import math
 import re
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
+from cangraph.packing import refuse_carriage_returns, refuse_empty, unpacked
 
 __all__ = ["CAN_SUFFIXES", "PYTHON_CAN_HEADER", "read_messages"]
 
-CAN_SUFFIXES = (".log", ".asc", ".blf", ".trc", ".mf4", ".db")
+CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
 PYTHON_CAN_HEADER = "timestamp,arbitration_id,extended,remote,error,dlc,data"
 
 # lines that stand for no frame, and that python-can rightly skips
 _REMARKS = {
     ".csv": r"\s*$",
-    ".log": r"\s*$",
     ".asc": r"\s*($|//|date\s|base\s|begin\s+triggerblock|end\s+triggerblock|previous log file"
     r"|(no\s+)?internal events|\d+\.\d+\s+((\d+|can)\s+)?(start of measurement|statistic|j1939tp"
     r"|sv:|log trigger|status:|chip status))",
@@ -38,13 +38,6 @@ _HEADERS = {
     ".asc": r"\s*(date\s|base\s|//|$)",
     ".trc": r"\s*(;|$)",
 }
-# (1436509052.249713) vcan0 044#2A366C2BBA R        R8: remote frame, ##1: CAN FD with its flags
-_CANDUMP = (
-    r"\(\d+(\.\d*)?\)\s+\S+\s+([0-9a-f]{3}|[0-9a-f]{8})"
-    r"#(r\d?|(#[0-9a-f])?([0-9a-f]{2})*)(\s+[rt])?\s*$"
-)
-_ERROR_FLAG = 0x20000000  # bit of a candump ID, from linux/can.h
-
 _ANEW = "record or convert the log again"
 _UNREAD = "no CAN frame; expected a frame of this format"
 
@@ -55,14 +48,24 @@ class _Tally:
     def __init__(self, path: Path, strict: bool):
         self.path, self.strict = path, strict
         self.error_frames = self.refused = 0
-        self.first: dict[str, str] = {}
+        self.first: list[str] = []
+        self._known: set[str] = set()
 
     def refuse(self, where: str, fault: str, remedy: str) -> None:
         message = f"{self.path}{where} {fault}; {remedy}"
         if self.strict:
             raise ValueError(message)
         self.refused += 1
-        self.first.setdefault(fault, message)
+        if fault not in self._known:
+            self._known.add(fault)
+            self.first.append(message)
+
+    def report(self, frames: int) -> ReadReport:
+        """What came since the last report, beside so many frames."""
+        rows = frames + self.error_frames + self.refused
+        report = ReadReport(rows, 0, 0, self.error_frames, self.refused, tuple(self.first))
+        self.error_frames, self.refused, self.first = 0, 0, []
+        return report
 
 
 def _brief(error: Exception) -> str:
@@ -71,39 +74,44 @@ def _brief(error: Exception) -> str:
 
 
 def read_messages(
-    path: Path, raw: bytes, suffix: str, strict: bool
-) -> tuple[dict[str, np.ndarray], ReadReport]:
-    """The columns of `Frames` and the report of a log in one of python-can's formats.
+    path: Path, suffix: str, strict: bool, size: int | None
+) -> Iterator[tuple[dict[str, np.ndarray], ReadReport]]:
+    """The columns of `Frames` and the report of every `size` messages (None: of all) of a log in
+    one of python-can's formats; `suffix` says which.
 
-    `raw` is the unpacked content; `suffix` says which format. Raises `ValueError` for a refused
-    row if `strict`, and for .mf4 without the package asammdf.
+    `first_refused` of a report names only kinds that none before it named. Raises `ValueError`
+    for a refused row if `strict`, for an empty file, and for .mf4 without the package asammdf.
     """
     if suffix == ".mf4" and find_spec("asammdf") is None:
         raise ValueError(f"{path}: .mf4 needs the package asammdf; pip install asammdf")
     tally = _Tally(path, strict)
     read = _from_objects if suffix in (".blf", ".mf4", ".db") else _from_lines
-    kept, log, warned = [], logging.getLogger("can"), _Warnings()
-    log.addHandler(warned)
-    try:
-        for message, where, remedy in read(path, raw, suffix, tally):
-            if message.is_error_frame:
-                tally.error_frames += 1
-            elif fault := _fault(message):
-                tally.refuse(where, f"has {fault}", remedy)
-            else:
-                kept.append(message)
-    finally:
-        log.removeHandler(warned)
-    if read is _from_objects:  # of a line the outcome is known
-        for text in warned.messages:
-            tally.refuse(":", f"a part was left out ({text}); expected frames", _ANEW)
-    report = ReadReport(
-        rows=len(kept) + tally.error_frames + tally.refused,
-        error_frames=tally.error_frames,
-        refused=tally.refused,
-        first_refused=tuple(tally.first.values()),
-    )
-    return _columns(kept), report
+    log, warned = logging.getLogger("can"), _Warnings()
+    with unpacked(path) as plain:
+        with plain.open("rb") as stream:
+            refuse_empty(path, stream.read(4096))
+        messages = read(path, plain, suffix, tally)
+        more = True
+        while more:
+            log.addHandler(warned)
+            try:
+                batch = list(islice(messages, size))
+            finally:
+                log.removeHandler(warned)
+            more = len(batch) == size
+            kept = []
+            for message, where, remedy in batch:
+                if message.is_error_frame:
+                    tally.error_frames += 1
+                elif fault := _fault(message):
+                    tally.refuse(where, f"has {fault}", remedy)
+                else:
+                    kept.append(message)
+            if read is _from_objects:  # of a line the outcome is known
+                for text in warned.messages:
+                    tally.refuse(":", f"a part was left out ({text}); expected frames", _ANEW)
+            warned.messages.clear()
+            yield _columns(kept), tally.report(len(kept))
 
 
 def _columns(messages: list) -> dict[str, np.ndarray]:
@@ -139,70 +147,65 @@ def _fault(message) -> str | None:
     return None
 
 
-def _from_lines(path: Path, raw: bytes, suffix: str, tally: _Tally) -> Iterator[tuple]:
+def _from_lines(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
     """(message, where, remedy) of a line based log. A reader that fails is started anew, with the
     log's header, at the line behind."""
     import can
 
-    readers = {".log": can.CanutilsLogReader, ".asc": can.ASCReader}
-    reader = (readers | {".trc": can.TRCReader, ".csv": can.CSVReader})[suffix]
-    lines = bytes(raw).removeprefix(b"\xef\xbb\xbf").decode("latin-1").split("\n")
-    at = 0
-    while suffix in _HEADERS and at < len(lines) and re.match(_HEADERS[suffix], lines[at], re.I):
-        at += 1
-    header = lines[:at]
-    if suffix == ".asc":  # ends the header; python-can swallows the first line behind it
-        header.append("no internal events logged")
-    remedy = "mend or delete the line"
+    reader = {".asc": can.ASCReader, ".trc": can.TRCReader, ".csv": can.CSVReader}[suffix]
+    with plain.open(encoding="latin-1", newline="\n") as source:
+        ahead = next(source, "").removeprefix("\xef\xbb\xbf") or None
+        refuse_carriage_returns(path, (ahead or "")[:4096].encode("latin-1"))
+        header, at, seen = [], 0, []  # lines, how many are read, those of this message
+        while suffix in _HEADERS and ahead and re.match(_HEADERS[suffix], ahead, re.I):
+            header.append(ahead)
+            at, ahead = at + 1, next(source, None)
+        if suffix == ".asc":  # ends the header; python-can swallows the first line behind it
+            header.append("no internal events logged\n")
+        remedy = "mend or delete the line"
 
-    def feed():
-        nonlocal at
-        yield from header
-        while at < len(lines):
-            at += 1
-            if lines[at - 1].strip():  # python-can's CSV reader fails at a blank line
-                yield lines[at - 1] + "\n"
+        def feed():
+            nonlocal at, ahead
+            yield from header
+            while ahead is not None:
+                line, at, ahead = ahead, at + 1, next(source, None)
+                seen.append(line)
+                if line.strip():  # python-can's CSV reader fails at a blank line
+                    yield line.removesuffix("\n") + "\n"
 
-    def where(i: int) -> str:
-        return f":{i + 1}: {lines[i][:80].strip()!r}"
+        def where(number: int, line: str) -> str:
+            return f":{number}: {line[:80].strip()!r}"
 
-    while at < len(lines):
-        messages = iter(reader(feed()))
-        while True:
-            begin, failure, message = at, None, None
-            try:
-                message = next(messages)
-            except StopIteration:
-                pass
-            except Exception as error:  # python-can's readers raise whatever their parsing raises
-                failure = error
-            end = at - 1 if message or failure else at
-            for i in range(begin, end):
-                if re.match(_ERROR_LINES.get(suffix, "(?!)"), lines[i]):
-                    tally.error_frames += 1
-                elif not re.match(_REMARKS[suffix], lines[i], re.I):
-                    tally.refuse(where(i), f"is {_UNREAD}", remedy)
-            if failure:
-                if end < begin:  # not a line failed but the header
-                    raise ValueError(
-                        f"{path}:1: the header cannot be read {_brief(failure)}; expected one of "
-                        f"{suffix}; {_ANEW}"
-                    ) from failure
-                tally.refuse(where(end), f"is {_UNREAD}", remedy)
-                break
-            if message is None:
-                break
-            if suffix == ".trc" and message.is_fd:  # python-can leaves the code, 9 to 15, as it is
-                message.dlc = can.util.dlc2len(message.dlc)
-            if suffix == ".log":
-                found = re.match(_CANDUMP, lines[end], re.I)
-                if not found:
-                    tally.refuse(where(end), f"is {_UNREAD}", remedy)
-                    continue
-                identifier = int(found[2], 16)
-                message.is_error_frame = bool(identifier & _ERROR_FLAG)
-                message.arbitration_id = identifier
-            yield message, where(end), remedy
+        while ahead is not None:
+            messages = iter(reader(feed()))
+            while True:
+                seen.clear()
+                failure, message = None, None
+                try:
+                    message = next(messages)
+                except StopIteration:
+                    pass
+                except Exception as error:  # python-can's readers raise what their parsing raises
+                    failure = error
+                last = seen.pop() if seen and (message or failure) else None
+                for number, line in enumerate(seen, at - len(seen) + (last is None)):
+                    if re.match(_ERROR_LINES.get(suffix, "(?!)"), line):
+                        tally.error_frames += 1
+                    elif not re.match(_REMARKS[suffix], line, re.I):
+                        tally.refuse(where(number, line), f"is {_UNREAD}", remedy)
+                if failure:
+                    if last is None:  # not a line failed but the header
+                        raise ValueError(
+                            f"{path}:1: the header cannot be read {_brief(failure)}; expected one "
+                            f"of {suffix}; {_ANEW}"
+                        ) from failure
+                    tally.refuse(where(at, last), f"is {_UNREAD}", remedy)
+                    break
+                if message is None:
+                    break
+                if suffix == ".trc" and message.is_fd:  # python-can leaves the code, 9 to 15
+                    message.dlc = can.util.dlc2len(message.dlc)
+                yield message, where(at, last or ""), remedy
 
 
 class _Warnings(logging.Handler):
@@ -216,30 +219,25 @@ class _Warnings(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def _from_objects(path: Path, raw: bytes, suffix: str, tally: _Tally) -> Iterator[tuple]:
+def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
     """(message, where, remedy) of a binary log; what python-can leaves out is refused."""
     import can
 
     remedy, count = _ANEW, 0
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            if suffix == ".blf":
-                reader = _blf_reader()(io.BytesIO(raw))
-            elif suffix == ".mf4":
-                reader = can.MF4Reader(io.BytesIO(raw))
-            else:  # SQLite reads files alone; one beside its -wal file is read where it is
-                packed = Path(folder, "bus.db")
-                if path.suffix.lower() != suffix:
-                    packed.write_bytes(raw)
-                reader = can.SqliteReader(packed if packed.exists() else path)
-            with reader:
-                for message in reader:
-                    count += 1
-                    yield message, f": message {count}", remedy
-                if suffix == ".blf" and (reader.file_size > len(raw) or reader.left_over):
-                    tally.refuse(
-                        f": after message {count} the file", "ends early; expected more", remedy
-                    )
+        with ExitStack() as stack:
+            source = plain
+            if suffix != ".db":  # python-can leaves a file open whose header it cannot read
+                source = stack.enter_context(plain.open("rb"))
+            readers = {".blf": _blf_reader(), ".mf4": can.MF4Reader, ".db": can.SqliteReader}
+            reader = stack.enter_context(readers[suffix](source))
+            for message in reader:
+                count += 1
+                yield message, f": message {count}", remedy
+            if suffix == ".blf" and (reader.file_size > plain.stat().st_size or reader.left_over):
+                tally.refuse(
+                    f": after message {count} the file", "ends early; expected more", remedy
+                )
     except Exception as error:  # struct, zlib, sqlite3, asammdf: whatever the parsing raises
         if tally.strict and isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise

@@ -1,7 +1,7 @@
 """The catalog: six public datasets and the demo bus, and which capture plays which role."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from cangraph.frames import Frames
 from cangraph.params import data_home
-from cangraph.readers import read_frames
+from cangraph.readers import ENDINGS, is_log, read_frames
 from cangraph.simulator import demo_captures
 
 __all__ = ["DATASETS", "SCENARIOS", "Dataset", "read", "same_recording"]
@@ -26,7 +26,7 @@ SCENARIOS = (
 
 class Original(NamedTuple):
     """Files of a dataset's original release: `pattern` of the name, the role they play, and
-    the span of the file (shares of its rows) that plays it."""
+    the span of the file (shares of its rows) that plays it. No scenario: it is left aside."""
 
     pattern: str
     scenario: str
@@ -73,6 +73,7 @@ DATASETS = {
             Original(r"Fuzzy_dataset.*SONATA", TRAIN_ATTACKS),
             Original(r"Flooding_dataset.*SONATA", SCENARIOS[0]),
             Original(r"Fuzzy_dataset.*KIA", SCENARIOS[0]),
+            Original(r"FreeDrivingData.*Spark", ""),  # the unknown vehicle, and no attack
             Original(r"(Flooding|Fuzzy)_dataset.*Spark", SCENARIOS[1]),
             Original(r"Malfunction.*(KIA|SONATA)", SCENARIOS[2]),
             Original(r"Malfunction.*Spark", SCENARIOS[3]),
@@ -96,6 +97,15 @@ _ATTACK_NAMES = {
 }
 
 
+# hidden files, documents, and what SQLite keeps beside a .db
+_NO_CAPTURE = re.compile(
+    r"^\.|^(readme|licen[cs]e|notes?|citation|changelog)\b"
+    r"|\.(md|rst|pdf|html?|docx?|json|ya?ml|toml|bib|py|ipynb|png|jpe?g|md5|sha\d+)$"
+    r"|-(wal|shm|journal)$|^(desktop\.ini|thumbs\.db)$",
+    re.IGNORECASE,
+)
+
+
 def _attack_type(name: str) -> str:
     for pattern, attack_type in _ATTACK_NAMES.items():
         if re.search(pattern, name.lower()):
@@ -115,12 +125,14 @@ def _vehicle(name: str) -> str:
 def read(dataset: str, seed: int = 0) -> list[Frames]:
     """Every capture of a dataset, with its scenario, vehicle and base recording.
 
-    Files are looked for in `CANGRAPH_DATA`: `<dataset>/<scenario>/*.csv[.gz|.zst|.xz]`, or
-    the original HCRL files anywhere under `<dataset>/`. A capture whose content was already
-    read from another file is left out and named in `Frames.copies` of the one that was kept.
-    `seed` draws the demo bus; files ignore it.
+    Files are looked for in `CANGRAPH_DATA`: `<dataset>/<scenario>/*`, of any format that
+    `read_frames` knows, or the original HCRL files anywhere under `<dataset>/`. Hidden files and
+    documents (a README, a licence, .md, .pdf, …) are passed over. A capture whose content was
+    already read from another file is left out and named in `Frames.copies` of the one that was
+    kept. `seed` draws the demo bus; files ignore it.
 
-    Raises `FileNotFoundError` that names the folder, the files and their publisher.
+    Raises `FileNotFoundError` that names the folder, the files and their publisher, and
+    `ValueError` for a file of which no one can say what it is for.
     """
     if dataset not in DATASETS:
         raise ValueError(f"dataset: {dataset!r} is unknown; expected one of {', '.join(DATASETS)}")
@@ -135,7 +147,12 @@ def _read_folder(dataset: str) -> list[Frames]:
     folder = data_home() / dataset
     captures = []
     for scenario in TRAIN + known.scenarios:
-        for path in sorted((folder / scenario).glob("*.csv*")):
+        for path in _logs((folder / scenario).glob("*")):
+            if not is_log(path):
+                raise ValueError(
+                    f"{path}: the ending is not known; expected one of {', '.join(ENDINGS)}, plain "
+                    "or packed as .gz, .zst or .xz; unpack or convert the file, or take it away"
+                )
             name = path.name.split(".")[0]
             captures.append(
                 read_frames(
@@ -157,12 +174,23 @@ def _read_folder(dataset: str) -> list[Frames]:
     return captures
 
 
+def _logs(paths: Iterable[Path]) -> list[Path]:
+    """The files in order, without those that are no captures by their names."""
+    return sorted(p for p in paths if p.is_file() and not _NO_CAPTURE.search(p.name))
+
+
 def _read_originals(folder: Path, originals: Sequence[Original]) -> list[Frames]:
     captures = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in _logs(folder.rglob("*")) if originals else ():
         stem = path.name.split(".")[0]
         roles = [o for o in originals if re.fullmatch(o.pattern, stem, re.IGNORECASE)]
         if not roles:
+            names = dict.fromkeys(o.pattern for o in originals)
+            raise ValueError(
+                f"{path}: no original file has this name; expected {', '.join(names)}; "
+                "rename the file, or take it away"
+            )
+        if not any(role.scenario for role in roles):
             continue
         frames = read_frames(path, attack_type=_attack_type(stem), vehicle=_original_vehicle(stem))
         for role in roles:

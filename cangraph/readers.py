@@ -1,25 +1,24 @@
 """Capture files in, `Frames` out: one door for every supported log format."""
 
-import gzip
-import lzma
-import mmap
-import zlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from cangraph.canfiles import CAN_SUFFIXES, PYTHON_CAN_HEADER, read_messages
 from cangraph.frames import Frames, ReadReport, attack_code
-from cangraph.textlogs import HCRL, SPACED, TABLE, parse_text
+from cangraph.packing import MARK, ending, plain_suffix, refuse_empty, text_blocks
+from cangraph.textlogs import read_text
 
-__all__ = ["read_frames"]
+__all__ = ["ENDINGS", "LogFile", "is_log", "read_frames"]
 
-_COLUMNS = ("timestamp", "arbitration_id", "data_field", "attack")
-_TEXT = (".csv", ".txt", ".parquet")
-_PACKED = (".gz", ".zst", ".xz")
-_FOREIGN = ("zstd", "zstandard", "polars", "pyo3_runtime")  # modules of their errors
-_MARK = b"\xef\xbb\xbf"  # a spreadsheet's byte order mark
-_BLANK = b", \t\r\n"
+ENDINGS = (".csv", ".txt", ".parquet", ".log", *CAN_SUFFIXES)  # plain or packed
+_HELD = 10.0  # s that a row waits for earlier ones behind it in the file
+
+_Piece = tuple[dict[str, np.ndarray], ReadReport]
 
 
 def read_frames(
@@ -28,12 +27,13 @@ def read_frames(
     """Read a CAN log into `Frames`, sorted by time.
 
     Known layouts: can-train-and-test CSV (`timestamp,arbitration_id,data_field[,attack]`) and
-    the original HCRL files (comma separated with a flag that moves with the DLC, or
-    `Timestamp: … ID: … DLC: …` lines), and Parquet with the columns of the first (IDs and payloads
-    as hexadecimal text). A payload `R8` is a remote frame of DLC 8, an ID of eight digits a 29-bit
-    one. Further, through python-can: candump .log, Vector .asc and .blf, PEAK .trc, SQLite .db,
-    python-can's .csv, and ASAM .mf4 (needs asammdf); times in .asc count from its beginning.
-    Each may be packed as .gz, .zst or .xz.
+    the original HCRL files (comma separated with a flag that moves with the DLC, on all rows or on
+    none, or `Timestamp: … ID: … DLC: …` lines), Parquet with the columns of the first (IDs and
+    payloads as hexadecimal text), and candump .log. In the first a payload `R8` is a remote frame
+    of DLC 8, an ID of eight digits a 29-bit one. Further, through python-can: Vector .asc and
+    .blf, PEAK .trc, SQLite .db, python-can's .csv, and ASAM .mf4 (needs asammdf); times in .asc
+    count from its beginning. Each may be packed as .gz, .zst or .xz. `LogFile` reads in chunks
+    what is larger than memory.
 
     Rows that carry an attack label get `attack_type`; `where` names the capture (see
     `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes, else 8. Error
@@ -54,107 +54,178 @@ def read_frames(
     (Frames('bus': 1 frames, 1 IDs, 0.0 s, 1 attack frames), 1)
     """
     path = Path(path)
-    plain = path.with_suffix("") if path.suffix.lower() in _PACKED else path
-    raw = _unpack(path, plain.suffix.lower())
-    head = bytes(raw[:4096]).removeprefix(_MARK)
-    if not head.strip(_BLANK) and not bytes(raw).strip(_BLANK + _MARK):
-        raise ValueError(f"{path}: the file is empty; expected CAN frames; download it again")
-    if plain.suffix.lower() in CAN_SUFFIXES:
-        columns, report = read_messages(path, raw, plain.suffix.lower(), strict)
-    elif head.startswith(PYTHON_CAN_HEADER.encode()):
-        columns, report = read_messages(path, raw, ".csv", strict)
-    else:
-        columns, report = _read_text(path, raw, strict)
-    if report.refused and (strict or not len(columns["timestamp"])):
-        rest = "" if strict else f"; no other of the {report.rows:,} rows can be read either"
-        raise ValueError(report.first_refused[0] + rest)
-    if not len(columns["timestamp"]):
-        came = f"{report.error_frames} error frames" if report.error_frames else "a header"
-        raise ValueError(f"{path}: {came} and no rows; expected CAN frames; download it again")
+    ((columns, report),) = _pieces(path, strict, None)
+    return _frames(columns, report, attack_type, {"name": _name(path)} | where)
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A CAN log on disk, for captures larger than memory: read in chunks, as often as needed.
+
+    Reads what `read_frames` reads, with `attack_type` and `strict` as there; `name` (by default
+    the file's), `scenario`, `vehicle` and `recording` say where the capture belongs, as in
+    `Frames`.
+
+    Raises `ValueError` for an attack type that is unknown.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "bus.csv")
+    >>> rows = "".join(f"{i / 10},1A0,00FF,0\\n" for i in range(1000))
+    >>> _ = path.write_text("timestamp,arbitration_id,data_field,attack\\n" + rows)
+    >>> [len(frames) for frames in LogFile(path).chunks(size=400)]
+    [400, 400, 200]
+    """
+
+    path: str | Path
+    attack_type: str = "other"
+    name: str = ""
+    scenario: str = ""
+    vehicle: str = ""
+    recording: str = ""
+    strict: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "name", self.name or _name(self.path))
+        attack_code(self.attack_type)
+
+    def sha256(self) -> str:
+        """Hash of the file's bytes, packed as they are, for provenance."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def chunks(self, size: int = 1 << 18) -> Iterator[Frames]:
+        """Consecutive `Frames` of `size` frames, the last one shorter, in time order throughout.
+
+        In a row they are `read_frames(path)`, and their reports add up to its report; `data` has
+        64 columns in those chunks that need them. Memory holds two or three chunks and the last
+        10 s of the log, within which rows that step back in time are sorted. Packed text is
+        unpacked as it is read, python-can's formats on disk (but asammdf holds the bytes of an
+        .mf4); Parquet is read in slices, so its row groups should not be larger than `size`.
+
+        Raises as `read_frames` does, `strict` at the first row that cannot be read, after the
+        chunks before it; and `ValueError` for a row more than 10 s earlier than one before it.
+        """
+        if size < 1:
+            raise ValueError(f"LogFile.chunks: size is {size}; expected at least 1 frame")
+        where = {n: getattr(self, n) for n in ("name", "scenario", "vehicle", "recording")}
+        pieces = _pieces(self.path, self.strict, size)
+        for columns, report in _in_time_order(self.path, pieces, size):
+            yield _frames(columns, report, self.attack_type, where)
+
+
+def is_log(path: Path) -> bool:
+    """Whether a file's ending is one that `read_frames` knows.
+
+    >>> is_log(Path("bus.CSV.gz")), is_log(Path("bus.csv.zip")), is_log(Path("bus.blf"))
+    (True, False, True)
+    """
+    return plain_suffix(path) in ENDINGS
+
+
+def _name(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _frames(columns: dict, report: ReadReport, attack_type: str, where: dict[str, str]) -> Frames:
     labels = np.where(columns["attack"], attack_code(attack_type), 0).astype(np.uint8)
-    name = {"name": path.name.split(".")[0]} | where
-    return Frames.in_order(**columns, attack_type=labels, report=report, **name)
+    frames = Frames.in_order(**columns, attack_type=labels, report=report, **where)
+    # of a chunk, which is sorted already, the steps back are counted before
+    return replace(frames, report=report) if report.reordered else frames
 
 
-def _read_text(path: Path, raw, strict: bool) -> tuple[dict[str, np.ndarray], ReadReport]:
-    head = bytes(raw[:4096])
-    body = len(_MARK) if head.startswith(_MARK) else 0
-    blank = len(head) - body - len(head[body:].lstrip(b" \t\r\n"))
-    above = head.count(b"\n", 0, body + blank)  # blank lines
-    body += blank
-    firsts = [line.decode("ascii", "replace") for line in head[body:].splitlines()]
-    layout = _layout(firsts[0])
-    if layout is None and not strict:  # the first line may be the broken one
-        layouts = [_layout(line) for line in firsts[1:10]]
-        layout = next((known for known in layouts if known and not known[2]), None)
-    if layout is None:
+def _pieces(path: Path, strict: bool, size: int | None) -> Iterator[_Piece]:
+    """Columns and report of about `size` rows at a time (None: of all), in the file's order."""
+    suffix = ending(path, ENDINGS)
+    if suffix in CAN_SUFFIXES:
+        pieces = read_messages(path, suffix, strict, size)
+    else:
+        blocks = text_blocks(path, suffix, size)
+        first = next(blocks, b"")
+        begin = bytes(first[:4096])
+        refuse_empty(path, begin)
+        if begin.removeprefix(MARK).startswith(PYTHON_CAN_HEADER.encode()):
+            pieces = read_messages(path, ".csv", strict, size)
+        else:
+            pieces = read_text(path, chain([first], blocks), suffix, strict)
+        del first  # so that it goes when it is read
+    frames, total = 0, ReadReport()
+    for columns, report in pieces:
+        if report.refused and strict:
+            raise ValueError(report.first_refused[0])
+        frames += len(columns["timestamp"])
+        total = _sum(total, report)
+        yield columns, report
+        del columns
+    if not frames and total.refused:
         raise ValueError(
-            f"{path}:{above + 1}: the columns {firsts[0].strip().strip(',')[:80]!r} are not known; "
-            f"expected {','.join(_COLUMNS)} or HCRL rows such as 1478198376.389427,0316,8,05,…,R; "
-            "rename them"
+            f"{total.first_refused[0]}; no other of the {total.rows:,} rows can be read either"
         )
-    kind, order, skipped = layout
-    if skipped:
-        newline = raw.find(b"\n", body)
-        body = len(raw) if newline < 0 else newline + 1
-    return parse_text(path, np.frombuffer(raw, np.uint8), body, kind, order, above + skipped)
+    if not frames:
+        came = f"{total.error_frames} error frames" if total.error_frames else "a header"
+        raise ValueError(f"{path}: {came} and no rows; expected CAN frames; download it again")
 
 
-def _layout(first: str) -> tuple[int, np.ndarray, int] | None:
-    """(layout, field number of each of `_COLUMNS` or -1, header lines) from a file's first line;
-    None for a line that no layout has."""
-    names = [name.strip().lower() for name in first.strip().strip(",").split(",")]
-    known = set(names) <= set(_COLUMNS) and len(names) == len(set(names))
-    if known and set(_COLUMNS[:3]) <= set(names):
-        order = [names.index(column) if column in names else -1 for column in _COLUMNS]
-        return TABLE, np.array(order, np.int64), 1
-    none = np.full(4, -1, np.int64)
-    if first.startswith("Timestamp:"):
-        return SPACED, none, 0
-    if len(names) >= 3 and names[0].replace(".", "", 1).isdigit():
-        return HCRL, none, 0
-    return None
+def _sum(one: ReadReport, other: ReadReport) -> ReadReport:
+    return ReadReport(*(a + b for a, b in zip(one, other, strict=True)))
 
 
-def _unpack(path: Path, suffix: str) -> bytes | mmap.mmap:
-    """The content of a file that is a `suffix` once unpacked; mapped where nothing is packed."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: there is no such file; expected a CAN log; check the path"
-        )
-    if suffix not in _TEXT + CAN_SUFFIXES:
-        raise ValueError(
-            f"{path}: the ending is not known; expected {' or '.join(_TEXT + CAN_SUFFIXES)}, "
-            f"plain or with {', '.join(_PACKED)}; convert the log with python-can's can_logconvert"
-        )
-    packed = path.suffix.lower() if path.suffix.lower() in _PACKED else ""
-    try:
-        if not packed and suffix != ".parquet":
-            with path.open("rb") as stream:
-                empty = path.stat().st_size == 0  # which cannot be mapped
-                return b"" if empty else mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        raw = path.read_bytes()
-        if packed == ".gz":
-            raw = gzip.decompress(raw)
-        elif packed == ".xz":
-            raw = lzma.decompress(raw)
-        elif packed == ".zst":
-            import zstandard
+def _in_time_order(path: Path, pieces: Iterable[_Piece], size: int) -> Iterator[_Piece]:
+    """The pieces cut anew into `size` rows, sorted stably by time.
 
-            with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
-                raw = stream.read()
-        if suffix == ".parquet":
-            import polars as pl
+    A row leaves when one of `_HELD` seconds later has come, so that no row can come that belongs
+    before it; of the reports, `rows` is counted with the frames that leave.
+    """
+    held: dict[str, np.ndarray] = {}
+    pending, last, latest = ReadReport(), -np.inf, -np.inf
+    for columns, report in pieces:
+        time = columns["timestamp"]
+        if len(time):
+            before = np.maximum.accumulate(np.concatenate(([latest], time)))
+            if (time < before[:-1] - _HELD).any():
+                i = int(np.argmax(time < before[:-1] - _HELD))
+                raise ValueError(
+                    f"{path}: a row at {time[i]:.6f} s comes behind one at {before[i]:.6f} s; "
+                    f"expected steps back in time of at most {_HELD:g} s; read it whole with "
+                    "read_frames, or sort it"
+                )
+            back = int((np.diff(time, prepend=last) < 0).sum())
+            report = report._replace(reordered=back)
+            last, latest = time[-1], before[-1]
+            held = _joined(held, columns) if held else columns
+            if (np.diff(held["timestamp"]) < 0).any():
+                order = np.argsort(held["timestamp"], kind="stable")
+                held = {key: values[order] for key, values in held.items()}
+        pending = _sum(pending, report)
+        del columns, time, report
+        ready = np.searchsorted(held["timestamp"], latest - _HELD, "right") if held else 0
+        begin = 0
+        while ready - begin >= size:
+            yield _cut(held, begin, size), _leaving(pending, size)
+            pending, begin = ReadReport(), begin + size
+        if begin:
+            held = {key: values[begin:].copy() for key, values in held.items()}
+    for begin in range(0, len(held["timestamp"]) if held else 0, size):
+        part = _cut(held, begin, size)
+        yield part, _leaving(pending, len(part["timestamp"]))
+        pending = ReadReport()
 
-            raw = (
-                pl.read_parquet(raw).write_csv(float_scientific=False, quote_style="never").encode()
-            )
-        return raw
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be unpacked ({error}); download it again") from error
-    except BaseException as error:  # ZstdError, PolarsError: not imported for plain files; and
-        # polars panics at some broken Parquet files, which is no `Exception`
-        if type(error).__module__.split(".")[0] not in _FOREIGN:
-            raise
-        why = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: cannot be unpacked ({why}); download it again") from error
+
+def _leaving(report: ReadReport, frames: int) -> ReadReport:
+    return report._replace(rows=frames + report.error_frames + report.refused)
+
+
+def _cut(columns: dict[str, np.ndarray], begin: int, size: int) -> dict[str, np.ndarray]:
+    part = {key: values[begin : begin + size].copy() for key, values in columns.items()}
+    if part["dlc"].max(initial=0) <= 8:
+        part["data"] = part["data"][:, :8]
+    return part
+
+
+def _joined(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    width = max(columns["data"].shape[1] for columns in (one, other))
+    both = []
+    for columns in (one, other):
+        missing = width - columns["data"].shape[1]
+        both.append(columns | {"data": np.pad(columns["data"], ((0, 0), (0, missing)))})
+    return {key: np.concatenate([columns[key] for columns in both]) for key in one}

@@ -1,6 +1,7 @@
 """The catalog finds captures in either layout, drops copies and knows one drive from another."""
 
 import gzip
+import lzma
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 from cangraph.datasets import DATASETS, SCENARIOS, TRAIN, read, same_recording
 from cangraph.frames import ATTACK_TYPES, Frames
+from cangraph.readers import read_frames
 from cangraph.simulator import simulate
+from cangraph.writers import write_frames
 
 
 @pytest.fixture
@@ -91,6 +94,32 @@ def test_a_file_name_tells_the_attack(data, name, kind):
     assert kinds(capture) == [kind]
 
 
+def test_captures_of_any_format_are_found_in_order(data):
+    folder = data / "set_02" / TRAIN[0]
+    put(folder, {"d.csv.xz": lzma.compress(table(1).encode()), "a.txt": hcrl(2)})
+    aside = ("README", "readme.txt", "LICENSE.md", ".hidden", "notes.txt", "e.db-wal", "paper.pdf")
+    put(folder, dict.fromkeys(aside, "not a capture"))
+    for i, name in enumerate(("e.blf", "b.log", "c.parquet", "f.asc")):
+        write_frames(read_frames(folder / "a.txt")[i:], folder / name)
+    assert [c.name for c in read("set_02")] == [*"abcdef"]
+
+
+@pytest.mark.parametrize("name", ["drive.csv.zip", "drive.7z", "drive", "drive.CSV.bak"])
+def test_a_file_of_unknown_ending_is_not_passed_over(data, name):
+    put(data / "set_02" / TRAIN[0], {"a.csv": table(1), name: "x"})
+    with pytest.raises(ValueError, match=rf"{name}: the ending is not known.*or take it away"):
+        read("set_02")
+
+
+def test_an_original_file_of_another_name_is_not_passed_over(data):
+    put(data / "hcrl_ch", {"DoS_dataset.csv": hcrl(1), "Fuzzy.csv": hcrl(2)})
+    with pytest.raises(ValueError, match=r"Fuzzy.csv: no original file has this name; expected no"):
+        read("hcrl_ch")
+    put(data / "hcrl_sa", {"Fuzzy_dataset_KIA.7z": "packed"})
+    with pytest.raises(ValueError, match=r"Fuzzy_dataset_KIA.7z: the ending is not known"):
+        read("hcrl_sa")
+
+
 def test_a_copy_is_left_out(data):
     put(
         data / "hcrl_sa",
@@ -170,9 +199,13 @@ def test_original_survival_files_have_roles(data):
         "Fuzzy_dataset_Spark": (SCENARIOS[1], "spark"),
         "Malfunction_1st_dataset_KIA": (SCENARIOS[2], "kia"),
         "Malfunction_2nd_dataset_SONATA": (SCENARIOS[2], "sonata"),
-        "Malfunction_1st_dataset_Spark": (SCENARIOS[3], "spark"),
+        "Malfunction153_dataset_KIA": (SCENARIOS[2], "kia"),
+        "Malfunction18E_dataset_Spark": (SCENARIOS[3], "spark"),
     }
-    put(data / "hcrl_sa", {f"{name}.txt": hcrl(i) for i, name in enumerate(names)})
+    put(data / "hcrl_sa", {f"Car/{name}.txt": hcrl(i) for i, name in enumerate(names)})
+    clean = "".join(f"{i / 100},0316,2,05 {i:02x}\n" for i in range(20))  # as their authors write
+    put(data / "hcrl_sa/Car", {"FreeDrivingData_20180112_KIA.txt": clean})
+    put(data / "hcrl_sa/Car", {"FreeDrivingData_20171231_Spark.txt": clean.replace("05", "06")})
     assert {c.name: (c.scenario, c.vehicle) for c in read("hcrl_sa")} == names
 
 
@@ -300,6 +333,25 @@ def test_injected_frames_make_no_recording():
 
 
 # real captures
+
+
+def test_the_first_rows_of_car_hacking_have_roles(real_data, data):
+    heads = real_data / "hcrl_ch_head"
+    if not heads.is_dir():
+        pytest.skip("needs CANGRAPH_DATA with hcrl_ch_head")
+    put(data / "hcrl_ch", {path.name: path.read_bytes() for path in heads.iterdir()})
+    captures = read("hcrl_ch")
+    assert {(c.name, c.scenario[:8]) for c in captures} == {
+        ("normal_run_data", "train_01"),
+        ("normal_run_data_as_csv", "train_01"),
+        ("DoS_dataset", "train_02"),
+        ("DoS_dataset", "test_01_"),
+        ("Fuzzy_dataset", "train_02"),
+        ("Fuzzy_dataset", "test_01_"),
+        ("RPM_dataset", "test_03_"),
+        ("gear_dataset", "test_03_"),
+    }
+    assert all(c.report.refused == 0 for c in captures)
 
 
 @pytest.fixture

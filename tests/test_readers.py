@@ -1,18 +1,25 @@
 """Every row of a log is read or named: three layouts, their oddities, and one-line errors."""
 
 import gzip
+import hashlib
 import lzma
 import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cangraph.frames import ATTACK_TYPES
-from cangraph.readers import read_frames
+from cangraph.frames import ATTACK_TYPES, Frames, ReadReport
+from cangraph.readers import LogFile, read_frames
+from cangraph.writers import write_frames
 
 HEADER = "timestamp,arbitration_id,data_field,attack\n"
 TABLE = HEADER + "0.5,1A0,00FF,1\n1.25,7ff,,0\n1.5,1C3E5A7,0102030405060708,0\n"
@@ -387,6 +394,165 @@ def test_r_is_a_remote_frame_and_eight_digits_are_29_bit(read):
     assert frames.dlc.tolist() == [8, 0, 1]
 
 
+# in chunks
+
+FAULTY = {
+    ".csv": ("{t:.3f},{i:03X},{d},{a:d}", ["{t:.3f},{i:03X},{d}x,0", "", "nan,1A0,00,0", "1,2"]),
+    ".hcrl.csv": ("{t:.3f},{i:04x},2,{h},{f}", ["{t:.3f},0316,8,R", "{t:.3f},0316,1,0,1,R", "x,"]),
+    ".txt": (
+        "Timestamp: {t:.6f}  ID: {i:04x}    000    DLC: 2    {b}",
+        ["Timestamp: {t:.6f} ID: 0350 100 DLC: 8", "Timestamp:", "\r"],
+    ),
+    ".log": (
+        "({t:.6f}) can0 {i:03X}#{d} R",
+        ["({t:.6f}) can0 20000080#", "({t:.6f}) can0 1A0#R4", "()",
+         "({t:.6f}) can0 1A0##1" + "AB" * 12],
+    ),
+}  # fmt: skip
+
+
+def faulty(ending, seed, rows):
+    """A log with odd rows and faults among its rows, and times that step back by up to 9 s."""
+    rng = np.random.default_rng(seed)
+    row, odd = FAULTY[ending]
+    lines = [] if ending != ".csv" else [HEADER.strip()]
+    time = 100 + np.arange(rows) * 0.05 - 9 * (rng.random(rows) < 0.1) * rng.random(rows)
+    time[rng.random(rows) < 0.1] = 105.0  # ties, some of them far apart
+    time = np.maximum(time, np.maximum.accumulate(time) - 9.5).round(3)
+    for i, t in enumerate(time.tolist()):
+        form = odd[rng.integers(len(odd))] if i > 5 and rng.random() < 0.05 else row
+        data = f"{i % 256:02X}{i % 7:02X}"
+        attack = bool(rng.random() < 0.2)
+        listed = {"h": f"{data[:2]},{data[2:]}", "b": f"{data[:2]} {data[2:]}", "f": "RT"[attack]}
+        lines.append(form.format(t=t, i=i % 2048, d=data, a=attack, **listed))
+    return "\n".join(lines).encode()
+
+
+def joined(chunks):
+    """The frames of all chunks, and the sum of their reports."""
+    width = max(c.data.shape[1] for c in chunks)
+    columns = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame",
+               "attack", "attack_type")  # fmt: skip
+    whole = {column: np.concatenate([getattr(c, column) for c in chunks]) for column in columns}
+    pad = [np.pad(c.data, ((0, 0), (0, width - c.data.shape[1]))) for c in chunks]
+    reports = zip(*(c.report for c in chunks), strict=True)
+    return Frames(**whole, data=np.concatenate(pad)), ReadReport(
+        *(sum(part, () if isinstance(part[0], tuple) else 0) for part in reports)
+    )
+
+
+@pytest.mark.parametrize("packed", PACK)
+@pytest.mark.parametrize("ending", FAULTY)
+@given(seed=st.integers(0, 9), rows=st.integers(1, 1500), size=st.integers(1, 2000))
+@settings(max_examples=12)
+def test_chunks_in_a_row_are_the_file(scratch, ending, packed, seed, rows, size):
+    path = scratch.with_name(f"bus{ending}{packed}")
+    path.write_bytes(PACK[packed](faulty(ending, seed, rows)))
+    whole = read_frames(path, strict=False, attack_type="fuzzing", vehicle="v")
+    log = LogFile(path, strict=False, attack_type="fuzzing", vehicle="v")
+    chunks = [*log.chunks(size)]
+    assert [len(c) for c in chunks[:-1]] == [size] * (len(chunks) - 1)
+    assert all(c.report.rows == len(c) + c.report.error_frames + c.report.refused for c in chunks)
+    assert all((c.name, c.vehicle) == ("bus", "v") for c in chunks)
+    frames, report = joined(chunks)
+    assert same(frames, whole)
+    assert report == whole.report
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".parquet.gz", ".blf", ".asc", ".db"])
+@pytest.mark.parametrize("size", [1, 64, 299, 10_000])
+def test_chunks_of_other_formats_in_a_row_are_the_file(tmp_path, clean, ending, size):
+    path = tmp_path / f"bus{ending}"
+    frames = clean[:300]
+    if ending == ".db":
+        with closing(sqlite3.connect(path)) as base:
+            base.execute("CREATE TABLE messages (ts, id, extended, remote, error, dlc, data)")
+            rows = zip(frames.timestamp.tolist(), frames.arbitration_id.tolist(), frames.data,
+                       strict=True)  # fmt: skip
+            rows = [(time, i, 0, 0, 0, 8, row.tobytes()) for time, i, row in rows]
+            base.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            base.commit()
+    else:
+        write_frames(frames, tmp_path / f"bus{ending.removesuffix('.gz')}")
+    if ending.endswith(".gz"):
+        path.write_bytes(gzip.compress((tmp_path / "bus.parquet").read_bytes()))
+    whole, chunks = read_frames(path), [*LogFile(path).chunks(size)]
+    assert [len(c) for c in chunks] == [*[size] * (300 // size), *[300 % size] * (300 % size > 0)]
+    assert same(joined(chunks)[0], whole) and joined(chunks)[1] == whole.report
+
+
+def test_a_log_that_steps_back_too_far_is_refused_in_chunks(tmp_path):
+    path = tmp_path / "bus.csv"
+    rows = [f"{100 + i / 10:.1f},1A0,00,0" for i in range(300)]
+    path.write_text(HEADER + "\n".join([*rows, "119.8,1A0,00,0"]))
+    message = (
+        r"bus.csv: a row at 119.8.* s comes behind one at 129.9.* s; expected steps back .* 10 s"
+    )
+    for size in (1, 100, 1000):
+        with pytest.raises(ValueError, match=message + ".*read_frames, or sort it"):
+            [*LogFile(path).chunks(size)]
+    assert read_frames(path).report.reordered == 1
+    path.write_text(HEADER + "\n".join([*rows, "119.9,1A0,00,0"]))
+    assert same(joined([*LogFile(path).chunks(7)])[0], read_frames(path))
+
+
+def test_chunks_are_refused_as_the_file_is(tmp_path):
+    path = tmp_path / "bus.csv"
+    for content in ("", HEADER, "x,y\n", HEADER + "nan,1A0,00,0\n" * 500, "\n" * 9000 + HEADER):
+        path.write_text(content)
+        for strict in (True, False):
+            with pytest.raises(ValueError) as whole:
+                read_frames(path, strict=strict)
+            with pytest.raises(ValueError) as chunks:
+                [*LogFile(path, strict=strict).chunks(100)]
+            assert str(chunks.value) == str(whole.value)
+    rows = [f"{i},1A0,00,0" for i in range(1000)]
+    path.write_text(HEADER + "\n".join([*rows, "broken"]))
+    chunks = LogFile(path).chunks(100)
+    assert len(next(chunks)) == 100
+    with pytest.raises(ValueError, match=r"bus.csv:1002: 'broken' has too few fields"):
+        next(chunk for chunk in chunks if not len(chunk))
+    with pytest.raises(ValueError, match="size is 0; expected at least 1"):
+        next(LogFile(path).chunks(0))
+    with pytest.raises(ValueError, match="attack type: 'burglary' is unknown"):
+        LogFile(path, attack_type="burglary")
+    with pytest.raises(FileNotFoundError, match=r"no.csv: there is no such file"):
+        next(LogFile(tmp_path / "no.csv").chunks())
+
+
+def test_a_log_file_has_a_name_and_the_hash_of_its_bytes(tmp_path):
+    path = tmp_path / "bus.csv.gz"
+    path.write_bytes(gzip.compress(TABLE.encode()))
+    log = LogFile(str(path), scenario="s", recording="r")
+    assert (log.name, log.scenario, log.vehicle, log.recording) == ("bus", "s", "", "r")
+    assert log.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert LogFile(path, name="mine").name == "mine"
+    (frames,) = log.chunks()
+    assert same(frames, read_frames(path)) and frames.info[:4] == ("bus", "s", "", "r")
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    """Peak of a process of its own: as much for 100,000 rows as for ten times as many."""
+    if not Path("/proc/self/status").exists():  # getrusage counts what the parent process held
+        pytest.skip("needs /proc")
+    code = (
+        "import re, sys, cangraph as cg\n"
+        "rows = sum(len(c) for c in cg.LogFile(sys.argv[1]).chunks(20_000))\n"
+        "print(rows, re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
+    )
+    peaks = []
+    for rows in (100_000, 1_000_000):
+        path = tmp_path / f"{rows}.csv"
+        row = "{:.4f},1A0,0011223344556677,0\n"
+        path.write_text(HEADER + "".join(row.format(i / 2000) for i in range(rows)))
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        read, peak = map(int, done.stdout.split())
+        assert read == rows
+        peaks.append(peak / 1024)
+    assert peaks[1] < peaks[0] + 12, peaks  # MiB; the file is 38 MiB, its columns are 28
+
+
 # real captures
 
 
@@ -403,3 +569,7 @@ def test_every_row_of_the_real_captures_is_read(real_data):
         assert len(frames) == lines - header, path
         marked = len(re.findall(rb",[1T][\r,]*\n", raw + b"\n"))
         assert frames.attack.sum() == marked, path
+        chunked, report = joined([*LogFile(path).chunks(1 << 16)])
+        assert np.array_equal(chunked.data, frames.data), path
+        assert np.array_equal(chunked.timestamp, frames.timestamp), path
+        assert report == frames.report, path
