@@ -21,6 +21,7 @@ def _slot(width: int) -> np.dtype:
             ("seen", np.int64),
             ("first_time", np.float64),
             ("last_time", np.float64),
+            ("base_time", np.float64),
             ("log_period", np.float64),
             ("jitter", np.float64),
             ("trust", np.float64),

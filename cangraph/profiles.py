@@ -147,7 +147,8 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         s = slots[i]
         p = table[s]
         n, dlc = p.seen, bytes_used[i]
-        gap = max(timestamp[i] - p.last_time, 0.0)
+        since = max(timestamp[i] - p.last_time, 0.0)
+        gap = max(timestamp[i] - p.base_time, 0.0)
         tick = np.log2(np.floor(gap / _TICK + _HALF_MICROSECOND) + 1.0)
         ratio = 0.0
         if n >= 2:  # a period is known from the second frame on
@@ -232,15 +233,14 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         raw[2] = novel / dlc if dlc else 0.0
         raw[3] = np.log2(leap)
         raw[4] = broken
-        weight = min(1.0, gap / _MEMORY)
+        weight = min(1.0, 2.0**p.log_period * _TICK / _MEMORY)
         if n <= _YOUNG:
             weight = max(weight, 1.0 / max(n, 1))
         for k in range(5):
             grain = _GRAIN[k] * (1.0 + _YOUNG / max(n, 1))
             unusual = np.log2((grain + raw[k]) / (grain + p.usual[k]))
-            raw[k] = min(raw[k], _LEVEL[k])
-            if n and learns:
-                p.usual[k] += np.float32(weight * (raw[k] - p.usual[k]))
+            if n and (learns or k == 0):
+                p.usual[k] += np.float32(weight * (min(raw[k], _LEVEL[k]) - p.usual[k]))
             raw[k] = min(max(unusual, 0.0), _CLIP)
         out[i, 0] = ratio
         out[i, 1] = raw[0]
@@ -257,16 +257,20 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         out[i, 12] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
 
         if n:
+            weight = min(1.0, since / _MEMORY)
+            if n <= _YOUNG:
+                weight = max(weight, 1.0 / n)
             if n == 1:
                 p.log_period = tick
             else:
                 p.log_period += weight * min(max(ratio, -_STEP), _STEP)
                 p.jitter += weight * (min(abs(ratio), 1.0) - p.jitter)
                 if abs(ratio) < _REGULAR:
-                    p.trust += (1.0 - p.trust) * min(1 / 16, gap / _PROBATION)
+                    p.trust += (1.0 - p.trust) * min(1 / 16, since / _PROBATION)
                 elif p.trust < 1.0:
                     p.trust -= p.trust / 8
         if learns:
             p.dlc = dlc
+            p.base_time = timestamp[i]
         p.last_time = timestamp[i]
         p.seen = n + 1
