@@ -15,7 +15,8 @@ from cangraph.frames import AttackSpan, Frames, attack_code
 
 __all__ = ["ATTACKS", "PAYLOADS", "inject"]
 
-PAYLOADS = ("frozen", "shifted", "replayed", "drifting")  # what a masquerade sends
+PAYLOADS = ("frozen", "fixed", "shifted", "replayed", "drifting")  # what a masquerade sends
+_MOVING = 0.1  # share of an ID's frames that differ from the one before, for its data to change
 _REGULAR = 5  # frames within a span from which on an ID sends regularly
 
 
@@ -114,8 +115,8 @@ class _Stretch(NamedTuple):
         return begin + np.flatnonzero(~self.frames.attack[begin:stop])
 
     def victims(self, moving: bool = False) -> list[np.ndarray]:
-        """The rows here of each ID that sends data regularly, and not always the same if `moving`;
-        where there is none, of what comes nearest to it."""
+        """The rows here of each ID that sends data regularly, and changing data if `moving`; where
+        there is none, of what comes nearest to it."""
         rows = self.genuine(self.start, self.end)
         rows = rows[self.frames.bytes_used[rows] > 0]
         if not len(rows):
@@ -127,13 +128,16 @@ class _Stretch(NamedTuple):
         of_id = np.split(rows, 1 + np.flatnonzero(np.diff(self.frames.arbitration_id[rows])))
         steady = [r for r in of_id if len(r) >= _REGULAR and self._steady(r)]
         if moving:
-            changing = [r for r in of_id if np.ptp(self.frames.data[r], 0).any()]
+            changing = [r for r in of_id if self._changes(r)]
             steady = [r for r in steady if any(r is c for c in changing)] or changing or steady
         return steady or [max(of_id, key=len)]
 
     def _steady(self, rows):
         gaps = np.diff(self.since[rows])
         return np.quantile(gaps, 0.9) <= 2 * np.median(gaps)
+
+    def _changes(self, rows):
+        return len(rows) > 1 and np.diff(self.frames.data[rows], axis=0).any(1).mean() >= _MOVING
 
     def victim(self) -> np.ndarray:
         """The rows here of one ID that sends changing data regularly."""
@@ -251,9 +255,11 @@ def _masqueraded(frames, stretches, payload) -> Frames:
 
 def _posed(stretch, rows, payload):
     """What the frames of `rows` carry instead; the severity says how many of the bytes that move
-    are frozen or replayed, or how far one of them is shifted or drifts."""
+    are frozen, fixed at a value of another time or
+    replayed, or how far one of them is shifted or drifts."""
     frames, rng = stretch.frames, stretch.rng
     data, n = frames.data[rows], len(rows)
+    own = (frames.arbitration_id == frames.arbitration_id[rows[0]]) & ~frames.attack
     moving = np.flatnonzero(np.ptp(data, 0))
     moving = rng.permutation(moving if len(moving) else int(frames.dlc[rows].min()))
     moving = moving[: int(np.ceil(stretch.severity * len(moving)))]
@@ -261,6 +267,9 @@ def _posed(stretch, rows, payload):
     before = before[frames.arbitration_id[before] == frames.arbitration_id[rows[0]]]
     if payload == "frozen":
         data[:, moving] = data[0, moving]
+    elif payload == "fixed":
+        other = frames.data[rng.choice(np.flatnonzero(own))]
+        data[:, moving] = other[moving]
     elif payload == "replayed":
         if not len(before):
             raise ValueError(
