@@ -9,6 +9,7 @@ are scored too: they are benign and can only flatter the rule, so leave them out
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.special import xlogy
 
 from cangraph.calibration import clean_stretch
 from cangraph.features import NODE_FEATURES
@@ -77,6 +78,7 @@ def calibrated_count(
         np.maximum.at(most, code, normal.node_count)
         at, known = _find(mine.node_id, ids)
         excess = np.where(known, mine.node_count - most[at], graphs.window)
+        excess[mine.node_count == 0] = 0  # a silent ID exceeds nothing
         value[windows] = np.maximum.reduceat(excess, mine.node_ptr[:-1])
     return Scores.of(graphs, value)
 
@@ -104,7 +106,7 @@ def id_set(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None
 def _entropy(graphs: Graphs) -> np.ndarray:
     """Entropy of the IDs of each window, H = −Σ p log₂ p in bits; p are shares of frames."""
     p = graphs.node_count / graphs.window
-    return -np.add.reduceat(p * np.log2(p), graphs.node_ptr[:-1])
+    return -np.add.reduceat(xlogy(p, p) / np.log(2), graphs.node_ptr[:-1])
 
 
 def entropy(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from cangraph.batches import Batches
 from cangraph.graphs import to_graphs
 from cangraph.models import GAT
 from cangraph.params import load_params
 from cangraph.simulator import simulate
 from cangraph.splits import split
-from cangraph.training import Batches, Detector, fit
+from cangraph.training import Detector, fit
 
 SPLIT = {"gap": 0.05}  # s; the captures here are short
 
