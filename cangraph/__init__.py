@@ -58,6 +58,7 @@ _HOME = {
     "synthesis": ("Synthesis",),
     "training": ("Detector", "Reconstructor", "fit", "seed_everything"),
     "distillation": ("distill",),
+    "explain": ("ablation",),
     "fusion": ("DQNFusion", "rules"),
     "baselines": (
         "all_baselines",
