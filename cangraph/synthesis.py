@@ -147,6 +147,11 @@ class Synthesis:
         """The windows that choose the epoch to keep, under attacks that are never trained on."""
         return self._mixed(_HELD_OUT, 1.0, "val")
 
+    @cached_property
+    def calib(self) -> Graphs:
+        """The windows that set thresholds, other cars among them."""
+        return self._mixed(_HELD_OUT + 1, 1.0, "calib")
+
     def _mixed(self, number: int, progress: float, part: str) -> Graphs:
         train_on = self.params.fit.train_on
         labelled = getattr(self.data, part)
