@@ -100,8 +100,8 @@ def split(graphs: Graphs, params: SplitParams) -> Split:
     train whole, since their times cannot be told to match. `notes` name every capture that was
     merged or left out.
 
-    Raises `ValueError` when a capture has no recording, when no training capture is left, when a
-    part has no window, or when train holds no attack.
+    Raises `ValueError` when a capture has no recording, when no training capture is left, or when
+    a part has no window.
     """
     if params.val + params.calib >= 1:
         raise ValueError(
@@ -201,8 +201,3 @@ def _check(split: Split, is_train: list[bool]) -> None:
             raise ValueError(
                 f"split: {row['part']} has no window{because}; expected some; {remedy}"
             )
-    if not split.graphs.label[split.part == 0].any():
-        raise ValueError(
-            f"split: the training windows are all benign{because}; expected some under "
-            "attack to train the classifier; add captures with attacks to train_02_with_attacks"
-        )

@@ -126,6 +126,11 @@ class Detector(Task):
     def prepare(self, train: Graphs) -> None:
         super().prepare(train)
         attacks = int(train.label.sum())
+        if not attacks:
+            raise ValueError(
+                f"fit: the {len(train)} windows to train on are all benign; expected some under "
+                "attack; add captures to train_02_with_attacks, or set fit.train_on to clean"
+            )
         self.positive_weight.fill_(min((len(train) - attacks) / max(attacks, 1), 10.0))
 
     def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:

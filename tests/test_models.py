@@ -101,3 +101,23 @@ def test_footprint_counts_and_times(graphs):
     cost = footprint(GAT(graphs.spec, hidden=4, heads=2, layers=1), simulate("aster", 1.0), 50, 3)
     assert cost["bytes"] >= 4 * cost["parameters"] > 0
     assert 0 < cost["p50_ms"] <= cost["p99_ms"]
+
+
+@torch.no_grad()
+def test_the_heads_of_the_gat_agree_with_its_parts(graphs):
+    gat = GAT(graphs.spec, hidden=4, heads=2, layers=2).eval()
+    batch = batch_of(graphs)
+    out = gat.heads(batch)
+    assert out.window.shape == (len(graphs),)
+    assert out.node.shape == (len(graphs.x),)
+    assert out.attack_type.shape == (len(graphs), 9)
+    torch.testing.assert_close(out.window, gat(batch))
+    states = gat.states(batch)
+    first = states[: graphs.node_ptr[1]]
+    torch.testing.assert_close(gat.embed(batch)[0], first.max(0).values)
+
+
+def test_a_batch_carries_the_labels_of_nodes_and_windows(graphs):
+    batch = batch_of(graphs)
+    assert batch.node_label.tolist() == graphs.node_attack.astype(float).tolist()
+    assert batch.attack_type.tolist() == graphs.attack_type.tolist()

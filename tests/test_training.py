@@ -83,3 +83,55 @@ def test_a_score_is_the_probability_in_float64(graphs):
     logit = scores.state[:, scores.state_names.index("gat_logit")].astype(float)
     np.testing.assert_allclose(scores.value, 1 / (1 + np.exp(-logit)), rtol=1e-6)
     assert len(task.score(graphs[:0])) == 0
+
+
+def test_batches_draw_new_windows_for_each_epoch_and_keep_the_length_of_the_first(graphs):
+    asked = []
+
+    def draw(epoch):
+        asked.append(epoch)
+        return graphs[: 30 - 10 * epoch]
+
+    batches = Batches(draw, 10, seed=0)
+    lengths = [[batch.num_graphs for batch in batches] for _ in range(2)]
+    assert lengths == [[10, 10, 10], [10, 10, 10]], "twenty windows are gone through again"
+    assert asked == [0, 0, 1]
+
+
+def test_the_loss_is_that_of_windows_nodes_and_types(graphs):
+    torch.manual_seed(0)
+    task = Detector(GAT(graphs.spec, hidden=2, heads=1, layers=1))
+    (batch,) = Batches(graphs[20:60], 40)
+    out = task.model.heads(batch)
+    task.positive_weight.fill_(3.0)
+    terms = task.terms(out, batch)
+
+    def bce(logit, label, weight):
+        p = torch.sigmoid(logit)
+        return -(weight * label * p.log() + (1 - label) * (1 - p).log()).mean().item()
+
+    assert terms["window"].item() == pytest.approx(bce(out.window, batch.label, 3.0), rel=1e-4)
+    assert terms["node"].item() == pytest.approx(bce(out.node, batch.node_label, 5.0), rel=1e-4)
+    odds = out.attack_type.log_softmax(1)
+    kind = -odds[torch.arange(40), batch.attack_type].mean().item()
+    assert terms["type"].item() == pytest.approx(kind, rel=1e-4)
+    total = terms["window"] + terms["node"] + 0.2 * terms["type"]
+    assert terms["hard"].item() == pytest.approx(total.item())
+
+
+def test_blame_is_the_probability_of_each_node(graphs):
+    task = Detector(GAT(graphs.spec, hidden=2, heads=1, layers=1)).eval()
+    blame = task.blame(graphs[:9])
+    assert blame.shape == (len(graphs[:9].x),) and blame.dtype == np.float64
+    (batch,) = Batches(graphs[:9], 9)
+    with torch.no_grad():
+        expected = torch.sigmoid(task.model.heads(batch).node)
+    np.testing.assert_allclose(blame, expected, rtol=1e-5)
+
+
+def test_windows_without_attacks_train_no_detector(graphs):
+    params = load_params("demo", split=SPLIT, fit={"epochs": 1})
+    data = split(graphs, params.split)
+    data.__dict__["train"] = data.train[~data.train.label]
+    with pytest.raises(ValueError, match=r"all benign; expected some under attack; .*train_on"):
+        fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student")
