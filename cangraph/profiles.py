@@ -49,7 +49,7 @@ _BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 
 
 def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Features of each frame relative to its ID's past, f4 (n, 12) in `FRAME_FEATURES` order,
+    """Features of each frame relative to its ID's past, f4 (n, 13) in `FRAME_FEATURES` order,
     and the slot of its ID, i8 (n,). Updates `state`.
 
     Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), r = log2(g/p), n the ID's gaps so
@@ -61,6 +61,10 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
         stuck = max over bytes of log2((1 + rest)/(1 + longest rest)), at least 0
         leap  = max over bytes of log2((1 + step)/(1 + longest step)), at least 0
         broken_rule = max over broken rules of -log2(1 - k + 1/256), k > .9 how often it was kept
+
+    What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
+    running mean m of what it was and the grain c(1 + 8/n), c in `_GRAIN`, is what it has over
+    what is usual: log2((grain + v)/(grain + m)), in 0..6.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
     each frame, and checksums: XOR or sum of all bytes, or the last byte minus the sum of the
@@ -80,6 +84,11 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
     columns = frames.timestamp, frames.bytes_used, frames.data
     _profile(*columns, slots, state.began, state.table, out)
     return out, slots
+
+
+@numba.njit(cache=True, nogil=True)
+def _ticks(seconds):
+    return np.floor(max(seconds, 0.0) / _TICK + _HALF_MICROSECOND)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -130,7 +139,8 @@ def _checksums(p, data, i, dlc, learns):
                 broken = max(broken, _bits(kept))
             if learns:
                 p.sums_kept[k] = kept - weight * kept
-                p.sums[k] = value
+                if p.sums_kept[k] < 0.5:  # one broken frame does not accuse those behind it
+                    p.sums[k] = value
     if learns:
         p.sums_seen += 1
     return broken
@@ -147,9 +157,12 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         s = slots[i]
         p = table[s]
         n, dlc = p.seen, bytes_used[i]
-        since = max(timestamp[i] - p.last_time, 0.0)
-        gap = max(timestamp[i] - p.base_time, 0.0)
-        tick = np.log2(np.floor(gap / _TICK + _HALF_MICROSECOND) + 1.0)
+        # a clock set back must not have to catch up before the ID is on time again
+        p.base_time = min(p.base_time, timestamp[i])
+        since, gap = _ticks(timestamp[i] - p.last_time), _ticks(timestamp[i] - p.base_time)
+        tick = np.log2(gap + 1.0)
+        # learning counts whole ticks too: a rate of learning that knows finer ones tells them
+        since, gap = since * _TICK, gap * _TICK
         ratio = 0.0
         if n >= 2:  # a period is known from the second frame on
             ratio = min(max(tick - p.log_period, -_CLIP), _CLIP)
@@ -212,7 +225,7 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
                     else:
                         p.rest[j] = resting
                         if resting > p.longest[j]:
-                            p.longest[j] *= worn
+                            p.longest[j] = worn * (one + p.longest[j]) - one
             if changed or n == 0:
                 bit = np.uint8(1 << (value & 7))
                 # while everything is new, nothing is odd for being new
@@ -234,6 +247,8 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         raw[3] = np.log2(leap)
         raw[4] = broken
         weight = min(1.0, 2.0**p.log_period * _TICK / _MEMORY)
+        if not learns:  # many early frames count no more than the time they take
+            weight = min(weight, since / _MEMORY)
         if n <= _YOUNG:
             weight = max(weight, 1.0 / max(n, 1))
         for k in range(5):
