@@ -64,7 +64,7 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
 
     What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
     running mean m of what it was and the grain c(1 + 8/n), c in `_GRAIN`, is what it has over
-    what is usual: log2((grain + v)/(grain + m)), in 0..6.
+    what is usual: log2((grain + v)/(grain + m)), at least 0.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
     each frame, and checksums: XOR or sum of all bytes, or the last byte minus the sum of the
@@ -256,7 +256,7 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
             unusual = np.log2((grain + raw[k]) / (grain + p.usual[k]))
             if n and (learns or k == 0):
                 p.usual[k] += np.float32(weight * (min(raw[k], _LEVEL[k]) - p.usual[k]))
-            raw[k] = min(max(unusual, 0.0), _CLIP)
+            raw[k] = max(unusual, 0.0)
         out[i, 0] = ratio
         out[i, 1] = raw[0]
         out[i, 2] = p.jitter
