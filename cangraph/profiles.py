@@ -7,7 +7,8 @@ the kernel gives the same bits, so that training and a live monitor see the same
 
 Learning is bounded, so that an attack cannot rewrite the profile (all constants below):
 the period moves by at most `_STEP / _MEMORY` octaves a second however many frames are injected,
-and payload statistics learn only from frames that did not come early.
+what is usual of gaps by the time they take, and payload statistics learn only from frames that did
+not come early.
 """
 
 import numba
@@ -52,10 +53,13 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
     """Features of each frame relative to its ID's past, f4 (n, 13) in `FRAME_FEATURES` order,
     and the slot of its ID, i8 (n,). Updates `state`.
 
-    Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), r = log2(g/p), n the ID's gaps so
-    far; bit b flips (f_b = 1) or not, at the ID's rate q_b; u_b = q_b(1-q_b):
+    Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), Δt since the ID's last frame that
+    was on time, δt since its last frame, both in whole ms, r = log2(g/p), n the ID's gaps so far;
+    bit b flips (f_b = 1) or not, at the ID's rate q_b; u_b = q_b(1-q_b):
 
-        log2 p ← log2 p + w·clip(r, ±½),  w = min(1, Δt/20 s), and at least 1/n while n <= 8
+        log2 p ← log2 p + w·clip(r, ±½),  w = min(1, δt/20 s), and at least 1/n while n <= 8
+        on time: r > -min(.4 + 2·jitter, 1), or n <= 8
+        q_b ← q_b + max(1/(n+1), min(Δt/20 s, 1/64))·(f_b - q_b), if on time
         flip_excess   = (Σ f_b - Σ q_b) / sqrt(1 + Σ u_b)
         flip_surprise = log2((1 + Σ (f_b-q_b)²/(u_b+.02)) / (1 + Σ u_b/(u_b+.02)))
         stuck = max over bytes of log2((1 + rest)/(1 + longest rest)), at least 0
