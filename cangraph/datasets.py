@@ -12,7 +12,7 @@ from cangraph.params import data_home
 from cangraph.readers import ENDINGS, is_log, read_frames
 from cangraph.simulator import demo_captures
 
-__all__ = ["DATASETS", "SCENARIOS", "Dataset", "read", "same_recording"]
+__all__ = ["DATASETS", "SCENARIOS", "Dataset", "clean_captures", "read", "same_recording"]
 
 TRAIN_CLEAN, TRAIN_ATTACKS = "train_01_attack_free", "train_02_with_attacks"
 TRAIN = (TRAIN_CLEAN, TRAIN_ATTACKS)
@@ -213,6 +213,13 @@ def _distinct(captures: Sequence[Frames]) -> list[Frames]:
         first.label(copies=tuple(copy.info.label for copy in copies))
         for first, *copies in seen.values()
     ]
+
+
+def clean_captures(captures: Sequence[Frames]) -> list[Frames]:
+    """The attack-free training captures that share no recording with a test capture: what a
+    detector may be trained on when all attacks are synthesised."""
+    tested = {c.recording for c in captures if not c.scenario.startswith("train")}
+    return [c for c in captures if c.scenario == TRAIN_CLEAN and c.recording not in tested]
 
 
 _GRAM = 8  # frames; so many in a row with equal (id, data) do not recur by chance

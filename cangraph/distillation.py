@@ -28,18 +28,23 @@ class FromTeacher:
 
 
 class Distilled(FromTeacher, Detector):
-    """Train a student `GAT` on labels, the teacher's softened probabilities and its embedding:
-    loss = BCE + soft · T² KL(teacher ‖ student) + hint · ‖projection(z_student) − z_teacher‖²."""
+    """Train a student `GAT` on labels, the teacher's softened probabilities of windows and nodes,
+    and its embedding:
+    loss = labels + soft · T² KL(teacher ‖ student) + hint · ‖projection(z_student) − z_teacher‖².
+    """
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        z = self.model.embed(batch)
-        logit = self.model.classify(z)
+        states = self.model.states(batch)
+        z = self.model.pool(states, batch)
+        out = self.model.outputs(states, z)
         with torch.no_grad():
-            z_teacher = self.teacher.embed(batch)
-            logit_teacher = self.teacher.classify(z_teacher)
-        terms = {
-            "hard": self.hard_loss(logit, batch),
-            "soft": soft_targets(logit, logit_teacher, self.weights.temperature),
+            states_teacher = self.teacher.states(batch)
+            z_teacher = self.teacher.pool(states_teacher, batch)
+            taught = self.teacher.outputs(states_teacher, z_teacher)
+        temperature = self.weights.temperature
+        terms = self.terms(out, batch) | {
+            "soft": soft_targets(out.window, taught.window, temperature)
+            + soft_targets(out.node, taught.node, temperature),
             "hint": hint(self.projection(z), z_teacher),
         }
         total = (

@@ -13,7 +13,7 @@ from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import CaptureInfo, Frames
 from cangraph.windows import windows
 
-__all__ = ["Capture", "GraphSpec", "Graphs", "checked", "stream", "to_graphs"]
+__all__ = ["Capture", "GraphSpec", "Graphs", "checked", "stream", "join", "to_graphs"]
 
 Part = dict[str, np.ndarray]  # what `windows` yields
 _REPORTED = ("reordered", "padded", "error_frames", "refused")  # in a report as in `CaptureInfo`
@@ -187,6 +187,35 @@ def stream(
         sha256=sha256,
         **count,
     )
+
+
+def join(parts: Sequence[Graphs]) -> Graphs:
+    """The windows of several `Graphs` one behind the other, with the captures of all.
+
+    Raises `ValueError` when there is none, or their windows differ in length.
+
+    >>> one = to_graphs([Frames(np.arange(4.0), np.array([1, 2, 1, 2]))], 4, 4)
+    >>> join([one, one]).node_ptr.tolist()
+    [0, 2, 4]
+    """
+    if not parts or len({part.window for part in parts}) > 1:
+        raise ValueError(
+            f"join: windows of {[part.window for part in parts]} frames; expected one length; "
+            "cut all captures alike"
+        )
+    joined = {}
+    for name in Graphs.names():
+        arrays = [getattr(part, name) for part in parts]
+        if name.endswith("_ptr"):
+            sizes = np.concatenate([np.diff(array) for array in arrays])
+            joined[name] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+            continue
+        if name == "capture":
+            before = np.cumsum([0, *(len(part.captures) for part in parts)])
+            arrays = [a + np.int32(k) for a, k in zip(arrays, before, strict=False)]
+        joined[name] = np.concatenate(arrays, -1 if name == "edge_index" else 0)
+    captures = tuple(capture for part in parts for capture in part.captures)
+    return Graphs(**joined, captures=captures, window=parts[0].window)
 
 
 def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100) -> Graphs:

@@ -7,43 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import VGAE as PyGVGAE
-from torch_geometric.nn import GATv2Conv, JumpingKnowledge
+from torch_geometric.nn import GATv2Conv
 from torch_geometric.utils import scatter
 
-from cangraph.frames import Frames
-from cangraph.graphs import Graphs, GraphSpec, to_graphs
+from cangraph.batches import Batch, batch_of
+from cangraph.frames import ATTACK_TYPES, Frames
+from cangraph.graphs import GraphSpec, to_graphs
 from cangraph.losses import feature_error, kl_divergence, succession_error
 
-__all__ = ["GAT", "VGAE", "Batch", "WindowErrors", "batch_of", "footprint", "n_parameters"]
-
-
-class Batch(NamedTuple):
-    """B windows as one disconnected graph: `x` (N, d_x), `edge_index` (2, E) counted over the
-    batch, `edge_attr` (E, d_e), `batch` (N,) the window of each node, `label` (B,) 0 or 1."""
-
-    x: Tensor
-    edge_index: Tensor
-    edge_attr: Tensor
-    batch: Tensor
-    label: Tensor
-
-    @property
-    def num_graphs(self) -> int:
-        return len(self.label)
-
-
-def batch_of(graphs: Graphs) -> Batch:
-    """All windows of `graphs` as one `Batch`; features are shared, not copied."""
-    nodes = torch.from_numpy(graphs.node_ptr).diff()
-    edges = torch.from_numpy(graphs.edge_ptr).diff()
-    offset = torch.from_numpy(graphs.node_ptr[:-1]).repeat_interleave(edges)
-    return Batch(
-        x=torch.from_numpy(graphs.x),
-        edge_index=torch.from_numpy(graphs.edge_index).long() + offset,
-        edge_attr=torch.from_numpy(graphs.edge_attr),
-        batch=torch.arange(len(graphs)).repeat_interleave(nodes),
-        label=torch.from_numpy(graphs.label).float(),
-    )
+__all__ = ["GAT", "VGAE", "GATOutput", "WindowErrors", "footprint", "n_parameters"]
 
 
 def n_parameters(model: nn.Module) -> int:
@@ -110,10 +82,22 @@ class Encoder(nn.Module):
         return states
 
 
-class GAT(nn.Module):
-    """Window classifier: s = MLP(mean_v h_v ‖ max_v h_v), h_v = the node's states of all layers.
+class GATOutput(NamedTuple):
+    """Logits: of an attack in each window (B,), on each node (N,), and of each attack type
+    (B, types in `ATTACK_TYPES`)."""
 
-    `embed` gives the pooled embedding (B, d_z), `forward` the attack logit (B,).
+    window: Tensor
+    node: Tensor
+    attack_type: Tensor
+
+
+class GAT(nn.Module):
+    """Window classifier: s = MLP(max_v h_v), h_v = the node's states of all layers. Two more heads
+    on the same states say which node is attacked and what the attack is.
+
+    Nodes are pooled by their maximum alone: one attacked ID must count, and a mean tells cars
+    apart. `embed` gives the pooled embedding (B, d_z), `forward` the attack logit (B,), `heads`
+    all three outputs.
 
     >>> from cangraph.frames import Frames
     >>> from cangraph.graphs import to_graphs
@@ -133,28 +117,42 @@ class GAT(nn.Module):
             "dropout": dropout,
         }
         self.encoder = Encoder(GraphSpec(*spec), hidden, heads, layers, dropout)
-        self.jump = JumpingKnowledge("cat")
-        self.embedding_width = 2 * layers * self.encoder.width
-        self.head = nn.Sequential(
-            nn.Linear(self.embedding_width, 2 * hidden), nn.ELU(), nn.Linear(2 * hidden, 1)
-        )
+        self.embedding_width = layers * self.encoder.width
+
+        def head() -> nn.Sequential:
+            width = self.embedding_width
+            return nn.Sequential(nn.Linear(width, 2 * hidden), nn.ELU(), nn.Linear(2 * hidden, 1))
+
+        self.window_head, self.node_head = head(), head()
+        self.type_head = nn.Linear(self.embedding_width, len(ATTACK_TYPES))
+
+    def states(self, batch: Batch) -> Tensor:
+        """The states of each node in all layers, (N, d_z)."""
+        encoder = self.encoder
+        x, edges = encoder.node_scale(batch.x), encoder.edge_scale(batch.edge_attr)
+        return torch.cat(encoder(x, batch.edge_index, edges), dim=1)
+
+    @staticmethod
+    def pool(states: Tensor, batch: Batch) -> Tensor:
+        """Pooled embedding z of each window, (B, d_z), of node states (N, d_z)."""
+        return scatter(states, batch.batch, dim_size=batch.num_graphs, reduce="max")
 
     def embed(self, batch: Batch) -> Tensor:
         """Pooled embedding z of each window, (B, d_z)."""
-        encoder = self.encoder
-        states = encoder(
-            encoder.node_scale(batch.x), batch.edge_index, encoder.edge_scale(batch.edge_attr)
-        )
-        h = self.jump(states)
-        pooled = [
-            scatter(h, batch.batch, dim_size=batch.num_graphs, reduce=how)
-            for how in ("mean", "max")
-        ]
-        return torch.cat(pooled, dim=1)
+        return self.pool(self.states(batch), batch)
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Attack logit (B,) of embeddings (B, d_z)."""
-        return self.head(embedding).squeeze(1)
+        return self.window_head(embedding).squeeze(1)
+
+    def outputs(self, states: Tensor, z: Tensor) -> GATOutput:
+        """What the three heads say of node states (N, d_z) and embeddings (B, d_z)."""
+        return GATOutput(self.classify(z), self.node_head(states).squeeze(1), self.type_head(z))
+
+    def heads(self, batch: Batch) -> GATOutput:
+        """What the three heads say of a batch."""
+        states = self.states(batch)
+        return self.outputs(states, self.pool(states, batch))
 
     def forward(self, batch: Batch) -> Tensor:
         return self.classify(self.embed(batch))

@@ -5,7 +5,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -49,6 +49,16 @@ class SplitParams(_Group):
     gap: Annotated[float, Field(ge=0)]
 
 
+class SynthesisParams(_Group):
+    """What a draw of synthesised training windows holds (see `synthesis.Synthesis`)."""
+
+    seconds: Positive
+    fleet: Annotated[int, Field(ge=0)]
+    varied: Annotated[float, Field(ge=0, le=1)]
+    gross: Annotated[float, Field(gt=0, le=1)]
+    subtle: Annotated[float, Field(gt=0, le=1)]
+
+
 class GATParams(_Group):
     """Size of a GAT (see `models.GAT`)."""
 
@@ -78,6 +88,7 @@ class ModelsParams(_Group):
 class FitParams(_Group):
     """A training run (see `training.fit`)."""
 
+    train_on: Literal["clean", "labelled", "both"]
     epochs: Count
     batch_size: Count
     weight_decay: Annotated[float, Field(ge=0)]
@@ -113,6 +124,7 @@ class Params(_Group):
     window: Annotated[int, Field(ge=2)]
     stride: Count
     split: SplitParams
+    synthesis: SynthesisParams
     teacher: ModelsParams
     student: ModelsParams
     fit: FitParams

@@ -14,6 +14,7 @@ __all__ = [
     "by_capture",
     "by_scenario",
     "compare",
+    "localised",
     "overall",
     "metrics",
     "threshold",
@@ -249,6 +250,20 @@ def by_attack(scores: Scores, at: float) -> list[dict]:
                 }
             )
     return rows
+
+
+def localised(windows, blame: np.ndarray) -> np.ndarray:
+    """Whether the node that is blamed the most is an attacked one, bool (B,), for the windows of
+    a `Graphs` and a value for each of its nodes, f8 (N,).
+
+    >>> from types import SimpleNamespace
+    >>> graphs = SimpleNamespace(node_ptr=np.array([0, 2, 4]), node_attack=np.array([0, 1, 1, 0]))
+    >>> localised(graphs, np.array([0.1, 0.9, 0.2, 0.3]))
+    array([ True, False])
+    """
+    window = np.repeat(np.arange(len(windows.node_ptr) - 1), np.diff(windows.node_ptr))
+    worst_first = np.lexsort((-blame, window))
+    return windows.node_attack[worst_first[windows.node_ptr[:-1]]].astype(bool)
 
 
 def attack_spans(scores: Scores, longest_gap: float = 1.0) -> list[tuple[float, float]]:

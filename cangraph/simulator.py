@@ -5,6 +5,7 @@ from the state of the drive, and sent when it wins arbitration on a 500 kbit/s b
 makes the attacks: their frames compete on the same bus.
 """
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ _PERIODS = {  # vehicle: how many messages have which period in ms
     "clover": {10: 4, 20: 8, 50: 9, 100: 20, 200: 14, 500: 11, 1000: 10},
 }
 VEHICLES = tuple(_PERIODS)
+_FLEET = 1000  # the number of the first vehicle that is drawn
+_FRAME_TIME = 0.25e-3  # s, of a frame of 8 bytes at 500 kbit/s with its stuff bits
+_BUSY = 0.6  # largest share of the bus that a drawn vehicle takes
 
 CAPTURES = {  # captures of the demo by attack and vehicle
     "train_01_attack_free": ("attack-free-aster", "attack-free-borage"),
@@ -80,15 +84,15 @@ class Message(NamedTuple):
 
 @lru_cache
 def messages(vehicle: str) -> tuple[Message, ...]:
-    """The messages of a vehicle by rising arbitration ID. Raises `ValueError` for an unknown one.
+    """The messages of a vehicle by rising arbitration ID: one of `VEHICLES`, or `fleet-<n>`, the
+    n-th of endlessly many that are drawn. Raises `ValueError` for an unknown one.
 
-    >>> len(messages("aster"))
-    45
+    >>> len(messages("aster")), len(messages("fleet-0")) == len(messages("fleet-1"))
+    (45, False)
     """
-    if vehicle not in VEHICLES:
-        raise ValueError(f"vehicle: {vehicle!r} is unknown; expected one of {', '.join(VEHICLES)}")
-    rng = np.random.default_rng([2016, VEHICLES.index(vehicle)])  # never changes, unlike a drive
-    timing = [(period, 0.0) for period, count in _PERIODS[vehicle].items() for _ in range(count)]
+    rng = np.random.default_rng([2016, _number(vehicle)])  # never changes, unlike a drive
+    periods = _PERIODS.get(vehicle) or _drawn_periods(rng)
+    timing = [(period, 0.0) for period, count in periods.items() for _ in range(count)]
     # a rare signal, a busy switch, and slow messages that are sent on change too
     timing += [(0, 0.1), (0, 1.0), (500, 0.5), (1000, 1.0)]
     # urgent messages get low IDs, as in a car, but not without exceptions
@@ -107,6 +111,30 @@ def messages(vehicle: str) -> tuple[Message, ...]:
         fields = _layout(dlc, 0 < period <= 50, multiplexed, rng)
         table.append(Message(arbitration_id, dlc, *timed, fields))
     return tuple(table)
+
+
+def _number(vehicle: str) -> int:
+    """The number of a vehicle, for the seeds of what is drawn for it."""
+    if vehicle in VEHICLES:
+        return VEHICLES.index(vehicle)
+    drawn = re.fullmatch(r"fleet-(\d{1,9})", vehicle)
+    if not drawn:
+        raise ValueError(
+            f"vehicle: {vehicle!r} is unknown; expected one of {', '.join(VEHICLES)}, or fleet-0, "
+            "fleet-1, …"
+        )
+    return _FLEET + int(drawn.group(1))
+
+
+def _drawn_periods(rng) -> dict[int, int]:
+    """How many messages have which period in ms, for a bus that is not overloaded."""
+    choices = list(_PERIODS["aster"])
+    while True:
+        counts = rng.multinomial(rng.integers(25, 95), rng.dirichlet(np.full(len(choices), 2.0)))
+        periods = dict(zip(choices, counts.tolist(), strict=True))
+        load = sum(n / period for period, n in periods.items()) * 1e3 * _FRAME_TIME
+        if load <= _BUSY:
+            return periods
 
 
 def _layout(dlc, fast, multiplexed, rng):
@@ -240,7 +268,8 @@ def simulate(
         what = f"{seconds} seconds, {bursts} bursts, seed {seed}"
         wanted = "seconds and bursts above 0, and a seed from 0 on; try simulate('aster', 40.0)"
         raise ValueError(f"simulate: {what}; expected {wanted}")
-    rng = np.random.default_rng([seed, VEHICLES.index(vehicle)])
+    number = _number(vehicle)
+    rng = np.random.default_rng([seed, number])
     drive = _drive(seconds, rng)
     phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
     parts = []
@@ -259,7 +288,7 @@ def simulate(
     if not (attack and len(frames)):
         return frames
     # from a stream of its own, so that the drive does not change with the attack
-    rng = np.random.default_rng([seed, VEHICLES.index(vehicle), attack_code(attack)])
+    rng = np.random.default_rng([seed, number, attack_code(attack)])
     spans, dice = _spans(seconds, bursts, rng), int(rng.integers(2**32))
     frames = inject(frames, attack, spans=spans, severity=severity, seed=dice, payload=payload)
     return frames[frames.timestamp <= start + seconds]

@@ -8,7 +8,7 @@ import numpy as np
 from cangraph.graphs import Graphs
 from cangraph.params import SplitParams
 
-__all__ = ["PARTS", "Split", "split"]
+__all__ = ["PARTS", "Split", "by_time", "split"]
 
 PARTS = ("train", "val", "calib", "test", "dropped")
 
@@ -41,6 +41,10 @@ class Split:
     @cached_property
     def test(self) -> Graphs:
         return self._take("test")
+
+    def draw(self, number: int, progress: float = 1.0) -> Graphs:
+        """The windows to train on in epoch `number`: always `train`."""
+        return self.train
 
     def counts(self) -> list[dict]:
         """Windows, attack windows and captures of each part, a row for each."""
@@ -123,11 +127,25 @@ def split(graphs: Graphs, params: SplitParams) -> Split:
         elif len(trained[info.recording]) > 1:
             part[mine] = PARTS.index("train")
         else:
-            part[mine] = _cut(graphs.start[mine], graphs.end[mine], template, params.gap)
+            part[mine] = _cut(
+                graphs.start[mine], graphs.end[mine], template, params.gap, info.seconds
+            )
     notes = _notes(trained, tested)
     result = Split(graphs, part, tuple(notes))
     _check(result, is_train)
     return result
+
+
+def by_time(graphs: Graphs, params: SplitParams) -> np.ndarray:
+    """The part of every window, u1 (B,) into `PARTS`, by its time alone: what `split` gives a
+    training capture of its own recording, for altered copies of one, which keep its times."""
+    template = _blocks(params.blocks, params.val, params.calib)
+    part = np.zeros(len(graphs), np.uint8)
+    for number in np.unique(graphs.capture):
+        mine = np.flatnonzero(graphs.capture == number)
+        seconds = graphs.captures[number].seconds
+        part[mine] = _cut(graphs.start[mine], graphs.end[mine], template, params.gap, seconds)
+    return part
 
 
 def _by_recording(captures, is_train: list[bool], side: bool) -> dict[str, list[str]]:
@@ -156,9 +174,9 @@ def _notes(trained: dict[str, list[str]], tested: dict[str, list[str]]) -> list[
     ]
 
 
-def _cut(start, end, template, gap) -> np.ndarray:
-    """Part of each window of one capture."""
-    edges = np.linspace(0.0, end[-1], len(template) + 1)
+def _cut(start, end, template, gap, seconds) -> np.ndarray:
+    """Part of each window of one capture of so many seconds."""
+    edges = np.linspace(0.0, seconds, len(template) + 1)
     edges[-1] = np.inf
     block = np.searchsorted(edges, start, "right") - 1
     part = template[block]

@@ -3,7 +3,6 @@
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
 
 import lightning as L
 import numpy as np
@@ -12,35 +11,19 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision
 
+from cangraph.batches import Batch, Batches, batch_of
 from cangraph.callbacks import EpochLines
 from cangraph.graphs import Graphs
 from cangraph.losses import feature_error, kl_divergence, succession_error
-from cangraph.models import GAT, VGAE, Batch, batch_of, n_parameters
+from cangraph.models import GAT, VGAE, GATOutput, n_parameters
 from cangraph.params import Params
 from cangraph.scores import Scores
 from cangraph.splits import Split
+from cangraph.synthesis import Synthesis
 
-__all__ = ["Batches", "Detector", "Reconstructor", "Task", "fit", "seed_everything"]
+__all__ = ["Detector", "Reconstructor", "Task", "fit", "seed_everything"]
 
 _SCORING = 512  # windows a batch when nothing is learnt
-
-
-class Batches:
-    """Iterates over `graphs` in batches, cut out by index arithmetic; in a new order every epoch
-    if a `seed` is given."""
-
-    def __init__(self, graphs: Graphs, size: int, seed: int | None = None):
-        self.graphs, self.size = graphs, size
-        self.rng = None if seed is None else np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return -(-len(self.graphs) // self.size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        n = len(self.graphs)
-        order = np.arange(n) if self.rng is None else self.rng.permutation(n)
-        for begin in range(0, n, self.size):
-            yield batch_of(self.graphs[order[begin : begin + self.size]])
 
 
 def seed_everything(seed: int) -> None:
@@ -115,9 +98,10 @@ class Task(L.LightningModule):
 
 
 class Detector(Task):
-    """Train a `GAT` to tell attack windows from benign ones.
+    """Train a `GAT` to tell attack windows from benign ones, the attacked nodes, and the attack.
 
-    Binary cross-entropy, attack windows weighted by benign/attack counts (at most 10). The
+    Binary cross-entropy of windows, attack windows weighted by benign/attack counts (at most 10),
+    + that of nodes, attacked ones weighted by 5, + 0.2 · cross-entropy of the attack type. The
     score is the probability σ(logit), computed in float64 so that sure windows still rank.
 
     The epoch to keep is the one that ranks validation windows best (AUPRC), of equal ones the
@@ -125,12 +109,14 @@ class Detector(Task):
     """
 
     monitor, mode = "val_rank", "max"
+    type_share = 0.2
     state_names = ("gat_logit", "gat_probability", "gat_z_mean", "gat_z_std", "gat_z_max")
 
     def __init__(self, model: GAT):
         super().__init__()
         self.model = model
         self.register_buffer("positive_weight", torch.ones(()), persistent=False)
+        self.register_buffer("node_weight", torch.tensor(5.0), persistent=False)
         self.val_auprc = BinaryAveragePrecision()
 
     @property
@@ -142,18 +128,26 @@ class Detector(Task):
         attacks = int(train.label.sum())
         self.positive_weight.fill_(min((len(train) - attacks) / max(attacks, 1), 10.0))
 
-    def hard_loss(self, logit: Tensor, batch: Batch) -> Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(
-            logit, batch.label, pos_weight=self.positive_weight
+    def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
+        """The loss of each head on its labels, and `hard`, their weighted sum."""
+        window = nn.functional.binary_cross_entropy_with_logits(
+            out.window, batch.label, pos_weight=self.positive_weight
         )
+        node = nn.functional.binary_cross_entropy_with_logits(
+            out.node, batch.node_label, pos_weight=self.node_weight
+        )
+        kind = nn.functional.cross_entropy(out.attack_type, batch.attack_type)
+        hard = window + node + self.type_share * kind
+        return {"window": window, "node": node, "type": kind, "hard": hard}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": self.hard_loss(self.model(batch), batch)}
+        terms = self.terms(self.model.heads(batch), batch)
+        return terms | {"loss": terms["hard"]}
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        logit = self.model(batch)
-        self.log_means("val", batch, loss=self.hard_loss(logit, batch))
-        self.val_auprc.update(torch.sigmoid(logit), batch.label.int())
+        out = self.model.heads(batch)
+        self.log_means("val", batch, loss=self.terms(out, batch)["hard"])
+        self.val_auprc.update(torch.sigmoid(out.window), batch.label.int())
 
     def on_validation_epoch_end(self) -> None:
         rank = torch.zeros(())
@@ -162,6 +156,13 @@ class Detector(Task):
             self.log("val_auprc", rank)
         self.log("val_rank", rank + 1e-6 * self.current_epoch)
         self.val_auprc.reset()
+
+    @torch.inference_mode()
+    def blame(self, graphs: Graphs) -> np.ndarray:
+        """Attack probability of each node, f8 (N,): which ID is it?"""
+        self.eval()
+        nodes = [self.model.heads(batch).node for batch in Batches(graphs, _SCORING)]
+        return torch.sigmoid(torch.cat(nodes).double()).numpy()
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         z = self.model.embed(batch)
@@ -244,17 +245,21 @@ class Reconstructor(Task):
         )
 
 
-def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
-    """Train `task` on `data.train`, keep the weights of the epoch that is best on `data.val` (see
-    `Task.monitor`), and return it ready to `score`. AdamW with the one-cycle schedule that
-    peaks at the learning rate of the `size` ("teacher" or "student"); it is never cut short,
-    since its last epochs, at a small rate, are what it is for.
+def fit(task: Task, data: Split | Synthesis, params: Params, size: str = "teacher") -> Task:
+    """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
+    that is best on `data.val` (see `Task.monitor`), and return it ready to `score`. AdamW with the
+    one-cycle schedule that peaks at the learning rate of the `size` ("teacher" or "student"); it
+    is never cut short, since its last epochs, at a small rate, are what it is for.
 
     The same seed gives the same weights, bit for bit, on a CPU.
     """
     run = params.fit
     seed_everything(params.seed)
-    train, val = data.train, data.val
+
+    def draw(epoch: int) -> Graphs:
+        return task.subset(data.draw(epoch, epoch / max(run.epochs - 1, 1)))
+
+    train, val = data.draw(0, 0.0), data.val
     task.learning_rate, task.weight_decay = params[size].learning_rate, run.weight_decay
     task.prepare(train)
     logger = logging.getLogger("lightning.pytorch")
@@ -283,7 +288,7 @@ def fit(task: Task, data: Split, params: Params, size: str = "teacher") -> Task:
             )
             trainer.fit(
                 task,
-                Batches(task.subset(train), run.batch_size, params.seed),
+                Batches(draw, run.batch_size, params.seed),
                 Batches(task.subset(val), _SCORING),
             )
             kept = torch.load(best.best_model_path, weights_only=True)

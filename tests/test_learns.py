@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from cangraph.batches import batch_of
 from cangraph.graphs import to_graphs
 from cangraph.losses import feature_error
-from cangraph.models import GAT, VGAE, batch_of
+from cangraph.models import GAT, VGAE
 from cangraph.params import load_params
 from cangraph.scores import metrics, threshold
 from cangraph.simulator import simulate

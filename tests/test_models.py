@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from cangraph.batches import batch_of
 from cangraph.frames import Frames
 from cangraph.graphs import to_graphs
-from cangraph.models import GAT, VGAE, Standardize, batch_of, footprint, n_parameters
+from cangraph.models import GAT, VGAE, Standardize, footprint, n_parameters
 from cangraph.params import load_params
 from cangraph.simulator import simulate
 

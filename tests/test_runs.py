@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from cangraph import runs
+from cangraph.batches import batch_of
 from cangraph.graphs import Graphs, to_graphs
-from cangraph.models import GAT, VGAE, batch_of
+from cangraph.models import GAT, VGAE
 from cangraph.params import load_params
 from cangraph.prepared import prepare
 from cangraph.scores import Scores

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from cangraph.batches import Batches
 from cangraph.graphs import to_graphs
 from cangraph.models import GAT
 from cangraph.params import load_params
 from cangraph.simulator import simulate
 from cangraph.splits import split
-from cangraph.training import Batches, Detector, fit
+from cangraph.training import Detector, fit
 
 SPLIT = {"gap": 0.05}  # s; the captures here are short
 
@@ -68,7 +69,7 @@ def test_fit_prints_one_line_an_epoch_and_keeps_the_best_rank(graphs, capsys):
     (kept,) = [row for row in task.history if row.get("kept")]
     with torch.no_grad():
         (batch,) = Batches(data.val, len(data.val))
-        loss = task.hard_loss(task.model(batch), batch).item()
+        loss = task.terms(task.model.heads(batch), batch)["hard"].item()
     assert loss == pytest.approx(kept["val_loss"], rel=1e-4)
     best = max(row["val_auprc"] for row in task.history)
     assert kept["val_auprc"] == best
