@@ -36,60 +36,132 @@ from cangraph.windows import windows
 RECORD = np.dtype([("timestamp", "f8"), ("arbitration_id", "u4"), ("dlc", "u1"), ("data", "u1", 8)])
 
 
+SLOT = {"n": 0, "last": 0.0, "base": 0.0, "period": 0.0, "jitter": 0.0, "trust": 0.0, "dlc": 0}
+
+
+def of_one_id() -> dict:
+    """What `plain_profile` remembers of one ID."""
+    zeros = {
+        "rate": np.zeros((8, 8), np.float32),
+        "values": np.zeros((8, 256), bool),
+        "data": np.zeros(8, np.uint8),
+        "moves": np.zeros(8, bool),
+        **{name: np.zeros(8) for name in ("changes", "rest", "longest", "step")},
+        "turn": np.zeros((8, 4), int),
+        "kept": np.zeros((8, 4)),
+        "sums": np.zeros(3, int),
+        "sums_kept": np.zeros(3),
+        "usual": np.zeros(5),
+    }
+    return SLOT | zeros | {"sums_seen": 0, "trend": 0.0}
+
+
+def broken(kept: np.ndarray, off: np.ndarray) -> float:
+    """Bits of surprise of the rules that are `off`."""
+    return max(-np.log2(1 - kept[off & (kept > 0.9)] + 1 / 256), default=0.0)
+
+
+def judge(p: dict, data: np.ndarray, gap: float, learns: bool) -> tuple:
+    """flip_excess and the raw flip_surprise, novel_bytes, stuck, leap and broken_rule."""
+    n, dlc, old = p["n"], len(data), p["data"][: len(data)].copy()
+    changed = data != old
+    told = changed & ~p["values"][np.arange(dlc), data] & (n > 0 or p["trust"] == 0)
+    new, told = changed if n else np.ones(dlc, bool), told if n else np.full(dlc, p["trust"] == 0)
+    excess, surprise, stuck, leap, rule = 0.0, 0.0, 1, 1, 0.0
+    b = np.flatnonzero(changed | p["moves"][:dlc]) if n else np.zeros(0, int)
+    if len(b):
+        f = np.unpackbits((data ^ old)[b, None], axis=1, bitorder="little").astype(np.float32)
+        q = p["rate"][b]
+        u = q * (1 - q)
+        chi, usual = ((f - q) ** 2 / (u + np.float32(0.02))).sum(), (u / (u + 0.02)).sum()
+        excess = np.clip((f.sum() - q.sum()) / np.sqrt(1 + u.sum()), -8, 8)
+        surprise = max(np.log2((1 + chi) / (1 + usual)), 0)
+        if learns:
+            q = q + np.float32(max(1 / (n + 1), min(gap / 20, 1 / 64))) * (f - q)
+            p["rate"][b] = np.where(q > np.float32(1e-4), q, 0)
+            p["moves"][b] = p["rate"][b].any(1)
+        part = 2 * np.arange(4)
+        turn = ((data[b, None].astype(int) >> part) - (old[b, None].astype(int) >> part)) & 3
+        kept, off = p["kept"][b], turn != p["turn"][b]
+        rule = broken(kept, off & (p["turn"][b] > 0))
+        if learns:
+            p["kept"][b] = kept + max(1 / n, 1 / 256) * (~off - kept)
+            p["turn"][b] = np.where(off & (p["kept"][b] < 0.5), turn, p["turn"][b])
+        size = (data[b].astype(int) - old[b]) % 256
+        size, moved = np.minimum(size, 256 - size), changed[b]
+        rest, longest, steps = p["rest"][b] + ~moved, p["longest"][b], p["step"][b]
+        judged = p["changes"][b] >= 4
+        stuck = max([1, *((1 + rest) / (1 + longest))[judged]])
+        leap = max([1, *((1 + size) / (1 + steps))[judged]])
+        if learns:
+            fade, worn = max(1 - gap / 60, 0.5), 2 ** min(gap / 5, 1)
+            longer = np.where(rest > longest, worn * (1 + longest) - 1, longest)
+            after = np.maximum(longest * fade, np.minimum(rest, 2 * longest + 1))
+            p["longest"][b] = np.where(moved, after, longer)
+            after = np.maximum(steps * fade, np.minimum(size, 2 * steps + 1))
+            p["step"][b] = np.where(moved, after, steps)
+            p["changes"][b] += moved
+            p["rest"][b] = np.where(moved, 0, rest)
+    if dlc and (n == 0 or changed.any()):
+        total, last = int(data.sum(dtype=int)), int(data[-1])
+        sums = np.array([np.bitwise_xor.reduce(data), total % 256, (2 * last - total) % 256])
+        kept, off = p["sums_kept"], sums != p["sums"]
+        if p["sums_seen"] >= 8:
+            rule = max(rule, broken(kept, off))
+        if learns:
+            p["sums_kept"] = kept + max(1 / (p["sums_seen"] + 1), 1 / 256) * (~off - kept)
+            p["sums"] = np.where(off & (p["sums_kept"] < 0.5), sums, p["sums"])
+            p["sums_seen"] += 1
+    if learns:
+        p["values"][np.flatnonzero(new), data[new]] = True
+        p["data"][:dlc][new] = data[new]
+        p["trend"] += (excess - p["trend"]) / 16
+    return excess, surprise, told.mean() if dlc else 0.0, np.log2(stuck), np.log2(leap), rule
+
+
 def plain_profile(frames) -> np.ndarray:
     """The features of `profiles.profile` frame by frame in numpy: the definition, not the speed."""
     memory, out = {}, np.zeros((len(frames), len(FRAME_FEATURES)), np.float32)
     began = frames.timestamp[0]
+    grains, level = np.array([0.1, 0.5, 0.05, 0.5, 0.5]), np.array([1, 3, 1, 3, 3])
     for i in range(len(frames)):
         time_, key, dlc = frames.timestamp[i], int(frames.arbitration_id[i]), frames.bytes_used[i]
-        data = frames.data[i, :dlc]
-        new = {"n": 0, "last": 0.0, "period": 0.0, "jitter": 0.0, "trust": 0.0, "first": time_}
-        p = memory.setdefault(
-            key,
-            new
-            | {
-                "dlc": 0,
-                "data": np.zeros(8, np.uint8),
-                "rate": np.zeros(64, np.float32),
-                "values": np.zeros((8, 256), bool),
-            },
-        )
-        if p["n"] == 0 and time_ - began <= 5:
-            p["trust"] = 1.0
-        n, gap = p["n"], max(time_ - p["last"], 0.0)
-        tick = np.log2(np.floor(gap * 1e3 + 5e-4) + 1)
+        p = memory.setdefault(key, of_one_id())
+        n, young = p["n"], p["n"] <= 8
+        since, gap = (np.floor((time_ - p[at]) * 1e3 + 5e-4) / 1e3 for at in ("last", "base"))
+        tick = np.log2(gap * 1e3 + 1)
         ratio = np.clip(tick - p["period"], -6, 6) if n >= 2 else 0.0
-        f = np.unpackbits(data ^ p["data"][:dlc], bitorder="little").astype(np.float32)
-        q = p["rate"][: 8 * dlc]
-        u = q * (1 - q)
-        novel = ~p["values"][np.arange(dlc), data] & (n > 0 or p["trust"] == 0)
-        if n:
-            out[i, 3] = np.clip((f.sum() - q.sum()) / np.sqrt(1 + u.sum()), -8, 8)
-            chi, usual = ((f - q) ** 2 / (u + 0.02)).sum(), (u / (u + 0.02)).sum()
-            out[i, 4] = np.clip(np.log2((1 + chi) / (1 + usual)), -6, 6)
-            out[i, 6] = dlc != p["dlc"]
-        out[i, 5] = novel.mean() if dlc else 0
-        out[i, [0, 1, 2, 7]] = (
-            ratio,
-            p["jitter"],
-            1 - p["trust"],
-            p["trust"] / 2 ** p["period"] * (n >= 2),
+        if n == 0:
+            p["first"], p["trust"] = time_, float(time_ - began <= 5)
+        elif n == 1 and p["first"] - began > max(1, 8 * gap):
+            p["trust"] = 0.0
+        learns = bool(ratio > -min(0.4 + 2 * p["jitter"], 1) or young)
+        excess, surprise, novel, stuck, leap, rule = judge(p, frames.data[i, :dlc], gap, learns)
+        raw, grain = (
+            np.array([abs(ratio), surprise, novel, leap, rule]),
+            grains * (1 + 8 / max(n, 1)),
         )
-        if n == 1:
-            p["period"] = tick
-        elif n:
-            w = max(min(1, gap / 20), 1 / n if n <= 8 else 0)
-            p["period"] += w * np.clip(ratio, -0.5, 0.5)
-            p["jitter"] += w * (min(abs(ratio), 1) - p["jitter"])
-            early = p["first"] - began <= 5
-            earned = max(1 / 16, min(1, gap / 5)) if early else min(1 / 16, gap / 60)
-            p["trust"] += (1 - p["trust"]) * earned if abs(ratio) < 0.5 else -p["trust"] / 8
-        if ratio > -1 or n <= 8:
-            if n:
-                q += np.float32(max(1 / (n + 1), 1 / 64)) * (f - q)
-                q[q <= 1e-4] = 0
-            p["values"][np.arange(dlc), data] = True
-            p["data"][:dlc], p["dlc"] = data, dlc
+        over = np.clip(np.log2((grain + raw) / (grain + p["usual"])), 0, 6)
+        out[i, [0, 2, 3, 4, 6]] = ratio, p["jitter"], 1 - p["trust"], excess, p["trend"]
+        out[i, [1, 5, 8, 9, 11]] = over
+        out[i, 7] = min(stuck, 6)
+        out[i, 10] = n > 0 and dlc != p["dlc"]
+        out[i, 12] = p["trust"] / 2 ** p["period"] * (n >= 2)
+        if n:
+            w = 2 ** p["period"] / 20e3 if learns else min(2 ** p["period"] / 20e3, since / 20)
+            w = max(min(w, 1), 1 / n if young else 0)
+            taught = slice(5 if learns else 1)  # an early frame teaches its gap alone
+            p["usual"][taught] += (w * (np.minimum(raw, level) - p["usual"]))[taught]
+            w = max(min(since / 20, 1), 1 / n if young else 0)
+            p["period"] = p["period"] + w * np.clip(ratio, -0.5, 0.5) if n > 1 else tick
+            if n > 1:
+                p["jitter"] += w * (min(abs(ratio), 1) - p["jitter"])
+                if abs(ratio) < 0.5:
+                    p["trust"] += (1 - p["trust"]) * min(1 / 16, since / 60)
+                elif p["trust"] < 1:
+                    p["trust"] -= p["trust"] / 8
+        if learns:
+            p["dlc"], p["base"] = dlc, time_
         p["last"], p["n"] = time_, n + 1
     return out
 

@@ -255,8 +255,8 @@ def _masqueraded(frames, stretches, payload) -> Frames:
 
 def _posed(stretch, rows, payload):
     """What the frames of `rows` carry instead; the severity says how many of the bytes that move
-    are frozen, fixed at a value of another time or
-    replayed, or how far one of them is shifted or drifts."""
+    are frozen, fixed at a value of another time or replayed, or how far one of them is shifted or
+    drifts."""
     frames, rng = stretch.frames, stretch.rng
     data, n = frames.data[rows], len(rows)
     own = (frames.arbitration_id == frames.arbitration_id[rows[0]]) & ~frames.attack

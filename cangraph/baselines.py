@@ -78,7 +78,7 @@ def calibrated_count(
         np.maximum.at(most, code, normal.node_count)
         at, known = _find(mine.node_id, ids)
         excess = np.where(known, mine.node_count - most[at], graphs.window)
-        excess[mine.node_count == 0] = 0  # a silent ID exceeds nothing
+        excess[mine.node_count == 0] = -graphs.window  # an ID that is silent exceeds nothing
         value[windows] = np.maximum.reduceat(excess, mine.node_ptr[:-1])
     return Scores.of(graphs, value)
 

@@ -26,7 +26,12 @@ class Feature(NamedTuple):
 
 
 FRAME_FEATURES = (
-    Feature("gap_ratio", "octaves", "log2 of the gap over the ID's running period", "timing"),
+    Feature(
+        "gap_ratio",
+        "octaves",
+        "log2 of the gap since its last frame on time over the ID's period",
+        "timing",
+    ),
     Feature("gap_surprise", "octaves", "|gap_ratio| over what is usual for the ID", "timing"),
     Feature("jitter", "octaves", "the ID's usual |gap_ratio|: small if periodic", "timing"),
     Feature(

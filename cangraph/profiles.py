@@ -7,7 +7,8 @@ the kernel gives the same bits, so that training and a live monitor see the same
 
 Learning is bounded, so that an attack cannot rewrite the profile (all constants below):
 the period moves by at most `_STEP / _MEMORY` octaves a second however many frames are injected,
-and payload statistics learn only from frames that did not come early.
+what is usual of gaps by the time they take, and payload statistics learn only from frames that did
+not come early.
 """
 
 import numba
@@ -49,18 +50,25 @@ _BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 
 
 def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Features of each frame relative to its ID's past, f4 (n, 12) in `FRAME_FEATURES` order,
+    """Features of each frame relative to its ID's past, f4 (n, 13) in `FRAME_FEATURES` order,
     and the slot of its ID, i8 (n,). Updates `state`.
 
-    Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), r = log2(g/p), n the ID's gaps so
-    far; bit b flips (f_b = 1) or not, at the ID's rate q_b; u_b = q_b(1-q_b):
+    Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), Δt since the ID's last frame that
+    was on time, δt since its last frame, both in whole ms, r = log2(g/p), n the ID's gaps so far;
+    bit b flips (f_b = 1) or not, at the ID's rate q_b; u_b = q_b(1-q_b):
 
-        log2 p ← log2 p + w·clip(r, ±½),  w = min(1, Δt/20 s), and at least 1/n while n <= 8
+        log2 p ← log2 p + w·clip(r, ±½),  w = min(1, δt/20 s), and at least 1/n while n <= 8
+        on time: r > -min(.4 + 2·jitter, 1), or n <= 8
+        q_b ← q_b + max(1/(n+1), min(Δt/20 s, 1/64))·(f_b - q_b), if on time
         flip_excess   = (Σ f_b - Σ q_b) / sqrt(1 + Σ u_b)
         flip_surprise = log2((1 + Σ (f_b-q_b)²/(u_b+.02)) / (1 + Σ u_b/(u_b+.02)))
         stuck = max over bytes of log2((1 + rest)/(1 + longest rest)), at least 0
         leap  = max over bytes of log2((1 + step)/(1 + longest step)), at least 0
         broken_rule = max over broken rules of -log2(1 - k + 1/256), k > .9 how often it was kept
+
+    What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
+    running mean m of what it was and the grain c(1 + 8/n), c in `_GRAIN`, is what it has over
+    what is usual: log2((grain + v)/(grain + m)), at least 0.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
     each frame, and checksums: XOR or sum of all bytes, or the last byte minus the sum of the
@@ -80,6 +88,11 @@ def profile(frames: Frames, state: Profiles | None = None) -> tuple[np.ndarray, 
     columns = frames.timestamp, frames.bytes_used, frames.data
     _profile(*columns, slots, state.began, state.table, out)
     return out, slots
+
+
+@numba.njit(cache=True, nogil=True)
+def _ticks(seconds):
+    return np.floor(max(seconds, 0.0) / _TICK + _HALF_MICROSECOND)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -130,7 +143,8 @@ def _checksums(p, data, i, dlc, learns):
                 broken = max(broken, _bits(kept))
             if learns:
                 p.sums_kept[k] = kept - weight * kept
-                p.sums[k] = value
+                if p.sums_kept[k] < 0.5:  # one broken frame does not accuse those behind it
+                    p.sums[k] = value
     if learns:
         p.sums_seen += 1
     return broken
@@ -147,9 +161,12 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         s = slots[i]
         p = table[s]
         n, dlc = p.seen, bytes_used[i]
-        since = max(timestamp[i] - p.last_time, 0.0)
-        gap = max(timestamp[i] - p.base_time, 0.0)
-        tick = np.log2(np.floor(gap / _TICK + _HALF_MICROSECOND) + 1.0)
+        # a clock set back must not have to catch up before the ID is on time again
+        p.base_time = min(p.base_time, timestamp[i])
+        since, gap = _ticks(timestamp[i] - p.last_time), _ticks(timestamp[i] - p.base_time)
+        tick = np.log2(gap + 1.0)
+        # learning counts whole ticks too: a rate of learning that knows finer ones tells them
+        since, gap = since * _TICK, gap * _TICK
         ratio = 0.0
         if n >= 2:  # a period is known from the second frame on
             ratio = min(max(tick - p.log_period, -_CLIP), _CLIP)
@@ -212,7 +229,7 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
                     else:
                         p.rest[j] = resting
                         if resting > p.longest[j]:
-                            p.longest[j] *= worn
+                            p.longest[j] = worn * (one + p.longest[j]) - one
             if changed or n == 0:
                 bit = np.uint8(1 << (value & 7))
                 # while everything is new, nothing is odd for being new
@@ -234,6 +251,8 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
         raw[3] = np.log2(leap)
         raw[4] = broken
         weight = min(1.0, 2.0**p.log_period * _TICK / _MEMORY)
+        if not learns:  # many early frames count no more than the time they take
+            weight = min(weight, since / _MEMORY)
         if n <= _YOUNG:
             weight = max(weight, 1.0 / max(n, 1))
         for k in range(5):
@@ -241,7 +260,7 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out):
             unusual = np.log2((grain + raw[k]) / (grain + p.usual[k]))
             if n and (learns or k == 0):
                 p.usual[k] += np.float32(weight * (min(raw[k], _LEVEL[k]) - p.usual[k]))
-            raw[k] = min(max(unusual, 0.0), _CLIP)
+            raw[k] = max(unusual, 0.0)
         out[i, 0] = ratio
         out[i, 1] = raw[0]
         out[i, 2] = p.jitter

@@ -21,7 +21,7 @@ _SUPPRESSION = attack_code("suppression")
 _KNOWN = 8  # frames; an ID seen less often is not missed
 _PATIENCE = 2.0  # octaves over its period that any ID may stay away,
 _UNSTEADY = 4.0  # and as many more for each octave of its jitter
-_STEADY = 0.5  # octaves; what has more jitter is not missed either
+_STEADY = 0.3  # octaves; what has more jitter is not missed: events that are sent up to thrice
 _GONE = 60.0  # s; what stayed away so long is not expected back: the car does something else
 _CLIP = 6.0  # octaves
 # what the last frame of each ID said, for the windows that it is missing from

@@ -110,7 +110,11 @@ def test_a_masquerade_changes_payloads_of_one_id_and_no_time(log, payload):
         assert (after.attack[within] == (log.arbitration_id[within] == victim)).all()
         old, new = (f.data[within & after.attack].astype(int) for f in (log, after))
         if payload == "frozen":
-            assert (new == new[0]).all()
+            assert (new == new[0]).all() and (new[0] == old[0]).all()
+        elif payload == "fixed":
+            assert (new == new[0]).all(), "at severity 1 every byte that moves is fixed"
+            assert (victim, *new[0]) in set(content(log)), "at what it was at some time"
+            assert (new != old).any(0).sum() > 1
         elif payload == "replayed":
             earlier = set(content(log[(since(log) < a) & (log.arbitration_id == victim)]))
             assert len(np.unique(new, axis=0)) > 1
@@ -122,6 +126,60 @@ def test_a_masquerade_changes_payloads_of_one_id_and_no_time(log, payload):
             assert offset[-1, byte] == 128
             steps = np.diff(offset[:, byte])
             assert (steps == 0).all() if payload == "shifted" else (steps >= 0).all()
+
+
+@pytest.mark.parametrize("severity, bytes_fixed", [(1.0, 8), (0.5, 4), (0.01, 1)])
+def test_severity_says_how_many_of_the_moving_bytes_are_fixed(severity, bytes_fixed):
+    n = 400
+    data = np.random.default_rng(0).integers(0, 256, (n, 8), np.uint8)
+    busy = Frames(np.arange(n) * 0.02, np.full(n, 0x1A0), data=data)
+    after = inject(
+        busy, "masquerade", spans=[(4.0, 6.0)], seed=1, payload="fixed", severity=severity
+    )
+    new = after.data[after.attack]
+    fixed = (new == new[0]).all(0)
+    assert fixed.sum() == bytes_fixed
+    assert (new[:, ~fixed] == data[after.attack][:, ~fixed]).all()
+    (source,) = np.flatnonzero((data[:, fixed] == new[0, fixed]).all(1))[:1]
+    assert 0 <= source < n
+
+
+def of_three(shares):
+    """IDs 1, 2, 3, … every 20 ms, whose data changes in these shares of the frames."""
+    n, rng = 500, np.random.default_rng(3)
+    parts = []
+    for k, share in enumerate(shares):
+        value = np.cumsum(rng.random(n) < share).astype(np.uint8)
+        data = np.zeros((n, 8), np.uint8)
+        data[:, 0] = value
+        parts.append((np.arange(n) * 0.02 + k * 0.004, np.full(n, k + 1), data))
+    timestamp, ids, data = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Frames.in_order(timestamp, arbitration_id=ids, data=data)
+
+
+@pytest.mark.parametrize("attack", ["masquerade", "spoofing", "malfunction"])
+def test_the_victim_is_an_id_whose_data_changes(attack):
+    victims = set()
+    for seed in range(12):
+        after = inject(of_three([0.0, 0.03, 0.5, 1.0]), attack, spans=[(4.0, 6.0)], seed=seed)
+        victims |= set(after.arbitration_id[after.attack].tolist())
+    assert victims == {3, 4}, "more than one frame in ten differs from the one before"
+
+
+def test_where_no_data_changes_the_victim_is_any_regular_id():
+    victims = set()
+    for seed in range(12):
+        after = inject(of_three([0.0, 0.0, 0.0]), "spoofing", spans=[(4.0, 6.0)], seed=seed)
+        victims |= set(after.arbitration_id[after.attack].tolist())
+    assert victims == {1, 2, 3}
+
+
+def test_changing_data_counts_more_than_a_regular_period():
+    calm = of_three([0.0, 1.0])
+    late = np.random.default_rng(5).random(len(calm)) < 0.3
+    uneven = calm[~late | (calm.arbitration_id == 1)]
+    after = inject(uneven, "masquerade", spans=[(4.0, 6.0)], seed=0)
+    assert set(after.arbitration_id[after.attack]) == {2}
 
 
 def test_spoofed_payloads_differ_from_the_present_one(log):
@@ -189,7 +247,14 @@ def test_windows_that_overlap_a_suppression_are_under_attack(log):
         overlap |= (graphs.start <= span.end) & (graphs.end >= span.start)
     assert (graphs.label == overlap).all() and 0 < overlap.mean() < 0.5
     assert (graphs.attack_type == overlap * attack_code("suppression")).all()
-    assert not graphs.node_attack.any()
+    # the nodes that are attacked are those of the victims, silent ones among them
+    of_window = np.repeat(np.arange(len(graphs)), np.diff(graphs.node_ptr))
+    expected = np.zeros(len(graphs.node_id), bool)
+    for span in after.attack_spans:
+        missed = (graphs.start <= span.end) & (graphs.end >= span.start)
+        expected |= missed[of_window] & (graphs.node_id == span.arbitration_id)
+    assert (graphs.node_attack == expected).all()
+    assert expected.any() and (graphs.node_count[expected] == 0).mean() > 0.5
 
 
 # real traffic

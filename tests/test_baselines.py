@@ -127,6 +127,22 @@ def test_entropy_by_hand():
     assert trained.value == approx([1, 3, 1, (1.5 - 0.8113) / 0.5, 1], abs=1e-3)
 
 
+def test_a_silent_id_has_no_part_in_the_rules_on_frames():
+    loud = windows("AABB AAAA ABCD AAAB AABB")
+    silent = np.insert(np.arange(len(loud.node_id)), loud.node_ptr[1:], 0)  # one node more in each
+    more = replace(
+        loud,
+        x=loud.x[silent],
+        node_attack=loud.node_attack[silent],
+        node_id=np.insert(loud.node_id, loud.node_ptr[1:], ord("E")),
+        node_count=np.insert(loud.node_count, loud.node_ptr[1:], 0),
+        node_ptr=loud.node_ptr + np.arange(len(loud) + 1),
+    )
+    for rule in (entropy, id_set, calibrated_count):
+        assert rule(more, 4.0).value == approx(rule(loud, 4.0).value), rule.__name__
+    assert payload_novelty(more).value == approx(payload_novelty(loud).value)
+
+
 def test_traffic_of_one_entropy_does_not_divide_by_zero():
     scores = entropy(windows("AABB AABB AABB AAAB"), seconds=4.0)
     assert scores.value == approx([0, 0, 0, (1 - 0.8113) / 0.01], abs=0.01)
