@@ -248,7 +248,8 @@ def test_a_set_without_training_captures_is_refused():
 
 def test_training_without_attacks_will_do():
     """Attacks can be synthesised."""
-    data = cut(graphs_of(capture("a", CLEAN, every=0), capture("c", TEST)))
+    graphs = graphs_of(capture("a", CLEAN, every=0), capture("c", TEST))
+    data = split(graphs, USUAL)
     assert len(data.train) and not data.train.label.any()
 
 
