@@ -144,8 +144,18 @@ def checked(caller: str, captures: Sequence[Capture], window: int, stride: int) 
             raise ValueError(f"{caller}: {name} is {value}; expected frames; use the default 100")
 
 
+def threads_for(captures: Sequence[Capture]) -> int:
+    """Threads for each of several captures that are worked on at once: one long log gets all."""
+    return max(1, (os.cpu_count() or 1) // len(captures))
+
+
 def stream(
-    capture: Capture, sha256: str, window: int, stride: int, take: Callable[[Part], None]
+    capture: Capture,
+    sha256: str,
+    window: int,
+    stride: int,
+    take: Callable[[Part], None],
+    threads: int = 1,
 ) -> CaptureInfo:
     """Hand the windows of a capture part by part to `take`; what is known of it at the end.
 
@@ -170,7 +180,7 @@ def stream(
                 times.extend(frames.timestamp[[0, -1]].tolist())
             yield frames
 
-    for part in windows(passing(), window, stride):
+    for part in windows(passing(), window, stride, threads):
         take(part)
     if count["frames"] < window:
         raise ValueError(
@@ -235,8 +245,10 @@ def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100)
     checked("to_graphs", captures, window, stride)
     by_capture: list[list[Part]] = [[] for _ in captures]
 
+    threads = threads_for(captures)
+
     def run(capture: Capture, mine: list[Part]) -> CaptureInfo:
-        return stream(capture, capture.sha256(), window, stride, mine.append)
+        return stream(capture, capture.sha256(), window, stride, mine.append, threads)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels release the GIL
         infos = tuple(pool.map(run, captures, by_capture))

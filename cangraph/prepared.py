@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 
 from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import CaptureInfo
-from cangraph.graphs import Capture, Graphs, Part, checked, stream
+from cangraph.graphs import Capture, Graphs, Part, checked, stream, threads_for
 
 __all__ = ["keep", "load", "prepare"]
 
@@ -103,7 +103,8 @@ def prepare(
         with tempfile.TemporaryFile(dir=folder) as file:
             spool = _Spool(file, len(captures))
             takes = [partial(spool.take, number) for number in range(len(captures))]
-            run = pool.map(stream, captures, digests, repeat(window), repeat(stride), takes)
+            given = (repeat(window), repeat(stride), takes, repeat(threads_for(captures)))
+            run = pool.map(stream, captures, digests, *given)
             infos = tuple(run)
             _write(folder, of, infos, spool.arrays())
     return load(folder, _key(of))

@@ -40,7 +40,9 @@ _LAST = np.dtype(
 _TABLE = np.array([(_COLUMN[name], ("mean", "min", "max").index(how)) for name, how in AGGREGATES])
 
 
-def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict[str, np.ndarray]]:
+def windows(
+    chunks: Iterable[Frames], window: int, stride: int, threads: int = 1
+) -> Iterator[dict[str, np.ndarray]]:
     """The windows of one capture that comes in consecutive `chunks`, some after each chunk, as
     flat arrays like those of `graphs.Graphs`, with the `node_size` and `edge_size` of each window
     in place of pointers.
@@ -65,7 +67,7 @@ def windows(chunks: Iterable[Frames], window: int, stride: int) -> Iterator[dict
             for span in frames.attack_spans
             if span.attack_type == "suppression"
         ]
-        features, slots = profile(frames, state)
+        features, slots = profile(frames, state, threads)
         columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, features, slots]
         if held:
             columns = [np.concatenate(pair) for pair in zip(held, columns, strict=True)]

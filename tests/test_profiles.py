@@ -662,3 +662,10 @@ def test_every_byte_of_a_can_fd_frame_is_seen():
     assert np.isfinite(values).all() and np.isfinite(profile(after([10.0] * 5), state)[0]).all()
     alone, _ = profile(after([10.0] * 5))
     assert np.array_equal(start, alone)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_bit(drive, threads):
+    state = Profiles()
+    halves = [profile(part, state, threads)[0] for part in (drive[:7001], drive[7001:])]
+    assert np.concatenate(halves).tobytes() == profile(drive)[0].tobytes()
