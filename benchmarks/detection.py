@@ -1,7 +1,7 @@
 """What the detector sees of known and unknown vehicles and attacks, beside every baseline.
 
     CANGRAPH_DATA=… python benchmarks/detection.py [--datasets hcrl_sa set_04] [--seeds 5]
-        [--train-on both clean] [--size student]
+        [--train-on both clean] [--size student] [--controls]
 
 For each dataset, kind of training and seed a GAT is trained and scored on the test captures of
 every scenario: AUROC and AUPRC inside each capture (macro over captures), window F1 zero-shot
@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
@@ -58,13 +59,57 @@ def figures(scores, at: float, calibrated, located=None) -> dict[str, dict[str, 
     return found
 
 
+def without_edges(graphs: cg.Graphs) -> cg.Graphs:
+    """Control: the same nodes, and nothing between them."""
+    none = {"edge_index": graphs.edge_index[:, :0], "edge_attr": graphs.edge_attr[:0]}
+    return replace(graphs, **none, edge_ptr=np.zeros_like(graphs.edge_ptr))
+
+
+def shuffled(graphs: cg.Graphs) -> cg.Graphs:
+    """Control: the labels of other windows and nodes."""
+    rng = np.random.default_rng(0)
+    windows, nodes = rng.permutation(len(graphs)), rng.permutation(len(graphs.x))
+    labels = {name: getattr(graphs, name)[windows] for name in ("label", "attack_type")}
+    return replace(graphs, **labels, node_attack=graphs.node_attack[nodes])
+
+
+class Altered:
+    """Training material with every window changed."""
+
+    def __init__(self, material: cg.Synthesis, change):
+        self.draw = lambda number, progress: change(material.draw(number, progress))
+        self.val, self.calib = change(material.val), material.calib
+
+
+def train(data, clean, params, size, test, change=None) -> tuple[dict, dict]:
+    """Figures of one training by scenario, and what is known of each capture."""
+    material = cg.Synthesis(data, clean, params)
+    cg.seed_everything(params.seed)
+    gat = cg.Detector(cg.GAT(test.spec, **params[size].gat))
+    gat = cg.fit(gat, Altered(material, change) if change else material, params, size)
+    calib = material.calib
+    if change is without_edges:
+        test, calib = change(test), change(calib)
+    scores, at = gat.score(test), cg.threshold(gat.score(calib))
+    calibrated = cg.calibrated(scores, 10.0, RATE, otherwise=at)
+    rows = figures(scores, at, calibrated, cg.localised(test, gat.blame(test)))
+    quiet = [
+        info.scenario.startswith("test") and not info.attack_frames for info in scores.captures
+    ]
+    mine = calibrated[np.array(quiet)[calibrated.capture]]
+    if len(mine):
+        hourly = cg.event_metrics(mine, 0.0)["false_alarms_per_hour"]
+        rows["clean test captures"] = {"false alarms per hour, calibrated": hourly}
+    return rows, {row["capture"]: row for row in cg.by_capture(scores, at)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", nargs="+", default=["hcrl_sa", "set_04"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train-on", nargs="+", default=["both", "clean"])
     parser.add_argument("--size", default="teacher", choices=["teacher", "student"])
-    parser.add_argument("--set", nargs="*", default=[], help="group.name=value, for a trial")
+    parser.add_argument("--controls", action="store_true", help="no edges, shuffled labels")
     given = parser.parse_args()
     table: dict = defaultdict(lambda: defaultdict(list))
     for dataset in given.datasets:
@@ -72,49 +117,37 @@ def main() -> None:
         graphs = cg.to_graphs(captures)
         clean = cg.clean_captures(captures)
         silent = suppressed(clean)
-        for train_on in given.train_on:
-            for seed in range(given.seeds):
-                values: dict = {"fit": {"train_on": train_on}}
-                for setting in given.set:
-                    name, value = setting.split("=")
-                    group, name = name.split(".")
-                    values.setdefault(group, {})[name] = json.loads(value)
-                params = cg.load_params(dataset, seed=seed, **values)
-                data = cg.split(graphs, params.split)
-                test = join([data.test, silent])
-                began = time.time()
-                cg.seed_everything(seed)
-                gat = cg.Detector(cg.GAT(graphs.spec, **params[given.size].gat))
-                gat = cg.fit(gat, cg.Synthesis(data, clean, params), params, given.size)
-                scores, calib = gat.score(test), gat.score(data.calib)
-                calibrated = cg.calibrated(scores, 10.0, RATE, otherwise=cg.threshold(calib))
-                located = cg.localised(test, gat.blame(test))
-                rows = figures(scores, cg.threshold(calib), calibrated, located)
-                free = cg.clean_threshold(calib, RATE)
-                for row in cg.by_scenario(scores, free):
-                    rows[row["scenario"]]["f1 label-free"] = row["f1"]
-                quiet = calibrated[[not calibrated.captures[c].attack_frames
-                                    and calibrated.captures[c].scenario.startswith("test")
-                                    for c in calibrated.capture]]  # fmt: skip
-                if len(quiet):
-                    hourly = cg.event_metrics(quiet, 0.0)["false_alarms_per_hour"]
-                    rows["clean test captures"] = {"false alarms per hour": hourly}
-                print(f"## {dataset} {train_on} seed {seed}: {time.time() - began:.0f} s")
-                for row in cg.by_capture(scores, cg.threshold(calib)):
-                    shown = {k: row[k] for k in ("scenario", "capture", "auroc", "auprc", "f1")}
-                    print("  ", *shown.values())
-                for scenario, mine in rows.items():
-                    print("  ", scenario, {k: v and round(v, 4) for k, v in mine.items()})
-                    for name, value in mine.items():
-                        table[f"{dataset} GAT {train_on}", scenario][name].append(value)
-                sys.stdout.flush()
-        test = join([data.test, silent])
+        trials = [(kind, seed, None) for kind in given.train_on for seed in range(given.seeds)]
+        if given.controls:
+            trials += [(given.train_on[0], 0, change) for change in (without_edges, shuffled)]
+        for train_on, seed, change in trials:
+            params = cg.load_params(dataset, seed=seed, fit={"train_on": train_on})
+            data = cg.split(graphs, params.split)
+            test = join([data.test, silent])
+            began = time.time()
+            rows, by_capture = train(data, clean, params, given.size, test, change)
+            name = f"{dataset} GAT, {train_on}" + (f", {change.__name__}" if change else "")
+            print(f"## {name}, seed {seed}: {time.time() - began:.0f} s")
+            for capture, row in by_capture.items():
+                print("  ", capture, {k: row[k] for k in ("auroc", "auprc", "f1", "fpr")})
+            for scenario, mine in rows.items():
+                for metric, value in mine.items():
+                    table[name, scenario][metric].append(value)
+            sys.stdout.flush()
         for name, scores in cg.all_baselines(data.train, test).items():
             calibrated = cg.calibrated(scores, 10.0, RATE, otherwise=np.inf)
             at = cg.clean_threshold(scores[cg.clean_stretch(scores)], RATE)
             for scenario, mine in figures(scores, at, calibrated).items():
                 for metric, value in mine.items():
                     table[f"{dataset} {name}", scenario][metric].append(value)
+        canary = cg.leak_canary([c for c in captures if c.scenario.startswith("test")], data.test)
+        for row in cg.by_scenario(canary, 0.5):
+            table[f"{dataset} leak canary", row["scenario"]]["auroc"].append(row["auroc"])
+    report(table)
+
+
+def report(table: dict) -> None:
+    """Mean and half the width of the 95 % interval over seeds (Student's t) of each figure."""
     record = {}
     for (detector, scenario), metrics in table.items():
         line = {}
@@ -127,7 +160,7 @@ def main() -> None:
                 half = stats.sem(known) * stats.t.ppf(0.975, len(known) - 1)
             line[metric] = [round(float(np.mean(known)), 4), round(float(half), 4)]
         record[f"{detector} | {scenario}"] = line
-        print(f"{detector:<28} {scenario:<40}", line)
+        print(f"{detector:<32} {scenario:<40}", line)
     print(json.dumps(record))
 
 
