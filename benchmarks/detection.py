@@ -140,7 +140,7 @@ def main() -> None:
             for scenario, mine in figures(scores, at, calibrated).items():
                 for metric, value in mine.items():
                     table[f"{dataset} {name}", scenario][metric].append(value)
-        canary = cg.leak_canary([c for c in captures if c.scenario.startswith("test")], data.test)
+        canary = cg.leak_canary(captures, data.test)
         for row in cg.by_scenario(canary, 0.5):
             table[f"{dataset} leak canary", row["scenario"]]["auroc"].append(row["auroc"])
     report(table)
