@@ -73,6 +73,9 @@ def shuffled(graphs: cg.Graphs) -> cg.Graphs:
     return replace(graphs, **labels, node_attack=graphs.node_attack[nodes])
 
 
+CONTROLS = {"no edges": without_edges, "shuffled labels": shuffled, "no other cars": None}
+
+
 class Altered:
     """Training material with every window changed."""
 
@@ -109,7 +112,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train-on", nargs="+", default=["both", "clean"])
     parser.add_argument("--size", default="teacher", choices=["teacher", "student"])
-    parser.add_argument("--controls", action="store_true", help="no edges, shuffled labels")
+    parser.add_argument(
+        "--controls", action="store_true", help="of the first kind of training and seed 0"
+    )
     given = parser.parse_args()
     table: dict = defaultdict(lambda: defaultdict(list))
     for dataset in given.datasets:
@@ -117,16 +122,21 @@ def main() -> None:
         graphs = cg.to_graphs(captures)
         clean = cg.clean_captures(captures)
         silent = suppressed(clean)
-        trials = [(kind, seed, None) for kind in given.train_on for seed in range(given.seeds)]
+        trials = [(kind, seed, "") for kind in given.train_on for seed in range(given.seeds)]
         if given.controls:
-            trials += [(given.train_on[0], 0, change) for change in (without_edges, shuffled)]
-        for train_on, seed, change in trials:
-            params = cg.load_params(dataset, seed=seed, fit={"train_on": train_on})
+            trials += [(given.train_on[0], 0, control) for control in CONTROLS]
+        for train_on, seed, control in trials:
+            params = cg.load_params(
+                dataset,
+                seed=seed,
+                fit={"train_on": train_on},
+                synthesis={"fleet": 0, "varied": 0.0} if control == "no other cars" else {},
+            )
             data = cg.split(graphs, params.split)
             test = join([data.test, silent])
             began = time.time()
-            rows, by_capture = train(data, clean, params, given.size, test, change)
-            name = f"{dataset} GAT, {train_on}" + (f", {change.__name__}" if change else "")
+            rows, by_capture = train(data, clean, params, given.size, test, CONTROLS.get(control))
+            name = f"{dataset} GAT, {train_on}" + (f", {control}" if control else "")
             print(f"## {name}, seed {seed}: {time.time() - began:.0f} s")
             for capture, row in by_capture.items():
                 print("  ", capture, {k: row[k] for k in ("auroc", "auprc", "f1", "fpr")})

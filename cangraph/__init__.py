@@ -42,6 +42,7 @@ _HOME = {
         "events_by_capture",
         "raise_alarms",
         "recall_at_false_alarms",
+        "recovery",
     ),
     "readers": ("LogFile", "read_frames"),
     "attacks": ("inject",),

@@ -1,5 +1,6 @@
 """From windows to alarms and events: what an operator at the bus would see and hear."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ __all__ = [
     "events_by_capture",
     "raise_alarms",
     "recall_at_false_alarms",
+    "recovery",
 ]
 
 _AFTERMATH = 1.0  # s behind an event that are neither attack nor benign
@@ -244,6 +246,31 @@ def events_by_capture(
         mine = scores[scores.capture == number]
         rows.append(names | event_metrics(mine, at, k, n, hold, aftermath))
     return sorted(rows, key=lambda row: (row["scenario"], row["capture"]))
+
+
+def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20.0)) -> list[dict]:
+    """What an attack leaves behind: of the benign windows that begin within so many `seconds`
+    behind an event, and later than the limit before, the share that is called an attack; at last,
+    with `within` None, that of all other benign windows.
+
+    >>> windows = Scores(np.array([0.1, 0.9, 0.8, 0.1]), np.array([0, 1, 0, 0], bool),
+    ...                  np.zeros(4), np.zeros(4, int), np.arange(4.0), np.arange(4.0) + 0.5, ())
+    >>> [(row["within"], row["windows"], row["fpr"]) for row in recovery(windows, 0.5, [1.0, 5.0])]
+    [(1.0, 1, 1.0), (5.0, 1, 0.0), (None, 1, 0.0)]
+    """
+    since = np.full(len(scores), np.inf)  # s since the last event of the capture
+    for event in events(scores):
+        behind = (scores.capture == event.capture) & (scores.start >= event.end)
+        since[behind] = np.minimum(since[behind], scores.start[behind] - event.end)
+    rows, before = [], -1.0
+    for within in (*seconds, None):
+        limit = np.inf if within is None else within
+        mine = ~scores.label & (since > before) & (since <= limit)
+        called = int((scores.value[mine] >= at).sum())
+        fpr = called / int(mine.sum()) if mine.any() else None
+        rows.append({"within": within, "windows": int(mine.sum()), "called": called, "fpr": fpr})
+        before = limit
+    return rows
 
 
 def recall_at_false_alarms(

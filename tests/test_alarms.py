@@ -14,6 +14,7 @@ from cangraph.alarms import (
     events_by_capture,
     raise_alarms,
     recall_at_false_alarms,
+    recovery,
 )
 from cangraph.frames import Frames
 from cangraph.scores import Scores
@@ -264,3 +265,20 @@ def test_the_best_recall_keeps_to_its_limits_and_is_no_less_than_a_strict_thresh
         result = event_metrics(scores, at, hold=0)
         if not result["duty"] and not result["false_alarms"]:
             assert result["found"] <= recall_at_false_alarms(scores, hold=0)["found"]
+
+
+def test_what_an_attack_leaves_behind_is_told_by_the_time_since():
+    start = np.array([0.0, 2.0, 4.0, 4.5, 8.0, 30.0])
+    value = np.array([0.9, 0.9, 0.9, 0.1, 0.9, 0.1])
+    scores = Scores(
+        value, np.array([0, 1, 0, 0, 0, 0], bool), np.zeros(6), np.zeros(6, int),
+        start, start + 1.5, captures=(),
+    )  # fmt: skip
+    rows = recovery(scores, 0.5, seconds=[2.0, 10.0])
+    assert rows == [
+        {"within": 2.0, "windows": 2, "called": 1, "fpr": 0.5},
+        {"within": 10.0, "windows": 1, "called": 1, "fpr": 1.0},
+        {"within": None, "windows": 2, "called": 1, "fpr": 0.5},
+    ]
+    calm = scores[np.array([1])]
+    assert [row["fpr"] for row in recovery(calm, 0.5)] == [None] * 4
