@@ -39,6 +39,7 @@ _FIRST = (0.5, 8.0)  # s after the first frame that the first attack begins
 _LENGTH = (0.3, 6.0)  # s that an attack lasts
 _PAUSE = (1.0, 6.0)  # s between two attacks
 _LEAST = {"masquerade": 0.5}  # severity under which an attack leaves no trace in most payloads
+_LOST = (-4.0, -2.0)  # log10 of the share of frames that a recorder loses
 _FLEET_SECONDS = 30.0  # of a simulated vehicle
 _HELD_OUT = 10**6  # draws from here on are never trained on
 
@@ -67,19 +68,20 @@ def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Fram
 def varied(capture: Frames, rng: np.random.Generator) -> Frames:
     """Another car made of this one: of its IDs some are missing, some send every k-th frame only or
     lose frames at random, most have the bytes of their payload in another order or inverted bits;
-    now and then many payloads rest at the same time, as when a car stands still.
+    now and then many payloads rest at the same time, as when a car stands still, and the recorder
+    loses a frame here and there.
 
     >>> from cangraph.simulator import simulate
     >>> car = simulate("aster", 5.0)
     >>> len(varied(car, np.random.default_rng(0))) < len(car)
     True
     """
-    keep, data = np.ones(len(capture), np.bool_), capture.data.copy()
+    keep, data = rng.random(len(capture)) >= 10 ** rng.uniform(*_LOST), capture.data.copy()
     _, slot = np.unique(capture.arbitration_id, return_inverse=True)
     order = np.argsort(slot, kind="stable")
     of_id = np.split(order, 1 + np.flatnonzero(np.diff(slot[order])))
     for rows in of_id:
-        keep[rows] = _thinned(len(rows), rng)
+        keep[rows] &= _thinned(len(rows), rng)
         used = int(capture.dlc[rows].min())
         if rng.random() < 0.35:
             data[rows, :used] = data[rows][:, rng.permutation(used)]
