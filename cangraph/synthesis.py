@@ -112,8 +112,8 @@ def _thinned(n: int, rng: np.random.Generator) -> np.ndarray:
 
 class Synthesis:
     """What `fit.train_on` asks for: labelled windows (`data`), synthesised ones made of `clean`
-    captures, or both. `draw(number)` always gives the same windows for the same number, and
-    synthesised windows that no other number has.
+    captures, or both. `draw(number, progress)` always gives the same windows for the same two,
+    whatever was drawn before, and synthesised windows that no other number has.
 
     The time of each clean capture is cut into train, val and calib like that of any training
     capture (`splits.by_time`); simulated vehicles are trained on whole, others are held out.
@@ -133,14 +133,14 @@ class Synthesis:
                 "train_01_attack_free, or set synthesis.fleet or fit.train_on = labelled"
             )
         self.data, self.clean, self.params = data, tuple(clean), params
-        self._drawn: dict[int, Graphs] = {}
+        self._drawn: dict[tuple[int, float], Graphs] = {}
 
     def draw(self, number: int, progress: float = 1.0) -> Graphs:
         """The windows to train on in epoch `number`. `progress`, 0 to 1, is how far the training
         has come: attacks are gross at first and as subtle as `synthesis.subtle` in the end."""
-        if number not in self._drawn:
-            self._drawn[number] = self._mixed(number, progress, "train")
-        return self._drawn[number]
+        if (number, progress) not in self._drawn:
+            self._drawn[number, progress] = self._mixed(number, progress, "train")
+        return self._drawn[number, progress]
 
     @cached_property
     def val(self) -> Graphs:

@@ -140,6 +140,13 @@ def test_attacks_grow_subtle(data, clean):
     assert frames[1] < 0.6 * frames[0]
 
 
+def test_a_look_at_a_draw_changes_no_training(data, clean):
+    made, fresh = (material(data, clean, "clean") for _ in range(2))
+    made.draw(0)
+    assert same(made.draw(0, 0.0), fresh.draw(0, 0.0))
+    assert not same(made.draw(0, 0.0), made.draw(0))
+
+
 # refusals
 
 
