@@ -8,6 +8,7 @@ simulated vehicles that no other draw has.
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -116,7 +117,8 @@ class Synthesis:
     whatever was drawn before, and synthesised windows that no other number has.
 
     The time of each clean capture is cut into train, val and calib like that of any training
-    capture (`splits.by_time`); simulated vehicles are trained on whole, others are held out.
+    capture (`splits.by_time`); one that shares its recording with another training capture goes to
+    train whole, as in `splits.split`. Simulated vehicles are trained on whole, others are held out.
 
     Raises `ValueError` when a clean capture holds attacks, or there is nothing to train on.
     """
@@ -134,6 +136,10 @@ class Synthesis:
             )
         self.data, self.clean, self.params = data, tuple(clean), params
         self._drawn: dict[tuple[int, float], Graphs] = {}
+        recordings = Counter(
+            info.recording for info in data.graphs.captures if info.scenario.startswith("train")
+        )
+        self._merged = {recording for recording, n in recordings.items() if n > 1}
 
     def draw(self, number: int, progress: float = 1.0) -> Graphs:
         """The windows to train on in epoch `number`. `progress`, 0 to 1, is how far the training
@@ -184,5 +190,8 @@ class Synthesis:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             made = list(pool.map(one, jobs))
         graphs = to_graphs(made, self.params.window, self.params.window)
-        mine = by_time(graphs, self.params.split) == PARTS.index(part)
+        part_of = by_time(graphs, self.params.split)
+        merged = np.array([info.recording in self._merged for info in graphs.captures])
+        part_of[merged[graphs.capture]] = PARTS.index("train")
+        mine = part_of == PARTS.index(part)
         return graphs[mine | (graphs.capture >= len(made) - run.fleet)]

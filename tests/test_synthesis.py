@@ -123,6 +123,19 @@ def test_train_val_and_calib_lie_in_their_own_time(data, clean):
         assert graphs.label.any() and not graphs.label.all()
 
 
+def test_a_recording_that_trains_whole_is_not_held_out(clean):
+    again = simulate("aster", 16.0, attack="fuzzing", seed=3)
+    again = again.label(scenario="train_02_with_attacks", recording="aster")
+    params = load_params("demo", split={"gap": 0.1})
+    data = split(to_graphs([*clean, again]), params.split)
+    made = material(data, clean, "clean", fleet=0, varied=0.0)
+    for graphs in (made.val, made.calib):
+        assert {graphs.captures[k].recording for k in graphs.capture} == {"borage"}
+    train = made.draw(0)
+    aster = np.array([info.recording == "aster" for info in train.captures])[train.capture]
+    assert (by_time(train[aster], params.split) != PARTS.index("train")).any()
+
+
 def test_held_out_cars_are_never_trained_on(data, clean):
     made = material(data, clean, "clean", fleet=4)
     cars = {c.vehicle for k in range(6) for c in made.draw(k).captures if "fleet" in c.vehicle}
