@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cangraph.datasets import clean_captures, read
-from cangraph.frames import AttackSpan, Frames
+from cangraph.frames import ATTACK_TYPES, AttackSpan, Frames
 from cangraph.graphs import Graphs, to_graphs
 from cangraph.params import load_params
 from cangraph.simulator import simulate
@@ -65,7 +65,20 @@ def test_between_attacks_the_car_sends_what_it_sent(clean):
 
 def test_a_capture_with_no_victim_is_left_alone():
     quiet = Frames(np.array([0.0, 20.0]), np.array([1, 2]))
-    assert len(attacked(quiet, np.random.default_rng(2), 1.0)) >= 2
+    added = {"flooding", "fuzzing"}  # which need none
+    for seed in range(8):
+        out = attacked(quiet, np.random.default_rng(seed), 1.0)
+        assert {ATTACK_TYPES[k] for k in out.attack_type[out.attack]} <= added
+        assert not out.attack_spans
+
+
+def test_only_a_missing_victim_is_passed_over(clean, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("not a matter of victims")
+
+    monkeypatch.setattr("cangraph.synthesis.inject", broken)
+    with pytest.raises(ValueError, match="not a matter of victims"):
+        attacked(clean[0], np.random.default_rng(0), 0.5)
 
 
 # other cars
