@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cangraph.attacks import NoVictim, inject
+from cangraph.attacks import NoVictimError, inject
 from cangraph.frames import Frames
 from cangraph.graphs import Graphs, join, to_graphs
 from cangraph.params import Params
@@ -59,7 +59,7 @@ def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Fram
         kind = str(rng.choice(kinds, p=weights))
         how_hard = float(rng.uniform(max(severity, _LEAST.get(kind, 0.0)), 1.0))
         dice = int(rng.integers(1 << 31))
-        with suppress(NoVictim):  # nothing to suppress, replay or pose as in this span
+        with suppress(NoVictimError):  # nothing to suppress, replay or pose as in this span
             out = inject(out, kind, spans=[(time, end)], severity=how_hard, seed=dice)
         time = end + float(rng.uniform(*_PAUSE))
     return out

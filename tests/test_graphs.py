@@ -70,7 +70,7 @@ def test_joined_windows_are_those_of_the_parts_and_know_their_capture(graphs, dr
 def test_windows_of_two_lengths_are_not_joined(clean):
     one, two = (to_graphs([clean], window, window) for window in (50, 60))
     for parts in ([], [one, two]):
-        with pytest.raises(ValueError, match="join: windows of .*; expected one length"):
+        with pytest.raises(ValueError, match=r"join: windows of .*; expected one length"):
             join(parts)
 
 
