@@ -13,11 +13,15 @@ import numpy as np
 from cangraph.arbitration import BIT_RATE, Queued, transmit
 from cangraph.frames import AttackSpan, Frames, attack_code
 
-__all__ = ["ATTACKS", "PAYLOADS", "inject"]
+__all__ = ["ATTACKS", "PAYLOADS", "NoVictimError", "inject"]
 
 PAYLOADS = ("frozen", "fixed", "shifted", "replayed", "drifting")  # what a masquerade sends
 _MOVING = 0.1  # share of an ID's frames that differ from the one before, for its data to change
 _REGULAR = 5  # frames within a span from which on an ID sends regularly
+
+
+class NoVictimError(ValueError):
+    """A span of the log holds nothing that the attack could work on."""
 
 
 def inject(
@@ -50,7 +54,8 @@ def inject(
     `arbitration.transmit` sends what is added at `bit_rate` bit/s: genuine frames that it does not
     delay, as all of those behind a suppressed or altered one, keep their timestamps to the bit.
 
-    Raises `ValueError` for what is unknown, out of range, or finds no frame to work on.
+    Raises `ValueError` for what is unknown or out of range, and `NoVictimError`, which is one, for
+    a span without a frame to work on.
 
     >>> log = Frames(np.arange(1000) * 0.01, np.arange(1000) % 5)
     >>> inject(log, "fuzzing", spans=[(2, 3), (5, 6)], severity=0.5)
@@ -120,7 +125,7 @@ class _Stretch(NamedTuple):
         rows = self.genuine(self.start, self.end)
         rows = rows[self.frames.bytes_used[rows] > 0]
         if not len(rows):
-            raise ValueError(
+            raise NoVictimError(
                 f"attacks.inject into {self.frames.name!r}: no data from {self.start:g} to "
                 f"{self.end:g} s; expected frames of a victim; choose another span"
             )
@@ -209,7 +214,7 @@ def _replay(stretch) -> Queued:
     begin = stretch.rng.uniform(0, stretch.start - length)
     rows = stretch.genuine(begin, begin + length)
     if not len(rows):
-        raise ValueError(
+        raise NoVictimError(
             f"attacks.inject into {stretch.frames.name!r}: no genuine frame before "
             f"{stretch.start:g} s to replay; expected an earlier stretch; start the span later"
         )
@@ -272,7 +277,7 @@ def _posed(stretch, rows, payload):
         data[:, moving] = other[moving]
     elif payload == "replayed":
         if not len(before):
-            raise ValueError(
+            raise NoVictimError(
                 f"attacks.inject into {frames.name!r}: the victim sends nothing before "
                 f"{stretch.start:g} s; expected frames to replay; start the span later"
             )

@@ -297,8 +297,9 @@ def simulate(
 def demo_captures(seed: int = 0, seconds: float = 40.0) -> list[Frames]:
     """The `demo` dataset: 20 captures of `seconds` each, all of different drives.
 
-    Clover is never trained on, nor any attack of `test_03` to `test_06`. Raises `ValueError` as
-    `simulate` does.
+    No training capture is of clover or under an attack of `test_03` to `test_06`; `synthesis`
+    draws such attacks all the same, by the same `attacks.inject`, and cars like clover. Raises
+    `ValueError` as `simulate` does.
 
     >>> [frames.name for frames in demo_captures(seconds=1.0)][:3]
     ['attack-free-aster', 'attack-free-borage', 'flooding-aster']

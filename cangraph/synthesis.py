@@ -8,6 +8,7 @@ simulated vehicles that no other draw has.
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cangraph.attacks import inject
+from cangraph.attacks import NoVictimError, inject
 from cangraph.frames import Frames
 from cangraph.graphs import Graphs, join, to_graphs
 from cangraph.params import Params
@@ -59,7 +60,7 @@ def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Fram
         kind = str(rng.choice(kinds, p=weights))
         how_hard = float(rng.uniform(max(severity, _LEAST.get(kind, 0.0)), 1.0))
         dice = int(rng.integers(1 << 31))
-        with suppress(ValueError):  # nothing to suppress, replay or pose as in this span
+        with suppress(NoVictimError):  # nothing to suppress, replay or pose as in this span
             out = inject(out, kind, spans=[(time, end)], severity=how_hard, seed=dice)
         time = end + float(rng.uniform(*_PAUSE))
     return out
@@ -114,11 +115,12 @@ def _thinned(n: int, rng: np.random.Generator) -> np.ndarray:
 
 class Synthesis:
     """What `fit.train_on` asks for: labelled windows (`data`), synthesised ones made of `clean`
-    captures, or both. `draw(number)` always gives the same windows for the same number, and
-    synthesised windows that no other number has.
+    captures, or both. `draw(number, progress)` always gives the same windows for the same two,
+    whatever was drawn before, and synthesised windows that no other number has.
 
     The time of each clean capture is cut into train, val and calib like that of any training
-    capture (`splits.by_time`); simulated vehicles are trained on whole, others are held out.
+    capture (`splits.by_time`); one that shares its recording with another training capture goes to
+    train whole, as in `splits.split`. Simulated vehicles are trained on whole, others are held out.
 
     Raises `ValueError` when a clean capture holds attacks, or there is nothing to train on.
     """
@@ -135,14 +137,18 @@ class Synthesis:
                 "train_01_attack_free, or set synthesis.fleet or fit.train_on = labelled"
             )
         self.data, self.clean, self.params = data, tuple(clean), params
-        self._drawn: dict[int, Graphs] = {}
+        self._drawn: dict[tuple[int, float], Graphs] = {}
+        recordings = Counter(
+            info.recording for info in data.graphs.captures if info.scenario.startswith("train")
+        )
+        self._merged = {recording for recording, n in recordings.items() if n > 1}
 
     def draw(self, number: int, progress: float = 1.0) -> Graphs:
         """The windows to train on in epoch `number`. `progress`, 0 to 1, is how far the training
         has come: attacks are gross at first and as subtle as `synthesis.subtle` in the end."""
-        if number not in self._drawn:
-            self._drawn[number] = self._mixed(number, progress, "train")
-        return self._drawn[number]
+        if (number, progress) not in self._drawn:
+            self._drawn[number, progress] = self._mixed(number, progress, "train")
+        return self._drawn[number, progress]
 
     @cached_property
     def val(self) -> Graphs:
@@ -186,5 +192,8 @@ class Synthesis:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             made = list(pool.map(one, jobs))
         graphs = to_graphs(made, self.params.window, self.params.window)
-        mine = by_time(graphs, self.params.split) == PARTS.index(part)
+        part_of = by_time(graphs, self.params.split)
+        merged = np.array([info.recording in self._merged for info in graphs.captures])
+        part_of[merged[graphs.capture]] = PARTS.index("train")
+        mine = part_of == PARTS.index(part)
         return graphs[mine | (graphs.capture >= len(made) - run.fleet)]

@@ -10,7 +10,7 @@ from pytest import approx
 
 from cangraph.features import EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames, attack_code
-from cangraph.graphs import Graphs, GraphSpec, to_graphs
+from cangraph.graphs import Graphs, GraphSpec, join, to_graphs
 from cangraph.profiles import profile
 
 A, B, C = 0x30, 0x10, 0x20
@@ -49,6 +49,29 @@ def graphs_equal(one, two):
 @pytest.fixture(scope="module")
 def graphs(drive, clean):
     return to_graphs([drive, clean], window=50, stride=30)
+
+
+def test_the_docstring_counts_the_features():
+    assert f"| x | f4 (N, {len(NODE_FEATURES)}) |" in Graphs.__doc__
+    assert f"| edge_attr | f4 (E, {len(EDGE_FEATURES)}) |" in Graphs.__doc__
+
+
+def test_joined_windows_are_those_of_the_parts_and_know_their_capture(graphs, drive, clean):
+    few = graphs[graphs.capture == 1]
+    both = join([graphs, few])
+    n = len(graphs)
+    assert graphs_equal(both[:n], graphs)
+    again = both[n:]
+    assert (again.capture == few.capture + len(graphs.captures)).all()
+    assert {both.captures[k].name for k in again.capture} == {graphs.captures[1].name}
+    assert all(np.array_equal(getattr(again, k), getattr(few, k)) for k in ("x", "edge_index"))
+
+
+def test_windows_of_two_lengths_are_not_joined(clean):
+    one, two = (to_graphs([clean], window, window) for window in (50, 60))
+    for parts in ([], [one, two]):
+        with pytest.raises(ValueError, match=r"join: windows of .*; expected one length"):
+            join(parts)
 
 
 # by hand

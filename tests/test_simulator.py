@@ -59,6 +59,17 @@ def test_vehicles_are_different_cars():
             assert len(own & ids[other]) < len(own) / 4
 
 
+def test_a_fleet_is_of_many_cars_each_always_the_same():
+    fleet = [messages(f"fleet-{n}") for n in (0, 1, 10**9 - 1)]
+    tables = {tuple(m.arbitration_id for m in table) for table in fleet}
+    tables |= {tuple(m.arbitration_id for m in messages(vehicle)) for vehicle in VEHICLES}
+    assert len(tables) == len(fleet) + len(VEHICLES)
+    messages.cache_clear()
+    assert messages("fleet-1") == fleet[1]
+    with pytest.raises(ValueError, match="'fleet-x' is unknown; expected one of aster"):
+        messages("fleet-x")
+
+
 @pytest.mark.parametrize("vehicle", VEHICLES)
 def test_frequent_messages_have_priority(vehicle):
     cyclic = [m for m in messages(vehicle) if m.period]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cangraph.frames import Frames
 from cangraph.graphs import to_graphs
 from cangraph.params import SplitParams
-from cangraph.splits import PARTS, _blocks, split
+from cangraph.splits import PARTS, _blocks, by_time, split
 
 CLEAN, ATTACKS, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
 USUAL = SplitParams(blocks=10, val=0.2, calib=0.2, gap=0.5)
@@ -159,6 +159,12 @@ def test_the_parts_are_the_windows_marked_so(usual):
         "attack_windows": int(usual.label[usual.capture == 2].sum()),
         "captures": 1,
     }
+
+
+def test_by_time_is_what_a_training_capture_of_its_own_recording_gets(usual):
+    trained = usual.capture < 2
+    assert np.array_equal(by_time(usual, USUAL)[trained], split(usual, USUAL).part[trained])
+    assert (by_time(usual, USUAL)[~trained] == PARTS.index("val")).any(), "whatever the scenario"
 
 
 def test_the_split_is_the_same_each_time(usual):

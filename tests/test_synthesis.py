@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cangraph.datasets import clean_captures, read
-from cangraph.frames import AttackSpan, Frames
+from cangraph.frames import ATTACK_TYPES, AttackSpan, Frames
 from cangraph.graphs import Graphs, to_graphs
 from cangraph.params import load_params
 from cangraph.simulator import simulate
@@ -65,7 +65,20 @@ def test_between_attacks_the_car_sends_what_it_sent(clean):
 
 def test_a_capture_with_no_victim_is_left_alone():
     quiet = Frames(np.array([0.0, 20.0]), np.array([1, 2]))
-    assert len(attacked(quiet, np.random.default_rng(2), 1.0)) >= 2
+    added = {"flooding", "fuzzing"}  # which need none
+    for seed in range(8):
+        out = attacked(quiet, np.random.default_rng(seed), 1.0)
+        assert {ATTACK_TYPES[k] for k in out.attack_type[out.attack]} <= added
+        assert not out.attack_spans
+
+
+def test_only_a_missing_victim_is_passed_over(clean, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("not a matter of victims")
+
+    monkeypatch.setattr("cangraph.synthesis.inject", broken)
+    with pytest.raises(ValueError, match="not a matter of victims"):
+        attacked(clean[0], np.random.default_rng(0), 0.5)
 
 
 # other cars
@@ -123,6 +136,19 @@ def test_train_val_and_calib_lie_in_their_own_time(data, clean):
         assert graphs.label.any() and not graphs.label.all()
 
 
+def test_a_recording_that_trains_whole_is_not_held_out(clean):
+    again = simulate("aster", 16.0, attack="fuzzing", seed=3)
+    again = again.label(scenario="train_02_with_attacks", recording="aster")
+    params = load_params("demo", split={"gap": 0.1})
+    data = split(to_graphs([*clean, again]), params.split)
+    made = material(data, clean, "clean", fleet=0, varied=0.0)
+    for graphs in (made.val, made.calib):
+        assert {graphs.captures[k].recording for k in graphs.capture} == {"borage"}
+    train = made.draw(0)
+    aster = np.array([info.recording == "aster" for info in train.captures])[train.capture]
+    assert (by_time(train[aster], params.split) != PARTS.index("train")).any()
+
+
 def test_held_out_cars_are_never_trained_on(data, clean):
     made = material(data, clean, "clean", fleet=4)
     cars = {c.vehicle for k in range(6) for c in made.draw(k).captures if "fleet" in c.vehicle}
@@ -138,6 +164,13 @@ def test_attacks_grow_subtle(data, clean):
         for k, progress in ((0, 0.0), (1, 1.0))
     ]
     assert frames[1] < 0.6 * frames[0]
+
+
+def test_a_look_at_a_draw_changes_no_training(data, clean):
+    made, fresh = (material(data, clean, "clean") for _ in range(2))
+    made.draw(0)
+    assert same(made.draw(0, 0.0), fresh.draw(0, 0.0))
+    assert not same(made.draw(0, 0.0), made.draw(0))
 
 
 # refusals
