@@ -15,7 +15,7 @@ import cangraph as cg
 SETTINGS = {"plain": (0.002, 0.0001), "decay": (0.002, 0.3), "default": (0.0005, 0.3)}
 
 seeds = [int(seed) for seed in sys.argv[1:]] or [0]
-figures = {}
+figures, clean = {}, cg.clean_captures(cg.read("hcrl_sa"))
 for name, (learning_rate, weight_decay) in SETTINGS.items():
     for seed in seeds:
         params = cg.load_params(
@@ -25,10 +25,11 @@ for name, (learning_rate, weight_decay) in SETTINGS.items():
             fit={"weight_decay": weight_decay},
         )
         data = cg.runs.load_data(cg.load_params("hcrl_sa"))
+        material = cg.Synthesis(data, clean, params)
         cg.seed_everything(seed)
         gat = cg.Detector(cg.GAT(data.graphs.spec, **params.teacher.gat))
-        gat = cg.fit(gat, data, params)
-        rows = cg.by_scenario(gat.score(data.test), at=cg.threshold(gat.score(data.calib)))
+        gat = cg.fit(gat, material, params)
+        rows = cg.by_scenario(gat.score(data.test), at=cg.threshold(gat.score(material.calib)))
         figures[f"{name}, seed {seed}"] = [round(row["auroc"], 4) for row in rows]
         print(name, seed, *figures[f"{name}, seed {seed}"], flush=True)
 print(json.dumps(figures))

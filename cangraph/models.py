@@ -36,7 +36,10 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.ones(width))
 
     def fit(self, values: Tensor) -> None:
-        """Take the moments from `values` (n, width); a constant column is only centred."""
+        """Take the moments from `values` (n, width); a constant column is only centred, and without
+        values nothing is scaled."""
+        if not len(values):
+            return
         values = values.double()
         self.mean.copy_(values.mean(0))
         std = values.std(0, correction=0)

@@ -185,8 +185,9 @@ class Synthesis:
                 capture = simulate(f"fleet-{vehicle}", _FLEET_SECONDS, seed=drive)
             else:
                 capture = self.clean[which]
-                if rng.random() < run.varied:
-                    capture = varied(capture, rng)
+                other = varied(capture, rng) if rng.random() < run.varied else capture
+                # of a bus with few IDs, too little may be left
+                capture = other if len(other) >= self.params.window else capture
             return attacked(capture, rng, severity)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
