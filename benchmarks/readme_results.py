@@ -95,8 +95,8 @@ if (root / "docs/detection.json").is_file():
     text += [
         "",
         "Over seeds, by `benchmarks/detection.py`: AUROC / F1 zero-shot / F1 calibrated on the",
-        "first 10 s of each capture, mean ± half of the 95 % interval. *both* and *clean* are what the",
-        "GAT was trained on; a control has one seed; rules and trees do not depend on one.",
+        "first 10 s of each capture, mean ± half of the 95 % interval. *both* and *clean* say what",
+        "the GAT was trained on; a control has one seed; rules and trees do not depend on one.",
         "More rules, metrics and the leak canary are in docs/detection.json.",
     ]
     for dataset in sorted({key.split()[0] for key in measured}):
