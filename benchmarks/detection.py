@@ -87,8 +87,8 @@ class Altered:
         self.val, self.calib = change(material.val), material.calib
 
 
-def train(data, clean, params, size, test, change=None) -> tuple[dict, dict]:
-    """Figures of one training by scenario, and what is known of each capture."""
+def train(data, clean, params, size, test, change=None) -> tuple[dict, list]:
+    """Figures of one training by scenario, and the metrics of each capture."""
     material = cg.Synthesis(data, clean, params)
     cg.seed_everything(params.seed)
     gat = cg.Detector(cg.GAT(test.spec, **params[size].gat))
@@ -103,7 +103,7 @@ def train(data, clean, params, size, test, change=None) -> tuple[dict, dict]:
     if len(mine):
         hourly = cg.event_metrics(mine, 0.0)["false_alarms_per_hour"]
         rows[QUIET]["false alarms per hour, calibrated"] = hourly
-    return rows, {row["capture"]: row for row in cg.by_capture(scores, at)}
+    return rows, cg.by_capture(scores, at)
 
 
 def main() -> None:
@@ -143,8 +143,9 @@ def main() -> None:
             rows, by_capture = train(data, clean, params, given.size, test, CONTROLS.get(control))
             name = f"{dataset} GAT, {train_on}" + (f", {control}" if control else "")
             print(f"## {name}, seed {seed}: {time.time() - began:.0f} s")
-            for capture, row in by_capture.items():
-                print("  ", capture, {k: row[k] for k in ("auroc", "auprc", "f1", "fpr")})
+            for row in by_capture:  # a name may stand in several scenarios
+                shown = {k: row[k] for k in ("auroc", "auprc", "f1", "fpr")}
+                print("  ", row["scenario"][:7], row["capture"], shown)
             for scenario, mine in rows.items():
                 for metric, value in mine.items():
                     table[name, scenario][metric].append(value)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cangraph.scores import Scores, attack_spans
+from cangraph.scores import Scores, attack_spans, each_capture
 
 __all__ = [
     "Alarm",
@@ -225,9 +225,8 @@ def event_metrics(
       events and their aftermath; None without any.
     - `duty`: share of the benign time under alarm, right or false.
     """
-    scores = _in_order(scores)
-    found = _alarms(scores, _evidence(scores, k, n), at, n, hold)
-    return _judge(_truth(scores, aftermath), found, aftermath)
+    found = raise_alarms(scores, at, k, n, hold)
+    return _judge(_truth(_in_order(scores), aftermath), found, aftermath)
 
 
 def events_by_capture(
@@ -239,13 +238,7 @@ def events_by_capture(
     aftermath: float = _AFTERMATH,
 ) -> list[dict]:
     """`event_metrics` of each capture: a row for each, with its name, scenario and vehicle."""
-    rows = []
-    for number in np.unique(scores.capture):
-        info = scores.captures[number]
-        names = {"scenario": info.scenario, "capture": info.name, "vehicle": info.vehicle}
-        mine = scores[scores.capture == number]
-        rows.append(names | event_metrics(mine, at, k, n, hold, aftermath))
-    return sorted(rows, key=lambda row: (row["scenario"], row["capture"]))
+    return each_capture(scores, lambda mine: event_metrics(mine, at, k, n, hold, aftermath))
 
 
 def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20.0)) -> list[dict]:

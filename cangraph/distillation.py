@@ -5,8 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from cangraph.batches import Batch
 from cangraph.losses import feature_error, hint, soft_targets
-from cangraph.models import GAT, VGAE, Batch
+from cangraph.models import GAT, VGAE
 from cangraph.params import DistillationParams
 from cangraph.training import Detector, Reconstructor, Task
 

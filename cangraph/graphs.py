@@ -13,7 +13,17 @@ from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import CaptureInfo, Frames
 from cangraph.windows import windows
 
-__all__ = ["Capture", "GraphSpec", "Graphs", "checked", "stream", "join", "to_graphs"]
+__all__ = [
+    "Capture",
+    "GraphSpec",
+    "Graphs",
+    "Part",
+    "checked",
+    "join",
+    "stream",
+    "threads_for",
+    "to_graphs",
+]
 
 Part = dict[str, np.ndarray]  # what `windows` yields
 _REPORTED = ("reordered", "padded", "error_frames", "refused")  # in a report as in `CaptureInfo`

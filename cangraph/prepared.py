@@ -30,7 +30,7 @@ from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import CaptureInfo
 from cangraph.graphs import Capture, Graphs, Part, checked, stream, threads_for
 
-__all__ = ["keep", "load", "prepare"]
+__all__ = ["keep", "load", "prepare", "put"]
 
 _SOURCES = (
     "frames",
@@ -121,7 +121,6 @@ def keep(graphs: Graphs, folder: Path) -> str:
     identities = [{name: getattr(info, name) for name in _IDENTITY} for info in graphs.captures]
     of = _made_of(identities, graphs.window) | {"content": digest.hexdigest()}
     if not _found(folder, _key(of)):
-        folder.mkdir(parents=True, exist_ok=True)
         whole = {name: _Array(a.dtype, a.shape, [a.reshape(-1)]) for name, a in arrays.items()}
         _write(folder, of, graphs.captures, whole)
     return _key(of)
@@ -267,11 +266,13 @@ def _write(folder: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict[st
         "arrays": {name: [_CODES[a.dtype], a.shape] for name, a in arrays.items()},
     }
     data = chain.from_iterable(array.blocks for array in arrays.values())
-    _put(folder / f"{_key(of)}.safetensors", chain([len(text).to_bytes(8, "little"), text], data))
-    _put(folder / f"{_key(of)}.json", [json.dumps(manifest, indent=1).encode()])
+    put(folder / f"{_key(of)}.safetensors", chain([len(text).to_bytes(8, "little"), text], data))
+    put(folder / f"{_key(of)}.json", [json.dumps(manifest, indent=1).encode()])
 
 
-def _put(path: Path, blocks: Iterable[Block]) -> None:
+def put(path: Path, blocks: Iterable[Block]) -> None:
+    """Write a file whole or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     # under a name of its own, since another process may be making the same graphs
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

@@ -95,8 +95,11 @@ def profile(
     def run(share: int) -> None:  # IDs know nothing of each other
         _profile(*columns, slots, state.began, state.table, out, share, threads)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, range(threads)))
+    if threads == 1:  # frame by frame, a pool would cost more than the kernel
+        run(0)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, range(threads)))
     return out, slots
 
 

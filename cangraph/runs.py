@@ -6,14 +6,13 @@ Notebooks meet only here. Nothing is unpickled: arrays are safetensors, weights 
 
 import hashlib
 import json
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialized
 
 from cangraph import prepared
 from cangraph.params import Params, home
@@ -40,21 +39,6 @@ def folder(params: Params) -> Path:
     """Where a run lives: `runs/<dataset>`, and `runs/<dataset>/seed_<n>` for seeds other than 0."""
     base = home() / "runs" / params.dataset
     return base / f"seed_{params.seed}" if params.seed else base
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
-
-
-def _arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part)
-    os.replace(part, path)
 
 
 def graphs_folder(params: Params) -> Path:
@@ -107,12 +91,12 @@ def save(
             for name, m in models.items()
         }
         torch.save(content, buffer)
-        _write(place / f"{stage}.ckpt", buffer.getvalue())
+        prepared.put(place / f"{stage}.ckpt", [buffer.getvalue()])
     if scores:
         arrays = {}
         for name, s in scores.items():
             arrays |= {f"{name}/value": s.value, f"{name}/state": s.state}
-        _arrays(place / f"{stage}.safetensors", arrays)
+        prepared.put(place / f"{stage}.safetensors", [serialized(arrays)])
         facts["states"] = {name: list(s.state_names) for name, s in scores.items()}
     before = STAGES[: STAGES.index(stage)]
     record = {
@@ -128,7 +112,7 @@ def save(
         },
     }
     path = place / f"{stage}.json"
-    _write(path, json.dumps(record | facts, indent=1, allow_nan=False).encode())
+    prepared.put(path, [json.dumps(record | facts, indent=1, allow_nan=False).encode()])
 
 
 def load(stage: str, params: Params) -> dict:
@@ -144,7 +128,7 @@ def save_data(params: Params, data: Split, **facts: Any) -> None:
     `prepare` did not keep in `graphs_folder` are written there."""
     graphs = data.graphs
     key = prepared.keep(graphs, graphs_folder(params))
-    _arrays(folder(params) / "data_prep.safetensors", {"part": data.part})
+    prepared.put(folder(params) / "data_prep.safetensors", [serialized({"part": data.part})])
     save(
         "data_prep",
         params,

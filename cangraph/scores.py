@@ -1,6 +1,6 @@
 """`Scores`: what a detector says of each window, and how well that fits the labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ __all__ = [
     "by_capture",
     "by_scenario",
     "compare",
+    "each_capture",
     "localised",
     "overall",
     "metrics",
@@ -176,14 +177,19 @@ def metrics(scores: Scores, at: float) -> dict:
     return result
 
 
-def by_capture(scores: Scores, at: float) -> list[dict]:
-    """`metrics` of each capture: a row for each, with its name, scenario and vehicle."""
+def each_capture(scores: Scores, measure: Callable[[Scores], dict]) -> list[dict]:
+    """What `measure` says of each capture: a row for each, with its name, scenario and vehicle."""
     rows = []
     for number in np.unique(scores.capture):
         info = scores.captures[number]
         names = {"scenario": info.scenario, "capture": info.name, "vehicle": info.vehicle}
-        rows.append(names | metrics(scores[scores.capture == number], at))
+        rows.append(names | measure(scores[scores.capture == number]))
     return sorted(rows, key=lambda row: (row["scenario"], row["capture"]))
+
+
+def by_capture(scores: Scores, at: float) -> list[dict]:
+    """`metrics` of each capture: a row for each, with its name, scenario and vehicle."""
+    return each_capture(scores, lambda mine: metrics(mine, at))
 
 
 def _macro(rows: list[dict]) -> dict:

@@ -114,22 +114,17 @@ def split(graphs: Graphs, params: SplitParams) -> Split:
             "capture, so that none stands on two sides; read captures with cangraph.read, or "
             "label them with datasets.same_recording"
         )
-    part = np.full(len(graphs), PARTS.index("test"), np.uint8)
+    part = by_time(graphs, params)
     is_train = [c.scenario.startswith("train") for c in graphs.captures]
     trained, tested = (_by_recording(graphs.captures, is_train, side) for side in (True, False))
-    template = _blocks(params.blocks, params.val, params.calib)
     for number, info in enumerate(graphs.captures):
-        mine = np.flatnonzero(graphs.capture == number)
-        if not is_train[number] or not len(mine):
-            continue
-        if info.recording in tested:
+        mine = graphs.capture == number
+        if not is_train[number]:
+            part[mine] = PARTS.index("test")
+        elif info.recording in tested:
             part[mine] = PARTS.index("dropped")
         elif len(trained[info.recording]) > 1:
             part[mine] = PARTS.index("train")
-        else:
-            part[mine] = _cut(
-                graphs.start[mine], graphs.end[mine], template, params.gap, info.seconds
-            )
     notes = _notes(trained, tested)
     result = Split(graphs, part, tuple(notes))
     _check(result, is_train)
