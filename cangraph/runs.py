@@ -41,6 +41,12 @@ def folder(params: Params) -> Path:
     return base / f"seed_{params.seed}" if params.seed else base
 
 
+def _put_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    # safetensors writes the bytes of an array as they lie, whatever its strides
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    prepared.put(path, [serialized(whole)])
+
+
 def graphs_folder(params: Params) -> Path:
     """Where the prepared graphs of a dataset lie, those of every seed: `runs/<dataset>/graphs`."""
     return home() / "runs" / params.dataset / "graphs"
@@ -96,7 +102,7 @@ def save(
         arrays = {}
         for name, s in scores.items():
             arrays |= {f"{name}/value": s.value, f"{name}/state": s.state}
-        prepared.put(place / f"{stage}.safetensors", [serialized(arrays)])
+        _put_arrays(place / f"{stage}.safetensors", arrays)
         facts["states"] = {name: list(s.state_names) for name, s in scores.items()}
     before = STAGES[: STAGES.index(stage)]
     record = {
@@ -128,7 +134,7 @@ def save_data(params: Params, data: Split, **facts: Any) -> None:
     `prepare` did not keep in `graphs_folder` are written there."""
     graphs = data.graphs
     key = prepared.keep(graphs, graphs_folder(params))
-    prepared.put(folder(params) / "data_prep.safetensors", [serialized({"part": data.part})])
+    _put_arrays(folder(params) / "data_prep.safetensors", {"part": data.part})
     save(
         "data_prep",
         params,

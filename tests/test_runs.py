@@ -150,6 +150,17 @@ def test_scores_come_back_with_their_state(params, data):
     assert back.state_names == ("a", "b")
 
 
+def test_scores_whose_bytes_lie_apart_come_back_the_same(params, data):
+    n = len(data.test)
+    value = np.arange(2.0 * n)[::2]
+    state = np.asfortranarray(np.arange(2 * n, dtype=np.float32).reshape(n, 2))
+    made = Scores.of(data.test, value, state, ("a", "b"))
+    runs.save("teacher", params, scores={"gat/test": made})
+    back = runs.load_scores("teacher", params, data)["gat/test"]
+    assert np.array_equal(back.value, value)
+    assert np.array_equal(back.state, state)
+
+
 def test_a_stage_records_parameters_versions_and_what_it_was_made_from(params, data):
     runs.save_data(params, data)
     runs.save("teacher", params, note="hello")
