@@ -8,8 +8,9 @@ every scenario: AUROC and AUPRC inside each capture (macro over captures), windo
 (threshold from calibration windows of training and simulated vehicles) and calibrated on the first
 10 s of each capture, share of detected windows whose attacked ID is the one blamed most, events
 found at the best threshold with no more than 5 false alarms an hour, and false alarms an hour,
-calibrated, on clean captures that are not trained on. Suppression is synthesised into the clean
-training captures: their traffic is known, these attacks are not. Baselines do not depend on the
+calibrated, on clean captures that are not trained on. Suppression is synthesised into those, if
+there are any, and into the clean training captures: of these the traffic is known, the attacks are
+not. Baselines do not depend on the
 seed and learn from the labelled windows; the boosted trees also from the synthesised ones.
 The last line is one JSON object; each figure is the mean over the seeds, half of its 95 % interval
 (null for one seed) and the number of seeds.
@@ -31,11 +32,11 @@ from cangraph.graphs import join
 RATE = 1e-3  # false alarms a window that calibration aims at
 
 
-def suppressed(captures) -> cg.Graphs:
+def suppressed(captures, scenario: str) -> cg.Graphs:
     """Clean captures with three suppressions in each."""
     made = []
     for number, capture in enumerate(captures):
-        clean = capture.label(scenario="suppression in clean captures")
+        clean = capture.label(scenario=scenario)
         third = (clean.duration - 8) / 3
         spans = [(8 + third * k, 8 + third * k + min(4, 0.7 * third)) for k in range(3)]
         made.append(cg.inject(clean, "suppression", spans=spans, severity=0.5, seed=number))
@@ -126,7 +127,9 @@ def main() -> None:
             for c in captures
             if c.scenario == "train_01_attack_free" and all(c is not mine for mine in clean)
         ]
-        others = [suppressed(clean), *([cg.to_graphs(quiet)] if quiet else [])]
+        others = [suppressed(clean, "suppression in clean captures")]
+        if quiet:
+            others += [cg.to_graphs(quiet), suppressed(quiet, f"suppression in {QUIET}")]
         trials = [(kind, seed, "") for kind in given.train_on for seed in range(given.seeds)]
         if given.controls:
             trials += [(given.train_on[0], 0, control) for control in CONTROLS]

@@ -36,7 +36,7 @@ from cangraph.windows import windows
 RECORD = np.dtype([("timestamp", "f8"), ("arbitration_id", "u4"), ("dlc", "u1"), ("data", "u1", 8)])
 
 
-SLOT = {"n": 0, "last": 0.0, "base": 0.0, "period": 0.0, "jitter": 0.0, "trust": 0.0, "dlc": 0}
+SLOT = dict.fromkeys(("last", "base", "clock", "base_ratio", "period", "jitter", "trust"), 0.0)
 
 
 def of_one_id() -> dict:
@@ -45,29 +45,40 @@ def of_one_id() -> dict:
         "rate": np.zeros((8, 8), np.float32),
         "values": np.zeros((8, 256), bool),
         "data": np.zeros(8, np.uint8),
+        "clock_data": np.zeros(8, np.uint8),
         "moves": np.zeros(8, bool),
         **{name: np.zeros(8) for name in ("changes", "rest", "longest", "step")},
         "turn": np.zeros((8, 4), int),
         "kept": np.zeros((8, 4)),
+        "lapsed": np.zeros((8, 4), bool),
         "sums": np.zeros(3, int),
         "sums_kept": np.zeros(3),
+        "sums_lapsed": np.zeros(3, bool),
         "usual": np.zeros(5),
     }
-    return SLOT | zeros | {"sums_seen": 0, "trend": 0.0}
+    return SLOT | zeros | {"n": 0, "dlc": 0, "sums_seen": 0, "trend": 0.0}
 
 
-def broken(kept: np.ndarray, off: np.ndarray) -> float:
+def broken(kept: np.ndarray, off: np.ndarray, n: int) -> float:
     """Bits of surprise of the rules that are `off`."""
-    return max(-np.log2(1 - kept[off & (kept > 0.9)] + 1 / 256), default=0.0)
+    return max(-np.log2(1 - kept[off & (kept > 0.9)] + max(1 / (n + 1), 1 / 256)), default=0.0)
 
 
-def judge(p: dict, data: np.ndarray, gap: float, learns: bool) -> tuple:
+def learn(p: dict, which: str, at, off: np.ndarray, broke: np.ndarray, weight, again) -> None:
+    """Let rules learn whether they were kept: one broken twice in a row fades slowly."""
+    kept, lapsed = p[which + "kept"][at], p[which + "lapsed"][at]
+    weight = np.where(broke & lapsed & (kept > 0.9), again, weight)
+    p[which + "kept"][at], p[which + "lapsed"][at] = kept + weight * (~off - kept), broke
+
+
+def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> tuple:
     """flip_excess and the raw flip_surprise, novel_bytes, stuck, leap and broken_rule."""
-    n, dlc, old = p["n"], len(data), p["data"][: len(data)].copy()
+    n, dlc, old = p["n"], len(data), p["clock_data" if clock else "data"][: len(data)].copy()
     changed = data != old
     told = changed & ~p["values"][np.arange(dlc), data] & (n > 0 or p["trust"] == 0)
     new, told = changed if n else np.ones(dlc, bool), told if n else np.full(dlc, p["trust"] == 0)
     excess, surprise, stuck, leap, rule = 0.0, 0.0, 1, 1, 0.0
+    again = min(gap / 60, max(1 / max(n, 1), 1 / 256))
     b = np.flatnonzero(changed | p["moves"][:dlc]) if n else np.zeros(0, int)
     if len(b):
         f = np.unpackbits((data ^ old)[b, None], axis=1, bitorder="little").astype(np.float32)
@@ -83,9 +94,9 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool) -> tuple:
         part = 2 * np.arange(4)
         turn = ((data[b, None].astype(int) >> part) - (old[b, None].astype(int) >> part)) & 3
         kept, off = p["kept"][b], turn != p["turn"][b]
-        rule = broken(kept, off & (p["turn"][b] > 0))
+        rule = broken(kept, broke := off & (p["turn"][b] > 0), n)
         if learns:
-            p["kept"][b] = kept + max(1 / n, 1 / 256) * (~off - kept)
+            learn(p, "", b, off, broke, max(1 / n, 1 / 256), again)
             p["turn"][b] = np.where(off & (p["kept"][b] < 0.5), turn, p["turn"][b])
         size = (data[b].astype(int) - old[b]) % 256
         size, moved = np.minimum(size, 256 - size), changed[b]
@@ -107,14 +118,15 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool) -> tuple:
         sums = np.array([np.bitwise_xor.reduce(data), total % 256, (2 * last - total) % 256])
         kept, off = p["sums_kept"], sums != p["sums"]
         if p["sums_seen"] >= 8:
-            rule = max(rule, broken(kept, off))
+            rule = max(rule, broken(kept, off, n))
         if learns:
-            p["sums_kept"] = kept + max(1 / (p["sums_seen"] + 1), 1 / 256) * (~off - kept)
+            weight = max(1 / (p["sums_seen"] + 1), 1 / 256)
+            learn(p, "sums_", slice(3), off, off, weight, again)
             p["sums"] = np.where(off & (p["sums_kept"] < 0.5), sums, p["sums"])
             p["sums_seen"] += 1
     if learns:
         p["values"][np.flatnonzero(new), data[new]] = True
-        p["data"][:dlc][new] = data[new]
+        p["clock_data"][:dlc], p["data"][:dlc] = old, data
         p["trend"] += (excess - p["trend"]) / 16
     return excess, surprise, told.mean() if dlc else 0.0, np.log2(stuck), np.log2(leap), rule
 
@@ -135,18 +147,26 @@ def plain_profile(frames) -> np.ndarray:
             p["first"], p["trust"] = time_, float(time_ - began <= 5)
         elif n == 1 and p["first"] - began > max(1, 8 * gap):
             p["trust"] = 0.0
-        learns = bool(ratio > -min(0.4 + 2 * p["jitter"], 1) or young)
-        excess, surprise, novel, stuck, leap, rule = judge(p, frames.data[i, :dlc], gap, learns)
+        early, clock = -min(0.25 + 2 * p["jitter"], 1), False
+        if ratio <= early and not young and p["base_ratio"] < -0.1:
+            over = np.floor((time_ - p["clock"]) * 1e3 + 5e-4) / 1e3
+            away = np.log2(over * 1e3 + 1) - p["period"]
+            if clock := bool(2 * abs(away) < -p["base_ratio"]):
+                out[i, 3], ratio, gap = -ratio, away, over
+        learns = bool(ratio > early or young)
+        excess, surprise, novel, stuck, leap, rule = judge(
+            p, frames.data[i, :dlc], gap, learns, clock
+        )
         raw, grain = (
             np.array([abs(ratio), surprise, novel, leap, rule]),
             grains * (1 + 8 / max(n, 1)),
         )
         over = np.clip(np.log2((grain + raw) / (grain + p["usual"])), 0, 6)
-        out[i, [0, 2, 3, 4, 6]] = ratio, p["jitter"], 1 - p["trust"], excess, p["trend"]
-        out[i, [1, 5, 8, 9, 11]] = over
-        out[i, 7] = min(stuck, 6)
-        out[i, 10] = n > 0 and dlc != p["dlc"]
-        out[i, 12] = p["trust"] / 2 ** p["period"] * (n >= 2)
+        out[i, [0, 2, 4, 5, 7]] = ratio, p["jitter"], 1 - p["trust"], excess, p["trend"]
+        out[i, [1, 6, 9, 10, 12]] = over
+        out[i, 8] = min(stuck, 6)
+        out[i, 11] = n > 0 and dlc != p["dlc"]
+        out[i, 13] = p["trust"] / 2 ** p["period"] * (n >= 2)
         if n:
             w = 2 ** p["period"] / 20e3 if learns else min(2 ** p["period"] / 20e3, since / 20)
             w = max(min(w, 1), 1 / n if young else 0)
@@ -161,7 +181,8 @@ def plain_profile(frames) -> np.ndarray:
                 elif p["trust"] < 1:
                     p["trust"] -= p["trust"] / 8
         if learns:
-            p["dlc"], p["base"] = dlc, time_
+            p["dlc"], p["clock"] = dlc, p["clock"] if clock else p["base"]
+            p["base"], p["base_ratio"] = time_, ratio
         p["last"], p["n"] = time_, n + 1
     return out
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cangraph.demo import demo_captures
 from cangraph.frames import Frames
 from cangraph.params import data_home
 from cangraph.readers import ENDINGS, is_log, read_frames
-from cangraph.simulator import demo_captures
 
 __all__ = ["DATASETS", "SCENARIOS", "Dataset", "clean_captures", "read", "same_recording"]
 

@@ -35,6 +35,12 @@ FRAME_FEATURES = (
     Feature("gap_surprise", "octaves", "|gap_ratio| over what is usual for the ID", "timing"),
     Feature("jitter", "octaves", "the ID's usual |gap_ratio|: small if periodic", "timing"),
     Feature(
+        "intruder",
+        "octaves",
+        "how early it comes after a frame that, as it keeps the ID's clock, was out of turn",
+        "timing",
+    ),
+    Feature(
         "distrust",
         "0..1",
         "1 for an ID that turns up late, 0 for one that keeps its period",
@@ -91,6 +97,7 @@ AGGREGATES = (
     ("gap_surprise", "mean"),
     ("gap_surprise", "max"),
     ("jitter", "mean"),
+    ("intruder", "max"),
     ("distrust", "max"),
     ("flip_excess", "mean"),
     ("flip_excess", "min"),

@@ -55,7 +55,7 @@ class Graphs:
 
     | array | dtype, shape | unit, meaning |
     |---|---|---|
-    | x | f4 (N, 23) | `NODE_FEATURES` |
+    | x | f4 (N, 24) | `NODE_FEATURES` |
     | edge_index | i4 (2, E) | source and target, counted within the window |
     | edge_attr | f4 (E, 3) | `EDGE_FEATURES` |
     | node_ptr, edge_ptr | i8 (B+1,) | window b owns nodes node_ptr[b]:node_ptr[b+1] |

@@ -10,11 +10,14 @@ __all__ = ["Profiles"]
 def _slot(width: int) -> np.dtype:
     """What is remembered of one ID with payloads of up to `width` bytes.
 
+    `base_time` is that of the last frame on time, which came at `base_ratio`, `clock_time` that of
+    the one on time before it, which carried `clock_data`.
     Of each payload byte: `rate` are the flip rates of its bits, `values` has one bit for each value
     it took, `moves` says whether it ever flips, `changes` how often it did (up to 255), `rest` for
     how many frames it has not, `longest` the longest such rest and `step` the longest step so far.
-    `turn` and `kept` are the step of each two-bit counter in it and how reliably it is kept;
-    `sums` and `sums_kept` the same of three checksums over all bytes, judged `sums_seen` times.
+    `turn` and `kept` are the step of each two-bit counter in it and how reliably it is kept,
+    `lapsed` whether the last frame broke it; `sums`, `sums_kept` and `sums_lapsed` the same of
+    three checksums over all bytes, judged `sums_seen` times.
     """
     return np.dtype(
         [
@@ -22,12 +25,15 @@ def _slot(width: int) -> np.dtype:
             ("first_time", np.float64),
             ("last_time", np.float64),
             ("base_time", np.float64),
+            ("base_ratio", np.float64),
+            ("clock_time", np.float64),
             ("log_period", np.float64),
             ("jitter", np.float64),
             ("trust", np.float64),
             ("rate", np.float32, (width, 8)),
             ("values", np.uint8, (width, 32)),
             ("data", np.uint8, (width,)),
+            ("clock_data", np.uint8, (width,)),
             ("moves", np.uint8, (width,)),
             ("changes", np.uint8, (width,)),
             ("rest", np.float32, (width,)),
@@ -35,8 +41,10 @@ def _slot(width: int) -> np.dtype:
             ("step", np.float32, (width,)),
             ("turn", np.uint8, (width, 4)),
             ("kept", np.float32, (width, 4)),
+            ("lapsed", np.uint8, (width, 4)),
             ("sums", np.uint8, (3,)),
             ("sums_kept", np.float32, (3,)),
+            ("sums_lapsed", np.uint8, (3,)),
             ("sums_seen", np.int64),
             ("trend", np.float32),
             ("usual", np.float32, (5,)),

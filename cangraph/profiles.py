@@ -27,7 +27,7 @@ _TICK = 1e-3  # s; gaps are quantised to it, finer ones tell the recording devic
 _MEMORY = 20.0  # s; time constant of the running period
 _STEP = 0.5  # octaves; a single gap pulls the period by no more than this
 _YOUNG = 8  # gaps; an ID's first ones are averaged plainly
-_EARLY = (0.4, 2.0, 1.0)  # octaves; a frame earlier than a + b·jitter, at most c, teaches nothing
+_EARLY = (0.25, 2.0, 1.0)  # octaves; a frame earlier than a + b·jitter, at most c, teaches nothing
 _REGULAR = 0.5  # octaves; a gap this near to the period earns trust
 _WARM_UP = 5.0  # s; IDs first seen in it are trusted: something has to be normal
 _START, _LATE = 1.0, 8.0  # s, gaps; but one that misses its first 8 turns has not been there
@@ -54,7 +54,7 @@ _BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 def profile(
     frames: Frames, state: Profiles | None = None, threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features of each frame relative to its ID's past, f4 (n, 13) in `FRAME_FEATURES` order,
+    """Features of each frame relative to its ID's past, f4 (n, 14) in `FRAME_FEATURES` order,
     and the slot of its ID, i8 (n,). Updates `state`. The IDs are shared out among `threads`, which
     changes no bit.
 
@@ -63,13 +63,17 @@ def profile(
     bit b flips (f_b = 1) or not, at the ID's rate q_b; u_b = q_b(1-q_b):
 
         log2 p ← log2 p + w·clip(r, ±½),  w = min(1, δt/20 s), and at least 1/n while n <= 8
-        on time: r > -min(.4 + 2·jitter, 1), or n <= 8
+        on time: r > -min(.25 + 2·jitter, 1), or n <= 8
+        intruder = -r if early, but 2·|log2(g'/p)| < -r' and r' < -.1, where r' is the ratio of the
+                   last frame on time and g' the gap since the one before it: that one was out of
+                   turn, and r and flips count from the one before it
         q_b ← q_b + max(1/(n+1), min(Δt/20 s, 1/64))·(f_b - q_b), if on time
         flip_excess   = (Σ f_b - Σ q_b) / sqrt(1 + Σ u_b)
         flip_surprise = log2((1 + Σ (f_b-q_b)²/(u_b+.02)) / (1 + Σ u_b/(u_b+.02)))
         stuck = max over bytes of log2((1 + rest)/(1 + longest rest)), at least 0
         leap  = max over bytes of log2((1 + step)/(1 + longest step)), at least 0
-        broken_rule = max over broken rules of -log2(1 - k + 1/256), k > .9 how often it was kept
+        broken_rule = max over broken rules of -log2(1 - k + max(1/256, 1/(n+1))), k > .9 how often
+                      it was kept; broken again and again, k fades with 60 s
 
     What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
     running mean m of what it was and the grain c(1 + 8/n), c in `_GRAIN`, is what it has over
@@ -109,34 +113,38 @@ def _ticks(seconds):
 
 
 @numba.njit(cache=True, nogil=True)
-def _bits(reliability):
-    """Surprise in bits when a rule is broken, 0 for what is no rule."""
+def _bits(reliability, judged):
+    """Surprise in bits when a rule is broken that was judged so often, 0 for what is no rule."""
     if reliability <= _RULE:
         return 0.0
-    return -np.log2(1.0 - reliability + 1.0 / _RULE_MEMORY)
+    return -np.log2(1.0 - reliability + max(1.0 / (judged + 1), 1.0 / _RULE_MEMORY))
 
 
 @numba.njit(cache=True, nogil=True)
-def _counters(p, j, value, weight):
-    """Judge the four two-bit counters of byte j; learn with `weight`. Returns how reliable the best
-    of those was that are broken."""
+def _counters(p, j, value, before, weight, again):
+    """Judge the four two-bit counters of byte j, which was `before`; learn with `weight`, or with
+    `again` where a rule is broken twice in a row. Returns how reliable the best of those was that
+    are broken."""
     lost = np.float32(0.0)
     for c in range(4):  # without branches, which would be guessed wrong half of the time
-        turn = np.uint8(((value >> (2 * c)) - (p.data[j] >> (2 * c))) & 3)
+        turn = np.uint8(((value >> (2 * c)) - (before >> (2 * c))) & 3)
         old, kept = p.turn[j, c], p.kept[j, c]
-        hit = np.float32(turn == old)
+        hit = turn == old
         broken = (turn != old) & (old != 0)  # bits that rest are no counter
         lost = max(lost, kept * np.float32(broken))
-        kept += weight * (hit - kept)
+        kept += (again if broken & (p.lapsed[j, c] > 0) & (kept > _RULE) else weight) * (
+            np.float32(hit) - kept
+        )
         p.kept[j, c] = kept
         p.turn[j, c] = turn if (kept < 0.5) & (weight > 0) else old
+        p.lapsed[j, c] = broken if weight > 0 else p.lapsed[j, c]
     return lost
 
 
 @numba.njit(cache=True, nogil=True)
-def _checksums(p, data, i, dlc, learns):
-    """Judge the checksums of a payload that has changed. Returns how reliable the best of those
-    was that are broken."""
+def _checksums(p, data, i, dlc, learns, again):
+    """Judge the checksums of a payload that has changed; learn, with `again` where a checksum is
+    broken twice in a row. Returns how reliable the best of those was that are broken."""
     crossed, total = np.uint8(0), 0
     for j in range(dlc):
         crossed ^= data[i, j]
@@ -151,11 +159,14 @@ def _checksums(p, data, i, dlc, learns):
         if value == p.sums[k]:
             if learns:
                 p.sums_kept[k] = kept + weight * (np.float32(1.0) - kept)
+                p.sums_lapsed[k] = 0
         else:
             if p.sums_seen >= _YOUNG:
                 broken = max(broken, kept)
             if learns:
-                p.sums_kept[k] = kept - weight * kept
+                lasting = p.sums_lapsed[k] and kept > _RULE
+                p.sums_kept[k] = kept - (again if lasting else weight) * kept
+                p.sums_lapsed[k] = 1
                 if p.sums_kept[k] < 0.5:  # one broken frame does not accuse those behind it
                     p.sums[k] = value
     if learns:
@@ -185,6 +196,14 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out, share, share
         ratio = 0.0
         if n >= 2:  # a period is known from the second frame on
             ratio = min(max(tick - p.log_period, -_CLIP), _CLIP)
+        early = -min(_EARLY[0] + _EARLY[1] * p.jitter, _EARLY[2])
+        clock, intruder = False, 0.0
+        if ratio <= early and n > _YOUNG and p.base_ratio < -_GRAIN[0]:
+            # of two frames the one that keeps the clock of those before them is genuine
+            over = _ticks(timestamp[i] - p.clock_time) * _TICK
+            away = np.log2(_ticks(timestamp[i] - p.clock_time) + 1.0) - p.log_period
+            if 2 * abs(away) < -p.base_ratio:
+                ratio, gap, clock, intruder = away, over, True, -ratio
 
         if n == 0:
             p.first_time = timestamp[i]
@@ -194,7 +213,6 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out, share, share
 
         novel, stuck, leap, broken, any_change = 0, 1.0, 1.0, 0.0, False
         flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
-        early = -min(_EARLY[0] + _EARLY[1] * p.jitter, _EARLY[2])
         learns = ratio > early or n <= _YOUNG
         step = np.float32(0.0)
         counting = np.float32(0.0)
@@ -203,9 +221,10 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out, share, share
             counting = np.float32(max(1.0 / max(n, 1), 1.0 / _RULE_MEMORY))
         fade = np.float32(max(1.0 - gap / _LONG_MEMORY, 0.5))
         worn = np.float32(2.0 ** min(gap / _WORN, 1.0))
+        again = np.float32(min(gap / _LONG_MEMORY, counting))
         for j in range(dlc):
-            value = data[i, j]
-            changed = value ^ p.data[j]
+            value, before = data[i, j], p.clock_data[j] if clock else p.data[j]
+            changed = value ^ before
             if n and (changed or p.moves[j]):
                 bits = _BITS[changed]
                 moves = False
@@ -223,11 +242,11 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out, share, share
                     p.rate[j, b] = q
                     moves |= q > 0
                 p.moves[j] = np.uint8(moves)
-                broken = max(broken, _counters(p, j, value, counting))
+                broken = max(broken, _counters(p, j, value, before, counting, again))
                 resting, size = p.rest[j], np.float32(0.0)
                 if changed:
                     any_change = True
-                    size = np.float32((value - p.data[j]) & 255)
+                    size = np.float32((value - before) & 255)
                     size = min(size, np.float32(256.0) - size)
                 else:
                     resting += one
@@ -252,19 +271,17 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out, share, share
                     novel += 1
                 if learns:
                     p.values[j, value >> 3] |= bit
-                    p.data[j] = value
+            if learns:
+                p.clock_data[j], p.data[j] = before, value
         if dlc and (any_change or n == 0):
-            broken = max(broken, _checksums(p, data, i, dlc, learns))
+            broken = max(broken, _checksums(p, data, i, dlc, learns, again))
         flipped, likely = flips.sum(), expected.sum()
         excess = min(max((flipped - likely) / np.sqrt(1.0 + spread.sum()), -8.0), 8.0)
         if learns:
             p.trend += (np.float32(excess) - p.trend) / np.float32(_TREND)
         surprise = np.log2((1.0 + np.float64(chi.sum())) / (1.0 + np.float64(usual.sum())))
-        raw[0] = abs(ratio)
-        raw[1] = max(surprise, 0.0)
-        raw[2] = novel / dlc if dlc else 0.0
-        raw[3] = np.log2(leap)
-        raw[4] = _bits(broken)
+        raw[0], raw[1], raw[2] = abs(ratio), max(surprise, 0.0), novel / dlc if dlc else 0.0
+        raw[3], raw[4] = np.log2(leap), _bits(broken, n)
         weight = min(1.0, 2.0**p.log_period * _TICK / _MEMORY)
         if not learns:  # many early frames count no more than the time they take
             weight = min(weight, since / _MEMORY)
@@ -276,19 +293,11 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out, share, share
             if n and (learns or k == 0):
                 p.usual[k] += np.float32(weight * (min(raw[k], _LEVEL[k]) - p.usual[k]))
             raw[k] = max(unusual, 0.0)
-        out[i, 0] = ratio
-        out[i, 1] = raw[0]
-        out[i, 2] = p.jitter
-        out[i, 3] = 1.0 - p.trust
-        out[i, 4] = excess
-        out[i, 5] = raw[1]
-        out[i, 6] = p.trend
-        out[i, 7] = min(np.log2(stuck), _CLIP)
-        out[i, 8] = raw[2]
-        out[i, 9] = raw[3]
-        out[i, 10] = 1.0 if n and dlc != p.dlc else 0.0
-        out[i, 11] = raw[4]
-        out[i, 12] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = ratio, raw[0], p.jitter, intruder
+        out[i, 4], out[i, 5], out[i, 6], out[i, 7] = 1.0 - p.trust, excess, raw[1], p.trend
+        out[i, 8], out[i, 9], out[i, 10] = min(np.log2(stuck), _CLIP), raw[2], raw[3]
+        out[i, 11], out[i, 12] = 1.0 if n and dlc != p.dlc else 0.0, raw[4]
+        out[i, 13] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
 
         if n:
             weight = min(1.0, since / _MEMORY)
@@ -305,6 +314,7 @@ def _profile(timestamp, bytes_used, data, slots, began, table, out, share, share
                     p.trust -= p.trust / 8
         if learns:
             p.dlc = dlc
-            p.base_time = timestamp[i]
-        p.last_time = timestamp[i]
-        p.seen = n + 1
+            if not clock:
+                p.clock_time = p.base_time
+            p.base_time, p.base_ratio = timestamp[i], ratio
+        p.last_time, p.seen = timestamp[i], n + 1

@@ -100,9 +100,9 @@ def threshold(scores: Scores) -> float:
     """The decision threshold, fixed on calibration windows: `value >= threshold` is an attack.
 
     Let the cut with the best F1 make e errors. Of all cuts that make at most e + √e + 1, which a
-    few windows cannot tell from it, the one in the middle of the widest gap is taken: a single odd
-    window at the edge of an attack does not move the threshold. Where all windows are of one class
-    it takes the smallest value above 99.9 % of them.
+    few windows cannot tell from it, the median is taken: a single odd window at the edge of an
+    attack does not move the threshold. Where all windows are of one class it takes the smallest
+    value above 99.9 % of them.
 
     >>> windows = Scores(np.array([.1, .2, .8, .9]), np.array([0, 0, 1, 1], bool),
     ...                  *np.zeros((4, 4), int), captures=())
@@ -125,7 +125,7 @@ def threshold(scores: Scores) -> float:
     errors = called + label.sum() - 2 * hits
     fewest = errors[f1 >= f1.max() * (1 - 1e-12)].min()
     good = cuts[errors <= fewest + np.sqrt(fewest) + 1]
-    cut = good[np.argmax(value[good + 1] - value[good])]
+    cut = good[len(good) // 2]
     middle = value[cut] / 2 + value[cut + 1] / 2
     return float(max(middle, np.nextafter(value[cut], np.inf)))  # two neighbours have no middle
 

@@ -1,4 +1,4 @@
-"""The simulated `demo` bus: three vehicles, their drives, and seven attacks, as `Frames`.
+"""The simulated bus: vehicles, their drives, and seven attacks, as `Frames`.
 
 A vehicle is a fixed table of `messages`. In a capture each is released by its node's clock, filled
 from the state of the drive, and sent when it wins arbitration on a 500 kbit/s bus. `attacks.inject`
@@ -15,7 +15,7 @@ from cangraph.arbitration import arbitrate, frame_duration
 from cangraph.attacks import ATTACKS, inject
 from cangraph.frames import Frames, attack_code
 
-__all__ = ["CAPTURES", "VEHICLES", "demo_captures", "messages", "simulate"]
+__all__ = ["VEHICLES", "messages", "simulate"]
 
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
 _NODES = 8  # control units on the bus, each with a clock of its own
@@ -30,24 +30,6 @@ _FLEET = 1000  # the number of the first vehicle that is drawn
 _FRAME_TIME = 0.25e-3  # s, of a frame of 8 bytes at 500 kbit/s with its stuff bits
 _BUSY = 0.6  # largest share of the bus that a drawn vehicle takes
 
-CAPTURES = {  # captures of the demo by attack and vehicle
-    "train_01_attack_free": ("attack-free-aster", "attack-free-borage"),
-    "train_02_with_attacks": ("flooding-aster", "fuzzing-borage", "spoofing-aster"),
-    "test_01_known_vehicle_known_attack": ("flooding-borage", "fuzzing-aster", "spoofing-borage"),
-    "test_02_unknown_vehicle_known_attack": (
-        "flooding-clover",
-        "fuzzing-clover",
-        "spoofing-clover",
-    ),
-    "test_03_known_vehicle_unknown_attack": (
-        "malfunction-aster",
-        "malfunction-borage",
-        "replay-aster",
-    ),
-    "test_04_unknown_vehicle_unknown_attack": ("malfunction-clover", "replay-clover"),
-    "test_05_suppress": ("suppress-aster", "suppress-clover"),
-    "test_06_masquerade": ("masquerade-aster", "masquerade-clover"),
-}
 _ANALOG = ("speed", "rpm", "pedal", "brake", "steering", "lateral", "temperature", "fuel")
 _DISCRETE = ("gear", "braking", "lights", "wipers", "climate")
 
@@ -59,6 +41,7 @@ class Field(NamedTuple):
     counter: frames sent so far modulo `values[0]`, with the bits `values[1]` set.
     signal: `values[0]` + `values[1]` × channel (0..1) + `noise` LSB, big-endian.
     enum: one of `values`, by the state of the channel.
+    switch: one of `values`, the next at each event.
     xor, sum: checksum of all other bytes and `values[0]`.
     """
 
@@ -75,7 +58,9 @@ class Message(NamedTuple):
     arbitration_id: int
     dlc: int
     period: float  # s; 0: on events only
-    events: float  # extra transmissions per s
+    events: float  # per s; at each it is sent again and again, to be heard:
+    repeats: int  # so many times,
+    pace: float  # s from one to the next
     jitter: float  # s, standard deviation
     offset: float  # s, in the schedule of the node
     node: int
@@ -92,23 +77,34 @@ def messages(vehicle: str) -> tuple[Message, ...]:
     """
     rng = np.random.default_rng([2016, _number(vehicle)])  # never changes, unlike a drive
     periods = _PERIODS.get(vehicle) or _drawn_periods(rng)
-    timing = [(period, 0.0) for period, count in periods.items() for _ in range(count)]
+    never, twice = (0.0, 2, 0.02), (2, 0.02)
+    timing = [(period, *never) for period, count in periods.items() for _ in range(count)]
     # a rare signal, a busy switch, and slow messages that are sent on change too
-    timing += [(0, 0.1), (0, 1.0), (500, 0.5), (1000, 1.0)]
+    timing += [(0, 0.05, *twice), (0, 0.5, *twice), (500, 0.25, *twice), (1000, 0.5, *twice)]
+    if vehicle not in VEHICLES:  # lamps, doors: periodic, and at once when a switch turns
+        for _ in range(rng.integers(6)):
+            rate, repeats, pace = (
+                rng.uniform(0.03, 0.5),
+                rng.integers(1, 6),
+                rng.uniform(0.01, 0.05),
+            )
+            timing.append((int(rng.choice([100, 200, 500])), rate, int(repeats), pace))
     # urgent messages get low IDs, as in a car, but not without exceptions
-    rank = np.log([period or 300 for period, _ in timing]) + rng.normal(0, 0.6, len(timing))
+    rank = np.log([period or 300 for period, *_ in timing]) + rng.normal(0, 0.6, len(timing))
     ids = np.sort(rng.choice(np.arange(0x040, 0x7C0), len(timing), replace=False))
     pages = 2  # multiplexed messages still to give away, to the first slow ones
     table = []
     for arbitration_id, k in zip(ids.tolist(), np.argsort(rank), strict=True):
-        period, events = timing[k]
+        period, events, repeats, pace = timing[k]
         multiplexed = pages > 0 and period in (100, 200)
         pages -= multiplexed
         dlc = 8 if multiplexed or rng.random() < 0.8 else int(rng.integers(2, 8))
         jitter = min(period * rng.uniform(0.002, 0.02), 2.0)  # ms
         offset, node = int(rng.integers(max(period, 1))), int(rng.integers(_NODES))
-        timed = period * 1e-3, events, jitter * 1e-3, offset * 1e-3, node
+        timed = period * 1e-3, events, repeats, pace, jitter * 1e-3, offset * 1e-3, node
         fields = _layout(dlc, 0 < period <= 50, multiplexed, rng)
+        if events and vehicle not in VEHICLES:
+            fields = _switched(fields, rng)
         table.append(Message(arbitration_id, dlc, *timed, fields))
     return tuple(table)
 
@@ -164,6 +160,19 @@ def _layout(dlc, fast, multiplexed, rng):
     return tuple(fields + checksum)  # the checksum last: it covers what the others wrote
 
 
+def _switched(fields, rng):
+    """The fields, of which one that never changes has become a switch, if there is any."""
+    still = [
+        k for k, field in enumerate(fields) if field.kind == "table" and len(field.values) == 1
+    ]
+    if not still:
+        return fields
+    k = int(rng.choice(still))
+    off = fields[k].values[0]
+    turned = fields[k]._replace(kind="switch", values=(off, off ^ 1 << int(rng.integers(8))))
+    return (*fields[:k], turned, *fields[k + 1 :])
+
+
 def _drive(seconds, rng):
     """One trip, every channel scaled to 0..1, `_RATE` samples per s."""
     n = int((seconds + 1) * _RATE)
@@ -195,19 +204,21 @@ def _drive(seconds, rng):
 
 
 def _times(message, seconds, phase, skew, rng):
-    """When a message is released, s, ascending; `skew` is the relative error of its clock."""
-    times, period = np.zeros(0), message.period
+    """When a message is released, and its events, s, ascending; `skew` is the relative error of its
+    clock."""
+    times, period, events = np.zeros(0), message.period, np.zeros(0)
     if period:
         times = np.arange((phase + message.offset) % period, seconds, period * (1 + skew))
         # less than half a period, so that a message never overtakes itself
         times += rng.normal(0, message.jitter, len(times)).clip(-period / 3, period / 3)
     if message.events:
-        events = rng.uniform(0, seconds, rng.poisson(message.events / 2 * seconds))
-        times = np.concatenate([times, events, events + 0.02])  # sent twice, to be heard
-    return np.sort(times[(times >= 0) & (times < seconds)])
+        events = np.sort(rng.uniform(0, seconds, rng.poisson(message.events * seconds)))
+        again = message.pace * np.arange(message.repeats)
+        times = np.concatenate([times, (events + again[:, None]).ravel()])
+    return np.sort(times[(times >= 0) & (times < seconds)]), events
 
 
-def _payload(message, times, drive, rng):
+def _payload(message, times, events, drive, rng):
     """What a message carries at each of its times, u1 (n, 8)."""
     data = np.zeros((len(times), 8), np.uint8)
     count = rng.integers(256) + np.arange(len(times))
@@ -215,6 +226,9 @@ def _payload(message, times, drive, rng):
     for kind, byte, values, channel, noise in message.fields:
         if kind == "table":
             data[:, byte] = np.array(values)[count % len(values)]
+        elif kind == "switch":
+            turned = np.searchsorted(events, times, side="right")
+            data[:, byte] = np.array(values)[turned % len(values)]
         elif kind == "counter":
             data[:, byte] = count % values[0] | values[1]
         elif kind == "enum":
@@ -274,9 +288,9 @@ def simulate(
     phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
     parts = []
     for message in table:
-        times = _times(message, seconds, phase[message.node], skew[message.node], rng)
+        times, events = _times(message, seconds, phase[message.node], skew[message.node], rng)
         ids, dlc = np.full(len(times), message.arbitration_id), np.full(len(times), message.dlc)
-        parts.append((times, ids, dlc, _payload(message, times, drive, rng)))
+        parts.append((times, ids, dlc, _payload(message, times, events, drive, rng)))
     times, ids, dlc, data = (np.concatenate(column) for column in zip(*parts, strict=True))
     release = np.rint(times * 1e6).astype(np.int64) * 1000  # ns
     queue = np.argsort(release, kind="stable")
@@ -292,23 +306,3 @@ def simulate(
     spans, dice = _spans(seconds, bursts, rng), int(rng.integers(2**32))
     frames = inject(frames, attack, spans=spans, severity=severity, seed=dice, payload=payload)
     return frames[frames.timestamp <= start + seconds]
-
-
-def demo_captures(seed: int = 0, seconds: float = 40.0) -> list[Frames]:
-    """The `demo` dataset: 20 captures of `seconds` each, all of different drives.
-
-    No training capture is of clover or under an attack of `test_03` to `test_06`; `synthesis`
-    draws such attacks all the same, by the same `attacks.inject`, and cars like clover. Raises
-    `ValueError` as `simulate` does.
-
-    >>> [frames.name for frames in demo_captures(seconds=1.0)][:3]
-    ['attack-free-aster', 'attack-free-borage', 'flooding-aster']
-    """
-    captures = []
-    plan = [(scenario, name) for scenario, names in CAPTURES.items() for name in names]
-    for drive, (scenario, name) in enumerate(plan, 100 * seed):  # no drive twice, in any dataset
-        attack, vehicle = name.removeprefix("attack-free").rsplit("-", 1)
-        attack = {"suppress": "suppression"}.get(attack, attack)
-        capture = simulate(vehicle, seconds, attack=attack, seed=drive)
-        captures.append(capture.label(name=name, scenario=scenario))
-    return captures

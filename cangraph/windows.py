@@ -15,7 +15,7 @@ __all__ = ["windows"]
 _COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
 _MEAN = 0
 # columns that the kernels use by name; arguments, since numba's cache would freeze a global
-_USED = tuple(_COLUMN[name] for name in ("gap_ratio", "jitter", "distrust", "rate"))
+_USED = tuple(_COLUMN[name] for name in ("gap_ratio", "jitter", "distrust", "rate", "intruder"))
 _SUPPRESSION = attack_code("suppression")
 
 _KNOWN = 8  # frames; an ID seen less often is not missed
@@ -120,7 +120,7 @@ def _arrays(columns, begin, window, last, told, passed, origin, spans) -> dict[s
 @numba.njit(cache=True, nogil=True)
 def _tell(last, timestamp, arbitration_id, features, slots, begin, end, used):
     """Let `last` know of the frames from `begin` to `end`."""
-    _, jitter, distrust, rates = used
+    _, jitter, distrust, rates, _ = used
     for i in range(begin, end):
         p = last[slots[i]]
         trust, rate = 1.0 - features[i, distrust], features[i, rates]
@@ -202,7 +202,7 @@ def _fill(
     """Features of nodes (in order of appearance, then those missed) and edges (in order of
     appearance)."""
     width, n_slots = features.shape[1], len(last)
-    gap, jitter, distrust, rates = used
+    gap, jitter, distrust, rates, intruder = used
     stamp = np.full(n_slots, -1, np.int64)
     node = np.zeros(n_slots, np.int64)
     slot = np.zeros(window, np.int64)
@@ -233,6 +233,8 @@ def _fill(
                 pooled[v, 0, c] += value
                 pooled[v, 1, c] = min(pooled[v, 1, c], value)
                 pooled[v, 2, c] = max(pooled[v, 2, c], value)
+            if not node_count[first_node + v]:  # its intruder is in a window before
+                pooled[v, :, intruder] = 0.0
             node_count[first_node + v] += 1
             if attack_type[i]:
                 node_attack[first_node + v] = True

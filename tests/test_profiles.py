@@ -118,14 +118,34 @@ def test_a_gap_is_measured_from_the_last_frame_on_time():
 
 
 def test_what_an_unsteady_id_may_send_early_is_on_time():
-    # .4 octaves and two for each of jitter, which is known from the gaps of the first frames
+    # .25 octaves and two for each of jitter, which is known from the gaps of the first frames
     gaps = [10, 10, 13, 10, 10, 10, 10, 10, 10]
     jitter = log2(14 / 11) / 3
-    for gap, innocent in ((7, True), (6, False)):
-        ratio, told = features(after([*gaps, gap, 10 - gap]), "gap_ratio", "jitter")
+    for gap, innocent in ((8, True), (7, False)):
+        frames = after([*gaps, gap, 6])  # too late for the clock of those before
+        ratio, told = features(frames, "gap_ratio", "jitter")
         assert jitter / 4 < told[-2] < jitter
-        assert (ratio[-2] > -0.4 - 2 * told[-2]) == innocent
-        assert (ratio[-1] < -0.9) == innocent, "measured from it, or from the one before"
+        assert (ratio[-2] > -0.25 - 2 * told[-2]) == innocent
+        assert (ratio[-1] < -0.6) == innocent, "measured from it, or from the one before"
+
+
+def test_of_two_frames_the_one_that_keeps_the_clock_is_genuine():
+    # the first comes ahead of time, but not so early as to be refused
+    payloads = [[1]] * 21 + [[9], [1], [1]]
+    names = ("gap_ratio", "intruder", "flip_excess", "gap_surprise")
+    ratio, intruder, flips, surprise = features(after([10] * 20 + [9, 1, 10], payloads), *names)
+    ahead = log2(10 / 11)
+    period = log2(11) + 0.009 / 20 * ahead
+    assert ratio[21] == approx(ahead, abs=1e-6)
+    assert intruder[20:] == approx([0, 0, period - log2(2), 0], abs=1e-6)
+    assert ratio[22:] == approx([0, 0], abs=3e-4) and surprise[22:] == approx([0, 0], abs=3e-3)
+    assert flips[21] > 0 and max(flips[22:]) < 0.1, "against the payload before the intruder's"
+
+
+@pytest.mark.parametrize("gaps", [(10, 2), (9, 2), (9, 3), (4, 7)])
+def test_a_frame_behind_one_that_is_no_further_from_the_clock_is_not_excused(gaps):
+    intruder = features(after([10] * 20 + [*gaps, 10]), "intruder")
+    assert max(intruder) == 0
 
 
 def test_jitter_counts_an_octave_at_most():
@@ -260,9 +280,9 @@ def test_four_changes_are_needed_to_judge_a_byte():
 # counters and checksums
 
 
-def broken(kept):
-    """Bits of surprise when a rule that was kept so reliably breaks."""
-    return -log2(1 - kept + 1 / 256)
+def broken(kept, n=256):
+    """Bits of surprise when a rule that was kept so reliably over n frames breaks."""
+    return -log2(1 - kept + max(1 / (n + 1), 1 / 256))
 
 
 COUNTERS = {
@@ -293,7 +313,7 @@ def test_a_counter_is_a_rule_once_it_was_kept_nine_times_of_ten():
         values = [[i % 4] for i in range(n)] + [[(n - 1) % 4]]
         assert (features(after([10] * n, values), "broken_rule")[-1] > 0) == told
     # the first step is no kept one: 18 of 19
-    expected = out_of_the_blue(broken(18 / 19), 0.5, 20)
+    expected = out_of_the_blue(broken(18 / 19, 20), 0.5, 20)
     assert features(after([10] * 20, values), "broken_rule")[-1] == approx(expected, abs=1e-5)
 
 
@@ -310,12 +330,22 @@ def test_bits_that_rest_are_no_counter():
 
 
 def test_a_new_count_is_learnt_when_the_old_one_fails():
-    values = [i % 4 for i in range(300)] + [3 * i % 4 for i in range(1000)]
-    rule = features(after([10] * 1299, [[v] for v in values]), "broken_rule")
+    values = [i % 4 for i in range(300)] + [3 * i % 4 for i in range(2000)]
+    rule = features(after([10] * 2299, [[v] for v in values]), "broken_rule")
     assert rule[302] > 3
-    assert max(rule[340:]) == 0, "no rule by now, or the new one"
-    again = features(after([10] * 1300, [[v] for v in [*values, values[-1]]]), "broken_rule")
+    assert max(rule[1000:]) == 0, "no rule by now, or the new one"
+    again = features(after([10] * 2300, [[v] for v in [*values, values[-1]]]), "broken_rule")
     assert again[-1] > 3, "the new one is a rule"
+
+
+def test_a_counter_that_stops_is_told_for_seconds():
+    told = features(after([10] * 599, [[min(i, 99) % 16, 7] for i in range(600)]), "broken_rule")
+    assert max(told[:100]) == 0 and min(told[100:]) > 1.5
+    kept = 98 / 100  # the first step kept nothing, and the first break counts as any frame does
+    assert told[101] == approx(
+        log2((0.5 * (1 + 8 / 101) + broken(kept, 101)) / (0.5 * (1 + 8 / 101) + 3 * 0.011 / 20)),
+        abs=1e-3,
+    )
 
 
 def summed(kind, seed, n):
@@ -336,7 +366,7 @@ def test_a_checksum_is_known_by_itself_and_told_when_it_breaks(kind):
     data[100, 7] ^= 0x10
     rule = features(after([10] * 103, data.tolist()), "broken_rule")
     assert max(rule[:100]) == 0
-    assert rule[100] == approx(out_of_the_blue(broken(99 / 100), 0.5, 100), abs=1e-4)
+    assert rule[100] == approx(out_of_the_blue(broken(99 / 100, 100), 0.5, 100), abs=1e-4)
     assert rule[101:] == [0, 0, 0], "the frames behind it are innocent"
 
 
@@ -626,6 +656,7 @@ LIMITS = {
     "gap_ratio": (-6, 6),
     "gap_surprise": (0, 6),
     "jitter": (0, 1),
+    "intruder": (0, 6),
     "distrust": (0, 1),
     "flip_excess": (-8, 8),
     "flip_surprise": (0, 6),

@@ -41,6 +41,17 @@ def nodes_of(made, w):
     return slice(cut[w], cut[w + 1])
 
 
+@pytest.mark.parametrize("window, seen", [(22, True), (21, False)])
+def test_an_intruder_is_told_of_where_it_stands(window, seen):
+    # at 199 ms instead of 200 ms comes one ahead of the clock, and then the genuine frame
+    times = np.concatenate([np.arange(20) * 0.01, [0.199, 0.2], 0.21 + np.arange(20) * 0.01])
+    made = arrays([Frames(times + 1e-4, np.full(len(times), A))], window, window)
+    told = made["x"][:, NODE["intruder_max"]]
+    assert made["label"].tolist() == [False] * len(told)
+    assert (told[0] > 1) == seen, "in the window that holds both"
+    assert told[1:] == approx(0), "not in one that begins with the genuine frame"
+
+
 # silence
 
 
