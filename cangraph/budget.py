@@ -46,7 +46,7 @@ class WithinBudget:
     """
 
     budget = Budget()
-    _told = False  # whether the values of this step's windows have been logged
+    _told = False  # whether the values of the windows at hand have been logged
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of the batch. Its gradient is left to Lightning if a failed attempt leaves no
@@ -65,7 +65,7 @@ class WithinBudget:
         return loss
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
-        done = False
+        done = failed = False
 
         def closure():
             nonlocal done
@@ -73,16 +73,17 @@ class WithinBudget:
             done = True
             return loss
 
-        self._told = False
         before = self.budget
         try:
-            return super().optimizer_step(epoch, batch_idx, optimizer, closure)
+            super().optimizer_step(epoch, batch_idx, optimizer, closure)
         except RuntimeError as error:
             if done or before != Budget() or not _out_of_memory(error):
                 raise
-        # only here, with the exception, the graph of the failed attempt is gone
-        self._halve(self._tried)
-        return super().optimizer_step(epoch, batch_idx, optimizer, closure)
+            failed = True
+        if failed:  # the exception is gone, and with it the graph of the failed attempt
+            self._halve(self._tried)
+            super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        self._told = False
 
     def log_dict(self, *args, **kwargs) -> None:
         if not self._told:
