@@ -118,7 +118,10 @@ class Bare:
     def __init__(self, task: cg.Detector, logs: bool):
         self.task, self.logs = task.train(), logs
         self.optimizer = torch.optim.AdamW(
-            (w for w in task.parameters() if w.requires_grad), RATE, weight_decay=task.weight_decay
+            (w for w in task.parameters() if w.requires_grad),
+            RATE,
+            weight_decay=task.weight_decay,
+            fused=True,
         )
 
     def step(self, batch: Batch) -> dict[str, torch.Tensor]:

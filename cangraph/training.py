@@ -65,6 +65,8 @@ class Task(WithinBudget, L.LightningModule):
             (w for w in self.parameters() if w.requires_grad),
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
+            # Lightning cannot clip the scaled gradients of half precision for a fused update
+            fused=not self.trainer.precision.startswith("16"),
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
