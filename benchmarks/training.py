@@ -17,8 +17,9 @@ Without logging nothing but the step is done. With logging `fit` keeps the means
 writes every step to a CSV, the bare loops sum the terms of the loss and read them at the end.
 With `--compile` the loss is compiled by torch for windows of any size, after a round that warms up.
 
-Competitors take turns within each repeat, and a figure is the median of the repeats: other work on
-the machine meets all of them. The last line is one JSON object, times in s.
+Competitors take turns within each repeat, since other work on the machine meets all of them: a
+time is the median over the repeats, a ratio the median of those within a repeat. The last line is
+one JSON object, of each competitor [s, ratio].
 """
 
 import argparse
@@ -199,15 +200,31 @@ class Lightning:
         return clock.took
 
 
-def take_turns(work: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
-    """The median of what each returns, after a round that does not count."""
+def take_turns(work: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    """The seconds that each returns in each repeat, after a round that does not count."""
     took: dict[str, list[float]] = {name: [] for name in work}
     for number in range(repeats + 1):
         for name, run in work.items():
             seconds = run()
             if number:
                 took[name].append(seconds)
-    return {name: round(statistics.median(times), 4) for name, times in took.items()}
+    return took
+
+
+def show(title: str, took: dict[str, list[float]], over: str) -> dict[str, list[float]]:
+    """Print and return the median of the seconds and of the ratio within a repeat, by name."""
+    found = {
+        name: [
+            round(statistics.median(times), 5),
+            round(statistics.median(a / b for a, b in zip(times, took[over], strict=True)), 2),
+        ]
+        for name, times in took.items()
+    }
+    print(f"## {title}")
+    for name, (seconds, ratio) in found.items():
+        print(f"{name:<24}{seconds * 1e3:>10.1f} ms{ratio:>8.2f} x {over}")
+    print(flush=True)
+    return found
 
 
 def gone_through(batches: Iterator[Batch]) -> float:
@@ -217,7 +234,7 @@ def gone_through(batches: Iterator[Batch]) -> float:
     return time.perf_counter() - began
 
 
-def batch_making(loaders: Loaders, repeats: int) -> dict[str, float]:
+def batch_making(loaders: Loaders, repeats: int) -> dict[str, list[float]]:
     names = ("loop", "PyG 0", "PyG 2")
     made = {n: lambda n=n: gone_through(loaders[n]) for n in names}
     return {n.replace("loop", "ours"): s for n, s in take_turns(made, repeats).items()}
@@ -239,7 +256,7 @@ def epochs(name: str, graphs, params, loaders: Loaders, repeats: int, compiled: 
     return take_turns(work, repeats)
 
 
-def scaling(graphs: cg.Graphs, params: cg.Params, repeats: int) -> dict[str, float]:
+def scaling(graphs: cg.Graphs, params: cg.Params, repeats: int) -> dict[str, list[float]]:
     """Seconds of a student's epoch over 1, 2, 4 and 8 times the windows, per window count of 1."""
     many = {k: graphs[np.tile(np.arange(len(graphs)), k)] for k in (1, 2, 4, 8)}
     runs = {k: Lightning(task_of("student", graphs, params), True) for k in many}
@@ -261,13 +278,6 @@ def where_time_goes(name: str, graphs: cg.Graphs, params: cg.Params, rows: int =
         {"op": e.key, "share": round(e.self_cpu_time_total / total, 3), "calls": e.count}
         for e in found[:rows]
     ]
-
-
-def show(title: str, times: dict[str, float], over: str) -> None:
-    print(f"## {title}")
-    for what, seconds in times.items():
-        print(f"{what:<24}{seconds * 1e3:>10.1f} ms{seconds / times[over]:>8.2f} x {over}")
-    print(flush=True)
 
 
 def main() -> None:
@@ -292,19 +302,15 @@ def main() -> None:
     record: dict = {"dataset": given.dataset, "windows": len(graphs), "repeats": given.repeats}
     for size in given.sizes:
         loaders = Loaders(graphs, data, size)
-        record[f"batches of {size}"] = made = batch_making(loaders, given.repeats)
-        show(f"making batches of {size}", made, "ours")
+        title = f"making batches of {size}"
+        record[title] = show(title, batch_making(loaders, 3 * given.repeats), "ours")
         for name in given.tasks:
             took = epochs(name, graphs, params, loaders, given.repeats, given.compile)
-            record[f"{name}, {size}"] = took
-            show(f"an epoch of the {name} in batches of {size}", took, "fit, logs")
+            title = f"an epoch of the {name} in batches of {size}"
+            record[title] = show(title, took, "fit, logs")
     if not given.quick:
-        record["scaling"] = scaling(graphs, params, given.repeats)
-        show(
-            "an epoch of the student over k times the windows, divided by k",
-            record["scaling"],
-            "1x",
-        )
+        title = "an epoch of the student over k times the windows, divided by k"
+        record[title] = show(title, scaling(graphs, params, given.repeats), "1x")
     for name in given.tasks:
         record[f"profile of {name}"] = rows = where_time_goes(name, graphs, params)
         print(f"## where an epoch of the {name} goes, batches of {params.fit.batch_size}")
