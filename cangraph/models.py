@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch_geometric.nn import VGAE as PyGVGAE
 from torch_geometric.nn import GATv2Conv
 from torch_geometric.utils import scatter
@@ -85,6 +86,27 @@ class Encoder(nn.Module):
         return states
 
 
+class _Largest(Function):
+    """Largest state of each window's nodes, (N, d) → (B, d); equal ones share the gradient.
+
+    As PyG's `scatter`, whose backward also computes a gradient of the empty start, at three times
+    the cost; that of `torch.segment_reduce` (2.13) is wrong for equal states.
+    """
+
+    @staticmethod
+    def forward(ctx, states: Tensor, window: Tensor, windows: int) -> Tensor:
+        largest = scatter(states, window, dim_size=windows, reduce="max")
+        ctx.save_for_backward(states, window, largest)
+        return largest
+
+    @staticmethod
+    def backward(ctx, *outer: Tensor):
+        states, window, largest = ctx.saved_tensors
+        at_top = (states == largest.index_select(0, window)).to(states.dtype)
+        sharing = torch.zeros_like(largest).index_add_(0, window, at_top)
+        return at_top * (outer[0] / sharing).index_select(0, window), None, None
+
+
 class GATOutput(NamedTuple):
     """Logits: of an attack in each window (B,), on each node (N,), and of each attack type
     (B, types in `ATTACK_TYPES`)."""
@@ -138,7 +160,7 @@ class GAT(nn.Module):
     @staticmethod
     def pool(states: Tensor, batch: Batch) -> Tensor:
         """Pooled embedding z of each window, (B, d_z), of node states (N, d_z)."""
-        return scatter(states, batch.batch, dim_size=batch.num_graphs, reduce="max")
+        return _Largest.apply(states, batch.batch, batch.num_graphs)
 
     def embed(self, batch: Batch) -> Tensor:
         """Pooled embedding z of each window, (B, d_z)."""

@@ -91,6 +91,8 @@ class FitParams(_Group):
     train_on: Literal["clean", "labelled", "both"]
     epochs: Count
     batch_size: Count
+    node_budget: Count | None
+    edge_budget: Count | None
     weight_decay: Annotated[float, Field(ge=0)]
     clip: Positive
 

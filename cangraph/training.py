@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision
 
-from cangraph.batches import Batch, Batches, batch_of
+from cangraph.batches import Batch, Batches, Budget, batch_of
+from cangraph.budget import WithinBudget
 from cangraph.callbacks import EpochLines
 from cangraph.graphs import Graphs
 from cangraph.losses import feature_error, kl_divergence, succession_error
@@ -36,7 +37,7 @@ def _moments(z: Tensor) -> Tensor:
     return torch.stack([z.mean(1), z.std(1, correction=0), z.amax(1)], dim=1)
 
 
-class Task(L.LightningModule):
+class Task(WithinBudget, L.LightningModule):
     """What the tasks share: optimiser, logging, scoring."""
 
     monitor, mode = "val_loss", "min"  # what tells the epoch to keep
@@ -64,6 +65,8 @@ class Task(L.LightningModule):
             (w for w in self.parameters() if w.requires_grad),
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
+            # Lightning cannot clip the scaled gradients of half precision for a fused update
+            fused=not self.trainer.precision.startswith("16"),
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
@@ -78,7 +81,8 @@ class Task(L.LightningModule):
             on_epoch=True,
         )
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def learn(self, batch: Batch) -> Tensor:
+        """The loss to train on, logged."""
         terms = self.loss(batch)
         self.log_means("train", batch, **terms)
         return terms["loss"]
@@ -266,6 +270,7 @@ def fit(task: Task, data: Split | Synthesis, params: Params, size: str = "teache
 
     train, val = data.draw(0, 0.0), data.val
     task.learning_rate, task.weight_decay = params[size].learning_rate, run.weight_decay
+    task.budget = Budget(run.node_budget, run.edge_budget)
     task.prepare(train)
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
@@ -293,7 +298,7 @@ def fit(task: Task, data: Split | Synthesis, params: Params, size: str = "teache
             )
             trainer.fit(
                 task,
-                Batches(draw, run.batch_size, params.seed),
+                Batches(draw, run.batch_size, params.seed, trainer.strategy.root_device),
                 Batches(task.subset(val), _SCORING),
             )
             kept = torch.load(best.best_model_path, weights_only=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch_geometric.utils import scatter
 
 from cangraph.batches import batch_of
 from cangraph.frames import Frames
@@ -121,3 +122,17 @@ def test_a_batch_carries_the_labels_of_nodes_and_windows(graphs):
     batch = batch_of(graphs)
     assert batch.node_label.tolist() == graphs.node_attack.astype(float).tolist()
     assert batch.attack_type.tolist() == graphs.attack_type.tolist()
+
+
+def test_equal_largest_states_share_the_gradient_as_in_pyg():
+    """Also of windows without a node, whose embedding is 0."""
+    states = torch.tensor([[1.0, 2.0], [1.0, -1.0], [1.0, 2.0], [-3.0, -4.0]], requires_grad=True)
+    window, outer = torch.tensor([0, 0, 0, 2]), torch.tensor([[3.0, 1.0], [7.0, 7.0], [2.0, 5.0]])
+    plain = batch_of(to_graphs([Frames(np.arange(4.0), np.arange(4) % 2)], 4, 4))
+    batch = plain._replace(batch=window, label=torch.zeros(3))
+    pooled = GAT.pool(states, batch)
+    assert pooled.tolist() == [[1.0, 2.0], [0.0, 0.0], [-3.0, -4.0]]
+    (mine,) = torch.autograd.grad(pooled, states, outer)
+    assert mine.tolist() == [[1.0, 0.5], [1.0, 0.0], [1.0, 0.5], [2.0, 5.0]]
+    theirs = scatter(states, window, dim_size=3, reduce="max")
+    assert torch.equal(mine, *torch.autograd.grad(theirs, states, outer))
