@@ -34,6 +34,7 @@ __all__ = [
 
 STAGES = ("data_prep", "teacher", "distillation", "fusion", "diagnostics")
 _PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
+_DRAWN = "drawn"  # the part of a score's name for windows that no split holds
 
 
 def folder(params: Params) -> Path:
@@ -80,7 +81,9 @@ def save(
     **facts: Any,
 ) -> None:
     """Save a stage: `facts` with parameters, versions and the hashes of the stages before it as
-    JSON, the weights of `models` as a checkpoint, `scores` as arrays.
+    JSON, the weights of `models` as a checkpoint, `scores` as arrays; they are named
+    `<model>/<part>`, with the part of the split that was scored, or `drawn` for windows that
+    `synthesis` drew, whose labels are saved with them.
 
     The JSON is written last: where it lies, the stage is complete.
     """
@@ -103,6 +106,8 @@ def save(
         arrays = {}
         for name, s in scores.items():
             arrays |= {f"{name}/value": s.value, f"{name}/state": s.state}
+            if name.endswith(f"/{_DRAWN}"):
+                arrays[f"{name}/label"] = s.label
         _put_arrays(place / f"{stage}.safetensors", arrays)
         facts["states"] = {name: list(s.state_names) for name, s in scores.items()}
     before = STAGES[: STAGES.index(stage)]
@@ -172,19 +177,20 @@ def load_data(params: Params) -> Split:
 
 
 def load_scores(stage: str, params: Params, data: Split) -> dict[str, Scores]:
-    """The scores that a stage saved, by the names it gave them: `<model>/<part>`, where part is
-    the part of `data` that was scored."""
-    names = load(stage, params)["states"]
+    """The scores that a stage saved, by the names it gave them. Those of windows that were `drawn`
+    have values, states and labels, and no capture."""
     arrays = load_file(_existing(params, stage, ".safetensors"))
-    return {
-        name: Scores.of(
-            getattr(data, name.split("/")[-1]),
-            arrays[f"{name}/value"],
-            arrays[f"{name}/state"],
-            names[name],
-        )
-        for name in names
-    }
+    found = {}
+    for name, state_names in load(stage, params)["states"].items():
+        value, state = arrays[f"{name}/value"], arrays[f"{name}/state"]
+        part = name.split("/")[-1]
+        if part == _DRAWN:
+            nowhere = np.zeros((4, len(value)), np.int32)
+            label = arrays[f"{name}/label"]
+            found[name] = Scores(value, label, *nowhere, (), state, tuple(state_names))
+        else:
+            found[name] = Scores.of(getattr(data, part), value, state, state_names)
+    return found
 
 
 def load_models(stage: str, params: Params) -> dict[str, Any]:

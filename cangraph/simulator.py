@@ -81,14 +81,11 @@ def messages(vehicle: str) -> tuple[Message, ...]:
     timing = [(period, *never) for period, count in periods.items() for _ in range(count)]
     # a rare signal, a busy switch, and slow messages that are sent on change too
     timing += [(0, 0.05, *twice), (0, 0.5, *twice), (500, 0.25, *twice), (1000, 0.5, *twice)]
+    known = len(timing)
     if vehicle not in VEHICLES:  # lamps, doors: periodic, and at once when a switch turns
-        for _ in range(rng.integers(6)):
-            rate, repeats, pace = (
-                rng.uniform(0.03, 0.5),
-                rng.integers(1, 6),
-                rng.uniform(0.01, 0.05),
-            )
-            timing.append((int(rng.choice([100, 200, 500])), rate, int(repeats), pace))
+        for _ in range(rng.integers(4)):
+            again = int(rng.integers(1, 6)), rng.uniform(0.01, 0.05)
+            timing.append((int(rng.choice([100, 200, 500])), rng.uniform(0.02, 0.2), *again))
     # urgent messages get low IDs, as in a car, but not without exceptions
     rank = np.log([period or 300 for period, *_ in timing]) + rng.normal(0, 0.6, len(timing))
     ids = np.sort(rng.choice(np.arange(0x040, 0x7C0), len(timing), replace=False))
@@ -103,7 +100,7 @@ def messages(vehicle: str) -> tuple[Message, ...]:
         offset, node = int(rng.integers(max(period, 1))), int(rng.integers(_NODES))
         timed = period * 1e-3, events, repeats, pace, jitter * 1e-3, offset * 1e-3, node
         fields = _layout(dlc, 0 < period <= 50, multiplexed, rng)
-        if events and vehicle not in VEHICLES:
+        if k >= known:
             fields = _switched(fields, rng)
         table.append(Message(arbitration_id, dlc, *timed, fields))
     return tuple(table)

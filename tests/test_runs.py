@@ -150,6 +150,17 @@ def test_scores_come_back_with_their_state(params, data):
     assert back.state_names == ("a", "b")
 
 
+def test_scores_of_drawn_windows_come_back_with_their_labels(params, data):
+    label = np.array([True, False, True])
+    made = Scores(
+        np.arange(3.0), label, *np.zeros((4, 3), int), (), np.eye(3, dtype="f4"), ("a",) * 3
+    )
+    runs.save("teacher", params, scores={"gat/drawn": made})
+    back = runs.load_scores("teacher", params, data)["gat/drawn"]
+    assert np.array_equal(back.value, made.value) and np.array_equal(back.label, label)
+    assert np.array_equal(back.state, made.state) and back.captures == ()
+
+
 def test_scores_whose_bytes_lie_apart_come_back_the_same(params, data):
     n = len(data.test)
     value = np.arange(2.0 * n)[::2]
