@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 __all__ = ["Params", "data_home", "home", "load_params", "params_here"]
 
@@ -93,6 +93,16 @@ class FitParams(_Group):
     batch_size: Count
     weight_decay: Annotated[float, Field(ge=0)]
     clip: Positive
+    average: Literal["none", "ema", "swa"]
+
+    @model_validator(mode="after")
+    def _all_have_effect(self) -> "FitParams":
+        if self.average == "swa" and self.epochs < 2:
+            raise ValueError(
+                "fit.average = 'swa' with fit.epochs = 1; expected two epochs or more to average; "
+                "use ema, or more epochs"
+            )
+        return self
 
 
 class DistillationParams(_Group):
@@ -222,6 +232,9 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
         came = problem["input"]
+        if problem["type"] == "value_error":  # of parameters that do not go together
+            lines.append(f"params: {problem['ctx']['error']}")
+            continue
         if problem["type"] == "extra_forbidden":
             group: Any = Params
             for part in problem["loc"][:-1]:

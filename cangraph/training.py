@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import BinaryAveragePrecision
 
 from cangraph.batches import Batch, Batches, batch_of
-from cangraph.callbacks import EpochLines
+from cangraph.callbacks import Averages, EpochLines
 from cangraph.graphs import Graphs
 from cangraph.losses import feature_error, kl_divergence, succession_error
 from cangraph.models import GAT, VGAE, GATOutput, n_parameters
@@ -252,7 +252,8 @@ class Reconstructor(Task):
 
 def fit(task: Task, data: Split | Synthesis, params: Params, size: str = "teacher") -> Task:
     """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
-    that is best on `data.val` (see `Task.monitor`), and return it ready to `score`. AdamW with the
+    that is best on `data.val` (see `Task.monitor`), or their average (`callbacks.Averages`), and
+    return it ready to `score`. AdamW with the
     one-cycle schedule that peaks at the learning rate of the `size` ("teacher" or "student"); it
     is never cut short, since its last epochs, at a small rate, are what it is for.
 
@@ -267,6 +268,10 @@ def fit(task: Task, data: Split | Synthesis, params: Params, size: str = "teache
     train, val = data.draw(0, 0.0), data.val
     task.learning_rate, task.weight_decay = params[size].learning_rate, run.weight_decay
     task.prepare(train)
+    batches = Batches(draw, run.batch_size, params.seed)
+    callbacks = [EpochLines()]
+    if run.average != "none":
+        callbacks.append(Averages(run.average, run.epochs, len(batches)))
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)  # its device table says nothing that a report should repeat
@@ -278,12 +283,11 @@ def fit(task: Task, data: Split | Synthesis, params: Params, size: str = "teache
             warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")
             # torch's deprecation, raised inside Lightning
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            best = ModelCheckpoint(
-                folder, "best", task.monitor, mode=task.mode, save_weights_only=True
-            )
+            # whole checkpoints: those of weights alone would hold no averages
+            best = ModelCheckpoint(folder, "best", task.monitor, mode=task.mode)
             trainer = L.Trainer(
                 max_epochs=run.epochs,
-                callbacks=[EpochLines(), best],
+                callbacks=[*callbacks, best],
                 gradient_clip_val=run.clip,
                 logger=False,
                 enable_progress_bar=False,
@@ -291,11 +295,7 @@ def fit(task: Task, data: Split | Synthesis, params: Params, size: str = "teache
                 num_sanity_val_steps=0,
                 deterministic="warn",
             )
-            trainer.fit(
-                task,
-                Batches(draw, run.batch_size, params.seed),
-                Batches(task.subset(val), _SCORING),
-            )
+            trainer.fit(task, batches, Batches(task.subset(val), _SCORING))
             kept = torch.load(best.best_model_path, weights_only=True)
     finally:
         logger.setLevel(level)

@@ -292,3 +292,11 @@ def test_assignments_are_literals():
 def test_assignments_refuse_code(code):
     with pytest.raises(ValueError, match=r"no plain assignment; expected name = value; move other"):
         _assignments(code)
+
+
+def test_parameters_that_do_not_go_together_are_named():
+    message = refused(fit={"average": "swa", "epochs": 1})
+    assert message == (
+        "params: fit.average = 'swa' with fit.epochs = 1; expected two epochs or more to average; "
+        "use ema, or more epochs"
+    )

@@ -10,7 +10,7 @@ from cangraph.models import GAT
 from cangraph.params import load_params
 from cangraph.simulator import simulate
 from cangraph.splits import split
-from cangraph.training import Detector, fit
+from cangraph.training import Detector, fit, seed_everything
 
 SPLIT = {"gap": 0.05}  # s; the captures here are short
 
@@ -74,6 +74,24 @@ def test_fit_prints_one_line_an_epoch_and_keeps_the_best_rank(graphs, capsys):
     best = max(row["val_auprc"] for row in task.history)
     assert kept["val_auprc"] == best
     assert all(row["val_auprc"] < best for row in task.history[kept["epoch"] :])
+
+
+@pytest.mark.parametrize("average", ["ema", "swa"])
+def test_the_weights_kept_are_the_average_that_was_validated(graphs, average):
+    params = load_params("demo", split=SPLIT, fit={"epochs": 4, "average": average})
+    data = split(graphs, params.split)
+    tasks = []
+    for run in (params, load_params("demo", split=SPLIT, fit={"epochs": 4})):
+        seed_everything(0)
+        tasks.append(fit(Detector(GAT(graphs.spec, **run.student.gat)), data, run, "student"))
+    task, plain = tasks
+    (kept,) = [row for row in task.history if row.get("kept")]
+    with torch.no_grad():
+        (batch,) = Batches(data.val, len(data.val))
+        loss = task.terms(task.model.heads(batch), batch)["hard"].item()
+    assert loss == pytest.approx(kept["val_loss"], rel=1e-4)
+    assert task.history[-1]["val_loss"] != plain.history[-1]["val_loss"]
+    assert task.history[-1]["train_loss"] == plain.history[-1]["train_loss"], "steps are the same"
 
 
 def test_a_score_is_the_probability_in_float64(graphs):
