@@ -68,3 +68,13 @@ class Batches:
         order = np.resize(order, self.windows)
         for begin in range(0, self.windows, self.size):
             yield batch_of(graphs[order[begin : begin + self.size]])
+
+    def state_dict(self) -> dict:
+        """What the order of the epochs to come depends on."""
+        dice = None if self.rng is None else self.rng.bit_generator.state
+        return {"epoch": self.epoch, "dice": dice}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.epoch = state["epoch"]
+        if self.rng is not None:
+            self.rng.bit_generator.state = state["dice"]

@@ -3,14 +3,18 @@
 import ast
 import difflib
 import os
+import platform
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-__all__ = ["Params", "data_home", "home", "load_params", "params_here"]
+__all__ = ["Params", "data_home", "home", "load_params", "params_here", "versions"]
+
+_PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -26,6 +30,11 @@ def home() -> Path:
 def data_home() -> Path:
     """The folder of the datasets: `CANGRAPH_DATA` (relative to `home()`), by default `data/`."""
     return (home() / (os.environ.get("CANGRAPH_DATA") or "data")).resolve()
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
 class _Group(BaseModel):
@@ -94,6 +103,7 @@ class FitParams(_Group):
     weight_decay: Annotated[float, Field(ge=0)]
     clip: Positive
     average: Literal["none", "ema", "swa"]
+    checkpoints: Count
 
     @model_validator(mode="after")
     def _all_have_effect(self) -> "FitParams":
