@@ -101,6 +101,7 @@ class FitParams(_Group):
     epochs: Count
     batch_size: Count
     weight_decay: Annotated[float, Field(ge=0)]
+    imbalance: list[Literal["weights", "sampler", "focal", "logits"]]
     clip: Positive
     average: Literal["none", "ema", "swa"]
     checkpoints: Count
@@ -111,6 +112,10 @@ class FitParams(_Group):
             raise ValueError(
                 "fit.average = 'swa' with fit.epochs = 1; expected two epochs or more to average; "
                 "use ema, or more epochs"
+            )
+        if len({*self.imbalance}) < len(self.imbalance):
+            raise ValueError(
+                f"fit.imbalance = {self.imbalance} names one twice; expected each once; drop one"
             )
         return self
 

@@ -1,5 +1,7 @@
 """Lightning tasks for the detectors: loss, score, and what an epoch is judged by."""
 
+from collections.abc import Sequence
+
 import lightning as L
 import numpy as np
 import torch
@@ -8,7 +10,8 @@ from torchmetrics.classification import BinaryAveragePrecision
 
 from cangraph.batches import Batch, Batches, batch_of
 from cangraph.graphs import Graphs
-from cangraph.losses import feature_error, kl_divergence, succession_error
+from cangraph.imbalance import Balance, balanced
+from cangraph.losses import binary_error, feature_error, kl_divergence, succession_error
 from cangraph.models import GAT, VGAE, GATOutput
 from cangraph.scores import Scores
 
@@ -27,6 +30,7 @@ class Task(L.LightningModule):
 
     monitor, mode = "val_loss", "min"  # what tells the epoch to keep
     model: nn.Module
+    imbalance: Sequence[str] = ("weights",)  # see `imbalance`; where labels are learnt from
 
     def __init__(self):
         super().__init__()
@@ -43,6 +47,10 @@ class Task(L.LightningModule):
 
     def subset(self, graphs: Graphs) -> Graphs:
         """The windows this task learns from."""
+        return graphs
+
+    def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
+        """The windows of an epoch, of those to learn from."""
         return graphs
 
     def configure_optimizers(self):
@@ -92,9 +100,10 @@ class Task(L.LightningModule):
 class Detector(Task):
     """Train a `GAT` to tell attack windows from benign ones, the attacked nodes, and the attack.
 
-    Binary cross-entropy of windows, attack windows weighted by benign/attack counts (at most 10),
-    + that of nodes, attacked ones weighted by 5, + 0.2 · cross-entropy of the attack type. The
-    score is the probability σ(logit), computed in float64 so that sure windows still rank.
+    Binary cross-entropy of windows + that of nodes, both balanced as `imbalance` says (by default
+    attack windows weigh as there are benign ones for each, at most 10, attacked nodes 5), + 0.2 ·
+    cross-entropy of the attack type. The score is the probability σ(logit), computed in float64
+    so that sure windows still rank.
 
     The epoch to keep is the one that ranks validation windows best (AUPRC), of equal ones the
     last: a single odd window decides which epoch has the least loss, and stops too early.
@@ -109,6 +118,7 @@ class Detector(Task):
         self.model = model
         self.register_buffer("positive_weight", torch.ones(()), persistent=False)
         self.register_buffer("node_weight", torch.tensor(5.0), persistent=False)
+        self.balance = Balance()
         self.val_auprc = BinaryAveragePrecision()
 
     @property
@@ -117,21 +127,21 @@ class Detector(Task):
 
     def prepare(self, train: Graphs) -> None:
         super().prepare(train)
-        attacks = int(train.label.sum())
-        if not attacks:
-            raise ValueError(
-                f"fit: the {len(train)} windows to train on are all benign; expected some under "
-                "attack; add captures to train_02_with_attacks, or set fit.train_on to clean"
-            )
-        self.positive_weight.fill_(min((len(train) - attacks) / max(attacks, 1), 10.0))
+        self.balance = Balance.of(train, self.imbalance)
+        self.positive_weight.fill_(self.balance.window_weight)
+        self.node_weight.fill_(self.balance.node_weight)
+
+    def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
+        return balanced(graphs, rng) if "sampler" in self.imbalance else graphs
 
     def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
         """The loss of each head on its labels, and `hard`, their weighted sum."""
-        window = nn.functional.binary_cross_entropy_with_logits(
-            out.window, batch.label, pos_weight=self.positive_weight
+        balance = self.balance
+        window = binary_error(
+            out.window, batch.label, self.positive_weight, balance.window_offset, balance.focus
         )
-        node = nn.functional.binary_cross_entropy_with_logits(
-            out.node, batch.node_label, pos_weight=self.node_weight
+        node = binary_error(
+            out.node, batch.node_label, self.node_weight, balance.node_offset, balance.focus
         )
         kind = nn.functional.cross_entropy(out.attack_type, batch.attack_type)
         hard = window + node + self.type_share * kind

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 
 from cangraph.batches import Batches
 from cangraph.callbacks import Averages, EpochLines
@@ -81,11 +82,12 @@ def _fit(task: Task, data: Split | Synthesis, params: Params, size: str, folder:
     seed_everything(params.seed)
 
     def draw(epoch: int) -> Graphs:
-        return task.subset(data.draw(epoch, epoch / max(run.epochs - 1, 1)))
+        drawn = task.subset(data.draw(epoch, epoch / max(run.epochs - 1, 1)))
+        return task.sample(drawn, np.random.default_rng([params.seed, epoch]))
 
     train, val = data.draw(0, 0.0), data.val
     task.learning_rate, task.weight_decay = params[size].learning_rate, run.weight_decay
-    task.history = []
+    task.history, task.imbalance = [], tuple(run.imbalance)
     task.prepare(train)
     facts = about(task, train, val, params, size)
     place = folder / key_of(facts)

@@ -112,6 +112,9 @@ OPTIONS = [
     {},
     {"average": "swa"},
     {"average": "ema", "clip": 0.01},
+    {"imbalance": ["sampler"], "clip": 0.01},
+    {"imbalance": ["focal"]},
+    {"imbalance": ["logits"], "average": "ema"},
 ]
 
 
