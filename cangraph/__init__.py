@@ -12,7 +12,8 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
-    "params": ("Params", "load_params", "params_here"),
+    "params": ("Params", "load_params"),
+    "notebook": ("params_here",),
     "frames": ("ATTACK_TYPES", "Frames"),
     "scores": (
         "Scores",

@@ -21,6 +21,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer, task):
         row = {"epoch": trainer.current_epoch + 1}
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         task.history.append(row)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.endswith(("loss", "auprc")))

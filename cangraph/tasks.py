@@ -6,6 +6,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch_geometric.utils import scatter
 from torchmetrics.classification import BinaryAveragePrecision
 
 from cangraph.batches import Batch, Batches, batch_of
@@ -35,6 +36,8 @@ class Task(L.LightningModule):
     def __init__(self):
         super().__init__()
         self.history: list[dict] = []
+        self.outputs: list[Tensor] = []  # of the validation windows of an epoch
+        self.latest: dict[str, Tensor] = {}  # terms of the last step
 
     def prepare(self, train: Graphs) -> None:
         """Take from the training windows what must be known before the first step."""
@@ -54,15 +57,7 @@ class Task(L.LightningModule):
         return graphs
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(
-            (w for w in self.parameters() if w.requires_grad),
-            lr=self.learning_rate,
-            weight_decay=self.weight_decay,
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
-        )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        return self.optimisation(self)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["history"] = self.history
@@ -80,6 +75,7 @@ class Task(L.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         terms = self.loss(batch)
+        self.latest = {name: value.detach() for name, value in terms.items()}
         self.log_means("train", batch, **terms)
         return terms["loss"]
 
@@ -154,6 +150,7 @@ class Detector(Task):
     def validation_step(self, batch: Batch, _: int) -> None:
         out = self.model.heads(batch)
         self.log_means("val", batch, loss=self.terms(out, batch)["hard"])
+        self.outputs.append(out.window)
         self.val_auprc.update(torch.sigmoid(out.window), batch.label.int())
 
     def on_validation_epoch_end(self) -> None:
@@ -233,6 +230,7 @@ class Reconstructor(Task):
         occurs = self.model.decoder(z, batch.edge_index, sigmoid=False)
         absent = self.model.decoder(z, torch.stack([source, other]), sigmoid=False)
         x_hat = self.model.features(z)
+        self.x_hat = x_hat.detach()
         terms = {
             "node": feature_error(x_hat, x).mean(),
             "succession": succession_error(occurs, 1.0).mean()
@@ -244,6 +242,11 @@ class Reconstructor(Task):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         _, terms = self.rebuild(batch)
         return terms | {"loss": terms["node"] + terms["succession"] + self.beta * terms["kl"]}
+
+    def validation_step(self, batch: Batch, number: int) -> None:
+        super().validation_step(batch, number)
+        rebuilt = self.x_hat.mean(1)
+        self.outputs.append(scatter(rebuilt, batch.batch, 0, batch.num_graphs, reduce="mean"))
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         errors = self.model.scaled_errors(batch)

@@ -2,20 +2,27 @@
 
 import logging
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import lightning as L
 import numpy as np
+import torch
+from lightning.pytorch.profilers import SimpleProfiler
 
 from cangraph.batches import Batches
 from cangraph.callbacks import Averages, EpochLines
 from cangraph.checkpoints import Checkpoints, WholeFiles, about, key_of, newest, read
 from cangraph.graphs import Graphs
+from cangraph.guards import Collapse, FiniteLoss, finite
 from cangraph.models import n_parameters
 from cangraph.params import Params
+from cangraph.records import HistoryTable, diagnosed, loggers
+from cangraph.schedules import capped, find_rate, optimisation
 from cangraph.splits import Split
 from cangraph.synthesis import Synthesis
 from cangraph.tasks import SCORING, Task
@@ -44,6 +51,8 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             # the folder is this run's own: what lies there is what it goes on from
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            # a learning rate is looked for without validation
+            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
             yield
     finally:
         logger.setLevel(level)
@@ -58,62 +67,124 @@ def fit(
 ) -> Task:
     """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
     that is best on `data.val` (see `Task.monitor`), or their average (`callbacks.Averages`), and
-    return it ready to `score`. AdamW with the one-cycle schedule that peaks at the learning rate
-    of the `size` ("teacher" or "student"); it is never cut short, since its last epochs, at a
-    small rate, are what it is for.
+    return it ready to `score`. AdamW, and by default the one-cycle schedule that peaks at the
+    learning rate of the `size` ("teacher" or "student"); it is never cut short, since its last
+    epochs, at a small rate, are what it is for.
 
     The same seed gives the same weights, bit for bit, on a CPU. With a `folder`, every epoch
     leaves a checkpoint there, and a run that was killed goes on from the last one to the same
-    weights (see `checkpoints`).
+    weights (see `checkpoints`); `history.csv` and `diagnostics.json` lie beside them, and what
+    `fit.record` names.
+
+    Raises `ValueError` for parameters that have no effect here, `FloatingPointError` for features
+    or a loss that are not finite, and `guards.CollapseError` for outputs that no longer depend on
+    the window.
     """
-    if folder is None and params.fit.checkpoints > 1:
+    run = params.fit
+    if folder is None and (run.checkpoints > 1 or run.record):
         raise ValueError(
-            f"fit: fit.checkpoints = {params.fit.checkpoints} and no folder to keep them in; "
-            "expected both or neither; pass folder="
+            f"fit: fit.checkpoints = {run.checkpoints} and fit.record = {run.record}, and no "
+            "folder to keep them in; expected 1 and []; pass folder="
         )
-    with tempfile.TemporaryDirectory() as nowhere:
-        _fit(task, data, params, size, Path(folder or nowhere))
+    if run.precision == "16-mixed" and not torch.cuda.is_available():
+        raise ValueError(
+            "fit: fit.precision = '16-mixed' on a CPU, which has no such arithmetic; expected a "
+            "GPU; use bf16-mixed or 32-true"
+        )
+    seed_everything(params.seed)
+    task.history, task.imbalance = [], tuple(run.imbalance)
+    train = data.draw(0, 0.0)
+    task.prepare(finite(train, 0))
+    with tempfile.TemporaryDirectory() as nowhere, _quiet(), _compiled(task, run.compile):
+        kept = _train(task, data, params, size, Path(nowhere), folder and Path(folder))
+    task.load_state_dict(kept["state_dict"])
+    task.finish(train)
+    task.cpu().eval()
     print(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")
     return task
 
 
-def _fit(task: Task, data: Split | Synthesis, params: Params, size: str, folder: Path) -> None:
-    run = params.fit
-    seed_everything(params.seed)
+@contextmanager
+def _compiled(task: Task, wanted: bool) -> Iterator[None]:
+    """The encoder compiled, for as long as it trains: what is saved and scored is the plain one."""
+    if not wanted:
+        yield
+        return
+    # windows differ in nodes and edges
+    task.encoder.forward = torch.compile(task.encoder.forward, dynamic=True)
+    try:
+        yield
+    finally:
+        del task.encoder.forward
+
+
+def _train(
+    task: Task,
+    data: Split | Synthesis,
+    params: Params,
+    size: str,
+    nowhere: Path,
+    folder: Path | None,
+) -> dict:
+    """Train, and return the checkpoint of the epoch that is kept."""
+    run, began = params.fit, time.perf_counter()
 
     def draw(epoch: int) -> Graphs:
         drawn = task.subset(data.draw(epoch, epoch / max(run.epochs - 1, 1)))
-        return task.sample(drawn, np.random.default_rng([params.seed, epoch]))
+        return task.sample(finite(drawn, epoch), np.random.default_rng([params.seed, epoch]))
 
-    train, val = data.draw(0, 0.0), data.val
-    task.learning_rate, task.weight_decay = params[size].learning_rate, run.weight_decay
-    task.history, task.imbalance = [], tuple(run.imbalance)
-    task.prepare(train)
-    facts = about(task, train, val, params, size)
-    place = folder / key_of(facts)
+    facts = about(task, data.draw(0, 0.0), data.val, params, size)
     batches = Batches(draw, run.batch_size, params.seed)
+    steps = -(-len(batches) // run.accumulate)
+    if run.accumulate > len(batches):
+        raise ValueError(
+            f"fit: fit.accumulate = {run.accumulate} with {len(batches)} batches an epoch; "
+            "expected no more than there are; use less, or a smaller fit.batch_size"
+        )
+    trainer = partial(
+        L.Trainer,
+        default_root_dir=nowhere,
+        gradient_clip_val=run.clip,
+        accumulate_grad_batches=run.accumulate,
+        precision=run.precision,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        deterministic="warn",
+    )
+    plan = partial(optimisation, run=run, steps=run.epochs * steps, batches=len(batches))
+    rate = params[size].learning_rate
+    task.optimisation = partial(plan, rate=rate)
+    if run.rate == "found":
+        first = Batches(draw(0), run.batch_size, params.seed)
+        found = find_rate(task, first, trainer, facts, folder)
+        rate = capped(found, given=rate)
+        print(f"learning rate {rate:.3g}, found {found:.3g}")
+        task.optimisation = partial(plan, rate=rate)
+        seed_everything(params.seed)
+    place = (folder or nowhere) / key_of(facts)
     best = Checkpoints(place, task, batches, facts, run.checkpoints)
-    callbacks = [EpochLines(), best]
+    callbacks = [FiniteLoss(), Collapse(), EpochLines(), best]
     if run.average != "none":
-        callbacks.append(Averages(run.average, run.epochs, len(batches)))
-    last = newest(place)
-    with _quiet():
-        trainer = L.Trainer(
-            max_epochs=run.epochs,
-            callbacks=callbacks,
-            plugins=[WholeFiles()],
-            gradient_clip_val=run.clip,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            deterministic="warn",
-        )
-        trainer.fit(
-            task, batches, Batches(task.subset(val), SCORING), ckpt_path=last, weights_only=True
-        )
+        callbacks.append(Averages(run.average, run.epochs, steps))
+    profiler = None
+    if folder:
+        callbacks.append(HistoryTable(folder))
+        if "profile" in run.record:
+            profiler = SimpleProfiler(folder, "profile")
+    trainer = trainer(
+        max_epochs=run.epochs,
+        callbacks=callbacks,
+        plugins=[WholeFiles()],
+        logger=loggers(run.record, folder, facts) if folder else False,
+        profiler=profiler,
+    )
+    val = Batches(task.subset(data.val), SCORING)
+    trainer.fit(task, batches, val, ckpt_path=newest(place), weights_only=True)
     kept = read(best.best_model_path)
-    task.load_state_dict(kept["state_dict"])
     task.history[kept["epoch"]]["kept"] = True
-    task.finish(train)
-    task.cpu().eval()
+    if folder:
+        took = {"seconds": time.perf_counter() - began, "device": str(trainer.strategy.root_device)}
+        diagnosed(folder, facts, task.history, kept=kept["epoch"] + 1, learning_rate=rate, **took)
+    return kept
