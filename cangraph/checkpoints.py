@@ -138,10 +138,14 @@ class Checkpoints(ModelCheckpoint):
             task.monitor,
             mode=task.mode,
             save_top_k=keep,
-            save_last=True,
             auto_insert_metric_name=False,
             enable_version_counter=False,  # an epoch that is trained again gives the same file
         )
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        super().on_train_epoch_end(trainer, module)
+        # Lightning's `save_last` leaves out the epochs that are not among the best
+        trainer.save_checkpoint(Path(self.dirpath, f"{_LAST}.ckpt"))
 
     def on_save_checkpoint(self, trainer, module, checkpoint) -> None:
         checkpoint["about"] = self.facts | {"metrics": module.history[-1]}

@@ -144,6 +144,22 @@ def test_every_option_survives_a_kill(data, detector, tmp_path, options):
     assert len(task.history) == params.fit.epochs
 
 
+def test_a_run_goes_on_from_its_last_epoch_though_an_earlier_one_was_better(
+    data, detector, tmp_path, capsys
+):
+    def worse_and_worse():
+        task = detector()
+        task.on_validation_epoch_end = lambda: task.log("val_rank", -float(task.current_epoch))
+        return task
+
+    with pytest.raises(Killed):
+        fit(worse_and_worse(), killed_in(data, 3), asked(), "student", tmp_path)
+    capsys.readouterr()
+    task = fit(worse_and_worse(), data, asked(), "student", tmp_path)
+    assert capsys.readouterr().out.startswith("epoch   4/4")
+    assert [row.get("kept", False) for row in task.history] == [True, False, False, False]
+
+
 def test_dice_fall_after_a_run_as_if_it_had_trained_here(data, detector, tmp_path):
     params, dice = asked(), []
     for _ in range(2):
