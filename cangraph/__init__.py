@@ -60,6 +60,7 @@ _HOME = {
     "synthesis": ("Synthesis",),
     "tasks": ("Detector", "Reconstructor", "Task"),
     "training": ("fit", "seed_everything"),
+    "ensembles": ("Ensemble",),
     "distillation": ("distill",),
     "explain": ("ablation",),
     "fusion": ("DQNFusion", "rules"),

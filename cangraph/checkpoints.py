@@ -173,6 +173,7 @@ class Checkpoints(ModelCheckpoint):
         self.batches.load_state_dict(state_dict["batches"])
         dice = state_dict["random"]
         torch.set_rng_state(dice["torch"])
-        torch.cuda.set_rng_state_all(dice["cuda"])
+        if len(dice["cuda"]) == torch.cuda.device_count():  # else it goes on on another machine
+            torch.cuda.set_rng_state_all(dice["cuda"])
         np.random.set_state(tuple(dice["numpy"]))
         random.setstate(dice["python"])

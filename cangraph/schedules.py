@@ -138,7 +138,7 @@ def find_rate(
     its `rates.json`, with the curve, by what it depends on of the run's `facts` (see
     `checkpoints.about`): the model, the data and the steps. It is searched for once.
 
-    Raises `ValueError` when the loss does not fall at any rate.
+    Raises `ValueError` when the loss falls at none.
     """
     of = {name: facts[name] for name in ("task", "model", "config", "data")}
     of |= {name: facts["params"]["fit"][name] for name in _MATTERS}

@@ -127,7 +127,7 @@ OPTIONS = [
     {"schedule": "cosine", "warmup": 0.1, "head_rate": 2.0, "decay": "matrices"},
     {"schedule": "plateau", "epochs": 5, "warmup": 0.1},
     {"schedule": "plateau", "epochs": 5, "warmup": 0.0, "accumulate": 2, "average": "ema"},
-    {"precision": "bf16-mixed"},
+    {"precision": "bf16-mixed", "rate": "found"},
     {"imbalance": ["logits"], "average": "ema"},
 ]
 
