@@ -21,8 +21,8 @@ class CollapseError(RuntimeError):
     """A run whose outputs no longer depend on the window."""
 
 
-def finite(graphs: Graphs, epoch: int) -> Graphs:
-    """The windows to train on in an epoch, if all their features are finite.
+def finite(graphs: Graphs, what_for: str) -> Graphs:
+    """The windows of an epoch or of validation, if all their features are finite.
 
     Raises `FloatingPointError` that names the feature and the window.
     """
@@ -36,7 +36,7 @@ def finite(graphs: Graphs, epoch: int) -> Graphs:
         window = int(np.searchsorted(ptr, row, "right")) - 1
         info = graphs.captures[graphs.capture[window]]
         raise FloatingPointError(
-            f"fit: epoch {epoch + 1}: the {what} feature {names[column].name!r} is "
+            f"fit: {what_for}: the {what} feature {names[column].name!r} is "
             f"{values[row, column]} in the window from frame {graphs.begin[window]} of "
             f"{info.label}; expected finite features; run data_prep again, or drop the window"
         )

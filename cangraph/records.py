@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from cangraph import prepared
 
-__all__ = ["HistoryTable", "diagnosed", "loggers"]
+__all__ = ["HistoryTable", "close", "diagnosed", "loggers"]
 
 _PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 
@@ -50,6 +50,13 @@ def loggers(record: Sequence[str], folder: Path, facts: dict[str, Any]) -> list[
             )
         )
     return made
+
+
+def close(made: Sequence[Logger]) -> None:
+    """End the runs of Weights & Biases: the next `fit` of a notebook is one of its own."""
+    for logger in made:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 class HistoryTable(Callback):

@@ -21,7 +21,7 @@ from cangraph.graphs import Graphs
 from cangraph.guards import Collapse, FiniteLoss, finite
 from cangraph.models import n_parameters
 from cangraph.params import Params
-from cangraph.records import HistoryTable, diagnosed, loggers
+from cangraph.records import HistoryTable, close, diagnosed, loggers
 from cangraph.schedules import capped, find_rate, optimisation
 from cangraph.splits import Split
 from cangraph.synthesis import Synthesis
@@ -94,7 +94,7 @@ def fit(
     seed_everything(params.seed)
     task.history, task.imbalance = [], tuple(run.imbalance)
     train = data.draw(0, 0.0)
-    task.prepare(finite(train, 0))
+    task.prepare(finite(train, "epoch 1"))
     with tempfile.TemporaryDirectory() as nowhere, _quiet(), _compiled(task, run.compile):
         kept = _train(task, data, params, size, Path(nowhere), folder and Path(folder))
     task.load_state_dict(kept["state_dict"])
@@ -131,7 +131,9 @@ def _train(
 
     def draw(epoch: int) -> Graphs:
         drawn = task.subset(data.draw(epoch, epoch / max(run.epochs - 1, 1)))
-        return task.sample(finite(drawn, epoch), np.random.default_rng([params.seed, epoch]))
+        return task.sample(
+            finite(drawn, f"epoch {epoch + 1}"), np.random.default_rng([params.seed, epoch])
+        )
 
     facts = about(task, data.draw(0, 0.0), data.val, params, size)
     batches = Batches(draw, run.batch_size, params.seed)
@@ -141,7 +143,7 @@ def _train(
             f"fit: fit.accumulate = {run.accumulate} with {len(batches)} batches an epoch; "
             "expected no more than there are; use less, or a smaller fit.batch_size"
         )
-    trainer = partial(
+    build = partial(
         L.Trainer,
         default_root_dir=nowhere,
         gradient_clip_val=run.clip,
@@ -158,7 +160,7 @@ def _train(
     task.optimisation = partial(plan, rate=rate)
     if run.rate == "found":
         first = Batches(draw(0), run.batch_size, params.seed)
-        found = find_rate(task, first, trainer, facts, folder)
+        found = find_rate(task, first, build, facts, folder)
         rate = capped(found, given=rate)
         print(f"learning rate {rate:.3g}, found {found:.3g}")
         task.optimisation = partial(plan, rate=rate)
@@ -173,18 +175,21 @@ def _train(
         callbacks.append(HistoryTable(folder))
         if "profile" in run.record:
             profiler = SimpleProfiler(folder, "profile")
-    trainer = trainer(
+    trainer = build(
         max_epochs=run.epochs,
         callbacks=callbacks,
         plugins=[WholeFiles()],
         logger=loggers(run.record, folder, facts) if folder else False,
         profiler=profiler,
     )
-    val = Batches(task.subset(data.val), SCORING)
+    val = Batches(task.subset(finite(data.val, "validation")), SCORING)
     trainer.fit(task, batches, val, ckpt_path=newest(place), weights_only=True)
+    device = trainer.strategy.root_device
+    close(trainer.loggers)
     kept = read(best.best_model_path)
     task.history[kept["epoch"]]["kept"] = True
     if folder:
-        took = {"seconds": time.perf_counter() - began, "device": str(trainer.strategy.root_device)}
-        diagnosed(folder, facts, task.history, kept=kept["epoch"] + 1, learning_rate=rate, **took)
+        done = {"kept": kept["epoch"] + 1, "learning_rate": rate}
+        done |= {"device": str(device), "seconds_since_last_start": time.perf_counter() - began}
+        diagnosed(folder, facts, task.history, **done)
     return kept

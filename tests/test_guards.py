@@ -42,7 +42,7 @@ def test_a_feature_that_is_not_finite_is_named_with_its_window(data):
         fit(detector(data), broken, asked(), "student")
     message = f"epoch 3: the edge feature '{EDGE_FEATURES[1].name}' is -inf in .* frame 800 of"
     with pytest.raises(FloatingPointError, match=message):
-        finite(replace(data.graphs, edge_attr=edges), 2)
+        finite(replace(data.graphs, edge_attr=edges), "epoch 3")
 
 
 def test_a_term_that_is_not_finite_is_named_before_it_reaches_the_weights(data):
