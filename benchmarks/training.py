@@ -64,10 +64,16 @@ def task_of(name: str, graphs: cg.Graphs, params: cg.Params, compiled: bool = Fa
         teacher.prepare(graphs)
         task = cg.distill(teacher, task.model, params.distillation)
     task.prepare(graphs)
-    task.learning_rate, task.weight_decay = RATE, params.fit.weight_decay
+    task.optimisation = lambda task: [adamw(task, params.fit.weight_decay)]
     if compiled:
         task.loss = torch.compile(task.loss, dynamic=True)
     return task
+
+
+def adamw(task, weight_decay: float) -> torch.optim.AdamW:
+    """The optimiser of all competitors, at a constant rate."""
+    learnt = (w for w in task.parameters() if w.requires_grad)
+    return torch.optim.AdamW(learnt, RATE, weight_decay=weight_decay, fused=True)
 
 
 def as_data(graphs: cg.Graphs) -> list[Data]:
@@ -118,12 +124,7 @@ class Bare:
 
     def __init__(self, task: cg.Detector, logs: bool):
         self.task, self.logs = task.train(), logs
-        self.optimizer = torch.optim.AdamW(
-            (w for w in task.parameters() if w.requires_grad),
-            RATE,
-            weight_decay=task.weight_decay,
-            fused=True,
-        )
+        (self.optimizer,) = task.configure_optimizers()
 
     def step(self, batch: Batch) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad()

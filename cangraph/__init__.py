@@ -12,7 +12,8 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME = {
-    "params": ("Params", "load_params", "params_here"),
+    "params": ("Params", "load_params"),
+    "notebook": ("params_here",),
     "frames": ("ATTACK_TYPES", "Frames"),
     "scores": (
         "Scores",
@@ -57,7 +58,9 @@ _HOME = {
     "splits": ("PARTS", "Split", "split"),
     "models": ("GAT", "VGAE", "footprint", "n_parameters"),
     "synthesis": ("Synthesis",),
-    "training": ("Detector", "Reconstructor", "fit", "seed_everything"),
+    "tasks": ("Detector", "Reconstructor", "Task"),
+    "training": ("fit", "seed_everything"),
+    "ensembles": ("Ensemble",),
     "distillation": ("distill",),
     "explain": ("ablation",),
     "fusion": ("DQNFusion", "rules"),

@@ -154,6 +154,16 @@ class Batches:
             cuts = [*range(0, len(index), self.size), len(index)]
             yield from _cut(windows.take(index), cuts, *(count[index] for count in counts))
 
+    def state_dict(self) -> dict:
+        """What the order of the epochs to come depends on."""
+        dice = None if self.rng is None else self.rng.bit_generator.state
+        return {"epoch": self.epoch, "dice": dice}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.epoch = state["epoch"]
+        if self.rng is not None:
+            self.rng.bit_generator.state = state["dice"]
+
 
 class Budget(NamedTuple):
     """The most nodes and edges that are in memory at once; None: no limit."""

@@ -1,10 +1,16 @@
 """Lightning callbacks, only what Lightning lacks."""
 
 import time
+from typing import Literal
 
-from lightning.pytorch.callbacks import Callback
+import torch
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from torch import Tensor
 
-__all__ = ["EpochLines"]
+__all__ = ["Averages", "EpochLines"]
+
+_REACH = 0.1  # share of the steps that an exponential average looks back
+_SWA = 0.75  # share of the epochs before a stochastic weight average begins
 
 
 class EpochLines(Callback):
@@ -15,8 +21,40 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer, task):
         row = {"epoch": trainer.current_epoch + 1}
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         task.history.append(row)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.endswith(("loss", "auprc")))
         took = time.perf_counter() - self.began
         print(f"epoch {row['epoch']:>3}/{trainer.max_epochs}  {shown}  {took:.1f} s", flush=True)
+
+
+class Averages(WeightAveraging):
+    """Validate and keep an average of the weights instead of the weights themselves.
+
+    `ema`, after every step: w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), n steps so far, h a tenth of
+    all steps: an exponential average that forgets the first weights faster while it is young.
+    `swa`, after every epoch: the mean of the weights at the end of the last quarter of the epochs,
+    of two at least (Izmailov et al. 2018); before that the weights themselves.
+
+    Lightning's StochasticWeightAveraging would replace the schedule, and its average is neither
+    validated nor in a checkpoint; this one is both.
+
+    Parameters: `epochs` and optimiser `steps` of one epoch.
+    """
+
+    def __init__(self, kind: Literal["ema", "swa"], epochs: int, steps: int):
+        self.every = 1 if kind == "ema" else steps
+        reach, start = max(_REACH * epochs * steps, 1.0), min(int(_SWA * epochs), epochs - 2)
+
+        def ema(average: Tensor, now: Tensor, n: Tensor) -> Tensor:
+            return average + (now - average) * (9 / (10 + n)).clamp(min=1 / reach)
+
+        def swa(average: Tensor, now: Tensor, n: Tensor) -> Tensor:
+            return torch.where(n <= start, now, average + (now - average) / (n - start + 1))
+
+        super().__init__(avg_fn=ema if kind == "ema" else swa)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        # with the last step of an epoch, not after the epoch: validation comes in between
+        return step_idx is not None and (step_idx + 1) % self.every == 0

@@ -9,7 +9,7 @@ from cangraph.batches import Batch
 from cangraph.losses import feature_error, hint, soft_targets
 from cangraph.models import GAT, VGAE
 from cangraph.params import DistillationParams
-from cangraph.training import Detector, Reconstructor, Task
+from cangraph.tasks import Detector, Reconstructor, Task
 
 __all__ = ["Distilled", "DistilledVGAE", "distill"]
 

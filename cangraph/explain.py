@@ -7,7 +7,7 @@ import numpy as np
 from cangraph.features import EDGE_FEATURES, FAMILIES, NODE_FEATURES
 from cangraph.graphs import Graphs
 from cangraph.scores import by_capture
-from cangraph.training import Task
+from cangraph.tasks import Task
 
 __all__ = ["ablation", "hidden"]
 

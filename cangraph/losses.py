@@ -4,7 +4,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["feature_error", "hint", "kl_divergence", "soft_targets", "succession_error"]
+__all__ = [
+    "binary_error",
+    "feature_error",
+    "hint",
+    "kl_divergence",
+    "soft_targets",
+    "succession_error",
+]
+
+
+def binary_error(
+    logit: Tensor, label: Tensor, weight: Tensor, offset: float = 0.0, focus: float = 0.0
+) -> Tensor:
+    """Cross-entropy of a rare class, mean: −(1 − p_t)^γ log p_t, times `weight` where the label is
+    1, with p = σ(logit + offset), p_t = p where the label is 1 and 1 − p elsewhere. γ is `focus`
+    (Lin et al. 2017, eq. 4); `offset`, the log odds of the class, leaves the logit free of its
+    base rate (Menon et al. 2021, eq. 10).
+
+    >>> one = torch.ones(1)
+    >>> round(binary_error(torch.zeros(1), one, one, focus=2.0).item(), 4)  # ¼ log 2
+    0.1733
+    """
+    if offset:
+        logit = logit + offset
+    if not focus:
+        return functional.binary_cross_entropy_with_logits(logit, label, pos_weight=weight)
+    error = functional.binary_cross_entropy_with_logits(
+        logit, label, pos_weight=weight, reduction="none"
+    )
+    return (torch.sigmoid(logit * (1 - 2 * label)) ** focus * error).mean()
 
 
 def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

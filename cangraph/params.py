@@ -1,16 +1,19 @@
 """Parameters: base.yaml, a dataset's overlay and the notebook's values in one typed record."""
 
-import ast
 import difflib
 import os
+import platform
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-__all__ = ["Params", "data_home", "home", "load_params", "params_here"]
+__all__ = ["Params", "data_home", "home", "load_params", "versions"]
+
+_PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -26,6 +29,11 @@ def home() -> Path:
 def data_home() -> Path:
     """The folder of the datasets: `CANGRAPH_DATA` (relative to `home()`), by default `data/`."""
     return (home() / (os.environ.get("CANGRAPH_DATA") or "data")).resolve()
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
 class _Group(BaseModel):
@@ -93,8 +101,48 @@ class FitParams(_Group):
     batch_size: Count
     node_budget: Count | None
     edge_budget: Count | None
+    rate: Literal["given", "found"]
+    schedule: Literal["one_cycle", "cosine", "plateau"]
+    warmup: Fraction
+    head_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)]
+    decay: Literal["all", "matrices"]
+    imbalance: list[Literal["weights", "sampler", "focal", "logits"]]
     clip: Positive
+    accumulate: Count
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    compile: bool
+    average: Literal["none", "ema", "swa"]
+    checkpoints: Count
+    record: list[Literal["tensorboard", "wandb", "profile"]]
+
+    @model_validator(mode="after")
+    def _all_have_effect(self) -> "FitParams":
+        if self.average == "swa" and self.epochs < 2:
+            raise ValueError(
+                "fit.average = 'swa' with fit.epochs = 1; expected two epochs or more to average; "
+                "use ema, or more epochs"
+            )
+        if self.schedule == "one_cycle" and not self.warmup:
+            raise ValueError(
+                "fit.warmup = 0 with fit.schedule = 'one_cycle', which has to rise; expected a "
+                "share above 0; use 0.3, or cosine"
+            )
+        if self.schedule == "plateau" and self.epochs < 4:
+            raise ValueError(
+                f"fit.schedule = 'plateau' with fit.epochs = {self.epochs}, which ends before the "
+                "rate can change; expected four epochs or more; use one_cycle, or more epochs"
+            )
+        if self.decay == "matrices" and not self.weight_decay:
+            raise ValueError(
+                "fit.decay = 'matrices' with fit.weight_decay = 0, where nothing decays; expected "
+                "a weight decay above 0; set it, or leave fit.decay at all"
+            )
+        if len({*self.imbalance}) < len(self.imbalance):
+            raise ValueError(
+                f"fit.imbalance = {self.imbalance} names one twice; expected each once; drop one"
+            )
+        return self
 
 
 class DistillationParams(_Group):
@@ -224,6 +272,9 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
         came = problem["input"]
+        if problem["type"] == "value_error":  # of parameters that do not go together
+            lines.append(f"params: {problem['ctx']['error']}")
+            continue
         if problem["type"] == "extra_forbidden":
             group: Any = Params
             for part in problem["loc"][:-1]:
@@ -244,51 +295,3 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
             f"expected {expected}{hint}"
         )
     return "\n".join(lines)
-
-
-def params_here() -> Params:
-    """The parameters of the notebook that calls it.
-
-    Reads the assignments of the cells that start with `# parameters` (the tagged first cell)
-    or `# Parameters` (the cell that papermill injects), so that a misspelt name is refused
-    rather than ignored.
-
-    Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
-    """
-    import IPython
-
-    shell = IPython.get_ipython()
-    if shell is None:
-        raise RuntimeError(
-            "params_here: called outside a notebook; expected a cell that starts with "
-            "'# parameters'; in a script call load_params(dataset, ...)"
-        )
-    values: dict[str, Any] = {}
-    for source in shell.user_ns["In"]:
-        if source.lstrip().lower().startswith("# parameters"):
-            values |= _assignments(source)
-    return load_params(**values)
-
-
-def _assignments(source: str) -> dict[str, Any]:
-    """The literal assignments of a parameters cell.
-
-    >>> _assignments("# parameters\\ndataset: str = 'demo'  # which\\nseed = 3")
-    {'dataset': 'demo', 'seed': 3}
-    """
-    values = {}
-    for node in ast.parse(source).body:
-        try:
-            match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    values[name] = ast.literal_eval(value)
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                    values[name] = ast.literal_eval(value)
-                case _:
-                    raise ValueError
-        except ValueError:
-            raise ValueError(
-                f"params: {ast.unparse(node)!r} in the parameters cell is no plain assignment; "
-                "expected name = value; move other code to another cell"
-            ) from None
-    return values

@@ -6,8 +6,7 @@ Notebooks meet only here. Nothing is unpickled: arrays are safetensors, weights 
 
 import hashlib
 import json
-import platform
-from importlib.metadata import version
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
 from cangraph import prepared
-from cangraph.params import Params, home
+from cangraph.params import Params, home, versions
 from cangraph.scores import Scores
 from cangraph.splits import Split
 
@@ -30,10 +29,10 @@ __all__ = [
     "load_scores",
     "save",
     "save_data",
+    "training_folder",
 ]
 
 STAGES = ("data_prep", "teacher", "distillation", "fusion", "diagnostics")
-_PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 _DRAWN = "drawn"  # the part of a score's name for windows that no split holds
 
 
@@ -52,6 +51,12 @@ def _put_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def graphs_folder(params: Params) -> Path:
     """Where the prepared graphs of a dataset lie, those of every seed: `runs/<dataset>/graphs`."""
     return home() / "runs" / params.dataset / "graphs"
+
+
+def training_folder(params: Params, stage: str) -> Path:
+    """Where the models of a stage, a folder for each, keep checkpoints and records while they
+    train: `runs/<dataset>/<stage>`."""
+    return folder(params) / stage
 
 
 def _existing(params: Params, stage: str, suffix: str) -> Path:
@@ -85,7 +90,9 @@ def save(
     `<model>/<part>`, with the part of the split that was scored, or `drawn` for windows that
     `synthesis` drew, whose labels are saved with them.
 
-    The JSON is written last: where it lies, the stage is complete.
+    The JSON is written last: where it lies, the stage is complete. The checkpoints that its runs
+    left in `training_folder` are removed then: the best weights lie in the stage's own, and there
+    is nothing left to go on with. They stay where `fit.checkpoints` asks for several.
     """
     if stage not in STAGES:
         raise ValueError(f"runs.save: {stage!r} is no stage; expected one of {', '.join(STAGES)}")
@@ -116,7 +123,7 @@ def save(
         "dataset": params.dataset,
         "seed": params.seed,
         "params": params.model_dump(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+        "versions": versions(),
         "inputs": {
             name: hashlib.sha256((place / f"{name}.json").read_bytes()).hexdigest()
             for name in before
@@ -125,6 +132,9 @@ def save(
     }
     path = place / f"{stage}.json"
     prepared.put(path, [json.dumps(record | facts, indent=1, allow_nan=False).encode()])
+    if params.fit.checkpoints == 1:
+        for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
+            shutil.rmtree(key)
 
 
 def load(stage: str, params: Params) -> dict:
@@ -201,7 +211,7 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
     import torch
 
     from cangraph.models import GAT, VGAE
-    from cangraph.training import Detector, Reconstructor
+    from cangraph.tasks import Detector, Reconstructor
 
     path = _existing(params, stage, ".ckpt")
     kinds = {"GAT": (GAT, Detector), "VGAE": (VGAE, Reconstructor)}

@@ -1,30 +1,33 @@
-"""Lightning tasks for the detectors, and `fit`."""
+"""`fit`: one training run, from the first weights to the epoch that is kept."""
 
 import logging
 import tempfile
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor, nn
-from torchmetrics.classification import BinaryAveragePrecision
+from lightning.pytorch.profilers import SimpleProfiler
 
-from cangraph.batches import Batch, Batches, Budget, batch_of
-from cangraph.budget import WithinBudget
-from cangraph.callbacks import EpochLines
+from cangraph.batches import Batches, Budget
+from cangraph.callbacks import Averages, EpochLines
+from cangraph.checkpoints import Checkpoints, WholeFiles, about, key_of, newest, read
 from cangraph.graphs import Graphs
-from cangraph.losses import feature_error, kl_divergence, succession_error
-from cangraph.models import GAT, VGAE, GATOutput, n_parameters
+from cangraph.guards import Collapse, FiniteLoss, finite
+from cangraph.models import n_parameters
 from cangraph.params import Params
-from cangraph.scores import Scores
+from cangraph.records import HistoryTable, close, diagnosed, loggers
+from cangraph.schedules import capped, find_rate, optimisation
 from cangraph.splits import Split
 from cangraph.synthesis import Synthesis
+from cangraph.tasks import SCORING, Task
 
-__all__ = ["Detector", "Reconstructor", "Task", "fit", "seed_everything"]
-
-_SCORING = 512  # windows a batch when nothing is learnt
+__all__ = ["fit", "seed_everything"]
 
 
 def seed_everything(seed: int) -> None:
@@ -32,281 +35,163 @@ def seed_everything(seed: int) -> None:
     L.seed_everything(seed, workers=True, verbose=False)
 
 
-def _moments(z: Tensor) -> Tensor:
-    """Mean, standard deviation and maximum of each embedding. (B, d) → (B, 3)."""
-    return torch.stack([z.mean(1), z.std(1, correction=0), z.amax(1)], dim=1)
-
-
-class Task(WithinBudget, L.LightningModule):
-    """What the tasks share: optimiser, logging, scoring."""
-
-    monitor, mode = "val_loss", "min"  # what tells the epoch to keep
-    model: nn.Module
-
-    def __init__(self):
-        super().__init__()
-        self.history: list[dict] = []
-
-    def prepare(self, train: Graphs) -> None:
-        """Take from the training windows what must be known before the first step."""
-        benign = batch_of(train[~train.label])
-        self.encoder.node_scale.fit(benign.x)
-        self.encoder.edge_scale.fit(benign.edge_attr)
-
-    def finish(self, train: Graphs) -> None:
-        """Take from the training windows what can be known only after the last step."""
-
-    def subset(self, graphs: Graphs) -> Graphs:
-        """The windows this task learns from."""
-        return graphs
-
-    def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(
-            (w for w in self.parameters() if w.requires_grad),
-            lr=self.learning_rate,
-            weight_decay=self.weight_decay,
-            # Lightning cannot clip the scaled gradients of half precision for a fused update
-            fused=not self.trainer.precision.startswith("16"),
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=int(self.trainer.estimated_stepping_batches)
-        )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
-
-    def log_means(self, stage: str, batch: Batch, **values: Tensor) -> None:
-        self.log_dict(
-            {f"{stage}_{name}": value.detach() for name, value in values.items()},
-            batch_size=batch.num_graphs,
-            on_step=False,
-            on_epoch=True,
-        )
-
-    def learn(self, batch: Batch) -> Tensor:
-        """The loss to train on, logged."""
-        terms = self.loss(batch)
-        self.log_means("train", batch, **terms)
-        return terms["loss"]
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        self.log_means("val", batch, **self.loss(batch))
-
-    @torch.inference_mode()
-    def score(self, graphs: Graphs) -> Scores:
-        """`Scores` of every window, with the state that the fusion reads."""
-        self.eval()
-        if not len(graphs):
-            return Scores.of(graphs, np.zeros(0))
-        parts = [self.judge(batch) for batch in Batches(graphs, _SCORING)]
-        value, state = (torch.cat(columns).numpy() for columns in zip(*parts, strict=True))
-        return Scores.of(graphs, value, state.astype(np.float32), self.state_names)
-
-
-class Detector(Task):
-    """Train a `GAT` to tell attack windows from benign ones, the attacked nodes, and the attack.
-
-    Binary cross-entropy of windows, attack windows weighted by benign/attack counts (at most 10),
-    + that of nodes, attacked ones weighted by 5, + 0.2 · cross-entropy of the attack type. The
-    score is the probability σ(logit), computed in float64 so that sure windows still rank.
-
-    The epoch to keep is the one that ranks validation windows best (AUPRC), of equal ones the
-    last: a single odd window decides which epoch has the least loss, and stops too early.
-    """
-
-    monitor, mode = "val_rank", "max"
-    type_share = 0.2
-    state_names = ("gat_logit", "gat_probability", "gat_z_mean", "gat_z_std", "gat_z_max")
-
-    def __init__(self, model: GAT):
-        super().__init__()
-        self.model = model
-        self.register_buffer("positive_weight", torch.ones(()), persistent=False)
-        self.register_buffer("node_weight", torch.tensor(5.0), persistent=False)
-        self.val_auprc = BinaryAveragePrecision()
-
-    @property
-    def encoder(self):
-        return self.model.encoder
-
-    def prepare(self, train: Graphs) -> None:
-        super().prepare(train)
-        attacks = int(train.label.sum())
-        if not attacks:
-            raise ValueError(
-                f"fit: the {len(train)} windows to train on are all benign; expected some under "
-                "attack; add captures to train_02_with_attacks, or set fit.train_on to clean"
-            )
-        self.positive_weight.fill_(min((len(train) - attacks) / max(attacks, 1), 10.0))
-
-    def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
-        """The loss of each head on its labels, and `hard`, their weighted sum."""
-        window = nn.functional.binary_cross_entropy_with_logits(
-            out.window, batch.label, pos_weight=self.positive_weight
-        )
-        node = nn.functional.binary_cross_entropy_with_logits(
-            out.node, batch.node_label, pos_weight=self.node_weight
-        )
-        kind = nn.functional.cross_entropy(out.attack_type, batch.attack_type)
-        hard = window + node + self.type_share * kind
-        return {"window": window, "node": node, "type": kind, "hard": hard}
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        terms = self.terms(self.model.heads(batch), batch)
-        return terms | {"loss": terms["hard"]}
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        out = self.model.heads(batch)
-        self.log_means("val", batch, loss=self.terms(out, batch)["hard"])
-        self.val_auprc.update(torch.sigmoid(out.window), batch.label.int())
-
-    def on_validation_epoch_end(self) -> None:
-        rank = torch.zeros(())
-        if torch.cat(self.val_auprc.target).any():  # without attacks it is undefined
-            rank = self.val_auprc.compute()
-            self.log("val_auprc", rank)
-        self.log("val_rank", rank + 1e-6 * self.current_epoch)
-        self.val_auprc.reset()
-
-    @torch.inference_mode()
-    def blame(self, graphs: Graphs) -> np.ndarray:
-        """Attack probability of each node, f8 (N,): which ID is it?"""
-        self.eval()
-        nodes = [self.model.heads(batch).node for batch in Batches(graphs, _SCORING)]
-        return torch.sigmoid(torch.cat(nodes).double()).numpy()
-
-    def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        z = self.model.embed(batch)
-        logit = self.model.classify(z)
-        probability = torch.sigmoid(logit.double())
-        return probability, torch.cat(
-            [logit[:, None], probability[:, None].float(), _moments(z)], dim=1
-        )
-
-
-class Reconstructor(Task):
-    """Train a `VGAE` to rebuild benign windows; what it cannot rebuild is suspect.
-
-    Loss: feature error of all nodes, with the features of 15 % of them hidden from the encoder,
-    + error of successions that occur and of as many that do not (same source, random target in
-    the same window) + 0.01 · KL. The score is the model's anomaly score.
-    """
-
-    masked = 0.15
-    beta = 0.01
-    state_names = (
-        "vgae_node_mean",
-        "vgae_node_max",
-        "vgae_succession",
-        "vgae_kl",
-        "vgae_z_mean",
-        "vgae_z_std",
-        "vgae_z_max",
-    )
-
-    def __init__(self, model: VGAE):
-        super().__init__()
-        self.model = model
-
-    @property
-    def encoder(self):
-        return self.model.scaled
-
-    def subset(self, graphs: Graphs) -> Graphs:
-        return graphs[~graphs.label]
-
-    def finish(self, train: Graphs) -> None:
-        self.eval()
-        with torch.inference_mode():
-            batches = Batches(self.subset(train), _SCORING)
-            errors = [torch.stack(self.model.errors(batch), dim=1) for batch in batches]
-        self.model.error_scale.fit(torch.cat(errors))
-
-    def rebuild(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """(rebuilt features of every node, loss terms)."""
-        keep = None
-        if self.training:
-            keep = (torch.rand(len(batch.x), 1, device=batch.x.device) >= self.masked).float()
-        x, z = self.model.encode_batch(batch, keep)
-        source = batch.edge_index[0]
-        sizes = torch.bincount(batch.batch, minlength=batch.num_graphs)
-        first = sizes.cumsum(0) - sizes
-        window = batch.batch[source]
-        drawn = torch.rand(len(source), device=z.device) if self.training else 0.5
-        other = first[window] + (drawn * sizes[window]).long()
-        occurs = self.model.decoder(z, batch.edge_index, sigmoid=False)
-        absent = self.model.decoder(z, torch.stack([source, other]), sigmoid=False)
-        x_hat = self.model.features(z)
-        terms = {
-            "node": feature_error(x_hat, x).mean(),
-            "succession": succession_error(occurs, 1.0).mean()
-            + succession_error(absent, 0.0).mean(),
-            "kl": kl_divergence(self.model.__mu__, self.model.__logstd__).mean(),
-        }
-        return x_hat, terms
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        _, terms = self.rebuild(batch)
-        return terms | {"loss": terms["node"] + terms["succession"] + self.beta * terms["kl"]}
-
-    def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        errors = self.model.scaled_errors(batch)
-        return self.model.score_of(errors), torch.cat(
-            [errors, _moments(self.model.pool(batch))], dim=1
-        )
-
-
-def fit(task: Task, data: Split | Synthesis, params: Params, size: str = "teacher") -> Task:
-    """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
-    that is best on `data.val` (see `Task.monitor`), and return it ready to `score`. AdamW with the
-    one-cycle schedule that peaks at the learning rate of the `size` ("teacher" or "student"); it
-    is never cut short, since its last epochs, at a small rate, are what it is for.
-
-    The same seed gives the same weights, bit for bit, on a CPU.
-    """
-    run = params.fit
-    seed_everything(params.seed)
-
-    def draw(epoch: int) -> Graphs:
-        return task.subset(data.draw(epoch, epoch / max(run.epochs - 1, 1)))
-
-    train, val = data.draw(0, 0.0), data.val
-    task.learning_rate, task.weight_decay = params[size].learning_rate, run.weight_decay
-    task.budget = Budget(run.node_budget, run.edge_budget)
-    task.prepare(train)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Lightning says that a report should not repeat."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # its device table says nothing that a report should repeat
+    logger.setLevel(logging.ERROR)
     try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        with warnings.catch_warnings():
             # batches are cut from memory: workers would only copy
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # a student's teacher is in evaluation mode on purpose
             warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")
             # torch's deprecation, raised inside Lightning
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-            best = ModelCheckpoint(
-                folder, "best", task.monitor, mode=task.mode, save_weights_only=True
-            )
-            trainer = L.Trainer(
-                max_epochs=run.epochs,
-                callbacks=[EpochLines(), best],
-                gradient_clip_val=run.clip,
-                logger=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                deterministic="warn",
-            )
-            trainer.fit(
-                task,
-                Batches(draw, run.batch_size, params.seed, trainer.strategy.root_device),
-                Batches(task.subset(val), _SCORING),
-            )
-            kept = torch.load(best.best_model_path, weights_only=True)
+            # the folder is this run's own: what lies there is what it goes on from
+            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            # a learning rate is looked for without validation
+            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+            yield
     finally:
         logger.setLevel(level)
+
+
+def fit(
+    task: Task,
+    data: Split | Synthesis,
+    params: Params,
+    size: str = "teacher",
+    folder: Path | str | None = None,
+) -> Task:
+    """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
+    that is best on `data.val` (see `Task.monitor`), or their average (`callbacks.Averages`), and
+    return it ready to `score`. AdamW, and by default the one-cycle schedule that peaks at the
+    learning rate of the `size` ("teacher" or "student"); it is never cut short, since its last
+    epochs, at a small rate, are what it is for.
+
+    The same seed gives the same weights, bit for bit, on a CPU. With a `folder`, every epoch
+    leaves a checkpoint there, and a run that was killed goes on from the last one to the same
+    weights (see `checkpoints`); `history.csv` and `diagnostics.json` lie beside them, and what
+    `fit.record` names.
+
+    Raises `ValueError` for parameters that have no effect here, `FloatingPointError` for features
+    or a loss that are not finite, and `guards.CollapseError` for outputs that no longer depend on
+    the window.
+    """
+    run = params.fit
+    if folder is None and (run.checkpoints > 1 or run.record):
+        raise ValueError(
+            f"fit: fit.checkpoints = {run.checkpoints} and fit.record = {run.record}, and no "
+            "folder to keep them in; expected 1 and []; pass folder="
+        )
+    if run.precision == "16-mixed" and not torch.cuda.is_available():
+        raise ValueError(
+            "fit: fit.precision = '16-mixed' on a CPU, which has no such arithmetic; expected a "
+            "GPU; use bf16-mixed or 32-true"
+        )
+    seed_everything(params.seed)
+    task.history, task.imbalance = [], tuple(run.imbalance)
+    task.budget = Budget(run.node_budget, run.edge_budget)
+    train = data.draw(0, 0.0)
+    task.prepare(finite(train, "epoch 1"))
+    with tempfile.TemporaryDirectory() as nowhere, _quiet(), _compiled(task, run.compile):
+        kept = _train(task, data, params, size, Path(nowhere), folder and Path(folder))
     task.load_state_dict(kept["state_dict"])
-    task.history[kept["epoch"]]["kept"] = True
     task.finish(train)
     task.cpu().eval()
     print(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")
     return task
+
+
+@contextmanager
+def _compiled(task: Task, wanted: bool) -> Iterator[None]:
+    """The encoder compiled, for as long as it trains: what is saved and scored is the plain one."""
+    if not wanted:
+        yield
+        return
+    # windows differ in nodes and edges
+    task.encoder.forward = torch.compile(task.encoder.forward, dynamic=True)
+    try:
+        yield
+    finally:
+        del task.encoder.forward
+
+
+def _train(
+    task: Task,
+    data: Split | Synthesis,
+    params: Params,
+    size: str,
+    nowhere: Path,
+    folder: Path | None,
+) -> dict:
+    """Train, and return the checkpoint of the epoch that is kept."""
+    run, began = params.fit, time.perf_counter()
+
+    def draw(epoch: int) -> Graphs:
+        drawn = task.subset(data.draw(epoch, epoch / max(run.epochs - 1, 1)))
+        return task.sample(
+            finite(drawn, f"epoch {epoch + 1}"), np.random.default_rng([params.seed, epoch])
+        )
+
+    facts = about(task, data.draw(0, 0.0), data.val, params, size)
+    batches = Batches(draw, run.batch_size, params.seed)
+    steps = -(-len(batches) // run.accumulate)
+    if run.accumulate > len(batches):
+        raise ValueError(
+            f"fit: fit.accumulate = {run.accumulate} with {len(batches)} batches an epoch; "
+            "expected no more than there are; use less, or a smaller fit.batch_size"
+        )
+    build = partial(
+        L.Trainer,
+        default_root_dir=nowhere,
+        gradient_clip_val=run.clip,
+        accumulate_grad_batches=run.accumulate,
+        precision=run.precision,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        deterministic="warn",
+    )
+    plan = partial(optimisation, run=run, steps=run.epochs * steps, batches=len(batches))
+    rate = params[size].learning_rate
+    task.optimisation = partial(plan, rate=rate)
+    if run.rate == "found":
+        first = Batches(draw(0), run.batch_size, params.seed)
+        found = find_rate(task, first, build, facts, folder)
+        rate = capped(found, given=rate)
+        print(f"learning rate {rate:.3g}, found {found:.3g}")
+        task.optimisation = partial(plan, rate=rate)
+        seed_everything(params.seed)
+    place = (folder or nowhere) / key_of(facts)
+    best = Checkpoints(place, task, batches, facts, run.checkpoints)
+    callbacks = [FiniteLoss(), Collapse(), EpochLines(), best]
+    if run.average != "none":
+        callbacks.append(Averages(run.average, run.epochs, steps))
+    profiler = None
+    if folder:
+        callbacks.append(HistoryTable(folder))
+        if "profile" in run.record:
+            profiler = SimpleProfiler(folder, "profile")
+    trainer = build(
+        max_epochs=run.epochs,
+        callbacks=callbacks,
+        plugins=[WholeFiles()],
+        logger=loggers(run.record, folder, facts) if folder else False,
+        profiler=profiler,
+    )
+    batches.device = trainer.strategy.root_device  # where the windows of an epoch lie as a whole
+    val = Batches(task.subset(finite(data.val, "validation")), SCORING)
+    trainer.fit(task, batches, val, ckpt_path=newest(place), weights_only=True)
+    device = trainer.strategy.root_device
+    close(trainer.loggers)
+    kept = read(best.best_model_path)
+    task.history[kept["epoch"]]["kept"] = True
+    if folder:
+        done = {"kept": kept["epoch"] + 1, "learning_rate": rate}
+        done |= {"device": str(device), "seconds_since_last_start": time.perf_counter() - began}
+        diagnosed(folder, facts, task.history, **done)
+    return kept

@@ -11,9 +11,11 @@ from cangraph.batches import Batches, Budget
 from cangraph.graphs import to_graphs
 from cangraph.models import GAT, VGAE
 from cangraph.params import load_params
+from cangraph.schedules import optimisation
 from cangraph.simulator import simulate
 from cangraph.splits import split
-from cangraph.training import Detector, Reconstructor, fit, seed_everything
+from cangraph.tasks import Detector, Reconstructor
+from cangraph.training import fit, seed_everything
 
 SHORT = {"gap": 0.05}
 
@@ -58,7 +60,9 @@ class Narrow(Detector):
 
 def trained(task, graphs, epochs=2, size=32, **options):
     """A few steps under Lightning; the windows go in their own order."""
-    task.learning_rate, task.weight_decay = 0.01, 0.0
+    run, batches = load_params("demo", fit={"weight_decay": 0.0}).fit, Batches(graphs, size)
+    steps = epochs * -(-len(batches) // options.get("accumulate_grad_batches", 1))
+    task.optimisation = lambda task: optimisation(task, 0.01, run, steps, len(batches))
     task.prepare(graphs)
     trainer = L.Trainer(
         max_epochs=epochs,
@@ -69,7 +73,7 @@ def trained(task, graphs, epochs=2, size=32, **options):
         enable_model_summary=False,
         **options,
     )
-    trainer.fit(task, Batches(graphs, size))
+    trainer.fit(task, batches)
     return trainer
 
 

@@ -10,7 +10,8 @@ from cangraph.models import GAT
 from cangraph.params import load_params
 from cangraph.simulator import simulate
 from cangraph.splits import Split
-from cangraph.training import Detector, fit, seed_everything
+from cangraph.tasks import Detector
+from cangraph.training import fit, seed_everything
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from cangraph.params import load_params
 from cangraph.scores import metrics, threshold
 from cangraph.simulator import simulate
 from cangraph.splits import Split
-from cangraph.training import Detector, Reconstructor, fit, seed_everything
+from cangraph.tasks import Detector, Reconstructor
+from cangraph.training import fit, seed_everything
 
 
 @pytest.fixture(scope="module")

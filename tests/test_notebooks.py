@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from cangraph.params import Params, _assignments
+from cangraph.notebook import _assignments
+from cangraph.params import Params
 from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]

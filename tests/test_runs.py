@@ -212,3 +212,17 @@ def test_nan_never_reaches_a_json(params):
     with pytest.raises(ValueError, match="JSON compliant"):
         runs.save("teacher", params, f1=float("nan"))
     assert not (runs.folder(params) / "teacher.json").exists()
+
+
+@pytest.mark.parametrize("best", [1, 2])
+def test_checkpoints_go_when_the_stage_would_repeat_them(params, best):
+    run = params.model_copy(update={"fit": params.fit.model_copy(update={"checkpoints": best})})
+    place = runs.training_folder(run, "teacher")
+    (place / "gat/0123").mkdir(parents=True)
+    (place / "gat/history.csv").write_text("epoch\n")
+    (place / "gat/0123/last.ckpt").write_bytes(b"")
+    runs.save("data_prep", run)
+    assert (place / "gat/0123/last.ckpt").exists(), "another stage's"
+    runs.save("teacher", run)
+    assert (place / "gat/0123").exists() == (best > 1)
+    assert (place / "gat/history.csv").exists(), "records stay"

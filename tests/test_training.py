@@ -9,8 +9,9 @@ from cangraph.graphs import to_graphs
 from cangraph.models import GAT
 from cangraph.params import load_params
 from cangraph.simulator import simulate
-from cangraph.splits import split
-from cangraph.training import Detector, fit
+from cangraph.splits import Split, split
+from cangraph.tasks import Detector
+from cangraph.training import fit, seed_everything
 
 SPLIT = {"gap": 0.05}  # s; the captures here are short
 
@@ -76,6 +77,24 @@ def test_fit_prints_one_line_an_epoch_and_keeps_the_best_rank(graphs, capsys):
     assert all(row["val_auprc"] < best for row in task.history[kept["epoch"] :])
 
 
+@pytest.mark.parametrize("average", ["ema", "swa"])
+def test_the_weights_kept_are_the_average_that_was_validated(graphs, average):
+    params = load_params("demo", split=SPLIT, fit={"epochs": 4, "average": average})
+    data = split(graphs, params.split)
+    tasks = []
+    for run in (params, load_params("demo", split=SPLIT, fit={"epochs": 4})):
+        seed_everything(0)
+        tasks.append(fit(Detector(GAT(graphs.spec, **run.student.gat)), data, run, "student"))
+    task, plain = tasks
+    (kept,) = [row for row in task.history if row.get("kept")]
+    with torch.no_grad():
+        (batch,) = Batches(data.val, len(data.val))
+        loss = task.terms(task.model.heads(batch), batch)["hard"].item()
+    assert loss == pytest.approx(kept["val_loss"], rel=1e-4)
+    assert task.history[-1]["val_loss"] != plain.history[-1]["val_loss"]
+    assert task.history[-1]["train_loss"] == plain.history[-1]["train_loss"], "steps are the same"
+
+
 def test_a_score_is_the_probability_in_float64(graphs):
     task = Detector(GAT(graphs.spec, hidden=2, heads=1, layers=1))
     scores = task.score(graphs)
@@ -135,3 +154,71 @@ def test_windows_without_attacks_train_no_detector(graphs):
     data.__dict__["train"] = data.train[~data.train.label]
     with pytest.raises(ValueError, match=r"all benign; expected some under attack; .*train_on"):
         fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student")
+
+
+@pytest.fixture
+def short(graphs):
+    """A run of one epoch: its task and data, with the values of `fit` that are asked for."""
+
+    def run(**values):
+        params = load_params("demo", split=SPLIT, fit={"epochs": 1} | values)
+        seed_everything(0)
+        task = Detector(GAT(graphs.spec, **params.student.gat))
+        return fit(task, split(graphs, params.split), params, "student")
+
+    return run
+
+
+def test_sixteen_bits_are_close_to_thirty_two_and_not_the_same(short):
+    full, half = short().history[0], short(precision="bf16-mixed").history[0]
+    assert half["train_loss"] == pytest.approx(full["train_loss"], rel=0.02)
+    assert half["train_loss"] != full["train_loss"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_half_floats_are_refused_on_a_cpu(short):
+    with pytest.raises(ValueError, match=r"'16-mixed' on a CPU, .*; expected a GPU; use bf16-mix"):
+        short(precision="16-mixed")
+
+
+def test_batches_of_one_step_are_one_batch(graphs):
+    """Two batches of 32 windows a step, or one of 64: the gradient is the mean of the two."""
+    params = [
+        load_params("demo", fit={"epochs": 2, **values})
+        for values in ({"batch_size": 64}, {"batch_size": 32, "accumulate": 2})
+    ]
+    rows = np.flatnonzero(~graphs.label)[:64]
+    rows[:32] = np.flatnonzero(graphs.label)[:32]
+    some = graphs[rows]
+    weights = []
+    for run in params:
+        data = Split(some, np.zeros(64, np.uint8), ())
+        data.__dict__["val"] = some
+        seed_everything(0)
+        task = Detector(GAT(graphs.spec, **run.student.gat))
+        # the mean over nodes of a batch is not that over two of them
+        task.terms = lambda out, batch, task=task: Detector.terms(
+            task, out._replace(node=out.node.detach()), batch
+        )
+        weights.append(fit(task, data, run, "student").state_dict())
+    for name, one in weights[0].items():
+        torch.testing.assert_close(one, weights[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_encoder_is_compiled_while_it_trains_and_plain_after(short, monkeypatch):
+    plain, asked = short(), []
+
+    def compiled(function, **options):
+        asked.append(options)
+        return lambda *values: function(*values)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    task = short(compile=True)
+    assert asked == [{"dynamic": True}]
+    assert "forward" not in vars(task.encoder)
+    assert task.history == plain.history
+
+
+def test_clipping_bounds_the_step(short):
+    loose, tight = short(weight_decay=0.0), short(weight_decay=0.0, clip=1e-9)
+    assert tight.history[0]["train_loss"] != loose.history[0]["train_loss"]

@@ -1,0 +1,56 @@
+"""The parameters of the notebook that calls."""
+
+import ast
+from typing import Any
+
+from cangraph.params import Params, load_params
+
+__all__ = ["params_here"]
+
+
+def params_here() -> Params:
+    """The parameters of the notebook that calls it.
+
+    Reads the assignments of the cells that start with `# parameters` (the tagged first cell)
+    or `# Parameters` (the cell that papermill injects), so that a misspelt name is refused
+    rather than ignored.
+
+    Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
+    """
+    import IPython
+
+    shell = IPython.get_ipython()
+    if shell is None:
+        raise RuntimeError(
+            "params_here: called outside a notebook; expected a cell that starts with "
+            "'# parameters'; in a script call load_params(dataset, ...)"
+        )
+    values: dict[str, Any] = {}
+    for source in shell.user_ns["In"]:
+        if source.lstrip().lower().startswith("# parameters"):
+            values |= _assignments(source)
+    return load_params(**values)
+
+
+def _assignments(source: str) -> dict[str, Any]:
+    """The literal assignments of a parameters cell.
+
+    >>> _assignments("# parameters\\ndataset: str = 'demo'  # which\\nseed = 3")
+    {'dataset': 'demo', 'seed': 3}
+    """
+    values = {}
+    for node in ast.parse(source).body:
+        try:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    values[name] = ast.literal_eval(value)
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    values[name] = ast.literal_eval(value)
+                case _:
+                    raise ValueError
+        except ValueError:
+            raise ValueError(
+                f"params: {ast.unparse(node)!r} in the parameters cell is no plain assignment; "
+                "expected name = value; move other code to another cell"
+            ) from None
+    return values
