@@ -1,7 +1,7 @@
 """What the detector sees of known and unknown vehicles and attacks, beside every baseline.
 
     CANGRAPH_DATA=… python benchmarks/detection.py [--datasets hcrl_sa set_04] [--seeds 5]
-        [--train-on both clean] [--size student] [--controls]
+        [--train-on both clean] [--size student] [--controls ["no edges" …]]
 
 For each dataset, kind of training and seed a GAT is trained and scored on the test captures of
 every scenario: AUROC and AUPRC inside each capture (macro over captures), window F1 zero-shot
@@ -78,7 +78,12 @@ def shuffled(graphs: cg.Graphs) -> cg.Graphs:
 
 
 QUIET = "clean captures not trained on"
-CONTROLS = {"no edges": without_edges, "shuffled labels": shuffled, "no other cars": None}
+CONTROLS = {
+    "no edges": without_edges,
+    "shuffled labels": shuffled,
+    "no other cars": None,
+    "hard benign twice": None,
+}
 
 
 class Altered:
@@ -89,19 +94,41 @@ class Altered:
         self.val, self.calib = change(material.val), material.calib
 
 
+class Mined:
+    """Training material in which the fifth of the benign windows that a VGAE explains worst stands
+    twice."""
+
+    def __init__(self, material: cg.Synthesis, params: cg.Params, size: str):
+        cg.seed_everything(params.seed)
+        spec = material.val.spec
+        self.vgae = cg.fit(
+            cg.Reconstructor(cg.VGAE(spec, **params[size].vgae)), material, params, size
+        )
+        self.material, self.val, self.calib = material, material.val, material.calib
+
+    def draw(self, number: int, progress: float) -> cg.Graphs:
+        graphs = self.material.draw(number, progress)
+        value = np.where(graphs.label, -np.inf, self.vgae.score(graphs).value)
+        hardest = np.argsort(-value, kind="stable")[: int((~graphs.label).sum()) // 5]
+        return join([graphs, graphs[np.sort(hardest)]])
+
+
 def ensemble(members: list[tuple[cg.Scores, float]]) -> cg.Scores:
     """Mean over the seeds of the log-odds that each has over its threshold: decide at 0."""
     over = [logit(scores.value.clip(1e-12, 1 - 1e-12)) - logit(at) for scores, at in members]
     return replace(members[0][0], value=np.mean(over, axis=0))
 
 
-def train(data, clean, params, size, test, change=None) -> tuple[dict, list, cg.Scores, float]:
+def train(data, clean, params, size, test, control="") -> tuple[dict, list, cg.Scores, float]:
     """Figures of one training by scenario, metrics of each capture, scores and threshold."""
-    material = cg.Synthesis(data, clean, params)
+    given, change = cg.Synthesis(data, clean, params), CONTROLS.get(control)
+    material = Altered(given, change) if change else given
+    if control == "hard benign twice":
+        material = Mined(given, params, size)
     cg.seed_everything(params.seed)
     gat = cg.Detector(cg.GAT(test.spec, **params[size].gat))
-    gat = cg.fit(gat, Altered(material, change) if change else material, params, size)
-    calib = material.calib
+    gat = cg.fit(gat, material, params, size)
+    calib = given.calib
     if change is without_edges:
         test, calib = change(test), change(calib)
     scores, at = gat.score(test), cg.threshold(gat.score(calib))
@@ -121,7 +148,11 @@ def main() -> None:
     parser.add_argument("--train-on", nargs="+", default=["both", "clean"])
     parser.add_argument("--size", default="teacher", choices=["teacher", "student"])
     parser.add_argument(
-        "--controls", action="store_true", help="of the first kind of training and seed 0"
+        "--controls",
+        nargs="*",
+        choices=CONTROLS,
+        metavar="CONTROL",
+        help=f"of the first kind of training and seed 0: {', '.join(CONTROLS)}, or all of them",
     )
     given = parser.parse_args()
     table: dict = defaultdict(lambda: defaultdict(list))
@@ -138,8 +169,8 @@ def main() -> None:
         if quiet:
             others += [cg.to_graphs(quiet), suppressed(quiet, f"suppression in {QUIET}")]
         trials = [(kind, seed, "") for kind in given.train_on for seed in range(given.seeds)]
-        if given.controls:
-            trials += [(given.train_on[0], 0, control) for control in CONTROLS]
+        if given.controls is not None:
+            trials += [(given.train_on[0], 0, control) for control in given.controls or CONTROLS]
         members = defaultdict(list)
         for train_on, seed, control in trials:
             params = cg.load_params(
@@ -151,8 +182,7 @@ def main() -> None:
             data = cg.split(graphs, params.split)
             test = join([data.test, *others])
             began = time.time()
-            change = CONTROLS.get(control)
-            rows, by_capture, *member = train(data, clean, params, given.size, test, change)
+            rows, by_capture, *member = train(data, clean, params, given.size, test, control)
             name = f"{dataset} GAT, {train_on}" + (f", {control}" if control else "")
             members[name].append(member)
             print(f"## {name}, seed {seed}: {time.time() - began:.0f} s")

@@ -108,6 +108,7 @@ class FitParams(_Group):
     weight_decay: Annotated[float, Field(ge=0)]
     decay: Literal["all", "matrices"]
     imbalance: list[Literal["weights", "sampler", "focal", "logits"]]
+    augment: list[Literal["edges", "nodes", "features"]]
     clip: Positive
     accumulate: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -138,10 +139,11 @@ class FitParams(_Group):
                 "fit.decay = 'matrices' with fit.weight_decay = 0, where nothing decays; expected "
                 "a weight decay above 0; set it, or leave fit.decay at all"
             )
-        if len({*self.imbalance}) < len(self.imbalance):
-            raise ValueError(
-                f"fit.imbalance = {self.imbalance} names one twice; expected each once; drop one"
-            )
+        for name in ("imbalance", "augment"):
+            if len({*self[name]}) < len(self[name]):
+                raise ValueError(
+                    f"fit.{name} = {self[name]} names one twice; expected each once; drop one"
+                )
         return self
 
 

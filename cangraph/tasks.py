@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 from torchmetrics.classification import BinaryAveragePrecision
 
+from cangraph.augmentation import augmented
 from cangraph.batches import Batch, Batches, batch_of
 from cangraph.budget import WithinBudget
 from cangraph.graphs import Graphs
@@ -32,6 +33,7 @@ class Task(WithinBudget, L.LightningModule):
 
     monitor, mode = "val_loss", "min"  # what tells the epoch to keep
     model: nn.Module
+    augment: Sequence[str] = ()  # see `augmentation`
     imbalance: Sequence[str] = ("weights",)  # see `imbalance`; where labels are learnt from
 
     def __init__(self):
@@ -76,7 +78,7 @@ class Task(WithinBudget, L.LightningModule):
 
     def learn(self, batch: Batch) -> Tensor:
         """The loss to train on, logged."""
-        terms = self.loss(batch)
+        terms = self.loss(augmented(batch, self.augment))
         self.latest = {name: value.detach() for name, value in terms.items()}
         self.log_means("train", batch, **terms)
         return terms["loss"]

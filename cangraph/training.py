@@ -93,6 +93,7 @@ def fit(
         )
     seed_everything(params.seed)
     task.history, task.imbalance = [], tuple(run.imbalance)
+    task.augment = tuple(run.augment)
     task.budget = Budget(run.node_budget, run.edge_budget)
     train = data.draw(0, 0.0)
     task.prepare(finite(train, "epoch 1"))
