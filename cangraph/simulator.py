@@ -83,9 +83,9 @@ def messages(vehicle: str) -> tuple[Message, ...]:
     timing += [(0, 0.05, *twice), (0, 0.5, *twice), (500, 0.25, *twice), (1000, 0.5, *twice)]
     known = len(timing)
     if vehicle not in VEHICLES:  # lamps, doors: periodic, and at once when a switch turns
-        for _ in range(rng.integers(4)):
+        for _ in range(rng.integers(3)):  # busy ones: the first turn of a rare one is odd indeed
             again = int(rng.integers(1, 6)), rng.uniform(0.01, 0.05)
-            timing.append((int(rng.choice([100, 200, 500])), rng.uniform(0.02, 0.2), *again))
+            timing.append((int(rng.choice([100, 200, 500])), rng.uniform(0.3, 1.5), *again))
     # urgent messages get low IDs, as in a car, but not without exceptions
     rank = np.log([period or 300 for period, *_ in timing]) + rng.normal(0, 0.6, len(timing))
     ids = np.sort(rng.choice(np.arange(0x040, 0x7C0), len(timing), replace=False))
