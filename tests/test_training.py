@@ -6,11 +6,12 @@ import torch
 
 from cangraph.batches import Batches
 from cangraph.graphs import to_graphs
-from cangraph.models import GAT
+from cangraph.models import GAT, VGAE
 from cangraph.params import load_params
 from cangraph.simulator import simulate
 from cangraph.splits import Split, split
-from cangraph.tasks import Detector
+from cangraph.scores import Scores, threshold
+from cangraph.tasks import Detector, Reconstructor
 from cangraph.training import fit, seed_everything
 
 SPLIT = {"gap": 0.05}  # s; the captures here are short
@@ -102,6 +103,13 @@ def test_a_score_is_the_probability_in_float64(graphs):
     logit = scores.state[:, scores.state_names.index("gat_logit")].astype(float)
     np.testing.assert_allclose(scores.value, 1 / (1 + np.exp(-logit)), rtol=1e-6)
     assert len(task.score(graphs[:0])) == 0
+
+
+def test_a_probability_is_decided_at_an_even_chance_and_an_error_where_calibration_says(graphs):
+    label = np.array([False, False, True, True])
+    calib = Scores(np.array([0.1, 0.6, 0.8, 0.9]), label, *np.zeros((4, 4), int), captures=())
+    assert Detector(GAT(graphs.spec, 4, 2, 1)).zero_shot(calib) == 0.5
+    assert Reconstructor(VGAE(graphs.spec, 4, 2, 1, 2)).zero_shot(calib) == threshold(calib) == 0.7
 
 
 def test_batches_draw_new_windows_for_each_epoch_and_keep_the_length_of_the_first(graphs):
