@@ -8,9 +8,9 @@ from cangraph.batches import Batches
 from cangraph.graphs import to_graphs
 from cangraph.models import GAT, VGAE
 from cangraph.params import load_params
+from cangraph.scores import Scores, threshold
 from cangraph.simulator import simulate
 from cangraph.splits import Split, split
-from cangraph.scores import Scores, threshold
 from cangraph.tasks import Detector, Reconstructor
 from cangraph.training import fit, seed_everything
 
