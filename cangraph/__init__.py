@@ -62,6 +62,7 @@ _HOME = {
     "training": ("fit", "seed_everything"),
     "ensembles": ("Ensemble",),
     "distillation": ("distill",),
+    "transfer": ("adapt",),
     "explain": ("ablation",),
     "fusion": ("DQNFusion", "rules"),
     "baselines": (
