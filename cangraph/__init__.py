@@ -58,6 +58,7 @@ _HOME = {
     "splits": ("PARTS", "Split", "split"),
     "models": ("GAT", "VGAE", "footprint", "n_parameters"),
     "synthesis": ("Synthesis",),
+    "folds": ("Fold", "leave_out", "walk_forward"),
     "tasks": ("Detector", "Reconstructor", "Task"),
     "training": ("fit", "seed_everything"),
     "ensembles": ("Ensemble",),
