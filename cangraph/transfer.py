@@ -92,6 +92,22 @@ def adapt(
 
     Raises `TypeError` for what is no detector, `ValueError` for one that was never trained, for
     fewer epochs than `gradual` has steps, for `fit.rate` `found`, and as `stretch` and `fit` do.
+
+    >>> from cangraph.params import load_params
+    >>> from cangraph.simulator import simulate
+    >>> own = {"seconds": 12, "fleet": 0, "varied": 0.0}  # no other car
+    >>> params = load_params("demo", split={"blocks": 8, "gap": 0.05}, synthesis=own,
+    ...                      fit={"epochs": 1})
+    >>> old, new = [simulate("aster", 12.0)], [simulate("clover", 12.0)]
+    >>> gat = Detector(GAT(stretch(old, params).data.graphs.spec, hidden=2, heads=1, layers=1))
+    >>> gat = fit(gat, stretch(old, params), params)  # doctest: +ELLIPSIS
+    epoch   1/1  val_loss ...
+    GAT: 223 parameters
+    >>> found = adapt(gat, new, params, "frozen")  # doctest: +ELLIPSIS
+    epoch   1/1  val_loss ...
+    GAT: 223 parameters
+    >>> 0 < found.threshold < 1
+    True
     """
     kind = _KINDS.get(type(getattr(task, "model", None)))
     if kind is None:

@@ -119,6 +119,12 @@ def test_layers_learn_in_the_epochs_that_the_schedule_says(given, new, watch, ho
     assert all(w.requires_grad for w in given.parameters())
 
 
+@pytest.mark.parametrize("options", [{"average": "ema"}, {"average": "swa", "clip": 0.01}])
+def test_what_is_frozen_stays_in_an_average_of_the_weights_too(given, new, watch, options):
+    adapt(given, new, asked(epochs=2, **options), "frozen", "student")
+    assert moved(watch.seen[0], watch.seen[-1]) == {"head"}
+
+
 def test_the_scaler_of_the_weights_is_kept_and_the_threshold_is_set_anew(given, new):
     params = asked(epochs=1)
     found = adapt(given, new, params, "discriminative", "student")
