@@ -1,13 +1,15 @@
 """How much the result depends on which span, recording, vehicle or attack was held out.
 
     CANGRAPH_DATA=… python benchmarks/folds.py [--datasets demo hcrl_sa] [--seeds 1] [--official]
-        [--by time recording vehicle attack] [--folds 4] [--quick]
+        [--by time recording vehicle attack] [--folds 4] [--train-on both] [--quick]
 
 The student is trained in each fold of the training captures (with `--official`, of all captures) on
 what is not held out, labelled and under synthesised attacks, and scored on what is: AUROC, AUPRC
 beside the share of attack windows, and F1 at the threshold of the fold's calibration windows, plain
-means over the captures of the fold that have both classes. The last line is one JSON object; each
-fold's figures are means over the seeds, `spread` is the standard deviation over folds.
+means over the captures of the fold that have both classes. An attack that is held out is still
+among the synthesised ones; with `--train-on labelled` it is unknown in every way. The last line is
+one JSON object; each fold's figures are means over the seeds, `spread` is the standard deviation
+over the folds.
 """
 
 import argparse
@@ -46,9 +48,14 @@ def main() -> None:
     parser.add_argument("--by", nargs="+", default=list(BY), choices=BY)
     parser.add_argument("--folds", type=int, default=4, help="spans of time")
     parser.add_argument("--official", action="store_true", help="test captures take part")
+    kinds = ["both", "clean", "labelled"]
+    parser.add_argument("--train-on", default="both", choices=kinds)
     parser.add_argument("--quick", action="store_true", help="two epochs of little material")
     given = parser.parse_args()
-    quick = {"fit": {"epochs": 2}, "synthesis": {"seconds": 40, "fleet": 1}} if given.quick else {}
+    values: dict = {"fit": {"train_on": given.train_on}}
+    if given.quick:
+        values["fit"]["epochs"] = 2
+        values["synthesis"] = {"seconds": 40, "fleet": 1}
     record: dict = {}
     for dataset in given.datasets:
         captures = cg.read(dataset)
@@ -56,7 +63,7 @@ def main() -> None:
         for by in given.by:
             found = defaultdict(list)
             for seed in range(given.seeds):
-                params = cg.load_params(dataset, seed=seed, **quick)
+                params = cg.load_params(dataset, seed=seed, **values)
                 if by == "time":
                     folds = cg.walk_forward(graphs, params.split, given.folds)
                 else:

@@ -57,8 +57,7 @@ class Fold(Split):
 
 def walk_forward(graphs: Graphs, params: SplitParams, folds: int = 4) -> Iterator[Fold]:
     """Folds that train on the past of each training recording and test its next span of time, which
-    the folds after it train on (scikit-learn's
-    `TimeSeriesSplit` over the `blocks` of `params`).
+    the folds after it train on (scikit-learn's `TimeSeriesSplit` over the `blocks` of `params`).
 
     Recordings that several captures share are trained on whole and never tested, since their times
     cannot be told to match; recordings of official test captures are left out, as these are.
@@ -114,7 +113,9 @@ def leave_out(
     """Folds that each test the training captures of one base recording, vehicle or attack, and
     train on the others (scikit-learn's `LeaveOneGroupOut`), or of as many as `folds` asks for
     (`GroupKFold`). A training capture that shares its recording with one that is held out is left
-    out of that fold. By attack, captures without any are always trained on.
+    out of that fold. By attack, captures without any are always trained on; `Fold.material` draws
+    attacks of every kind all the same, so for one that is unknown in every way pass the fold itself
+    to `fit`, or set `fit.train_on` to labelled.
 
     With `official`, the official test captures are held out and trained on like the others, those
     without a labelled attack held out only, since nobody vouches that they are clean. Otherwise
