@@ -106,8 +106,11 @@ def measure(dataset, captures, source: str, seed: int, given, table) -> None:
     for clean, seconds, test in turns(dataset, captures, given.seconds, seed):
         row = table[dataset, source, seconds]
 
-        def note(name, who, at, row=row, test=test):
-            row[name][seed].append(figures(who, at, test, data.test))
+        def note(name, who, at, row=row, test=test, seconds=seconds):
+            found = figures(who, at, test, data.test)
+            row[name][seed].append(found)
+            shown = {metric: round(value, 4) for metric, value in found.items()}
+            print(f"# {dataset} | {source} | {seconds} s | {name} | seed {seed}", shown, flush=True)
 
         new = stretch([clean], own)
         note("as it is", task, zero_shot)
