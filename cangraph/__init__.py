@@ -58,10 +58,12 @@ _HOME = {
     "splits": ("PARTS", "Split", "split"),
     "models": ("GAT", "VGAE", "footprint", "n_parameters"),
     "synthesis": ("Synthesis",),
+    "folds": ("Fold", "leave_out", "walk_forward"),
     "tasks": ("Detector", "Reconstructor", "Task"),
     "training": ("fit", "seed_everything"),
     "ensembles": ("Ensemble",),
     "distillation": ("distill",),
+    "transfer": ("adapt",),
     "explain": ("ablation",),
     "fusion": ("DQNFusion", "rules"),
     "baselines": (

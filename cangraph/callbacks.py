@@ -4,13 +4,14 @@ import time
 from typing import Literal
 
 import torch
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import BaseFinetuning, Callback, WeightAveraging
 from torch import Tensor
 
-__all__ = ["Averages", "EpochLines"]
+__all__ = ["Averages", "EpochLines", "FineTuning"]
 
 _REACH = 0.1  # share of the steps that an exponential average looks back
 _SWA = 0.75  # share of the epochs before a stochastic weight average begins
+_SLOWER = 2.6  # times, of a layer than the one above it (Howard and Ruder 2018)
 
 
 class EpochLines(Callback):
@@ -58,3 +59,49 @@ class Averages(WeightAveraging):
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         # with the last step of an epoch, not after the epoch: validation comes in between
         return step_idx is not None and (step_idx + 1) % self.every == 0
+
+
+class FineTuning(BaseFinetuning):
+    """Which layers of `task.encoder` learn in which epoch; the heads always do.
+
+    `frozen`: none. `gradual`: none at first, then one more from the heads down in each of equal
+    shares of the epochs, all in the last (Howard and Ruder 2018, §3.3). `discriminative`: all, each
+    at 1/2.6 of the learning rate of the one above it, the heads on top (ibid., §3.2).
+
+    All weights are in the optimiser from the start, so that any schedule knows its groups; those
+    that do not learn have no gradient, and AdamW leaves them as they are. What learns depends on
+    the epoch alone, so a run that was killed goes on the same.
+
+    Raises `ValueError` for a `how` that is none.
+    """
+
+    def __init__(self, how: Literal["frozen", "gradual", "discriminative"], epochs: int):
+        super().__init__()
+        if how not in ("frozen", "gradual", "discriminative"):
+            raise ValueError(
+                f"FineTuning: how = {how!r}; expected frozen, gradual or discriminative; use one"
+            )
+        self.how, self.epochs = how, epochs
+        self.slowing = 1 / _SLOWER if how == "discriminative" else 1.0
+
+    def learning(self, epoch: int, layers: int) -> int:
+        """How many of so many layers learn in an epoch (from 0), counted from the heads down.
+
+        >>> [FineTuning("gradual", 8).learning(epoch, 2) for epoch in range(8)]
+        [0, 0, 0, 1, 1, 1, 2, 2]
+        """
+        if self.how == "gradual":
+            return epoch * (layers + 1) // self.epochs
+        return 0 if self.how == "frozen" else layers
+
+    def freeze_before_training(self, task) -> None:
+        """Nothing yet: the optimiser takes what can learn, and that is all of it."""
+
+    def finetune_function(self, task, epoch: int, optimizer) -> None:
+        layers = task.layers
+        first = len(layers) - self.learning(epoch, len(layers))
+        for number, layer in enumerate(layers):
+            (self.freeze if number < first else self.make_trainable)(layer)
+
+    def on_fit_end(self, trainer, task) -> None:
+        self.make_trainable([module for layer in task.layers for module in layer])

@@ -29,14 +29,19 @@ _MATTERS = ("batch_size", "imbalance", "head_rate", "weight_decay", "decay", "cl
 _CAP = 10.0  # times the given rate, or a tenth of it, is as far as the finder is followed
 
 
-def _groups(task: nn.Module, rate: float, run: FitParams) -> list[dict[str, Any]]:
+def _groups(task: nn.Module, rate: float, run: FitParams, slowing: float) -> list[dict[str, Any]]:
     """Parameters that share rate and decay. Norms and biases, which have one axis, need not
     decay; what is not the encoder is a head."""
-    encoder = {id(w) for w in task.encoder.parameters()}
+    encoder = {
+        id(w): slowing**depth
+        for depth, layer in enumerate(reversed(task.layers), 1)
+        for module in layer
+        for w in module.parameters()
+    }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for weights in task.parameters():
         if weights.requires_grad:
-            factor = 1.0 if id(weights) in encoder else run.head_rate
+            factor = encoder.get(id(weights), run.head_rate)
             decays = run.decay == "all" or weights.ndim > 1
             key = rate * factor, run.weight_decay * decays
             groups.setdefault(key, []).append(weights)
@@ -47,17 +52,18 @@ def _groups(task: nn.Module, rate: float, run: FitParams) -> list[dict[str, Any]
 
 
 def optimisation(
-    task: nn.Module, rate: float, run: FitParams, steps: int, batches: int
+    task: nn.Module, rate: float, run: FitParams, steps: int, batches: int, slowing: float = 1.0
 ) -> tuple[list, list]:
     """AdamW and the schedules of a run of `steps` steps that peaks at `rate`, as Lightning wants
-    them; an epoch has so many `batches`.
+    them; an epoch has so many `batches`. The rate of each layer of the encoder is `slowing` times
+    that of the one above it, of which the last is below the heads.
 
     `one_cycle` rises over the share `warmup` of the steps and falls to almost nothing (Smith and
     Topin 2018). `cosine` and `plateau` rise linearly over that share; then the first falls by half
     a cosine to nothing (Loshchilov and Hutter 2017), the second halves the rate when
     `task.monitor` has not become better for two epochs.
     """
-    groups = _groups(task, rate, run)
+    groups = _groups(task, rate, run, slowing)
     fused = run.precision == "32-true"  # else Lightning clips no gradients of a fused update
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=run.weight_decay, fused=fused)
     rising = int(run.warmup * steps)

@@ -1,5 +1,6 @@
 """Which windows train, stop, calibrate and test: by base recording and time, with a gap."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +9,7 @@ import numpy as np
 from cangraph.graphs import Graphs
 from cangraph.params import SplitParams
 
-__all__ = ["PARTS", "Split", "by_time", "split"]
+__all__ = ["PARTS", "Split", "by_time", "complete", "nameless", "separated", "split"]
 
 PARTS = ("train", "val", "calib", "test", "dropped")
 
@@ -108,46 +109,66 @@ def split(graphs: Graphs, params: SplitParams) -> Split:
             f"split: val {params.val} + calib {params.calib} leave nothing to train on; "
             "expected a sum below 1; lower them"
         )
-    if nameless := [c.label for c in graphs.captures if not c.recording]:
+    nameless(graphs)
+    trained = np.array([c.scenario.startswith("train") for c in graphs.captures])
+    if not trained.any():
         raise ValueError(
-            f"split: {', '.join(nameless)} came without a recording; expected one for every "
+            "split: no training capture came; expected scenarios train_01… or train_02…; "
+            "add them to the dataset's folder"
+        )
+    part, notes = separated(graphs, by_time(graphs, params), trained, ~trained)
+    return complete(Split(graphs, part, notes))
+
+
+def nameless(graphs: Graphs) -> None:
+    """Raises `ValueError` that names the captures without a recording."""
+    if without := [c.label for c in graphs.captures if not c.recording]:
+        raise ValueError(
+            f"split: {', '.join(without)} came without a recording; expected one for every "
             "capture, so that none stands on two sides; read captures with cangraph.read, or "
             "label them with datasets.same_recording"
         )
-    part = by_time(graphs, params)
-    is_train = [c.scenario.startswith("train") for c in graphs.captures]
-    trained, tested = (_by_recording(graphs.captures, is_train, side) for side in (True, False))
+
+
+def separated(
+    graphs: Graphs, part: np.ndarray, trained: Sequence[bool], tested: Sequence[bool]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The part of every window when, of the captures, some are `trained` on, where `part` cuts
+    them, and some `tested`, and no recording stands on two sides (see `split`); and the notes.
+    A capture that is neither is dropped."""
+    part = part.copy()
+    training, testing = (_by_recording(graphs.captures, side) for side in (trained, tested))
     for number, info in enumerate(graphs.captures):
         mine = graphs.capture == number
-        if not is_train[number]:
+        if tested[number]:
             part[mine] = PARTS.index("test")
-        elif info.recording in tested:
+        elif not trained[number] or info.recording in testing:
             part[mine] = PARTS.index("dropped")
-        elif len(trained[info.recording]) > 1:
+        elif len(training[info.recording]) > 1:
             part[mine] = PARTS.index("train")
-    notes = _notes(trained, tested)
-    result = Split(graphs, part, tuple(notes))
-    _check(result, is_train)
-    return result
+    return part, tuple(_notes(training, testing))
 
 
-def by_time(graphs: Graphs, params: SplitParams) -> np.ndarray:
+def by_time(
+    graphs: Graphs, params: SplitParams, seconds: Sequence[float] | None = None
+) -> np.ndarray:
     """The part of every window, u1 (B,) into `PARTS`, by its time alone: what `split` gives a
-    training capture of its own recording, for altered copies of one, which keep its times."""
+    training capture of its own recording, for altered copies of one, which keep its times. Of
+    each capture, the first `seconds` are cut; by default all of them."""
     template = _blocks(params.blocks, params.val, params.calib)
     part = np.zeros(len(graphs), np.uint8)
     for number in np.unique(graphs.capture):
         mine = np.flatnonzero(graphs.capture == number)
-        seconds = graphs.captures[number].seconds
-        part[mine] = _cut(graphs.start[mine], graphs.end[mine], template, params.gap, seconds)
+        until = graphs.captures[number].seconds if seconds is None else seconds[number]
+        part[mine] = _cut(graphs.start[mine], graphs.end[mine], template, params.gap, until)
     return part
 
 
-def _by_recording(captures, is_train: list[bool], side: bool) -> dict[str, list[str]]:
-    """The captures of each recording among the training (`side` True) or test captures."""
+def _by_recording(captures, side: Sequence[bool]) -> dict[str, list[str]]:
+    """The captures of each recording on one side."""
     groups: dict[str, list[str]] = {}
-    for info, train in zip(captures, is_train, strict=True):
-        if train == side:
+    for info, mine in zip(captures, side, strict=True):
+        if mine:
             groups.setdefault(info.recording, []).append(f"{info.scenario}/{info.name}")
     return groups
 
@@ -181,14 +202,10 @@ def _cut(start, end, template, gap, seconds) -> np.ndarray:
     return part
 
 
-def _check(split: Split, is_train: list[bool]) -> None:
-    if not any(is_train):
-        raise ValueError(
-            "split: no training capture came; expected scenarios train_01… or train_02…; "
-            "add them to the dataset's folder"
-        )
+def complete(split: Split, parts: int = 3) -> Split:
+    """The split, if each of its first `parts` has a window, else `ValueError`."""
     because = f" ({'; '.join(split.notes)})" if split.notes else ""
-    for row in split.counts()[:3]:
+    for row in split.counts()[:parts]:
         if not row["windows"]:
             remedy = "use fewer blocks, a shorter gap or a larger share"
             if because:
@@ -196,3 +213,4 @@ def _check(split: Split, is_train: list[bool]) -> None:
             raise ValueError(
                 f"split: {row['part']} has no window{because}; expected some; {remedy}"
             )
+    return split

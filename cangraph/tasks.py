@@ -47,9 +47,18 @@ class Task(WithinBudget, L.LightningModule):
         benign = batch_of(train[~train.label])
         self.encoder.node_scale.fit(benign.x)
         self.encoder.edge_scale.fit(benign.edge_attr)
+        self.weigh(train)
+
+    def weigh(self, train: Graphs) -> None:
+        """Take from the training windows how much each label weighs."""
 
     def finish(self, train: Graphs) -> None:
         """Take from the training windows what can be known only after the last step."""
+
+    @property
+    def layers(self) -> list[tuple[nn.Module, ...]]:
+        """The layers of the encoder, from the features up to the heads."""
+        return [*zip(self.encoder.convs, self.encoder.norms, strict=True)]
 
     def subset(self, graphs: Graphs) -> Graphs:
         """The windows this task learns from."""
@@ -129,8 +138,7 @@ class Detector(Task):
     def encoder(self):
         return self.model.encoder
 
-    def prepare(self, train: Graphs) -> None:
-        super().prepare(train)
+    def weigh(self, train: Graphs) -> None:
         self.balance = Balance.of(train, self.imbalance)
         self.positive_weight.fill_(self.balance.window_weight)
         self.node_weight.fill_(self.balance.node_weight)

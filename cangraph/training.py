@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.profilers import SimpleProfiler
 
 from cangraph.batches import Batches, Budget
-from cangraph.callbacks import Averages, EpochLines
+from cangraph.callbacks import Averages, EpochLines, FineTuning
 from cangraph.checkpoints import Checkpoints, WholeFiles, about, key_of, newest, read
 from cangraph.graphs import Graphs
 from cangraph.guards import Collapse, FiniteLoss, finite
@@ -64,6 +64,7 @@ def fit(
     params: Params,
     size: str = "teacher",
     folder: Path | str | None = None,
+    tuning: FineTuning | None = None,
 ) -> Task:
     """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
     that is best on `data.val` (see `Task.monitor`), or their average (`callbacks.Averages`), and
@@ -75,6 +76,9 @@ def fit(
     leaves a checkpoint there, and a run that was killed goes on from the last one to the same
     weights (see `checkpoints`); `history.csv` and `diagnostics.json` lie beside them, and what
     `fit.record` names.
+
+    With a `tuning` the task has been trained before: its scaler is kept, since its weights know no
+    other, and its layers learn as the tuning says (see `transfer.adapt`).
 
     Raises `ValueError` for parameters that have no effect here, `FloatingPointError` for features
     or a loss that are not finite, and `guards.CollapseError` for outputs that no longer depend on
@@ -96,9 +100,9 @@ def fit(
     task.augment = tuple(run.augment)
     task.budget = Budget(run.node_budget, run.edge_budget)
     train = data.draw(0, 0.0)
-    task.prepare(finite(train, "epoch 1"))
+    (task.weigh if tuning else task.prepare)(finite(train, "epoch 1"))
     with tempfile.TemporaryDirectory() as nowhere, _quiet(), _compiled(task, run.compile):
-        kept = _train(task, data, params, size, Path(nowhere), folder and Path(folder))
+        kept = _train(task, data, params, size, Path(nowhere), folder and Path(folder), tuning)
     task.load_state_dict(kept["state_dict"])
     task.finish(train)
     task.cpu().eval()
@@ -127,6 +131,7 @@ def _train(
     size: str,
     nowhere: Path,
     folder: Path | None,
+    tuning: FineTuning | None,
 ) -> dict:
     """Train, and return the checkpoint of the epoch that is kept."""
     run, began = params.fit, time.perf_counter()
@@ -138,6 +143,7 @@ def _train(
         )
 
     facts = about(task, data.draw(0, 0.0), data.val, params, size)
+    facts["tuning"] = tuning and tuning.how
     batches = Batches(draw, run.batch_size, params.seed)
     steps = -(-len(batches) // run.accumulate)
     if run.accumulate > len(batches):
@@ -157,7 +163,10 @@ def _train(
         log_every_n_steps=1,
         deterministic="warn",
     )
-    plan = partial(optimisation, run=run, steps=run.epochs * steps, batches=len(batches))
+    slowing = tuning.slowing if tuning else 1.0
+    plan = partial(
+        optimisation, run=run, steps=run.epochs * steps, batches=len(batches), slowing=slowing
+    )
     rate = params[size].learning_rate
     task.optimisation = partial(plan, rate=rate)
     if run.rate == "found":
@@ -170,6 +179,8 @@ def _train(
     place = (folder or nowhere) / key_of(facts)
     best = Checkpoints(place, task, batches, facts, run.checkpoints)
     callbacks = [FiniteLoss(), Collapse(), EpochLines(), best]
+    if tuning:
+        callbacks.append(tuning)
     if run.average != "none":
         callbacks.append(Averages(run.average, run.epochs, steps))
     profiler = None

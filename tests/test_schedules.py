@@ -57,6 +57,17 @@ def test_one_cycle_peaks_after_the_warm_up(task):
         assert seen[int(100 * warmup) - 1] == max(seen) == pytest.approx(0.1)
 
 
+def test_lower_layers_are_slower_than_those_above(task):
+    run = load_params("demo", fit={"head_rate": 3.0}).fit
+    (optimizer,), _ = optimisation(task, 0.1, run, 10, 5, slowing=0.5)
+    rate = {id(w): g["max_lr"] for g in optimizer.param_groups for w in g["params"]}
+    parts = {0.025: task.layers[0], 0.05: task.layers[1], 0.3: [task.model.window_head]}
+    for expected, modules in parts.items():
+        of = [rate[id(w)] for module in modules for w in module.parameters()]
+        assert of == pytest.approx([expected] * len(of))
+    assert len(rate) == len(list(task.parameters()))
+
+
 def test_a_plateau_halves_the_rate_after_two_epochs_without_progress(task):
     run = load_params("demo", fit={"schedule": "plateau", "warmup": 0.5}).fit
     (optimizer,), (rise, plateau) = optimisation(task, 0.1, run, 10, 5)
