@@ -61,6 +61,7 @@ _HOME = {
     "tasks": ("Detector", "Reconstructor", "Task"),
     "training": ("fit", "seed_everything"),
     "ensembles": ("Ensemble",),
+    "search": ("tune",),
     "distillation": ("distill",),
     "explain": ("ablation",),
     "fusion": ("DQNFusion", "rules"),
