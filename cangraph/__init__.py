@@ -62,6 +62,7 @@ _HOME = {
     "tasks": ("Detector", "Reconstructor", "Task"),
     "training": ("fit", "seed_everything"),
     "ensembles": ("Ensemble",),
+    "search": ("tune",),
     "distillation": ("distill",),
     "transfer": ("adapt",),
     "explain": ("ablation",),

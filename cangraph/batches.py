@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,8 @@ _AHEAD = 1024  # windows that are gathered at once; the batches are slices of th
 class Batch(NamedTuple):
     """B windows as one disconnected graph: `x` (N, d_x), `edge_index` (2, E) counted over the
     batch, `edge_attr` (E, d_e), `batch` (N,) the window of each node, `label` (B,) and
-    `node_label` (N,) 0 or 1, `attack_type` (B,) index into `ATTACK_TYPES`."""
+    `node_label` (N,) 0 or 1, `attack_type` (B,) index into `ATTACK_TYPES`. `share`: what it counts
+    in the mean over the processes that have a part of one batch each (see `Batches`)."""
 
     x: Tensor
     edge_index: Tensor
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
     label: Tensor
     node_label: Tensor
     attack_type: Tensor
+    share: float = 1.0
 
     @property
     def num_graphs(self) -> int:
@@ -121,7 +123,21 @@ class Batches:
     the windows of an epoch lie as a whole. `draw` gives the windows of epoch 0, 1, … (`Graphs`
     stand for a draw that is always the same); all epochs are as long as the first, so that a
     schedule knows its steps. With a `seed` the order is new in every epoch, and the same for the
-    same seed. What of a batch is in memory at once is bounded by `parts`, not here."""
+    same seed. What of a batch is in memory at once is bounded by `parts`, not here.
+
+    Of W processes, each is given the windows process, process + W, … of every batch. With B_r of
+    its B windows, process r has the `share` W · B_r / B: then the mean over processes, which is
+    what they exchange, is the mean over windows. Where a batch has fewer windows than there are
+    processes, the others look at its first one, at a share of 0: all have as many steps.
+
+    >>> from cangraph.frames import Frames
+    >>> from cangraph.graphs import to_graphs
+    >>> graphs = to_graphs([Frames(np.arange(12.0), np.arange(12) % 3)], window=4, stride=4)
+    >>> batches = Batches(graphs, 2)
+    >>> batches.process, batches.processes = 1, 2
+    >>> [(batch.num_graphs, batch.share) for batch in batches]
+    [(1, 1.0), (1, 0.0)]
+    """
 
     def __init__(
         self,
@@ -132,6 +148,7 @@ class Batches:
     ):
         self.draw = (lambda _: draw) if isinstance(draw, Graphs) else draw
         self.size, self.epoch, self.device = size, 0, device
+        self.process, self.processes = 0, 1
         self.drawn: Graphs | None = self.draw(0)  # kept until epoch 0 is gone through
         self.windows = len(self.drawn)
         self.rng = None if seed is None else np.random.default_rng(seed)
@@ -150,9 +167,19 @@ class Batches:
         counts = windows.node_ptr.diff(), windows.edge_ptr.diff()
         ahead = max(_AHEAD // self.size, 1) * self.size
         for begin in range(0, self.windows, ahead):
-            index = order[begin : begin + ahead]
-            cuts = [*range(0, len(index), self.size), len(index)]
-            yield from _cut(windows.take(index), cuts, *(count[index] for count in counts))
+            own, shares = zip(
+                *map(self._own, order[begin : begin + ahead].split(self.size)), strict=True
+            )
+            index, cuts = torch.cat(own), [0, *accumulate(map(len, own))]
+            batches = _cut(windows.take(index), cuts, *(count[index] for count in counts))
+            for batch, share in zip(batches, shares, strict=True):
+                yield batch._replace(share=share)
+
+    def _own(self, index: Tensor) -> tuple[Tensor, float]:
+        """The windows of a batch that are this process's, and its share."""
+        own = index[self.process :: self.processes]
+        share = self.processes * len(own) / len(index)
+        return (own, share) if share else (index[:1], 0.0)
 
     def state_dict(self) -> dict:
         """What the order of the epochs to come depends on."""

@@ -38,6 +38,9 @@ class WithinBudget:
     drawn anew. What a batch is to the optimiser, the number of steps, the schedule and the order of
     the windows do not change, nor do weights before the whole batch went through.
 
+    Where several processes have a part of the batch each, theirs counts by its `share` alike. Each
+    keeps to a budget of its own; the rows of `history` name that of the first.
+
     A halving is printed, and the budget stands as `node_budget` and `edge_budget` in the rows of
     `history` from then on, the least of each epoch.
 
@@ -98,7 +101,8 @@ class WithinBudget:
         while todo:
             part, self._told = todo.pop(0)
             try:
-                loss, found = self._attempt(part, part.num_graphs / batch.num_graphs, weights)
+                share = batch.share * part.num_graphs / batch.num_graphs
+                loss, found = self._attempt(part, share, weights)
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise

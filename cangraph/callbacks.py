@@ -3,11 +3,12 @@
 import time
 from typing import Literal
 
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import BaseFinetuning, Callback, WeightAveraging
 from torch import Tensor
 
-__all__ = ["Averages", "EpochLines", "FineTuning"]
+__all__ = ["Averages", "EpochLines", "FineTuning", "OwnDice"]
 
 _REACH = 0.1  # share of the steps that an exponential average looks back
 _SWA = 0.75  # share of the epochs before a stochastic weight average begins
@@ -25,9 +26,25 @@ class EpochLines(Callback):
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         task.history.append(row)
+        if not trainer.is_global_zero:
+            return
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.endswith(("loss", "auprc")))
         took = time.perf_counter() - self.began
         print(f"epoch {row['epoch']:>3}/{trainer.max_epochs}  {shown}  {took:.1f} s", flush=True)
+
+
+class OwnDice(Callback):
+    """Processes that share the batches hide and drop at random, each on its own: in every epoch
+    process r > 0 begins with dice of (`seed`, epoch, r). The first one's are as without others, and
+    are what a checkpoint holds; so a run that goes on falls as one that was not killed."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer, task) -> None:
+        if trainer.global_rank:
+            of = np.random.SeedSequence([self.seed, trainer.current_epoch, trainer.global_rank])
+            torch.manual_seed(int(of.generate_state(1)[0]))
 
 
 class Averages(WeightAveraging):

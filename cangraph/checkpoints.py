@@ -25,7 +25,7 @@ from cangraph.batches import Batches
 from cangraph.graphs import Graphs
 from cangraph.params import Params, versions
 
-__all__ = ["Checkpoints", "WholeFiles", "about", "key_of", "newest", "read"]
+__all__ = ["Checkpoints", "WholeFiles", "about", "key_of", "newest", "read", "throw_as_in"]
 
 _LAST = "last"
 
@@ -171,9 +171,18 @@ class Checkpoints(ModelCheckpoint):
         moved["best_k_models"] = {here(p): v for p, v in state_dict["best_k_models"].items()}
         super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath})
         self.batches.load_state_dict(state_dict["batches"])
-        dice = state_dict["random"]
-        torch.set_rng_state(dice["torch"])
-        if len(dice["cuda"]) == torch.cuda.device_count():  # else it goes on on another machine
-            torch.cuda.set_rng_state_all(dice["cuda"])
-        np.random.set_state(tuple(dice["numpy"]))
-        random.setstate(dice["python"])
+        _throw(state_dict["random"])
+
+
+def _throw(dice: dict[str, Any]) -> None:
+    torch.set_rng_state(dice["torch"])
+    if len(dice["cuda"]) == torch.cuda.device_count():  # else it goes on on another machine
+        torch.cuda.set_rng_state_all(dice["cuda"])
+    np.random.set_state(tuple(dice["numpy"]))
+    random.setstate(dice["python"])
+
+
+def throw_as_in(folder: Path, best: Checkpoints) -> None:
+    """Set the random generators as they were at the end of a run, in each of its processes: what
+    is built next has the same first weights in all of them, and in the process that goes on."""
+    _throw(read(folder / f"{_LAST}.ckpt")["callbacks"][best.state_key]["random"])

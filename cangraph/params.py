@@ -182,6 +182,7 @@ class Params(_Group):
     fit: FitParams
     distillation: DistillationParams
     fusion: FusionParams
+    trials: Count
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.transforms import ScaledTranslation
 
 __all__ = ["use_style", "learning_curves", "score_distributions", "roc", "precision_recall"]
-__all__ += ["confusion", "timeline", "pareto", "mixing", "training_trace", "bars"]
+__all__ += ["confusion", "timeline", "pareto", "mixing", "training_trace", "trials", "bars"]
 
 ATTACK, BENIGN, INK, MUTED = "#D55E00", "#5B84AD", "#2B3640", "#5F6C78"
 DASHED = {"color": INK, "lw": 1, "ls": (0, (4, 3))}
@@ -229,6 +229,22 @@ def training_trace(values, ax=None, title=None):
         ax.plot(np.arange(len(mean)) + (span - 1) / 2, mean, color="C0")
         last.append(f"{name} {_number(mean[-1])}")
     return _heading(axes, title or f"At the end: {', '.join(last)}")
+
+
+def trials(values, ended, ax=None, title=None):
+    """What each trial of a search came to, (n,), and the best so far; not `ended` (n,): hollow.
+    A line that has long been flat: the search is over.
+
+    >>> ax = trials([0.7, 0.9, 0.4], [True, True, False])
+    """
+    ax, values, number = _axes(ax, 2.7), np.asarray(values, float), 1 + np.arange(len(values))
+    whole = np.where(ended, values, np.nan)
+    best, won = np.fmax.accumulate(whole), np.nanargmax(whole)
+    ax.step(number, best, where="post", color=BENIGN, lw=1)
+    ax.scatter(number, values, 40, np.where(ended, "C0", "white"), ec=MUTED, lw=0.8, zorder=3)
+    ax.set(xlabel="trial", ylabel="validation AUPRC")
+    text = f"trial {won + 1}, {_number(best[-1] - values[0])} above the first"
+    return _title(ax, title or f"Best: {text}")
 
 
 def bars(names, values, errors=None, reference=None, ax=None, title=None):

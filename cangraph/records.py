@@ -67,6 +67,8 @@ class HistoryTable(Callback):
         self.path = folder / "history.csv"
 
     def on_train_epoch_end(self, trainer, task) -> None:
+        if not trainer.is_global_zero:
+            return
         text = io.StringIO()
         columns = list(dict.fromkeys(name for row in task.history for name in row))
         table = csv.DictWriter(text, columns, lineterminator="\n")

@@ -78,11 +78,14 @@ class Task(WithinBudget, L.LightningModule):
         self.history = checkpoint["history"]
 
     def log_means(self, stage: str, batch: Batch, **values: Tensor) -> None:
+        # times the processes: Lightning divides the sum of these whole numbers, and cuts it off
+        counted = batch.num_graphs * self.trainer.world_size if batch.share else 0
         self.log_dict(
             {f"{stage}_{name}": value.detach() for name, value in values.items()},
-            batch_size=batch.num_graphs,
+            batch_size=counted,
             on_step=False,
             on_epoch=True,
+            sync_dist=True,
         )
 
     def learn(self, batch: Batch) -> Tensor:
@@ -132,7 +135,8 @@ class Detector(Task):
         self.register_buffer("positive_weight", torch.ones(()), persistent=False)
         self.register_buffer("node_weight", torch.tensor(5.0), persistent=False)
         self.balance = Balance()
-        self.val_auprc = BinaryAveragePrecision()
+        # every process validates all windows
+        self.val_auprc = BinaryAveragePrecision(sync_on_compute=False)
 
     @property
     def encoder(self):
@@ -173,8 +177,8 @@ class Detector(Task):
         rank = torch.zeros(())
         if torch.cat(self.val_auprc.target).any():  # without attacks it is undefined
             rank = self.val_auprc.compute()
-            self.log("val_auprc", rank)
-        self.log("val_rank", rank + 1e-6 * self.current_epoch)
+            self.log("val_auprc", rank, sync_dist=True)
+        self.log("val_rank", rank + 1e-6 * self.current_epoch, sync_dist=True)
         self.val_auprc.reset()
 
     def zero_shot(self, calib: Scores) -> float:

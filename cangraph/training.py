@@ -4,7 +4,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,21 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import SimpleProfiler
+from lightning.pytorch.utilities import rank_zero_only
 
 from cangraph.batches import Batches, Budget
-from cangraph.callbacks import Averages, EpochLines, FineTuning
-from cangraph.checkpoints import Checkpoints, WholeFiles, about, key_of, newest, read
+from cangraph.callbacks import Averages, EpochLines, FineTuning, OwnDice
+from cangraph.checkpoints import (
+    Checkpoints,
+    WholeFiles,
+    about,
+    key_of,
+    newest,
+    read,
+    throw_as_in,
+)
 from cangraph.graphs import Graphs
 from cangraph.guards import Collapse, FiniteLoss, finite
 from cangraph.models import n_parameters
@@ -64,7 +74,10 @@ def fit(
     params: Params,
     size: str = "teacher",
     folder: Path | str | None = None,
+    devices: int = 1,
+    nodes: int = 1,
     tuning: FineTuning | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Task:
     """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
     that is best on `data.val` (see `Task.monitor`), or their average (`callbacks.Averages`), and
@@ -80,6 +93,16 @@ def fit(
     With a `tuning` the task has been trained before: its scaler is kept, since its weights know no
     other, and its layers learn as the tuning says (see `transfer.adapt`).
 
+    With `devices` processes on each of `nodes` machines, started by torchrun or srun (see `train`),
+    all call this alike, draw the same windows, and learn from their share of each batch (see
+    `Batches`); all validate every window, and the first one prints and writes. The steps, their
+    order and their rates are those of one process. So is the gradient, to rounding, of what is a
+    mean over windows; in means over nodes or edges, the mean of each share counts by its windows,
+    and what is drawn at random is drawn anew. The checkpoints are those of one process too: a run
+    goes on, or is found finished, with another number of them.
+
+    `callbacks`: more of Lightning's.
+
     Raises `ValueError` for parameters that have no effect here, `FloatingPointError` for features
     or a loss that are not finite, and `guards.CollapseError` for outputs that no longer depend on
     the window.
@@ -90,6 +113,17 @@ def fit(
             f"fit: fit.checkpoints = {run.checkpoints} and fit.record = {run.record}, and no "
             "folder to keep them in; expected 1 and []; pass folder="
         )
+    if devices * nodes > 1:
+        if folder is None:
+            raise ValueError(
+                f"fit: {devices * nodes} processes and no folder; expected one that all of them "
+                "see, where the first leaves what the others read; pass folder="
+            )
+        if run.rate == "found":
+            raise ValueError(
+                f"fit: fit.rate = 'found' with {devices * nodes} processes, each of which would "
+                f"find its own; expected given; set {size}.learning_rate to what one process found"
+            )
     if run.precision == "16-mixed" and not torch.cuda.is_available():
         raise ValueError(
             "fit: fit.precision = '16-mixed' on a CPU, which has no such arithmetic; expected a "
@@ -102,11 +136,13 @@ def fit(
     train = data.draw(0, 0.0)
     (task.weigh if tuning else task.prepare)(finite(train, "epoch 1"))
     with tempfile.TemporaryDirectory() as nowhere, _quiet(), _compiled(task, run.compile):
-        kept = _train(task, data, params, size, Path(nowhere), folder and Path(folder), tuning)
+        place = Path(nowhere), folder and Path(folder)
+        kept = _train(task, data, params, size, *place, devices, nodes, tuning, callbacks)
     task.load_state_dict(kept["state_dict"])
     task.finish(train)
     task.cpu().eval()
-    print(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")
+    name = type(task.model).__name__
+    rank_zero_only(print)(f"{name}: {n_parameters(task.model):,} parameters")
     return task
 
 
@@ -131,7 +167,10 @@ def _train(
     size: str,
     nowhere: Path,
     folder: Path | None,
+    devices: int,
+    nodes: int,
     tuning: FineTuning | None,
+    more: Sequence[Callback],
 ) -> dict:
     """Train, and return the checkpoint of the epoch that is kept."""
     run, began = params.fit, time.perf_counter()
@@ -153,6 +192,9 @@ def _train(
         )
     build = partial(
         L.Trainer,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
         default_root_dir=nowhere,
         gradient_clip_val=run.clip,
         accumulate_grad_batches=run.accumulate,
@@ -178,7 +220,7 @@ def _train(
         seed_everything(params.seed)
     place = (folder or nowhere) / key_of(facts)
     best = Checkpoints(place, task, batches, facts, run.checkpoints)
-    callbacks = [FiniteLoss(), Collapse(), EpochLines(), best]
+    callbacks = [OwnDice(params.seed), FiniteLoss(), Collapse(), EpochLines(), best, *more]
     if tuning:
         callbacks.append(tuning)
     if run.average != "none":
@@ -195,6 +237,7 @@ def _train(
         logger=loggers(run.record, folder, facts) if folder else False,
         profiler=profiler,
     )
+    batches.process, batches.processes = trainer.global_rank, trainer.world_size
     batches.device = trainer.strategy.root_device  # where the windows of an epoch lie as a whole
     val = Batches(task.subset(finite(data.val, "validation")), SCORING)
     trainer.fit(task, batches, val, ckpt_path=newest(place), weights_only=True)
@@ -202,7 +245,9 @@ def _train(
     close(trainer.loggers)
     kept = read(best.best_model_path)
     task.history[kept["epoch"]]["kept"] = True
-    if folder:
+    if trainer.world_size > 1:
+        throw_as_in(place, best)
+    if folder and trainer.is_global_zero:
         done = {"kept": kept["epoch"] + 1, "learning_rate": rate}
         done |= {"device": str(device), "seconds_since_last_start": time.perf_counter() - began}
         diagnosed(folder, facts, task.history, **done)

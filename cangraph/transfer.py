@@ -135,5 +135,5 @@ def adapt(
     material = stretch(clean, params)
     mine = kind(type(task.model)(**task.model.config))
     mine.model.load_state_dict(task.model.state_dict())
-    mine = fit(mine, material, params, size, folder, tuning)
+    mine = fit(mine, material, params, size, folder, tuning=tuning)
     return Adapted(mine, threshold(mine.score(material.calib)), material.calib)

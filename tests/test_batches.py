@@ -20,7 +20,8 @@ def graphs():
 
 
 def same(one, other):
-    for name, a, b in zip(one._fields, one, other, strict=True):
+    assert one.share == other.share == 1.0
+    for name, a, b in zip(one._fields, one[:-1], other[:-1], strict=False):
         assert a.dtype == b.dtype and torch.equal(a, b), name
 
 
@@ -52,6 +53,22 @@ def test_more_windows_than_are_gathered_at_once(graphs):
         cut = list(Batches(many, size))
         for begin, batch in zip(range(0, 2500, size), cut, strict=True):
             same(batch, batch_of(many[begin : begin + size]))
+
+
+@given(st.integers(1, 90), st.integers(1, 5))
+def test_shares_of_the_processes_make_up_each_batch(graphs, size, processes):
+    some = graphs[:70]
+    shares = []
+    for process in range(processes):
+        mine = Batches(some, size, seed=0)
+        mine.process, mine.processes = process, processes
+        shares.append(list(mine))
+    for whole, own in zip(Batches(some, size, seed=0), zip(*shares, strict=True), strict=True):
+        assert sum(part.num_graphs for part in own if part.share) == whole.num_graphs
+        mean = sum(part.share * part.attack_type.double().mean() for part in own) / processes
+        assert float(mean) == pytest.approx(float(whole.attack_type.double().mean()))
+        nodes = sum(part.x.double().sum() for part in own if part.share)
+        assert float(nodes) == pytest.approx(float(whole.x.double().sum()))
 
 
 def test_no_windows_no_batch(graphs):

@@ -15,7 +15,7 @@ from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]
 PAPERMILL = Path(sysconfig.get_path("scripts")) / "papermill"
-PATHS = [ROOT / "notebooks" / f"{stage}.ipynb" for stage in STAGES]
+PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in (*STAGES, "tune")]
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)

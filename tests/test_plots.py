@@ -35,6 +35,7 @@ CALLS = {
     "pareto": lambda **k: plots.pareto([27e3, 512e3], [0.97, 0.99], ["student", "teacher"], **k),
     "mixing": lambda **k: plots.mixing(VALUE, VALUE, VALUE[::-1], **k),
     "training_trace": lambda **k: plots.training_trace({"reward": SECONDS}, **k),
+    "trials": lambda **k: plots.trials([0.7, 0.9, 0.4], [True, True, False], **k),
     "bars": lambda **k: plots.bars(["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85, **k),
 }
 
@@ -208,3 +209,12 @@ def test_bars_write_values_and_reference():
     assert words(ax) == ["0.900", "12,345", "undefined", "reference 0.800"]
     assert title(ax) == "From 0.900 to 12,345"
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_trials_that_were_given_up_are_hollow_and_win_nothing():
+    ax = plots.trials([0.7, 0.8, 0.95, np.nan], [True, True, False, False])
+    assert title(ax) == "Best: trial 2, 0.100 above the first"
+    (line,) = ax.lines
+    np.testing.assert_allclose(line.get_ydata(), [0.7, 0.8, 0.8, 0.8])
+    colors = ax.collections[0].get_facecolors()
+    assert [same_color(c, "white") for c in colors] == [False, False, True, True]
