@@ -1,7 +1,7 @@
 """Write the README's results from finished runs, so that no number there is typed by hand.
 
-make run DATASET=hcrl_sa && make run DATASET=demo
-python benchmarks/detection.py --seeds 3 --controls | tail -n 1 > docs/detection.json
+make run DATASET=demo
+python benchmarks/detection.py --controls | tail -n 1 > docs/detection.json
 python benchmarks/readme_results.py
 """
 
@@ -37,13 +37,19 @@ def table(record: dict) -> list[str]:
     for detector in DETECTORS:
         mine = {row["scenario"]: cells(row) for row in rows if row["detector"] == detector}
         lines.append(f"| {detector} | " + " | ".join(mine[s] for s in scenarios) + " |")
-    papers = cg.published(record["dataset"], scenarios)
-    for name in dict.fromkeys(row["detector"] for row in papers):
-        mine = [{}] + [row for row in papers if row["detector"] == name]
+    lines += papers(record["dataset"], scenarios)
+    return lines
+
+
+def papers(dataset: str, scenarios: list[str]) -> list[str]:
+    """AUROC and F1 as published, a row for each paper."""
+    lines, published = [], cg.published(dataset, scenarios)
+    for name in dict.fromkeys(row["detector"] for row in published):
+        mine = [row for row in published if row["detector"] == name]
         shown = []
         for scenario in scenarios:
             auroc, f1 = (
-                next((f"{r[m]:.3f}" for r in mine if r.get("scenario") == scenario and m in r), "–")
+                next((f"{r[m]:.3f}" for r in mine if r["scenario"] == scenario and m in r), "–")
                 for m in ("auroc", "f1")
             )
             shown.append(f"{auroc} / {f1}")
@@ -73,7 +79,7 @@ def detection(record: dict, dataset: str) -> list[str]:
             metrics = ("auroc", "f1 zero-shot", "f1 calibrated")
             cells.append(" / ".join(figure(mine.get(metric)) for metric in metrics))
         lines.append(f"| {name.removeprefix(dataset).strip()} | " + " | ".join(cells) + " |")
-    return lines
+    return lines + papers(dataset, scenarios)
 
 
 params = {d: cg.load_params(d) for d in DATASETS}
@@ -84,8 +90,8 @@ records = {
 }
 text = [
     "AUROC / window F1, plain means over captures, one seed, zero-shot, thresholds fixed without",
-    "test labels. Rows in italics are as published. Made by `benchmarks/readme_results.py` from",
-    "`runs/`.",
+    "test labels, with `make run`. Rows in italics are as published, AUROC / F1. Made by",
+    "`benchmarks/readme_results.py`.",
 ]
 for record in records.values():
     text += ["", *table(record)]
