@@ -88,11 +88,9 @@ records = {
     for d, p in params.items()
     if (cg.runs.folder(p) / "diagnostics.json").is_file()
 }
-text = [
-    "AUROC / window F1, plain means over captures, one seed, zero-shot, thresholds fixed without",
-    "test labels, with `make run`. Rows in italics are as published, AUROC / F1. Made by",
-    "`benchmarks/readme_results.py`.",
-]
+text = ["Rows in italics are as published, AUROC / F1. Made by `benchmarks/readme_results.py`."]
+if records:
+    text += ["", "AUROC / window F1 of `make run`, one seed, zero-shot; plain means over captures."]
 for record in records.values():
     text += ["", *table(record)]
 root = Path(__file__).parents[1]

@@ -237,15 +237,13 @@ def trials(values, ended, ax=None, title=None):
     >>> ax = trials([0.7, 0.9, 0.4], [True, True, False])
     """
     ax, values, number = _axes(ax, 2.7), np.asarray(values, float), 1 + np.arange(len(values))
-    whole = np.where(ended, values, np.nan)
-    best, won = np.fmax.accumulate(whole), 1 + np.nanargmax(whole)
+    best = np.fmax.accumulate(np.where(ended, values, np.nan))
     ax.step(number, best, where="post", color=BENIGN, lw=1)
     ax.scatter(number, values, 40, np.where(ended, "C0", "white"), ec=MUTED, lw=0.8, zorder=3)
-    ax.set(xlabel="trial", ylabel="validation AUPRC")
     ax.locator_params("x", integer=True)
-    return _title(
-        ax, title or f"Best: trial {won}, {_number(best[-1] - values[0])} above the first"
-    )
+    ax.set(xlabel="trial", ylabel="validation AUPRC")
+    won, gain = 1 + np.argmax(best == best[-1]), _number(best[-1] - values[0])
+    return _title(ax, title or f"Best: trial {won}, {gain} above the first")
 
 
 def bars(names, values, errors=None, reference=None, ax=None, title=None):
