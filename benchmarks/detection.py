@@ -91,7 +91,7 @@ class Altered:
 
     def __init__(self, material: cg.Synthesis, change):
         self.draw = lambda number, progress: change(material.draw(number, progress))
-        self.val, self.calib = change(material.val), material.calib
+        self.val = change(material.val)
 
 
 class Mined:
@@ -104,7 +104,7 @@ class Mined:
         self.vgae = cg.fit(
             cg.Reconstructor(cg.VGAE(spec, **params[size].vgae)), material, params, size
         )
-        self.material, self.val, self.calib = material, material.val, material.calib
+        self.material, self.val = material, material.val
 
     def draw(self, number: int, progress: float) -> cg.Graphs:
         graphs = self.material.draw(number, progress)
@@ -113,14 +113,14 @@ class Mined:
         return join([graphs, graphs[np.sort(hardest)]])
 
 
-def ensemble(members: list[tuple[cg.Scores, float]]) -> cg.Scores:
-    """Mean over the seeds of the log-odds that each has over its threshold: decide at 0."""
-    over = [logit(scores.value.clip(1e-12, 1 - 1e-12)) - logit(at) for scores, at in members]
-    return replace(members[0][0], value=np.mean(over, axis=0))
+def ensemble(members: list[cg.Scores]) -> cg.Scores:
+    """Mean over the seeds of the log-odds: decide at 0, an even chance."""
+    odds = [logit(scores.value.clip(1e-12, 1 - 1e-12)) for scores in members]
+    return replace(members[0], value=np.mean(odds, axis=0))
 
 
-def train(data, clean, params, size, test, control="") -> tuple[dict, list, cg.Scores, float]:
-    """Figures of one training by scenario, metrics of each capture, scores and threshold."""
+def train(data, clean, params, size, test, control="") -> tuple[dict, list, cg.Scores]:
+    """Figures of one training by scenario, metrics of each capture, and scores."""
     given, change = cg.Synthesis(data, clean, params), CONTROLS.get(control)
     material = Altered(given, change) if change else given
     if control == "hard benign twice":
@@ -128,17 +128,16 @@ def train(data, clean, params, size, test, control="") -> tuple[dict, list, cg.S
     cg.seed_everything(params.seed)
     gat = cg.Detector(cg.GAT(test.spec, **params[size].gat))
     gat = cg.fit(gat, material, params, size)
-    calib = given.calib
     if change is without_edges:
-        test, calib = change(test), change(calib)
-    scores, at = gat.score(test), gat.zero_shot(gat.score(calib))
+        test = change(test)
+    scores, at = gat.score(test), gat.even_chance
     calibrated = cg.calibrated(scores, 10.0, RATE, otherwise=at)
     rows = figures(scores, at, calibrated, cg.localised(test, gat.blame(test)))
     mine = calibrated[calibrated.scenario == QUIET]
     if len(mine):
         hourly = cg.event_metrics(mine, 0.0)["false_alarms_per_hour"]
         rows[QUIET]["false alarms per hour, calibrated"] = hourly
-    return rows, cg.by_capture(scores, at), scores, at
+    return rows, cg.by_capture(scores, at), scores
 
 
 def main() -> None:
@@ -182,9 +181,9 @@ def main() -> None:
             data = cg.split(graphs, params.split)
             test = join([data.test, *others])
             began = time.time()
-            rows, by_capture, *member = train(data, clean, params, given.size, test, control)
+            rows, by_capture, scores = train(data, clean, params, given.size, test, control)
             name = f"{dataset} GAT, {train_on}" + (f", {control}" if control else "")
-            members[name].append(member)
+            members[name].append(scores)
             print(f"## {name}, seed {seed}: {time.time() - began:.0f} s")
             for row in by_capture:  # a name may stand in several scenarios
                 shown = {k: row[k] for k in ("auroc", "auprc", "f1", "fpr")}

@@ -55,7 +55,7 @@ def trial(dataset: str, seed: int, size: str, fit: dict, captures, graphs) -> di
     began = time.perf_counter()
     gat = cg.fit(gat, material, params, size)
     took = time.perf_counter() - began
-    rows = cg.by_scenario(gat.score(data.test), gat.zero_shot(gat.score(material.calib)))
+    rows = cg.by_scenario(gat.score(data.test), gat.even_chance)
     known = [row for row in rows if row["auprc"] is not None]
     return {m: float(np.mean([row[m] for row in known])) for m in ("auprc", "f1")} | {
         "seconds": took

@@ -127,6 +127,7 @@ class Detector(Task):
 
     monitor, mode = "val_rank", "max"
     type_share = 0.2
+    even_chance = 0.5  # the threshold for any car
     state_names = ("gat_logit", "gat_probability", "gat_z_mean", "gat_z_std", "gat_z_max")
 
     def __init__(self, model: GAT):
@@ -184,7 +185,7 @@ class Detector(Task):
     def zero_shot(self, calib: Scores) -> float:
         """An even chance. On calibration windows F1 is flat for two octaves of the odds, and where
         in them it is largest is chance: it made F1 on unseen cars differ by .2 between seeds."""
-        return 0.5
+        return self.even_chance
 
     @torch.inference_mode()
     def blame(self, graphs: Graphs) -> np.ndarray:
