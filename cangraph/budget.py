@@ -49,7 +49,7 @@ class WithinBudget:
     """
 
     budget = Budget()
-    _told = False  # whether the values of the windows at hand have been logged
+    _told = False  # whether the values of the windows at hand are in the epoch's means
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of the batch. Its gradient is left to Lightning if a failed attempt leaves no
@@ -87,10 +87,6 @@ class WithinBudget:
             self._halve(self._tried)
             super().optimizer_step(epoch, batch_idx, optimizer, closure)
         self._told = False
-
-    def log_dict(self, *args, **kwargs) -> None:
-        if not self._told:
-            super().log_dict(*args, **kwargs)
 
     def _in_parts(self, batch: Batch) -> Tensor:
         """The loss of a batch with its gradient, computed part by part."""
