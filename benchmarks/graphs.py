@@ -54,6 +54,7 @@ def of_one_id() -> dict:
         "sums": np.zeros(3, int),
         "sums_kept": np.zeros(3),
         "sums_lapsed": np.zeros(3, bool),
+        "sums_proven": np.zeros(3, bool),
         "usual": np.zeros(5),
     }
     return SLOT | zeros | {"n": 0, "dlc": 0, "sums_seen": 0, "trend": 0.0}
@@ -65,10 +66,19 @@ def broken(kept: np.ndarray, off: np.ndarray, n: int) -> float:
 
 
 def learn(p: dict, which: str, at, off: np.ndarray, broke: np.ndarray, weight, again) -> None:
-    """Let rules learn whether they were kept: one broken twice in a row fades slowly."""
+    """Let rules learn whether they were kept: of one that held, a break counts when it is known
+    whether the next frame breaks it too."""
     kept, lapsed = p[which + "kept"][at], p[which + "lapsed"][at]
-    weight = np.where(broke & lapsed & (kept > 0.9), again, weight)
-    p[which + "kept"][at], p[which + "lapsed"][at] = kept + weight * (~off - kept), broke
+    fade = np.where(~off, 1 / 32, np.where(lapsed, again, 0))
+    judged = np.where((kept > 0.9) & (lapsed | broke), -fade * kept, weight * (~off - kept))
+    p[which + "kept"][at], p[which + "lapsed"][at] = kept + judged, broke
+
+
+def cancels(k: int, delta: np.ndarray) -> bool:
+    """Whether differences of bytes leave checksum k as it was in pairs."""
+    same = (delta[:, None] == delta).sum(1)
+    opposite = (delta[:, None] == -delta % 256).sum(1)
+    return not (same % 2).any() if k == 0 else bool((same == opposite).all())
 
 
 def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> tuple:
@@ -116,13 +126,24 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
     if dlc and (n == 0 or changed.any()):
         total, last = int(data.sum(dtype=int)), int(data[-1])
         sums = np.array([np.bitwise_xor.reduce(data), total % 256, (2 * last - total) % 256])
-        kept, off = p["sums_kept"], sums != p["sums"]
+        kept, off, lapsed = p["sums_kept"].copy(), sums != p["sums"], p["sums_lapsed"]
         if p["sums_seen"] >= 8:
-            rule = max(rule, broken(kept, off, n))
+            rule = max(rule, broken(kept, off & p["sums_proven"], p["sums_seen"]))
         if learns:
-            weight = max(1 / (p["sums_seen"] + 1), 1 / 256)
+            weight, moved = (
+                max(1 / (p["sums_seen"] + 1), 1 / 256),
+                np.flatnonzero(changed & (n > 0)),
+            )
+            step = (data.astype(int) - old) % 256
+            turned = np.where(np.arange(dlc) == dlc - 1, -step % 256, step)
+            held = [
+                not cancels(k, d[moved])
+                for k, d in enumerate(((data ^ old).astype(int), step, turned))
+            ]
+            p["sums_proven"] = p["sums_proven"] | (~off & ~lapsed & held)
             learn(p, "sums_", slice(3), off, off, weight, again)
-            p["sums"] = np.where(off & (p["sums_kept"] < 0.5), sums, p["sums"])
+            anew = off & (p["sums_kept"] < 0.5)
+            p["sums"], p["sums_proven"] = np.where(anew, sums, p["sums"]), p["sums_proven"] & ~anew
             p["sums_seen"] += 1
     if learns:
         p["values"][np.flatnonzero(new), data[new]] = True
@@ -147,8 +168,9 @@ def plain_profile(frames) -> np.ndarray:
             p["first"], p["trust"] = time_, float(time_ - began <= 5)
         elif n == 1 and p["first"] - began > max(1, 8 * gap):
             p["trust"] = 0.0
-        early, clock = -min(0.25 + 2 * p["jitter"], 1), False
-        if ratio <= early and not young and p["base_ratio"] < -0.1:
+        slack = min(0.25, 6 / 2 ** p["period"])
+        early, clock = -min(slack + 2 * p["jitter"], 1), False
+        if ratio <= early and not young and p["base_ratio"] < -min(0.1, slack):
             over = np.floor((time_ - p["clock"]) * 1e3 + 5e-4) / 1e3
             away = np.log2(over * 1e3 + 1) - p["period"]
             if clock := bool(2 * abs(away) < -p["base_ratio"]):
@@ -175,7 +197,8 @@ def plain_profile(frames) -> np.ndarray:
             w = max(min(since / 20, 1), 1 / n if young else 0)
             p["period"] = p["period"] + w * np.clip(ratio, -0.5, 0.5) if n > 1 else tick
             if n > 1:
-                p["jitter"] += w * (min(abs(ratio), 1) - p["jitter"])
+                most = 1 if learns else -early  # what comes early makes no room for more of it
+                p["jitter"] += w * (min(abs(ratio), most) - p["jitter"])
                 if abs(ratio) < 0.5:
                     p["trust"] += (1 - p["trust"]) * min(1 / 16, since / 60)
                 elif p["trust"] < 1:

@@ -40,7 +40,7 @@ _SOURCES = (
     "textrows",
     "readers",
     "features",
-    "memory",
+    "kernel",
     "profiles",
     "windows",
     "graphs",

@@ -28,6 +28,7 @@ _PERIODS = {  # vehicle: how many messages have which period in ms
 VEHICLES = tuple(_PERIODS)
 _FLEET = 1000  # the number of the first vehicle that is drawn
 _FRAME_TIME = 0.25e-3  # s, of a frame of 8 bytes at 500 kbit/s with its stuff bits
+_PARKED = 20.0  # s that a drawn vehicle stands before it drives, at most; half of them do not
 _BUSY = 0.6  # largest share of the bus that a drawn vehicle takes
 
 _ANALOG = ("speed", "rpm", "pedal", "brake", "steering", "lateral", "temperature", "fuel")
@@ -170,9 +171,11 @@ def _switched(fields, rng):
     return (*fields[:k], turned, *fields[k + 1 :])
 
 
-def _drive(seconds, rng):
-    """One trip, every channel scaled to 0..1, `_RATE` samples per s."""
+def _drive(seconds, parked, rng):
+    """One trip that begins when the car has been `parked` for so many s, every channel scaled to
+    0..1, `_RATE` samples per s."""
     n = int((seconds + 1) * _RATE)
+    driven = np.arange(n) >= parked * _RATE
 
     def steps(n, shortest, longest, values):
         holds = rng.uniform(shortest, longest, int(n / (shortest * _RATE)) + 2) * _RATE
@@ -185,19 +188,21 @@ def _drive(seconds, rng):
 
     # km/h, with a red light now and then
     speed = smooth(8, 5, 15, lambda k: np.where(rng.random(k) < 0.3, 0, rng.uniform(15, 100, k)))
+    if parked:  # it pulls away, rather than to appear at speed
+        speed *= np.clip((np.arange(n) / _RATE - parked) / 6, 0, 1)
     acceleration = np.gradient(speed) * _RATE  # km/h per s
     gear = np.digitize(speed, [1, 18, 35, 55, 75])
     pedal = np.clip(speed / 400 + acceleration / 20, 0, 1)
     brake = np.clip(-acceleration / 20, 0, 1)
     rpm = np.maximum(800, speed * np.array([0, 150, 85, 58, 43, 34])[gear]) + 400 * pedal
-    steering = smooth(2, 1, 6, lambda k: rng.normal(0, 0.12, k))
+    steering = driven * smooth(2, 1, 6, lambda k: rng.normal(0, 0.12, k))
     lateral = 0.5 + steering * (speed / 100) ** 2
     warming = (90 - rng.uniform(10, 85)) * np.exp(-np.arange(n) / _RATE / 300)  # to 90 °C
     fuel = rng.uniform(0.1, 1) - 1e-6 * np.cumsum(pedal)
     analog = speed / 130, rpm / 4500, pedal, brake, 0.5 + steering, lateral, (90 - warming) / 130
     switches = (steps(n, 8, 40, rng.random) for _ in _DISCRETE[2:])
     channels = *analog, fuel, gear / 6, (brake > 0.02) * 0.9, *switches
-    return dict(zip(_ANALOG + _DISCRETE, channels, strict=True))
+    return dict(zip((*_ANALOG, *_DISCRETE, "driven"), (*channels, driven), strict=True))
 
 
 def _times(message, seconds, phase, skew, rng):
@@ -232,7 +237,8 @@ def _payload(message, times, events, drive, rng):
             data[:, byte] = np.array(values)[(drive[channel][sample] * len(values)).astype(int)]
         elif kind == "signal":
             raw = values[0] + values[1] * drive[channel][sample]
-            raw = np.rint(raw + noise * rng.standard_normal(len(times))).clip(0, 0xFFFF)
+            noise_now = noise * drive["driven"][sample]
+            raw = np.rint(raw + noise_now * rng.standard_normal(len(times))).clip(0, 0xFFFF)
             data[:, byte : byte + 2] = raw.astype(">u2")[:, None].view(np.uint8)
         else:  # the byte of the checksum is still 0, which changes no sum
             combine = {"xor": np.bitwise_xor, "sum": np.add}[kind]
@@ -281,7 +287,9 @@ def simulate(
         raise ValueError(f"simulate: {what}; expected {wanted}")
     number = _number(vehicle)
     rng = np.random.default_rng([seed, number])
-    drive = _drive(seconds, rng)
+    # a car of the fleet may stand for a while; those of the demo are under way
+    parked = 0.0 if vehicle in VEHICLES else max(rng.uniform(-_PARKED, _PARKED), 0.0)
+    drive = _drive(seconds, parked, rng)
     phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
     parts = []
     for message in table:

@@ -69,8 +69,8 @@ def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Fram
 def varied(capture: Frames, rng: np.random.Generator) -> Frames:
     """Another car made of this one: of its IDs some are missing, some send every k-th frame only or
     lose frames at random, most have the bytes of their payload in another order or inverted bits;
-    now and then many payloads rest at the same time, as when a car stands still, and the recorder
-    loses a frame here and there.
+    now and then many payloads rest at the same time, as when a car stands still, but for those that
+    count, and the recorder loses a frame here and there.
 
     >>> from cangraph.simulator import simulate
     >>> car = simulate("aster", 5.0)
@@ -88,13 +88,14 @@ def varied(capture: Frames, rng: np.random.Generator) -> Frames:
             data[rows, :used] = data[rows][:, rng.permutation(used)]
         if rng.random() < 0.35:
             data[rows, :used] ^= rng.integers(0, 256, used, np.uint8)
+    may_rest = [rows for rows in of_id if not _counting(data[rows])]
     since = capture.timestamp - capture.timestamp[0]
     time = float(rng.uniform(4, 15))
     while time < since[-1]:
         end = time + float(rng.uniform(2, 15))
         begin, stop = np.searchsorted(since, (time, end))
-        still = rng.random(len(of_id)) < rng.uniform(0.2, 0.7)
-        for rows in (of_id[k] for k in np.flatnonzero(still)):
+        still = rng.random(len(may_rest)) < rng.uniform(0.2, 0.7)
+        for rows in (may_rest[k] for k in np.flatnonzero(still)):
             rows = rows[(rows >= begin) & (rows < stop)]
             data[rows] = data[rows[:1]]
         time = end + float(rng.uniform(5, 30))
@@ -111,6 +112,13 @@ def _thinned(n: int, rng: np.random.Generator) -> np.ndarray:
     if drawn < 0.5:
         return rng.random(n) >= rng.uniform(0.05, 0.6)
     return np.ones(n, np.bool_)
+
+
+def _counting(data: np.ndarray) -> bool:
+    """Whether payloads u1 (n, bytes) hold a counter: two bits that turn by the same step at nearly
+    every frame."""
+    turn = np.diff(data[:, :, None] >> 2 * np.arange(4, dtype=np.uint8), axis=0) & 3
+    return any((turn == step).mean(0).max() > 0.9 for step in (1, 2, 3)) if len(turn) else False
 
 
 class Synthesis:

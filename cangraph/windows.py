@@ -7,8 +7,7 @@ import numpy as np
 
 from cangraph.features import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.frames import AttackSpan, Frames, attack_code
-from cangraph.memory import Profiles
-from cangraph.profiles import profile
+from cangraph.profiles import Profiles, profile
 
 __all__ = ["windows"]
 

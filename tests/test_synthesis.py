@@ -97,6 +97,21 @@ def test_another_car_has_fewer_frames_and_other_payloads_but_no_new_id(clean):
     assert not other.data[beyond].any(), "bytes past the DLC stay zero"
 
 
+def test_a_car_at_rest_goes_on_counting():
+    n = 6000  # 60 s of one ID that counts and one that only drifts
+    i = np.arange(n)
+    data = np.zeros((2 * n, 8), np.uint8)
+    data[0::2, 0], data[0::2, 1], data[1::2, 0] = i % 16, i // 7, i // 3
+    car = Frames(np.arange(2 * n) * 0.005, np.tile([1, 2], n), data=data)
+    held = {1: 0, 2: 0}
+    for seed in range(20):
+        other = varied(car, np.random.default_rng(seed))
+        for k in held:
+            same = (np.diff(other.data[other.arbitration_id == k], axis=0) == 0).all(1)
+            held[k] += "11111" * 20 in "".join("01"[int(x)] for x in same)  # 100 frames, 1 s
+    assert held[1] == 0 and held[2] >= 5
+
+
 def test_an_empty_payload_stays_empty():
     empty = Frames(np.arange(100) * 0.1, np.full(100, 7), dlc=np.zeros(100))
     for seed in range(8):
