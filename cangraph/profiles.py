@@ -118,9 +118,9 @@ def profile(
 
         log2 p ← log2 p + w·clip(r, ±½),  w = min(1, δt/20 s), and at least 1/n while n <= 8
         on time: r > -min(min(.25, 6/p) + 2·jitter, 1), or n <= 8
-        intruder = -r if early, but 2·|log2(g'/p)| < -r' and r' < -min(.1, 6/p), where r' is that of the
-                   last frame on time and g' the gap since the one before it: that one was out of
-                   turn, and r and flips count from the one before it
+        intruder = -r if early, but 2·|log2(g'/p)| < -r' and r' < -min(.1, 6/p), where r' is that
+                   of the last frame on time and g' the gap since the one before it: that one was
+                   out of turn, and r and flips count from the one before it
         q_b ← q_b + max(1/(n+1), min(Δt/20 s, 1/64))·(f_b - q_b), if on time
         flip_excess   = (Σ f_b - Σ q_b) / sqrt(1 + Σ u_b)
         flip_surprise = log2((1 + Σ (f_b-q_b)²/(u_b+.02)) / (1 + Σ u_b/(u_b+.02)))
