@@ -63,7 +63,7 @@ _HOME = {
     "training": ("fit", "seed_everything"),
     "ensembles": ("Ensemble",),
     "search": ("tune",),
-    "distillation": ("distill",),
+    "distillation": ("Teachers", "distill"),
     "transfer": ("adapt",),
     "explain": ("ablation",),
     "fusion": ("DQNFusion", "rules"),

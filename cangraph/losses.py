@@ -9,6 +9,8 @@ __all__ = [
     "feature_error",
     "hint",
     "kl_divergence",
+    "relation",
+    "soft_classes",
     "soft_targets",
     "succession_error",
 ]
@@ -55,6 +57,21 @@ def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
     return temperature**2 * kl.mean()
 
 
+def soft_classes(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Distillation with temperature of several classes that exclude each other, mean over windows:
+    T² KL(softmax(t/T) ‖ softmax(s/T)) (Hinton et al. 2015, section 2). Logits, both (B, classes).
+
+    >>> soft_classes(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 3.0, 4.0]]), 4.0).item()
+    0.0
+    >>> two = torch.zeros(1, 2), torch.tensor([[0.0, 4.0]])
+    >>> round(soft_classes(*two, 2.0).item(), 4)  # two classes: `soft_targets` of their difference
+    1.3113
+    """
+    log_p = functional.log_softmax(teacher / temperature, dim=1)
+    log_q = functional.log_softmax(student / temperature, dim=1)
+    return temperature**2 * functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+
+
 def hint(projected: Tensor, teacher: Tensor) -> Tensor:
     """Hint on an embedding: mean squared difference between the projected student embedding and
     the teacher's, each scaled to zero mean and unit variance along its features (after Romero
@@ -67,6 +84,30 @@ def hint(projected: Tensor, teacher: Tensor) -> Tensor:
     return functional.mse_loss(
         functional.layer_norm(projected, width), functional.layer_norm(teacher, width)
     )
+
+
+def relation(student: Tensor, teacher: Tensor) -> Tensor:
+    """Relational distance distillation: which windows lie near each other, and which far apart, is
+    what the student takes over, whatever its width. With the distances of all pairs of windows in
+    a batch, in units of their mean,
+
+        ψ_ij = ‖z_i − z_j‖ / μ,    μ = mean over i < j of ‖z_i − z_j‖,
+
+    mean over i < j of Huber(ψ_ij of the student − ψ_ij of the teacher), δ = 1 (Park et al. 2019,
+    RKD-D, section 3.2.1, where it is a sum). (B, d) and (B, d'); 0 for a single window.
+
+    >>> triangle = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    >>> relation(triangle, torch.cat([5 * triangle, triangle], dim=1)).item() < 1e-12
+    True
+    """
+    if len(student) < 2:  # no pairs
+        return 0.0 * student.sum()
+
+    def relative(z: Tensor) -> Tensor:
+        distance = functional.pdist(z.float())
+        return distance / distance.mean().clamp_min(1e-12)  # equal embeddings have no distance
+
+    return functional.huber_loss(relative(student), relative(teacher))
 
 
 def kl_divergence(mu: Tensor, logstd: Tensor) -> Tensor:

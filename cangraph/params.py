@@ -148,11 +148,13 @@ class FitParams(_Group):
 
 
 class DistillationParams(_Group):
-    """Weights of the distillation terms (see `losses`)."""
+    """Weights of the distillation terms (see `distillation`)."""
 
     temperature: Positive
     soft: Annotated[float, Field(ge=0)]
+    types: Annotated[float, Field(ge=0)]
     hint: Annotated[float, Field(ge=0)]
+    relation: Annotated[float, Field(ge=0)]
 
 
 class FusionParams(_Group):

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from cangraph.losses import feature_error, hint, kl_divergence, soft_targets, succession_error
+from cangraph.losses import (
+    feature_error,
+    hint,
+    kl_divergence,
+    relation,
+    soft_classes,
+    soft_targets,
+    succession_error,
+)
 
 
 def bernoulli_kl(p, q):
@@ -43,6 +51,63 @@ def test_soft_targets_pull_the_student_towards_the_teacher():
     soft_targets(student, torch.tensor([4.0]), 4.0).backward()
     # d/ds T² KL = T (σ(s/T) − σ(t/T)) = 4 (½ − σ(1))
     assert student.grad.item() == pytest.approx(4 * (0.5 - sigmoid(1.0)), rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_soft_classes_are_the_kl_at_temperature(temperature):
+    rows = [([1.0, -2.0, 0.5], [3.0, 0.0, -1.0]), ([0.0, 0.0, 0.0], [-5.0, 2.0, 1.0])]
+    expected = 0.0
+    for student, teacher in rows:
+        q, p = ([math.exp(x / temperature) for x in logits] for logits in (student, teacher))
+        expected += sum(
+            x / sum(p) * math.log(x / sum(p) * sum(q) / y) for x, y in zip(p, q, strict=True)
+        )
+    student, teacher = (torch.tensor(logits) for logits in zip(*rows, strict=True))
+    loss = soft_classes(student, teacher, temperature)
+    assert loss.item() == pytest.approx(temperature**2 * expected / 2, rel=1e-5)
+
+
+def test_soft_classes_pull_the_student_towards_the_teacher_and_stay_finite():
+    student = torch.tensor([[0.0, 0.0]], requires_grad=True)
+    soft_classes(student, torch.tensor([[4.0, 0.0]]), 4.0).backward()
+    # d/ds T² KL = T (softmax(s/T) − softmax(t/T)) = 4 (½ − σ(1)), and its negative
+    pull = 4 * (0.5 - sigmoid(1.0))
+    assert student.grad[0].tolist() == pytest.approx([pull, -pull], rel=1e-5)
+    sure = torch.tensor([[200.0, -200.0]])
+    assert soft_classes(-sure, sure, 1.0).item() == pytest.approx(400.0)
+
+
+def test_relation_by_hand():
+    # on a line at 0, 1, 3: distances 1, 3, 2, mean 2; at 0, 1, 2: 1, 2, 1, mean 4/3
+    student, teacher = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [1.0], [2.0]])
+    apart = (0.5 - 0.75, 1.5 - 1.5, 1.0 - 0.75)
+    expected = sum(d**2 / 2 for d in apart) / 3
+    assert relation(student, teacher).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_relation_is_linear_for_pairs_that_are_far_off():
+    # eight windows of which one lies apart: of 28 pairs, 7 at 1; mean ¼, so 4 of 1 and 21 of 0
+    # against a teacher for which all lie equally apart: 1; Huber of 3 is 2½, of 1 is ½
+    student = torch.zeros(8, 1)
+    student[0] = 1.0
+    expected = (7 * 2.5 + 21 * 0.5) / 28
+    assert relation(student, torch.eye(8)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_relation_ignores_scale_place_and_rotation():
+    dice = torch.Generator().manual_seed(0)
+    z = torch.randn(6, 3, generator=dice)
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=dice))
+    assert relation(z, 7 * z @ turn + 1).item() < 1e-10
+    assert relation(z, z.flip(0)[[0, 2, 4, 1, 3, 5]]).item() > 0.01
+
+
+@pytest.mark.parametrize("windows", [1, 3])
+def test_relation_without_distances_is_zero_and_so_is_its_gradient(windows):
+    student = torch.ones(windows, 2, requires_grad=True)
+    loss = relation(student, torch.ones(windows, 4))
+    loss.backward()
+    assert loss.item() == 0.0 and not student.grad.any()
 
 
 def test_hint_by_hand():
