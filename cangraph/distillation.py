@@ -56,6 +56,15 @@ class Teachers(nn.Module):
     kill or in another process. Augmented batches never come again, and are not remembered.
 
     Raises `ValueError` for no task, and `TypeError` for tasks of several kinds.
+
+    >>> from cangraph.batches import batch_of
+    >>> from cangraph.graphs import to_graphs
+    >>> from cangraph.simulator import simulate
+    >>> graphs = to_graphs([simulate("aster", 2.0)], window=100, stride=100)
+    >>> tasks = [Detector(GAT(graphs.spec, hidden, heads=2, layers=1)) for hidden in (3, 4)]
+    >>> z, (window, node, attack_type) = Teachers(tasks)(batch_of(graphs[:5]))
+    >>> z.shape, window.shape
+    (torch.Size([5, 14]), torch.Size([5]))
     """
 
     def __init__(self, tasks: Sequence[Task], remember: bool = False):
@@ -199,7 +208,8 @@ def distill(
     teacher: Task | Sequence[Task] | Teachers, into: nn.Module, params: DistillationParams
 ) -> Task:
     """The task that trains the student `into` from a trained `teacher`, or several, of the same
-    kind. For several students of the same teachers, `Teachers` can remember what they said.
+    kind, say the `members` of an `Ensemble`. For several students of the same teachers, `Teachers`
+    can remember what they said.
 
     Raises `TypeError` when teachers and student are of different kinds, `ValueError` for none.
     """

@@ -175,6 +175,17 @@ def test_teachers_and_student_must_be_of_one_kind(data):
         distill([], gat.model, ALL)
 
 
+def test_half_precision_has_answers_of_its_own(data):
+    """All terms can be learnt in it, and what was said in one precision is not said in another."""
+    teachers, found = Teachers([built("gat", data, 1)], remember=True), []
+    for precision in ("32-true", "bf16-mixed", "bf16-mixed"):
+        student = distill(teachers, built("gat", data, 0).model, ALL)
+        student = fit(student, data, asked(precision=precision), "student")
+        found.append((weights(student), len(teachers.answers)))
+    assert found[1][1] == found[2][1] == 2 * found[0][1]
+    assert torch.equal(found[1][0], found[2][0]) and not torch.equal(found[0][0], found[1][0])
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """How often teachers had to think."""
