@@ -206,12 +206,11 @@ def mixing(grid, vgae, gat, alpha, ax=None, title=None, label="α, the weight of
 
     >>> ax = mixing(np.array([[0.2, 0.8], [0.5, 1.0]]), vgae=[0.1], gat=[0.9], alpha=[0.5])
     """
-    ax, look, alpha = _axes(ax), {"vmin": 0, "vmax": 1}, np.asarray(alpha, float)
-    cells = ax.imshow(grid, origin="lower", extent=(0, 1, 0, 1), aspect="auto", alpha=0.75, **look)
-    ax.scatter(vgae, gat, 16, alpha, ec="white", lw=0.5, clip_on=False, zorder=3, **look)
+    ax, alpha, odds = _axes(ax), np.asarray(alpha, float), np.abs(np.subtract(vgae, gat)) > 0.5
+    cells = ax.imshow(grid, origin="lower", extent=(0, 1, 0, 1), aspect="auto", clim=(0, 1))
+    ax.scatter(vgae, gat, 16, alpha, ec="white", lw=0.5, clip_on=False, zorder=3, clim=(0, 1))
     ax.set(xlabel="VGAE probability", ylabel="GAT probability")
     ax.figure.colorbar(cells, ax=ax, label=label, ticks=(0, 0.5, 1)).outline.set_visible(False)
-    odds = np.abs(np.subtract(vgae, gat)) > 0.5
     near, far = (_number(np.mean(a)) if len(a) else "–" for a in (alpha[~odds], alpha[odds]))
     return _title(ax, title or f"The GAT weighs {near} where both agree, {far} elsewhere")
 

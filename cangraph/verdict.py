@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from cangraph.scores import Scores, by_capture, metrics
 
 __all__ = ["ALL", "SINGLE", "HeldOut", "best_single", "default_rule", "held_out", "margins"]
-__all__ += ["whiskers", "words"]
+__all__ += ["mean_auprc", "whiskers", "words"]
 
 SINGLE = ("VGAE alone", "GAT alone")
 ALL = "all captures"  # the scenario of a row that takes the captures of all scenarios together
@@ -67,13 +67,14 @@ def held_out(make: Callable[[], dict], calib: Sequence[Scores], folds: int) -> H
     return HeldOut(scores, {name: np.array(column) for name, column in auprc.items()})
 
 
-def _mean(held: HeldOut) -> dict[str, float]:
+def mean_auprc(held: HeldOut) -> dict[str, float]:
+    """Mean AUPRC of each rule over the folds that define it."""
     return {name: float(np.nanmean(column)) for name, column in held.auprc.items()}
 
 
 def best_single(held: HeldOut) -> str:
     """The single model with the better mean AUPRC on held-out recordings."""
-    mean = _mean(held)
+    mean = mean_auprc(held)
     return max(SINGLE, key=mean.get)
 
 
@@ -87,7 +88,7 @@ def default_rule(held: HeldOut) -> str:
     >>> default_rule(HeldOut({}, folds)), default_rule(HeldOut({}, dict([*folds.items()][:2])))
     ('DQN fusion', 'GAT alone')
     """
-    mean = _mean(held)
+    mean = mean_auprc(held)
     best = held.auprc[max(mean, key=mean.get)]
     for name, mine in held.auprc.items():
         behind = (best - mine)[np.isfinite(best - mine)]
@@ -175,7 +176,7 @@ def words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
     """The verdict in sentences: which rule is the default and why, from held-out recordings; what
     it gains on test windows, from `margins` against `best_single`; where it is better or worse; and
     the rule that the test windows would have liked best, which they did not choose."""
-    mean, chosen, single = _mean(held), default_rule(held), best_single(held)
+    mean, chosen, single = mean_auprc(held), default_rule(held), best_single(held)
     best, folds = max(mean, key=mean.get), len(held.auprc[chosen])
     why = f"the best of {len(mean)} rules"
     if chosen != best:
