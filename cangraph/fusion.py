@@ -155,7 +155,7 @@ class Stacking(Rule):
     |---|---|
     | logistic | `LogisticRegression`, L2 with C = 1 |
     | boosting | `HistGradientBoostingClassifier`, 100 trees of at most 8 leaves, rate .1 |
-    | mlp | `MLPClassifier`, one layer of 16, L2 with α = 1, at most 300 steps of L-BFGS |
+    | mlp | `MLPClassifier`, one layer of 16, L2 with α = 10, at most 300 steps of L-BFGS |
 
     None stops early: the windows to stop by would be neighbours of those learnt from. Scores to
     stack must be of windows that the models were not trained on, as those of `Synthesis.calib`:
@@ -179,7 +179,7 @@ class Stacking(Rule):
                 max_leaf_nodes=8, early_stopping=False, random_state=self.seed
             ),
             "mlp": MLPClassifier(
-                16, "tanh", solver="lbfgs", alpha=1.0, max_iter=300, random_state=self.seed
+                16, "tanh", solver="lbfgs", alpha=10.0, max_iter=300, random_state=self.seed
             ),
         }[self.kind]
         self.classifier = make_pipeline(scaling(), classifier)

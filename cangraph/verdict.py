@@ -11,11 +11,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 from cangraph.scores import Scores, by_capture, metrics
 
 __all__ = ["ALL", "SINGLE", "HeldOut", "best_single", "default_rule", "held_out", "margins"]
-__all__ += ["mean_auprc", "whiskers", "words"]
+__all__ += ["cells", "mean_auprc", "whiskers", "words"]
 
 SINGLE = ("VGAE alone", "GAT alone")
 ALL = "all captures"  # the scenario of a row that takes the captures of all scenarios together
-COMPARED = ("auprc", "f1")
+_NAMES = {"auprc": "AUPRC", "f1": "F1"}
 
 
 class HeldOut(NamedTuple):
@@ -122,7 +122,7 @@ def margins(
         here = np.flatnonzero((scenario == place) | (place == ALL))
         for name, mine in figures.items():
             row = {"detector": name, "scenario": place, "captures": len(here)}
-            for metric in COMPARED:
+            for metric in _NAMES:
                 pairs = [(mine[k][metric], base[k][metric]) for k in here]
                 apart = np.array([a - b for a, b in pairs if None not in (a, b)])
                 low, high = _interval(apart, draws, seed)
@@ -161,15 +161,22 @@ def _sides(rows: Sequence[dict], metric: str) -> dict[str, list[str]]:
     return sides
 
 
+def cells(rows: Sequence[dict], metric: str) -> list[dict]:
+    """The differences of `margins` in one metric as text, a row each with `detector`, `scenario`
+    and `margin`: the value and its interval, for `tables.wide`."""
+    names = ("detector", "scenario")
+    return [{n: row[n] for n in names} | {"margin": _interval_text(row, metric)} for row in rows]
+
+
+def _interval_text(row: dict, metric: str) -> str:
+    value, low, high = row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
+    if value is None:
+        return "undefined"
+    return f"{value:+.4f} " + ("(no interval)" if low is None else f"({low:+.4f} to {high:+.4f})")
+
+
 def _gain(row: dict, metric: str) -> str:
-    name = {"auprc": "AUPRC", "f1": "F1"}[metric]
-    if row[metric] is None:
-        return f"{name} undefined"
-    if row[f"{metric}_low"] is None:
-        return f"{name} {row[metric]:+.4f} (one capture, no interval)"
-    return (
-        f"{name} {row[metric]:+.4f} ({row[f'{metric}_low']:+.4f} to {row[f'{metric}_high']:+.4f})"
-    )
+    return f"{_NAMES[metric]} {_interval_text(row, metric)}"
 
 
 def words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
@@ -194,7 +201,7 @@ def words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
             f"On {total['captures']} test captures, against {single}, the better single model on "
             f"calibration windows: {_gain(total, 'auprc')}, {_gain(total, 'f1')}."
         )
-        for metric, title in (("auprc", "AUPRC"), ("f1", "F1")):
+        for metric, title in _NAMES.items():
             sides = _sides([row for row in mine if row["scenario"] != ALL], metric)
             parts = [f"{side} in {', '.join(names)}" for side, names in sides.items() if names]
             said.append(f"{title} by scenario, beyond the interval: {'; '.join(parts)}.")

@@ -158,6 +158,17 @@ def test_whiskers_reach_from_the_value_and_are_absent_where_undefined():
     assert verdict.whiskers(rows, "f1") == approx(np.array([[0.3, 0, 0], [0.1, 0, 0]]))
 
 
+def test_cells_hold_value_and_interval():
+    rows = [row("DQN", "t", 0.02, 0.01, 0.03), row("DQN", "u", None, None, None)]
+    first, second = verdict.cells(rows, "f1")
+    assert first == {
+        "detector": "DQN",
+        "scenario": "t",
+        "margin": "+0.0200 (+0.0100 to +0.0300)",
+    }
+    assert second["margin"] == "undefined"
+
+
 # the words
 
 
@@ -206,6 +217,6 @@ def test_the_words_say_when_nothing_is_gained_and_what_hindsight_would_choose():
 
 def test_one_capture_and_none_are_said():
     rows = [row("DQN", ALL, 0.01, None, None, captures=1)]
-    assert "AUPRC +0.0100 (one capture, no interval)" in words(FAR, rows)[1]
+    assert "AUPRC +0.0100 (no interval)" in words(FAR, rows)[1]
     rows = [row("DQN", ALL, None, None, None, captures=1)]
     assert "AUPRC undefined, F1 undefined." in words(FAR, rows)[1]
