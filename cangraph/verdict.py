@@ -124,7 +124,8 @@ def margins(
             row = {"detector": name, "scenario": place, "captures": len(here)}
             for metric in _NAMES:
                 pairs = [(mine[k][metric], base[k][metric]) for k in here]
-                apart = np.array([a - b for a, b in pairs if None not in (a, b)])
+                # metrics are rounded in float32: what is smaller is no difference
+                apart = np.array([round(a - b, 6) for a, b in pairs if None not in (a, b)])
                 low, high = _interval(apart, draws, seed)
                 row[metric] = float(apart.mean()) if len(apart) else None
                 row |= {f"{metric}_low": low, f"{metric}_high": high}
