@@ -208,7 +208,7 @@ def mixing(grid, vgae, gat, alpha, ax=None, title=None, label="α, the weight of
     """
     ax, alpha, odds = _axes(ax), np.asarray(alpha, float), np.abs(np.subtract(vgae, gat)) > 0.5
     cells = ax.imshow(grid, origin="lower", extent=(0, 1, 0, 1), aspect="auto", clim=(0, 1))
-    ax.scatter(vgae, gat, 6, alpha, ec="white", lw=0.3, clip_on=False, zorder=3, clim=(0, 1))
+    ax.scatter(vgae, gat, 14, alpha, ec="white", lw=0.5, clip_on=False, zorder=3, clim=(0, 1))
     ax.set(xlabel="VGAE probability", ylabel="GAT probability")
     ax.figure.colorbar(cells, ax=ax, label=label, ticks=(0, 0.5, 1)).outline.set_visible(False)
     near, far = (_number(np.mean(a)) if len(a) else "–" for a in (alpha[~odds], alpha[odds]))
