@@ -12,7 +12,7 @@ from pathlib import Path
 import cangraph as cg
 
 DATASETS = ("hcrl_sa", "set_04", "demo")  # those with a finished run are shown
-DETECTORS = ("GAT teacher", "GAT teacher, 10 s", "GAT student", "DQN fusion", "calibrated count")
+DETECTORS = ("GAT teacher", "GAT teacher, 10 s", "GAT student", "fusion", "calibrated count")
 
 
 SHOWN = "GAT|trees|calibrated count"  # the rest stands in docs/detection.json

@@ -66,7 +66,7 @@ _HOME = {
     "distillation": ("Teachers", "distill"),
     "transfer": ("adapt",),
     "explain": ("ablation",),
-    "fusion": ("DQNFusion", "rules"),
+    "policies": ("DQNFusion", "rules"),
     "baselines": (
         "all_baselines",
         "boosted",
@@ -79,7 +79,7 @@ _HOME = {
     ),
     "literature": ("published",),
 }
-_MODULES = (*_HOME, "drawings", "losses", "plots", "runs", "tables")
+_MODULES = (*_HOME, "drawings", "fusion", "losses", "plots", "runs", "tables", "verdict")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [*_WHERE, *(m for m in _MODULES if m not in _WHERE)]

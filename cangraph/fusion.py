@@ -1,35 +1,97 @@
-"""Combine the scores of several detectors: the DQN policy and the rules it must beat."""
+"""Combine the scores of the VGAE and the GAT: the state, the plain rules, and stacking."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from cangraph.params import FusionParams
-from cangraph.scores import Scores
+from cangraph.scores import Scores, threshold
 
-__all__ = ["DQNFusion", "Rule", "Stacking", "rules"]
+__all__ = ["BOTH", "STATE", "Entry", "Rule", "Stacking", "scaling"]
+
+
+class Entry(NamedTuple):
+    """An entry of the state vector: its `name`, its `unit`, and what it `says` of the window."""
+
+    name: str
+    unit: str
+    says: str
+
+
+_VGAE = (
+    Entry("vgae_node_mean", "σ", "feature error, mean over nodes: much is a little odd"),
+    Entry("vgae_node_max", "σ", "feature error of the node explained worst: one ID is very odd"),
+    Entry("vgae_succession", "σ", "error of who follows whom"),
+    Entry("vgae_kl", "σ", "divergence of the latents from the prior: the encoder is surprised"),
+    Entry("vgae_z_mean", "1", "latent statistics: mean of the pooled μ"),
+    Entry("vgae_z_std", "1", "standard deviation of the pooled μ"),
+    Entry("vgae_z_max", "1", "largest pooled μ"),
+)
+_GAT = (
+    Entry("gat_logit", "nat", "log-odds of an attack: still ranks where the probability is 0 or 1"),
+    Entry("gat_probability", "0..1", "probability of an attack in the window"),
+    Entry("gat_node_max", "nat", "log-odds of the node that is blamed the most"),
+    Entry("gat_z_mean", "1", "embedding statistics: mean of the pooled node states"),
+    Entry("gat_z_std", "1", "standard deviation of the pooled node states"),
+    Entry("gat_z_max", "1", "largest pooled node state"),
+)
+BOTH = (
+    Entry("vgae_probability", "0..1", "the VGAE's score, calibrated as a probability p_v"),
+    Entry("vgae_confidence", "0..1", "|2 p_v − 1|: 0 for an even chance"),
+    Entry("gat_confidence", "0..1", "|2 p_g − 1| of the GAT's probability p_g"),
+    Entry("disagreement", "0..1", "|p_v − p_g|: the models contradict each other"),
+)
+STATE = (*_VGAE, *_GAT, *BOTH)  # in this order; σ: standard deviations over benign training windows
+
+_FARTHEST = 10.0  # standard deviations from the mean at which an input is cut
+
+
+def _cut(inputs: np.ndarray) -> np.ndarray:
+    return np.clip(inputs, -_FARTHEST, _FARTHEST)
+
+
+def scaling() -> Pipeline:
+    """Inputs in standard deviations over the calibration windows, cut at 10: on another car an
+    error may be a hundred times what it ever was, and a line would follow it anywhere."""
+    return make_pipeline(StandardScaler(), FunctionTransformer(_cut))
 
 
 class Rule:
     """A way to combine the scores of the VGAE and the GAT, in that order, into one.
 
     Every rule is used alike: `fit` on calibration windows, then `score`; the decision is always
-    `score(...).value >= threshold`. This class takes the VGAE's score alone, the GAT's alone, or
-    the `mean` or `max` of both; the VGAE's score becomes a probability by logistic calibration.
+    `score(...).value >= threshold`. This class learns nothing but p_v, the VGAE's score as a
+    probability (Platt 1999: σ(a·score + b), by logistic regression); p_g is the GAT's:
+
+    | kind | fused value |
+    |---|---|
+    | vgae, gat | p_v; p_g |
+    | mean, max | (p_v + p_g) / 2; max(p_v, p_g) |
+    | noisy-or | 1 − (1 − p_v)(1 − p_g): two independent witnesses (Pearl 1988, ch. 4.3) |
+
+    Raises `ValueError` for another kind.
     """
 
     def __init__(self, kind: str = "mean"):
-        if kind not in ("vgae", "gat", "mean", "max"):
-            raise ValueError(f"Rule: {kind!r} is unknown; expected vgae, gat, mean or max")
+        if kind not in ("vgae", "gat", "mean", "max", "noisy-or"):
+            raise ValueError(
+                f"Rule: {kind!r} is unknown; expected vgae, gat, mean, max or noisy-or; for "
+                "classifiers use Stacking"
+            )
         self.kind = kind
 
     def fit(self, scores: Sequence[Scores]) -> "Rule":
         """Learn what the rule needs from calibration windows.
 
-        Raises `ValueError` when they hold one class only.
+        Raises `ValueError` when they hold one class only, or are not the same for both models.
         """
         vgae = scores[0]
         if vgae.label.all() or not vgae.label.any():
@@ -42,23 +104,34 @@ class Rule:
                 f"fusion: {len(vgae)} windows of the VGAE and {len(scores[1])} of the GAT have "
                 "other labels; expected scores of the same windows; score both on one set of graphs"
             )
-        logit = nn.Linear(1, 1)
-        nn.init.zeros_(logit.weight)  # no draw: the same windows give the same calibration
-        nn.init.zeros_(logit.bias)
-        self.vgae_logit = _train(logit, vgae.value[:, None], vgae.label)
+        self.calibration = make_pipeline(scaling(), LogisticRegression())
+        self.calibration.fit(vgae.value[:, None], vgae.label)
         return self
 
     def probabilities(self, scores: Sequence[Scores]) -> np.ndarray:
-        """Attack probability of each window by the VGAE and by the GAT, f8 (B, 2)."""
+        """(p_v, p_g) of each window, f8 (B, 2)."""
         vgae, gat = scores
-        return np.stack([_predict(self.vgae_logit, vgae.value[:, None]), gat.value], axis=1)
+        if not len(vgae):
+            return np.zeros((0, 2))
+        return np.stack([self.calibration.predict_proba(vgae.value[:, None])[:, 1], gat.value], 1)
+
+    def states(self, scores: Sequence[Scores]) -> np.ndarray:
+        """The state of each window, f8 (B, k): what the VGAE saw, what the GAT saw, and `BOTH`;
+        for a `Reconstructor` and a `Detector` these are the 17 entries of `STATE`."""
+        vgae, gat = both = self.probabilities(scores).T
+        derived = vgae, *np.abs(2 * both - 1), np.abs(vgae - gat)
+        return np.column_stack([*(s.state.reshape(len(vgae), -1) for s in scores), *derived])
 
     def combine(self, scores: Sequence[Scores]) -> np.ndarray:
         """The fused value of each window, f8 (B,)."""
         vgae, gat = self.probabilities(scores).T
-        return {"vgae": vgae, "gat": gat, "mean": (vgae + gat) / 2, "max": np.maximum(vgae, gat)}[
-            self.kind
-        ]
+        return {
+            "vgae": vgae,
+            "gat": gat,
+            "mean": (vgae + gat) / 2,
+            "max": np.maximum(vgae, gat),
+            "noisy-or": 1 - (1 - vgae) * (1 - gat),
+        }[self.kind]
 
     def score(self, scores: Sequence[Scores]) -> Scores:
         """The fused `Scores`: the one decision function of training, validation and test."""
@@ -69,158 +142,53 @@ class Rule:
             state_names=(),
         )
 
-
-class _Scaled(nn.Module):
-    """A network behind the standardisation of its inputs."""
-
-    def __init__(self, net: nn.Module, inputs: Tensor):
-        super().__init__()
-        self.net, self.mean, self.std = net, inputs.mean(0), inputs.std(0) + 1e-6
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.net(((inputs - self.mean) / self.std).clamp(-10, 10))
-
-
-def _train(net: nn.Module, inputs: np.ndarray, label: np.ndarray, decay: float = 1e-3) -> nn.Module:
-    """Fit a small network to labels with L-BFGS and an L2 penalty, on the whole set at once."""
-    x, y = torch.from_numpy(np.asarray(inputs, np.float64)), torch.from_numpy(label).double()
-    model = _Scaled(net.double(), x)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure():
-        optimizer.zero_grad()
-        loss = nn.functional.binary_cross_entropy_with_logits(model(x).squeeze(1), y)
-        loss = loss + decay * sum((w**2).sum() for w in net.parameters())
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return model
-
-
-@torch.no_grad()
-def _predict(model: nn.Module, inputs: np.ndarray) -> np.ndarray:
-    x = torch.from_numpy(np.asarray(inputs, np.float64))
-    return torch.sigmoid(model(x).squeeze(1)).numpy()
-
-
-def _states(scores: Sequence[Scores]) -> np.ndarray:
-    """What both models saw of each window, side by side, f8 (B, 12)."""
-    return np.concatenate([s.state for s in scores], axis=1).astype(np.float64)
+    def zero_shot(self, held_out: Scores) -> float:
+        """The threshold, from fused scores of calibration windows that the rule was not fitted on.
+        The GAT alone decides at an even chance, here as everywhere (`tasks.Detector`)."""
+        return 0.5 if self.kind == "gat" else threshold(held_out)
 
 
 class Stacking(Rule):
-    """A classifier on the state of both models: `logistic`, or an `mlp` of one hidden layer."""
+    """A classifier on the state of both models (Wolpert 1992), from scikit-learn:
 
-    def __init__(self, kind: str = "logistic", hidden: int = 16, seed: int = 0):
-        if kind not in ("logistic", "mlp"):
-            raise ValueError(f"Stacking: {kind!r} is unknown; expected logistic or mlp")
-        self.kind, self.hidden, self.seed = kind, hidden, seed
+    | kind | classifier |
+    |---|---|
+    | logistic | `LogisticRegression`, L2 with C = 1 |
+    | boosting | `HistGradientBoostingClassifier`, 100 trees of at most 8 leaves, rate .1 |
+    | mlp | `MLPClassifier`, one layer of 16, L2 with α = 10, at most 300 steps of L-BFGS |
+
+    None stops early: the windows to stop by would be neighbours of those learnt from. Scores to
+    stack must be of windows that the models were not trained on, as those of `Synthesis.calib`:
+    other spans of time and other attacks on the recordings trained on, and whole simulated
+    vehicles that were not.
+    """
+
+    def __init__(self, kind: str = "logistic", seed: int = 0):
+        if kind not in ("logistic", "boosting", "mlp"):
+            raise ValueError(
+                f"Stacking: {kind!r} is unknown; expected logistic, boosting or mlp; for what "
+                "needs no classifier use Rule"
+            )
+        self.kind, self.seed = kind, seed
 
     def fit(self, scores: Sequence[Scores]) -> "Stacking":
         super().fit(scores)
-        states = _states(scores)
-        torch.manual_seed(self.seed)
-        width = states.shape[1]
-        net = nn.Linear(width, 1)
-        if self.kind == "mlp":
-            net = nn.Sequential(nn.Linear(width, self.hidden), nn.Tanh(), nn.Linear(self.hidden, 1))
-        self.model = _train(net, states, scores[0].label)
-        return self
-
-    def combine(self, scores: Sequence[Scores]) -> np.ndarray:
-        return _predict(self.model, _states(scores))
-
-
-class DQNFusion(Rule):
-    """A policy that chooses, window by window, how much to trust each model.
-
-    State: the 12 numbers of both models (`Scores.state_names`). Action k of K: the weight
-    α = k/(K−1) of the GAT; fused = α p_gat + (1−α) p_vgae. Reward: 1 − 2 (fused − label)², drawn
-    from benign and attack windows in equal parts, so that "always benign" does not pay. Windows
-    are independent, so γ = 0 and Q(s, a) is the expected reward of a (Mnih et al. 2015, with
-    replay and a linear ε schedule, without a target network that γ = 0 leaves unused).
-
-    `trace` holds reward, loss, epsilon and mean alpha of each step.
-    """
-
-    def __init__(self, params: FusionParams, seed: int = 0):
-        self.params, self.seed = params, seed
-        self.alphas = np.linspace(0.0, 1.0, params.actions)
-
-    def fit(self, scores: Sequence[Scores]) -> "DQNFusion":
-        super().fit(scores)
-        p = self.params
-        states = torch.from_numpy(_states(scores)).float()
-        fused = self._fused(self.probabilities(scores))
-        label = scores[0].label
-        reward = torch.from_numpy(1 - 2 * (fused - label[:, None]) ** 2).float()
-        torch.manual_seed(self.seed)
-        rng = np.random.default_rng(self.seed)
-        width = states.shape[1]
-        self.q = _Scaled(
-            nn.Sequential(
-                nn.Linear(width, p.hidden),
-                nn.ReLU(),
-                nn.Linear(p.hidden, p.hidden),
-                nn.ReLU(),
-                nn.Linear(p.hidden, p.actions),
+        classifier = {
+            "logistic": LogisticRegression(max_iter=1000),
+            "boosting": HistGradientBoostingClassifier(
+                max_leaf_nodes=8, early_stopping=False, random_state=self.seed
             ),
-            states,
-        )
-        optimizer = torch.optim.Adam(self.q.parameters(), p.learning_rate)
-        sides = np.flatnonzero(label), np.flatnonzero(~label)
-        memory = np.zeros((p.replay, 2), np.int64)  # (window, action); the reward follows from both
-        trace = {name: np.zeros(p.steps) for name in ("reward", "loss", "epsilon", "mean alpha")}
-        filled = 0
-        for step in range(p.steps):
-            epsilon = np.interp(step, [0, 0.8 * p.steps], [p.epsilon_start, p.epsilon_end])
-            window = np.concatenate([rng.choice(side, p.batch_size // 2) for side in sides])
-            with torch.no_grad():
-                action = self.q(states[window]).argmax(1).numpy()
-            explore = rng.random(len(window)) < epsilon
-            action = np.where(explore, rng.integers(p.actions, size=len(window)), action)
-            memory[(filled + np.arange(len(window))) % p.replay] = np.stack([window, action], 1)
-            filled += len(window)
-            w, a = memory[rng.integers(min(filled, p.replay), size=p.batch_size)].T
-            q = self.q(states[w])[np.arange(len(w)), a]
-            loss = nn.functional.smooth_l1_loss(q, reward[w, a])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            row = reward[window, action].mean(), loss.detach(), epsilon, self.alphas[action].mean()
-            for name, value in zip(trace, row, strict=True):
-                trace[name][step] = float(value)
-        self.trace = trace
+            "mlp": MLPClassifier(
+                16, "tanh", solver="lbfgs", alpha=10.0, max_iter=300, random_state=self.seed
+            ),
+        }[self.kind]
+        self.classifier = make_pipeline(scaling(), classifier)
+        with warnings.catch_warnings():  # the number of steps is part of what the rule is
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.classifier.fit(self.states(scores), scores[0].label)
         return self
 
-    def _fused(self, probabilities: np.ndarray) -> np.ndarray:
-        """Fused score of each window under each action, f8 (B, K)."""
-        vgae, gat = probabilities.T[:, :, None]
-        return self.alphas * gat + (1 - self.alphas) * vgae
-
-    @torch.no_grad()
-    def policy(self, scores: Sequence[Scores]) -> np.ndarray:
-        """The action taken for each window: the one with the largest Q, i8 (B,)."""
-        return self.q(torch.from_numpy(_states(scores)).float()).argmax(1).numpy()
-
-    def alpha(self, scores: Sequence[Scores]) -> np.ndarray:
-        """The weight of the GAT in each window, f8 (B,)."""
-        return self.alphas[self.policy(scores)]
-
     def combine(self, scores: Sequence[Scores]) -> np.ndarray:
-        fused = self._fused(self.probabilities(scores))
-        return fused[np.arange(len(fused)), self.policy(scores)]
-
-
-def rules(params: FusionParams, seed: int = 0) -> dict[str, Rule]:
-    """Every way to fuse, by the name that tables show."""
-    return {
-        "VGAE alone": Rule("vgae"),
-        "GAT alone": Rule("gat"),
-        "mean": Rule("mean"),
-        "max": Rule("max"),
-        "logistic stacking": Stacking("logistic", seed=seed),
-        "MLP stacking": Stacking("mlp", seed=seed),
-        "DQN fusion": DQNFusion(params, seed),
-    }
+        if not len(scores[0]):
+            return np.zeros(0)
+        return self.classifier.predict_proba(self.states(scores))[:, 1]

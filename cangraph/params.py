@@ -158,7 +158,7 @@ class DistillationParams(_Group):
 
 
 class FusionParams(_Group):
-    """The DQN fusion policy (see `fusion.DQNFusion`)."""
+    """The policies of fusion (see `policies`)."""
 
     actions: Annotated[int, Field(ge=2)]
     hidden: Count
@@ -168,6 +168,9 @@ class FusionParams(_Group):
     learning_rate: Positive
     epsilon_start: Annotated[float, Field(ge=0, le=1)]
     epsilon_end: Annotated[float, Field(ge=0, le=1)]
+    rounds: Count
+    confidence: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    folds: Annotated[int, Field(ge=2)]
 
 
 class Params(_Group):

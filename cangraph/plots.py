@@ -200,18 +200,19 @@ def pareto(parameters, quality, names, quality_label="quality", ax=None, title=N
     return _title(ax, title or text)
 
 
-def mixing(alpha, vgae, gat, ax=None, title=None, label="α, the weight of the GAT"):
-    """Where the fusion listens to whom: mean mixing weight over (VGAE score, GAT probability).
+def mixing(grid, vgae, gat, alpha, ax=None, title=None, label="α, the weight of the GAT"):
+    """The policy as a map of α: `grid` (m, n) over GAT × VGAE probability. Windows (B,) are dots in
+    the colour of their own α: where they stand out from the map, the rest of the state decides.
 
-    `alpha`, `vgae`, `gat` (B,); alpha is the weight of the GAT. One colour: a learnt constant.
-
-    >>> ax = mixing(np.array([0.2, 0.8]), np.array([0.1, 0.9]), np.array([0.3, 0.7]))
+    >>> ax = mixing(np.array([[0.2, 0.8], [0.5, 1.0]]), vgae=[0.1], gat=[0.9], alpha=[0.5])
     """
-    ax = _axes(ax)
-    cells = ax.hexbin(vgae, gat, alpha, gridsize=(26, 12), mincnt=1, vmin=0, vmax=1, lw=0.2)
-    ax.set(xlabel="VGAE score", ylabel="GAT probability")
+    ax, alpha, odds = _axes(ax), np.asarray(alpha, float), np.abs(np.subtract(vgae, gat)) > 0.5
+    cells = ax.imshow(grid, origin="lower", extent=(0, 1, 0, 1), aspect="auto", clim=(0, 1))
+    ax.scatter(vgae, gat, 14, alpha, ec="white", lw=0.5, clip_on=False, zorder=3, clim=(0, 1))
+    ax.set(xlabel="VGAE probability", ylabel="GAT probability")
     ax.figure.colorbar(cells, ax=ax, label=label, ticks=(0, 0.5, 1)).outline.set_visible(False)
-    return _title(ax, title or f"The mixing weight is {np.mean(alpha):.2f} ± {np.std(alpha):.2f}")
+    near, far = (_number(np.mean(a)) if len(a) else "–" for a in (alpha[~odds], alpha[odds]))
+    return _title(ax, title or f"The GAT weighs {near} where both agree, {far} elsewhere")
 
 
 def training_trace(values, ax=None, title=None):

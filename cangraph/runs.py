@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
 from cangraph import prepared
+from cangraph.frames import CaptureInfo
 from cangraph.params import Params, home, versions
 from cangraph.scores import Scores
 from cangraph.splits import Split
@@ -34,6 +35,7 @@ __all__ = [
 
 STAGES = ("data_prep", "teacher", "distillation", "fusion", "diagnostics")
 _DRAWN = "drawn"  # the part of a score's name for windows that no split holds
+_COLUMNS = ("label", "attack_type", "capture", "start", "end")
 
 
 def folder(params: Params) -> Path:
@@ -88,7 +90,7 @@ def save(
     """Save a stage: `facts` with parameters, versions and the hashes of the stages before it as
     JSON, the weights of `models` as a checkpoint, `scores` as arrays; they are named
     `<model>/<part>`, with the part of the split that was scored, or `drawn` for windows that
-    `synthesis` drew, whose labels are saved with them.
+    `synthesis` drew, whose labels and captures are saved with them.
 
     The JSON is written last: where it lies, the stage is complete. The checkpoints that its runs
     left in `training_folder` are removed then: the best weights lie in the stage's own, and there
@@ -114,7 +116,8 @@ def save(
         for name, s in scores.items():
             arrays |= {f"{name}/value": s.value, f"{name}/state": s.state}
             if name.endswith(f"/{_DRAWN}"):
-                arrays[f"{name}/label"] = s.label
+                arrays |= {f"{name}/{column}": getattr(s, column) for column in _COLUMNS}
+                facts.setdefault("drawn", {})[name] = [info._asdict() for info in s.captures]
         _put_arrays(place / f"{stage}.safetensors", arrays)
         facts["states"] = {name: list(s.state_names) for name, s in scores.items()}
     before = STAGES[: STAGES.index(stage)]
@@ -187,17 +190,16 @@ def load_data(params: Params) -> Split:
 
 
 def load_scores(stage: str, params: Params, data: Split) -> dict[str, Scores]:
-    """The scores that a stage saved, by the names it gave them. Those of windows that were `drawn`
-    have values, states and labels, and no capture."""
+    """The scores that a stage saved, by the names it gave them."""
     arrays = load_file(_existing(params, stage, ".safetensors"))
-    found = {}
-    for name, state_names in load(stage, params)["states"].items():
+    found, record = {}, load(stage, params)
+    for name, state_names in record["states"].items():
         value, state = arrays[f"{name}/value"], arrays[f"{name}/state"]
         part = name.split("/")[-1]
         if part == _DRAWN:
-            nowhere = np.zeros((4, len(value)), np.int32)
-            label = arrays[f"{name}/label"]
-            found[name] = Scores(value, label, *nowhere, (), state, tuple(state_names))
+            columns = (arrays[f"{name}/{column}"] for column in _COLUMNS)
+            captures = tuple(CaptureInfo(**info) for info in record["drawn"][name])
+            found[name] = Scores(value, *columns, captures, state, tuple(state_names))
         else:
             found[name] = Scores.of(getattr(data, part), value, state, state_names)
     return found

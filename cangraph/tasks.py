@@ -145,7 +145,14 @@ class Detector(Task):
     monitor, mode = "val_rank", "max"
     type_share = 0.2
     even_chance = 0.5  # the threshold for any car
-    state_names = ("gat_logit", "gat_probability", "gat_z_mean", "gat_z_std", "gat_z_max")
+    state_names = (
+        "gat_logit",
+        "gat_probability",
+        "gat_node_max",
+        "gat_z_mean",
+        "gat_z_std",
+        "gat_z_max",
+    )
 
     def __init__(self, model: GAT):
         super().__init__()
@@ -213,12 +220,13 @@ class Detector(Task):
         return torch.sigmoid(torch.cat(nodes).double()).numpy()
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        z = self.model.embed(batch)
-        logit = self.model.classify(z)
-        probability = torch.sigmoid(logit.double())
-        return probability, torch.cat(
-            [logit[:, None], probability[:, None].float(), _moments(z)], dim=1
-        )
+        states = self.model.states(batch)
+        z = self.model.pool(states, batch)
+        out = self.model.outputs(states, z)
+        probability = torch.sigmoid(out.window.double())
+        said = [out.window[:, None], probability[:, None].float()]
+        said += [self.model.pool(out.node[:, None], batch), _moments(z)]
+        return probability, torch.cat(said, dim=1)
 
 
 class Reconstructor(Task):

@@ -23,6 +23,7 @@ pytestmark = [
 VALUE, LABEL = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
 EPOCHS = [{"epoch": i, "train_loss": 1 / (i + 1), "val_loss": abs(i - 2) + 0.1} for i in range(5)]
 SECONDS = np.arange(6.0)
+GRID = np.array([[0.0, 0.5], [1.0, 0.25]])
 
 # every function with a plain call
 CALLS = {
@@ -33,7 +34,7 @@ CALLS = {
     "confusion": lambda **k: plots.confusion(np.array([[90, 10], [5, 95]]), **k),
     "timeline": lambda **k: plots.timeline(SECONDS, SECONDS + 1, SECONDS, 3.5, [(4, 6)], **k),
     "pareto": lambda **k: plots.pareto([27e3, 512e3], [0.97, 0.99], ["student", "teacher"], **k),
-    "mixing": lambda **k: plots.mixing(VALUE, VALUE, VALUE[::-1], **k),
+    "mixing": lambda **k: plots.mixing(GRID, VALUE, VALUE, VALUE[::-1], **k),
     "training_trace": lambda **k: plots.training_trace({"reward": SECONDS}, **k),
     "trials": lambda **k: plots.trials([0.7, 0.9, 0.4], [True, True, False], **k),
     "bars": lambda **k: plots.bars(["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85, **k),
@@ -186,12 +187,23 @@ def test_pareto_joins_the_frontier_only():
     assert ax.get_ylabel() == "F1"
 
 
-def test_mixing_has_a_labelled_bar():
-    ax = CALLS["mixing"]()
+def test_mixing_is_a_map_under_the_windows():
+    ax = plots.mixing(GRID, vgae=[0.1, 0.9, 0.8], gat=[0.2, 0.1, 0.9], alpha=[0.5, 0.75, 0.25])
+    (image,), (dots,) = ax.images, ax.collections
+    assert np.array_equal(image.get_array(), GRID) and image.origin == "lower"
+    assert tuple(image.get_extent()) == (0, 1, 0, 1)
+    assert dots.get_offsets().tolist() == [[0.1, 0.2], [0.9, 0.1], [0.8, 0.9]]
+    assert dots.get_array().tolist() == [0.5, 0.75, 0.25]
+    assert image.get_clim() == dots.get_clim() == (0, 1), "one scale of colours"
     bar = next(other for other in ax.figure.axes if other is not ax)
     assert "α" in bar.get_ylabel()
-    assert ax.collections[0].get_clim() == (0, 1)
-    assert ax.collections[0].get_array().size == 4
+    found = "The GAT weighs 0.375 where both agree, 0.750 elsewhere"
+    assert title(ax).replace("\n", " ") == found
+
+
+def test_mixing_says_nothing_of_windows_that_are_not_there():
+    ax = plots.mixing(GRID, [0.5], [0.5], [1.0])
+    assert title(ax).replace("\n", " ").endswith("1.000 where both agree, – elsewhere")
 
 
 def test_training_trace_draws_a_panel_a_name():

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,15 +151,15 @@ def test_scores_come_back_with_their_state(params, data):
     assert back.state_names == ("a", "b")
 
 
-def test_scores_of_drawn_windows_come_back_with_their_labels(params, data):
-    label = np.array([True, False, True])
-    made = Scores(
-        np.arange(3.0), label, *np.zeros((4, 3), int), (), np.eye(3, dtype="f4"), ("a",) * 3
-    )
+def test_scores_of_drawn_windows_come_back_with_their_labels_and_captures(params, data):
+    graphs = data.test[:3]
+    made = Scores.of(graphs, np.arange(3.0), np.eye(3, dtype="f4"), ("a",) * 3)
+    made = replace(made, label=np.array([True, False, True]))
     runs.save("teacher", params, scores={"gat/drawn": made})
     back = runs.load_scores("teacher", params, data)["gat/drawn"]
-    assert np.array_equal(back.value, made.value) and np.array_equal(back.label, label)
-    assert np.array_equal(back.state, made.state) and back.captures == ()
+    for name in ("value", "label", "attack_type", "capture", "start", "end", "state"):
+        assert np.array_equal(getattr(back, name), getattr(made, name)), name
+    assert back.captures == made.captures and back.state_names == ("a", "a", "a")
 
 
 def test_scores_whose_bytes_lie_apart_come_back_the_same(params, data):
