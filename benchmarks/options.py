@@ -43,15 +43,19 @@ OPTIONS = {
 }
 
 
-def trial(dataset: str, seed: int, size: str, fit: dict, captures, graphs) -> dict[str, float]:
-    """Mean AUPRC and F1 over the scenarios of one training, and its seconds."""
-    params = cg.load_params(dataset, seed=seed, fit=fit)
+def drawn(params: cg.Params, captures, graphs) -> tuple[cg.Split, cg.Synthesis]:
+    """Windows to test on and material to train on, which is the same for all options."""
     data = cg.split(graphs, params.split)
     material = cg.Synthesis(data, cg.clean_captures(captures), params)
-    for epoch in range(params.fit.epochs):  # drawing is the same for all options
+    for epoch in range(params.fit.epochs):  # before the clock starts
         material.draw(epoch, epoch / max(params.fit.epochs - 1, 1))
-    cg.seed_everything(seed)
-    gat = cg.Detector(cg.GAT(graphs.spec, **params[size].gat))
+    return data, material
+
+
+def trial(params: cg.Params, size: str, data, material) -> dict[str, float]:
+    """Mean AUPRC and F1 over the scenarios of one training, and its seconds."""
+    cg.seed_everything(params.seed)
+    gat = cg.Detector(cg.GAT(data.graphs.spec, **params[size].gat))
     began = time.perf_counter()
     gat = cg.fit(gat, material, params, size)
     took = time.perf_counter() - began
@@ -83,11 +87,16 @@ def main() -> None:
         captures = cg.read(dataset)
         graphs = cg.to_graphs(captures)
         found: dict = defaultdict(lambda: defaultdict(list))
-        for name in dict.fromkeys(["defaults", *given.only]):
-            for seed in range(given.seeds):
-                once = trial(dataset, seed, given.size, OPTIONS[name], captures, graphs)
+        names = [*dict.fromkeys(["defaults", *given.only])]
+        for seed in range(given.seeds):
+            data, material = drawn(cg.load_params(dataset, seed=seed), captures, graphs)
+            for name in names:
+                params = cg.load_params(dataset, seed=seed, fit=OPTIONS[name])
+                once = trial(params, given.size, data, material)
                 for metric, value in once.items():
                     found[name][metric].append(value)
+                print(f"# {dataset} seed {seed} {name}", once, flush=True)
+        for name in names:
             line = {m: round(float(np.mean(v)), 4) for m, v in found[name].items()}
             if name != "defaults":
                 base = found["defaults"]
