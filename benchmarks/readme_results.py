@@ -62,7 +62,7 @@ def figure(values: list | None) -> str:
     if not values:
         return "–"
     mean, half, _ = values
-    return f"{mean:.4f}" + (f" ± {half:.4f}" if half is not None else "")
+    return f"{mean:.3f}" + (f" ± {half:.3f}" if half is not None else "")
 
 
 def detection(record: dict, dataset: str) -> list[str]:
@@ -103,7 +103,8 @@ if (root / "docs/detection.json").is_file():
         "the GAT was trained on; a control has one seed; rules and trees do not depend on one.",
         "More rules, metrics and the leak canary are in docs/detection.json.",
     ]
-    for dataset in sorted({key.split()[0] for key in measured}):
+    there = {key.split()[0] for key in measured}
+    for dataset in (d for d in DATASETS if d in there):
         text += ["", *detection(measured, dataset)]
 path = root / "README.md"
 before, rest = path.read_text(encoding="utf-8").split("<!-- results -->")
