@@ -53,30 +53,11 @@ def clean_stretch(windows, seconds: float = 10.0) -> np.ndarray:
     return (windows.end <= seconds) & (windows.end < attacked[windows.capture])
 
 
-def _limit(value: np.ndarray, false_alarm_rate: float, probabilities: bool) -> float:
+def _limit(value: np.ndarray, false_alarm_rate: float) -> float:
     """The threshold that `clean_threshold` describes, from the values of clean windows."""
-    value = np.sort(value)
     n = len(value)
     rank = int(np.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
-    if rank <= n:
-        return float(np.nextafter(value[rank - 1], np.inf))
-    limit, k = value[-1], _tail(n)
-    if k:
-        x = _log_odds(value) if probabilities else value
-        mean_excess = (x[-k:] - x[-1 - k]).mean()
-        far = x[-1 - k] + mean_excess * np.log(k / (n * false_alarm_rate))
-        limit = max(limit, expit(far) if probabilities else far)
-    return float(np.nextafter(limit, np.inf))
-
-
-def _tail(n: int) -> int:
-    """How many of n windows, the highest, the tail is fitted to: a tenth, but ten if there are
-    twenty, since fewer tell no mean excess.
-
-    >>> [_tail(n) for n in (1000, 200, 50, 9, 1)]
-    [100, 20, 10, 4, 0]
-    """
-    return max(n // 10, min(10, n // 2))
+    return float(np.nextafter(np.sort(value)[min(rank, n) - 1], np.inf))
 
 
 def _log_odds(value: np.ndarray) -> np.ndarray:
@@ -90,9 +71,7 @@ def _thresholds(scores: Scores, rate: float, calibrating: Sequence[np.ndarray]) 
             f"clean threshold: false_alarm_rate is {rate}; expected a share between 0 and 1; "
             "1e-3 calls one clean window in a thousand"
         )
-    value = scores.value
-    probabilities = len(value) > 0 and value.min() > 0 and value.max() <= 1
-    return [_limit(value[mine], rate, probabilities) for mine in calibrating]
+    return [_limit(scores.value[mine], rate) for mine in calibrating]
 
 
 def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
@@ -103,19 +82,14 @@ def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
     v₍⌈(n+1)(1−α)⌉₎, the conformal quantile: if the new window is exchangeable with those n, it
     is called with probability ≤ α, whatever the distribution (Vovk, Gammerman, Shafer 2005;
     Angelopoulos, Bates, arXiv 2107.07511, eq. 1). No threshold can promise less than 1/(n+1) in
-    this way. For a smaller α the tail is taken as exponential above u, which the k highest windows
-    (a tenth) exceed by σ in the mean, and the threshold is
-
-        max(vₙ, u + σ ln(k / (n α)))
-
-    (Siffer et al., KDD 2017, eq. 1 with γ = 0). Values in (0, 1] are probabilities and are
-    extrapolated as log-odds. The promise of 1/(n+1) stands; α rests on the tail's shape.
+    this way: for a smaller α it is just above vₙ, and 1/(n+1) is what it promises
+    (`Calibration.rate`). More clean windows promise more.
 
     Raises `ValueError` without a benign window, or for a rate that is none.
 
     >>> windows = Scores(np.arange(1.0, 10), np.zeros(9, bool), *np.zeros((4, 9), int), captures=())
     >>> round(clean_threshold(windows, 0.2), 9), round(clean_threshold(windows, 0.01), 3)
-    (8.0, 14.486)
+    (8.0, 9.0)
     """
     benign = np.flatnonzero(~scores.label)
     if not len(benign):
