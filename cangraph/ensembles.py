@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit, logit
 
 from cangraph.graphs import Graphs
+from cangraph.models import GAT
 from cangraph.scores import Scores
 from cangraph.tasks import Task
 
@@ -13,8 +15,9 @@ __all__ = ["Ensemble"]
 
 class Ensemble:
     """Tasks of one kind, each trained from another seed, that score together (Lakshminarayanan et
-    al. 2017): the value is the mean of theirs, and `state` holds the standard deviation between
-    them, `disagreement`, which is large where a window is like nothing they were trained on.
+    al. 2017): the value is the mean of theirs, for GATs that of their log-odds, as several teachers
+    teach (`distillation`), and `state` holds the standard deviation between their values,
+    `disagreement`, which is large where a window is like nothing they were trained on.
 
     Members come from `runs.load_models` of several seeds, or of several calls of `fit`.
 
@@ -38,8 +41,11 @@ class Ensemble:
             )
 
     def score(self, graphs: Graphs) -> Scores:
-        """`Scores` of every window: the mean of the members' values, f8 (B,), and their standard
-        deviation, f4 (B, 1)."""
+        """`Scores` of every window: the mean of the members' values or log-odds, f8 (B,), and the
+        values' standard deviation, f4 (B, 1)."""
         values = np.stack([member.score(graphs).value for member in self.members])
         spread = values.std(0)[:, None].astype(np.float32)
-        return Scores.of(graphs, values.mean(0), spread, self.state_names)
+        mean = values.mean(0)
+        if isinstance(self.members[0].model, GAT):
+            mean = expit(logit(values.clip(1e-300, np.nextafter(1.0, 0.0))).mean(0))
+        return Scores.of(graphs, mean, spread, self.state_names)

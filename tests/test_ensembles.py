@@ -28,11 +28,21 @@ def members(graphs):
 def test_the_score_is_the_mean_and_the_disagreement_its_spread(graphs, members):
     scores = Ensemble(members).score(graphs)
     values = np.stack([member.score(graphs).value for member in members])
-    np.testing.assert_allclose(scores.value, values.mean(0))
+    odds = (values / (1 - values)).prod(0) ** (1 / 3)  # the mean of log-odds
+    np.testing.assert_allclose(scores.value, odds / (1 + odds))
     assert scores.state_names == ("disagreement",)
     np.testing.assert_allclose(scores.state[:, 0], values.std(0), rtol=1e-5)
     assert (scores.state > 0).all()
     assert np.array_equal(scores.label, graphs.label)
+
+
+def test_reconstructors_score_with_the_mean_of_their_values(graphs):
+    members = []
+    for seed in range(2):
+        seed_everything(seed)
+        members.append(Reconstructor(VGAE(graphs.spec, hidden=2, heads=1, layers=1, latent=2)))
+    one, other = (member.score(graphs).value for member in members)
+    np.testing.assert_allclose(Ensemble(members).score(graphs).value, (one + other) / 2)
 
 
 def test_members_that_agree_do_not_disagree(graphs, members):
@@ -40,7 +50,7 @@ def test_members_that_agree_do_not_disagree(graphs, members):
     twin.load_state_dict(members[0].state_dict())
     scores = Ensemble([members[0], twin]).score(graphs)
     assert not scores.state.any()
-    np.testing.assert_array_equal(scores.value, members[0].score(graphs).value)
+    np.testing.assert_allclose(scores.value, members[0].score(graphs).value)
 
 
 def test_one_member_and_members_of_two_kinds_are_refused(graphs, members):
