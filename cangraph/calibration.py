@@ -18,6 +18,7 @@ __all__ = [
     "clean_stretch",
     "clean_threshold",
     "ece",
+    "log_odds",
     "relative",
     "temper",
     "temperature",
@@ -60,7 +61,7 @@ def _limit(value: np.ndarray, false_alarm_rate: float) -> float:
     return float(np.nextafter(np.sort(value)[min(rank, n) - 1], np.inf))
 
 
-def _log_odds(value: np.ndarray) -> np.ndarray:
+def log_odds(value: np.ndarray) -> np.ndarray:
     """logit of probabilities; those of 0 and 1 are taken for their nearest neighbours."""
     return logit(np.clip(value, np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0)))
 
@@ -196,7 +197,7 @@ def temperature(scores: Scores) -> float:
     >>> round(temperature(windows), 3), temper(windows, 2.0).value.round(2)
     (2.0, array([0.25, 0.25, 0.75, 0.75]))
     """
-    z = _log_odds(_probabilities(scores, "temperature"))
+    z = log_odds(_probabilities(scores, "temperature"))
     attacks, benign = int(scores.label.sum()), int((~scores.label).sum())
     if not attacks or not benign:
         raise ValueError(
@@ -216,7 +217,7 @@ def temperature(scores: Scores) -> float:
 
 def temper(scores: Scores, temperature: float) -> Scores:
     """The scores with probabilities σ(z/T); their order stays."""
-    z = _log_odds(_probabilities(scores, "temper"))
+    z = log_odds(_probabilities(scores, "temper"))
     return replace(scores, value=expit(z / temperature))
 
 

@@ -120,9 +120,8 @@ class Teachers(nn.Module):
 
     @staticmethod
     def _gat(model: GAT, batch: Batch) -> _Taught:
-        states = model.states(batch)
-        z = model.pool(states, batch)
-        return _Taught(z, tuple(model.outputs(states, z)))
+        z, said = model.embed_and_judge(batch)
+        return _Taught(z, tuple(said))
 
     def _vgae(self, model: VGAE, batch: Batch) -> _Taught:
         _, z = model.encode_batch(batch)
@@ -165,9 +164,7 @@ class Distilled(FromTeachers, Detector):
     """
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        states = self.model.states(batch)
-        z = self.model.pool(states, batch)
-        out = self.model.outputs(states, z)
+        z, out = self.model.embed_and_judge(batch)
         z_taught, (window, node, attack_type) = self.taught(batch)
         temperature = self.weights.temperature
         terms = self.terms(out, batch)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
+from cangraph.calibration import log_odds
 from cangraph.graphs import Graphs
 from cangraph.models import GAT
 from cangraph.scores import Scores
@@ -47,5 +48,5 @@ class Ensemble:
         spread = values.std(0)[:, None].astype(np.float32)
         mean = values.mean(0)
         if isinstance(self.members[0].model, GAT):
-            mean = expit(logit(values.clip(1e-300, np.nextafter(1.0, 0.0))).mean(0))
+            mean = expit(log_odds(values).mean(0))
         return Scores.of(graphs, mean, spread, self.state_names)

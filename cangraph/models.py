@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 from torch_geometric.nn import VGAE as PyGVGAE
 from torch_geometric.nn import GATv2Conv
 from torch_geometric.utils import scatter
@@ -86,7 +85,7 @@ class Encoder(nn.Module):
         return states
 
 
-class _Largest(Function):
+class _Largest(torch.autograd.Function):
     """Largest state of each window's nodes, (N, d) → (B, d); equal ones share the gradient.
 
     As PyG's `scatter`, whose backward also computes a gradient of the empty start, at three times
@@ -170,14 +169,15 @@ class GAT(nn.Module):
         """Attack logit (B,) of embeddings (B, d_z)."""
         return self.window_head(embedding).squeeze(1)
 
-    def outputs(self, states: Tensor, z: Tensor) -> GATOutput:
-        """What the three heads say of node states (N, d_z) and embeddings (B, d_z)."""
-        return GATOutput(self.classify(z), self.node_head(states).squeeze(1), self.type_head(z))
+    def embed_and_judge(self, batch: Batch) -> tuple[Tensor, GATOutput]:
+        """Pooled embeddings z (B, d_z), and what the three heads say, in one pass."""
+        states = self.states(batch)
+        z = self.pool(states, batch)
+        return z, GATOutput(self.classify(z), self.node_head(states).squeeze(1), self.type_head(z))
 
     def heads(self, batch: Batch) -> GATOutput:
         """What the three heads say of a batch."""
-        states = self.states(batch)
-        return self.outputs(states, self.pool(states, batch))
+        return self.embed_and_judge(batch)[1]
 
     def forward(self, batch: Batch) -> Tensor:
         return self.classify(self.embed(batch))

@@ -220,9 +220,7 @@ class Detector(Task):
         return torch.sigmoid(torch.cat(nodes).double()).numpy()
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        states = self.model.states(batch)
-        z = self.model.pool(states, batch)
-        out = self.model.outputs(states, z)
+        z, out = self.model.embed_and_judge(batch)
         probability = torch.sigmoid(out.window.double())
         said = [out.window[:, None], probability[:, None].float()]
         said += [self.model.pool(out.node[:, None], batch), _moments(z)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from scorings import torn
 
 from cangraph.simulator import simulate
 
@@ -43,3 +44,15 @@ def closed_figures():
     with matplotlib.rc_context():
         yield
         plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def calib():
+    """Scores of two models to fit rules of fusion on."""
+    return torn(1000, 0)[1]
+
+
+@pytest.fixture(scope="session")
+def held_out():
+    """Scores of the same two models of other windows."""
+    return torn(500, 1)

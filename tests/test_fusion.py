@@ -5,23 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pytest import approx
-from scorings import PARAMS, brier, scores_of, torn
+from scorings import PARAMS, brier, scores_of
 
 from cangraph.fusion import BOTH, STATE, Rule, Stacking
 from cangraph.policies import rules
 from cangraph.tasks import Detector, Reconstructor
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture(scope="module")
-def calib():
-    return torn(1000, 0)[1]
-
-
-@pytest.fixture(scope="module")
-def held_out():
-    return torn(500, 1)
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,6 @@ ALPHAS = np.linspace(0, 1, 5)
 
 
 @pytest.fixture(scope="module")
-def calib():
-    return torn(1000, 0)[1]
-
-
-@pytest.fixture(scope="module")
-def held_out():
-    return torn(500, 1)
-
-
-@pytest.fixture(scope="module")
 def fitted(calib):
     policies = {name: rule for name, rule in rules(PARAMS).items() if isinstance(rule, Policy)}
     return {name: policy.fit(calib) for name, policy in policies.items()}
