@@ -50,28 +50,38 @@ def of_one_id() -> dict:
         **{name: np.zeros(8) for name in ("changes", "rest", "longest", "step")},
         "turn": np.zeros((8, 4), int),
         "kept": np.zeros((8, 4)),
-        "lapsed": np.zeros((8, 4), bool),
-        "sums": np.zeros(3, int),
-        "sums_kept": np.zeros(3),
-        "sums_lapsed": np.zeros(3, bool),
-        "sums_proven": np.zeros(3, bool),
+        "lapsed": np.zeros((8, 4), int),
+        "sums": np.zeros(4, int),
+        "sums_kept": np.zeros(4),
+        "sums_lapsed": np.zeros(4, int),
+        "sums_proven": np.zeros(4, bool),
         "usual": np.zeros(5),
     }
-    return SLOT | zeros | {"n": 0, "dlc": 0, "sums_seen": 0, "trend": 0.0}
+    return (
+        SLOT
+        | zeros
+        | {"n": 0, "dlc": 0, "sums_seen": 0, "trend": 0.0, "ahead": 0.0, "heard": b"", "eager": 0.0}
+    )
+
+
+def is_rule(kept: np.ndarray, lapsed: np.ndarray) -> np.ndarray:
+    """What is kept reliably is a rule, and remains one for a while when it is broken."""
+    return (kept > 0.95) | ((lapsed == 2) & (kept > 0.9))
 
 
 def broken(kept: np.ndarray, off: np.ndarray, n: int) -> float:
     """Bits of surprise of the rules that are `off`."""
-    return max(-np.log2(1 - kept[off & (kept > 0.9)] + max(1 / (n + 1), 1 / 256)), default=0.0)
+    return max(-np.log2(1 - kept[off] + max(1 / (n + 1), 1 / 256)), default=0.0)
 
 
 def learn(p: dict, which: str, at, off: np.ndarray, broke: np.ndarray, weight, again) -> None:
     """Let rules learn whether they were kept: of one that held, a break counts when it is known
     whether the next frame breaks it too."""
     kept, lapsed = p[which + "kept"][at], p[which + "lapsed"][at]
-    fade = np.where(~off, 1 / 32, np.where(lapsed, again, 0))
-    judged = np.where((kept > 0.9) & (lapsed | broke), -fade * kept, weight * (~off - kept))
-    p[which + "kept"][at], p[which + "lapsed"][at] = kept + judged, broke
+    rule = is_rule(kept, lapsed)
+    fade = np.where(~off, 1 / 32, np.where(lapsed > 0, again, 0))
+    judged = np.where(rule & ((lapsed > 0) | broke), -fade * kept, weight * (~off - kept))
+    p[which + "kept"][at], p[which + "lapsed"][at] = kept + judged, broke * (1 + rule)
 
 
 def cancels(k: int, delta: np.ndarray) -> bool:
@@ -87,7 +97,7 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
     changed = data != old
     told = changed & ~p["values"][np.arange(dlc), data] & (n > 0 or p["trust"] == 0)
     new, told = changed if n else np.ones(dlc, bool), told if n else np.full(dlc, p["trust"] == 0)
-    excess, surprise, stuck, leap, rule = 0.0, 0.0, 1, 1, 0.0
+    excess, surprise, stuck, leap, rule, guard = 0.0, 0.0, 1, 1, 0.0, 0.0
     again = min(gap / 60, max(1 / max(n, 1), 1 / 256))
     b = np.flatnonzero(changed | p["moves"][:dlc]) if n else np.zeros(0, int)
     if len(b):
@@ -102,9 +112,14 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
             p["rate"][b] = np.where(q > np.float32(1e-4), q, 0)
             p["moves"][b] = p["rate"][b].any(1)
         part = 2 * np.arange(4)
-        turn = ((data[b, None].astype(int) >> part) - (old[b, None].astype(int) >> part)) & 3
-        kept, off = p["kept"][b], turn != p["turn"][b]
-        rule = broken(kept, broke := off & (p["turn"][b] > 0), n)
+        now, before = data[b, None].astype(int) >> part, old[b, None].astype(int) >> part
+        turn = (now - before) & 3
+        around = (before & 15 == 14) & (now & 15 == 0) & (p["turn"][b] == 1) & (part % 4 == 0)
+        kept, off = p["kept"][b].copy(), (turn != p["turn"][b]) & ~around
+        broke = off & (p["turn"][b] > 0)
+        lost = broke & is_rule(kept, p["lapsed"][b])
+        rule = broken(kept[b < dlc - 1], lost[b < dlc - 1], n)
+        guard = broken(kept[b == dlc - 1], lost[b == dlc - 1], n)
         if learns:
             learn(p, "", b, off, broke, max(1 / n, 1 / 256), again)
             p["turn"][b] = np.where(off & (p["kept"][b] < 0.5), turn, p["turn"][b])
@@ -125,31 +140,52 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
             p["rest"][b] = np.where(moved, 0, rest)
     if dlc and (n == 0 or changed.any()):
         total, last = int(data.sum(dtype=int)), int(data[-1])
-        sums = np.array([np.bitwise_xor.reduce(data), total % 256, (2 * last - total) % 256])
-        kept, off, lapsed = p["sums_kept"].copy(), sums != p["sums"], p["sums_lapsed"]
-        if p["sums_seen"] >= 8:
-            rule = max(rule, broken(kept, off & p["sums_proven"], p["sums_seen"]))
+        upper = int(data[-2]) if dlc > 2 else 0
+        others = 2 * last - total
+        sums = np.bitwise_xor.reduce(data), total % 256, others % 256, (others + upper) % 256
+        sums = np.array(sums)
+        step, moved = (data.astype(int) - old) % 256, np.flatnonzero(changed & (n > 0))
+        turned = np.where(np.arange(dlc) == dlc - 1, -step % 256, step)
+        unguarded = np.where((np.arange(dlc) == dlc - 2) & (dlc > 2), 0, turned)
+        held = [
+            not cancels(k, d[moved])
+            for k, d in enumerate(((data ^ old).astype(int), step, turned, unguarded))
+        ]
+        kept, off, lapsed = p["sums_kept"].copy(), sums != p["sums"], p["sums_lapsed"].copy()
+        known = p["sums_seen"] >= 8
+        authentic = known and (p["sums_proven"] & (kept > 0.95) & ~off & held).any()
+        if authentic:
+            if guard and learns:
+                p["kept"][dlc - 1] = 0
+            guard = 0.0
+        elif known:
+            lost = off & p["sums_proven"] & is_rule(kept, lapsed)
+            rule = max(rule, broken(kept, lost, p["sums_seen"]))
         if learns:
-            weight, moved = (
-                max(1 / (p["sums_seen"] + 1), 1 / 256),
-                np.flatnonzero(changed & (n > 0)),
-            )
-            step = (data.astype(int) - old) % 256
-            turned = np.where(np.arange(dlc) == dlc - 1, -step % 256, step)
-            held = [
-                not cancels(k, d[moved])
-                for k, d in enumerate(((data ^ old).astype(int), step, turned))
-            ]
-            p["sums_proven"] = p["sums_proven"] | (~off & ~lapsed & held)
-            learn(p, "sums_", slice(3), off, off, weight, again)
-            anew = off & (p["sums_kept"] < 0.5)
+            weight = max(1 / (p["sums_seen"] + 1), 1 / 256)
+            p["sums_proven"] = p["sums_proven"] | (~off & (lapsed == 0) & held)
+            learn(p, "sums_", slice(4), off, off, weight, again)
+            anew = off & ((p["sums_kept"] < 0.5) | authentic)
             p["sums"], p["sums_proven"] = np.where(anew, sums, p["sums"]), p["sums_proven"] & ~anew
+            p["sums_kept"] = np.where(anew, np.minimum(p["sums_kept"], 0.5), p["sums_kept"])
             p["sums_seen"] += 1
+    rule = max(rule, guard)
     if learns:
         p["values"][np.flatnonzero(new), data[new]] = True
         p["clock_data"][:dlc], p["data"][:dlc] = old, data
         p["trend"] += (excess - p["trend"]) / 16
     return excess, surprise, told.mean() if dlc else 0.0, np.log2(stuck), np.log2(leap), rule
+
+
+def wait(p: dict, data: bytes, ratio: float, learns: bool, clock: bool) -> None:
+    """What came ahead of time is heard again in the next frame on time, or it is not."""
+    same = data == p["heard"] and not clock
+    if p["ahead"] > 0 and (learns or not same):
+        heard = p["ahead"] if same else 0.0
+        p["eager"] += (0.25 if same else 0.75) * (heard - p["eager"])
+        p["ahead"] = 0.0
+    if not learns:
+        p["ahead"], p["heard"] = max(p["ahead"], -ratio), data
 
 
 def plain_profile(frames) -> np.ndarray:
@@ -175,7 +211,13 @@ def plain_profile(frames) -> np.ndarray:
             away = np.log2(over * 1e3 + 1) - p["period"]
             if clock := bool(2 * abs(away) < -p["base_ratio"]):
                 out[i, 3], ratio, gap = -ratio, away, over
-        learns = bool(ratio > early or young)
+        late = False
+        if ratio <= early and not young and p["base_ratio"] > 0.1:
+            two = np.log2(np.floor((time_ - p["clock"]) * 1e3 + 5e-4) + 1)
+            late = two - p["period"] - 1 > -min(0.1, slack)
+        learns = bool(ratio > early or young or late)
+        if not young and (p["ahead"] > 0 or not learns):
+            wait(p, frames.data[i, :dlc].tobytes(), ratio, learns, clock)
         excess, surprise, novel, stuck, leap, rule = judge(
             p, frames.data[i, :dlc], gap, learns, clock
         )
@@ -183,7 +225,10 @@ def plain_profile(frames) -> np.ndarray:
             np.array([abs(ratio), surprise, novel, leap, rule]),
             grains * (1 + 8 / max(n, 1)),
         )
-        over = np.clip(np.log2((grain + raw) / (grain + p["usual"])), 0, 6)
+        usually = p["usual"].copy()
+        if not learns:
+            usually[0] = max(usually[0], p["eager"])
+        over = np.clip(np.log2((grain + raw) / (grain + usually)), 0, 6)
         out[i, [0, 2, 4, 5, 7]] = ratio, p["jitter"], 1 - p["trust"], excess, p["trend"]
         out[i, [1, 6, 9, 10, 12]] = over
         out[i, 8] = min(stuck, 6)

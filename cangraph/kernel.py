@@ -16,6 +16,7 @@ _STEP = 0.5  # octaves; a single gap pulls the period by no more than this
 _YOUNG = 8  # gaps; an ID's first ones are averaged plainly
 _EARLY = (0.25, 2.0, 1.0)  # octaves; a frame earlier than a + b·jitter, at most c, teaches nothing
 _WAIT = 6.0  # octaves · ticks; a is less for a long period: frames wait for their turn on the bus
+_HEARD = 0.25  # weight of a frame ahead of time that the next one on time repeats, or does not
 _REGULAR = 0.5  # octaves; a gap this near to the period earns trust
 _WARM_UP = 5.0  # s; IDs first seen in it are trusted: something has to be normal
 _START, _LATE = 1.0, 8.0  # s, gaps; but one that misses its first 8 turns has not been there
@@ -27,7 +28,8 @@ _WORN = 5.0  # s; while a byte rests, its longest rest grows by an octave in thi
 _MOVED = 4  # changes; before, a byte's rests and steps are not judged
 _RULE_MEMORY = 256.0  # frames; time constant of a rule's reliability
 _ONCE = 1 / 32  # of its reliability, that a rule loses by a single break
-_RULE = 0.9  # reliability from which on a counter or checksum is one
+_RULE = 0.95  # reliability from which on a counter or checksum is one,
+_FADED = 0.9  # and under which it is none any more when it is broken again and again
 _REST = 1e-4  # a flip rate under it counts as 0, so that bytes at rest cost no time
 _CLIP = 6.0  # octaves
 # what is unusual for an ID: |gap_ratio|, flip surprise, share of novel bytes, leap, broken rule;
@@ -48,7 +50,7 @@ def _ticks(seconds):
 @numba.njit(cache=True, nogil=True)
 def _bits(reliability, judged):
     """Surprise in bits when a rule is broken that was judged so often, 0 for what is no rule."""
-    if reliability <= _RULE:
+    if reliability <= 0:
         return 0.0
     return -np.log2(1.0 - reliability + max(1.0 / (judged + 1), 1.0 / _RULE_MEMORY))
 
@@ -61,21 +63,25 @@ def _counters(p, j, value, before, weight, again):
     lost = np.float32(0.0)
     for c in range(4):  # without branches, which would be guessed wrong half of the time
         turn = np.uint8(((value >> (2 * c)) - (before >> (2 * c))) & 3)
-        old, kept, lapsed = p.turn[j, c], p.kept[j, c], p.lapsed[j, c] > 0
-        broken = (turn != old) & (old != 0)  # bits that rest are no counter
-        lost = max(lost, kept * np.float32(broken))
-        kept = _judged(kept, turn == old, broken, lapsed, weight, again)
+        old, kept, lapsed = p.turn[j, c], p.kept[j, c], p.lapsed[j, c]
+        # AUTOSAR's E2E profile 1 counts to 14: 0xF is no count
+        around = ((before >> (2 * c)) & 15 == 14) & ((value >> (2 * c)) & 15 == 0)
+        hit = (turn == old) | (around & (old == 1) & (c % 2 == 0))
+        broken = ~hit & (old != 0)  # bits that rest are no counter
+        rule = (kept > _RULE) | ((lapsed == 2) & (kept > _FADED))
+        lost = max(lost, kept * np.float32(broken & rule))
+        kept = _judged(kept, rule, hit, broken, lapsed > 0, weight, again)
         p.kept[j, c] = kept
         p.turn[j, c] = turn if (kept < 0.5) & (weight > 0) else old
-        p.lapsed[j, c] = broken if weight > 0 else lapsed
+        p.lapsed[j, c] = np.uint8(broken) << np.uint8(rule) if weight > 0 else lapsed
     return lost
 
 
 @numba.njit(cache=True, nogil=True)
-def _judged(kept, hit, broken, lapsed, weight, again):
+def _judged(kept, rule, hit, broken, lapsed, weight, again):
     """How reliable a rule is after another frame. Of a rule that held, a first break says nothing
     yet: broken again, it fades with `again`; kept again, it is one that is broken at times."""
-    if (kept > _RULE) & (weight > 0) & (lapsed | broken):
+    if rule & (weight > 0) & (lapsed | broken):
         fade = np.float32(_ONCE) if hit else again if lapsed else np.float32(0.0)
         return kept - fade * kept
     return kept + weight * (np.float32(hit) - kept)
@@ -98,31 +104,62 @@ def _cancels(k, delta):
 def _checksums(p, data, i, dlc, delta, learns, again):
     """Judge the checksums of a payload of which `delta[k]` are the differences in the bytes that
     moved, as checksum k sees them; learn, with `again` where one is broken twice in a row. Returns
-    the surprise in bits at the best of those that are broken. One is proven by bytes that do not
-    cancel out in pairs, as a counter that is there twice does."""
+    the surprise in bits at the best of those that are broken, -1 if a proven one is kept. One is
+    proven by bytes that do not cancel out in pairs, as a counter that is there twice does. While
+    one that is proven is kept by such bytes, another that is broken was none."""
     crossed, total = np.uint8(0), 0
     for j in range(dlc):
         crossed ^= data[i, j]
         total += data[i, j]
+    last = 2 * data[i, dlc - 1] - total
+    upper = data[i, dlc - 2] if dlc > 2 else 0  # of a sum of 16 bits
+    values = (
+        np.uint8(crossed),
+        np.uint8(total & 255),
+        np.uint8(last & 255),
+        np.uint8((last + upper) & 255),
+    )
+    known, authentic = p.sums_seen >= _YOUNG, False
+    for k in range(4):
+        if known and p.sums_proven[k] and p.sums_kept[k] > _RULE and values[k] == p.sums[k]:
+            authentic |= not _cancels(k, delta[k])
     broken = 0.0
     weight = np.float32(max(1.0 / (p.sums_seen + 1), 1.0 / _RULE_MEMORY))
-    for k in range(3):
-        value = crossed
-        if k:
-            value = np.uint8((total if k == 1 else 2 * data[i, dlc - 1] - total) & 255)
-        hit, lapsed = value == p.sums[k], p.sums_lapsed[k] > 0
-        if not hit and p.sums_proven[k] and p.sums_seen >= _YOUNG:
-            broken = max(broken, _bits(p.sums_kept[k], p.sums_seen))
+    for k in range(4):
+        value = values[k]
+        hit, kept, lapsed = value == p.sums[k], p.sums_kept[k], p.sums_lapsed[k]
+        rule = kept > _RULE or (lapsed == 2 and kept > _FADED)
+        if rule and not hit and p.sums_proven[k] and known and not authentic:
+            broken = max(broken, _bits(kept, p.sums_seen))
         if learns:
-            p.sums_kept[k] = _judged(p.sums_kept[k], hit, not hit, lapsed, weight, again)
-            p.sums_lapsed[k] = not hit
+            p.sums_kept[k] = _judged(kept, rule, hit, not hit, lapsed > 0, weight, again)
+            p.sums_lapsed[k] = 0 if hit else 2 if rule else 1
             if hit and not lapsed and not p.sums_proven[k]:
                 p.sums_proven[k] = not _cancels(k, delta[k])
-            elif not hit and p.sums_kept[k] < 0.5:  # one broken frame accuses none behind it
-                p.sums[k], p.sums_proven[k] = value, 0
+            elif not hit and (authentic or p.sums_kept[k] < 0.5):
+                p.sums[k], p.sums_proven[k] = value, 0  # one broken frame accuses none behind it
+                p.sums_kept[k] = min(p.sums_kept[k], np.float32(0.5))
     if learns:
         p.sums_seen += 1
-    return broken
+    return -1.0 if authentic else broken
+
+
+@numba.njit(cache=True, nogil=True)
+def _await(p, payload, dlc, ratio, learns, clock):
+    """A car that has news sends it ahead of time and goes on saying it; next to what an attacker
+    says, the genuine frame says something else. So an ID that keeps its word may be early again:
+    `eager` is how early, in octaves."""
+    same = dlc == p.ahead_dlc and not clock
+    for j in range(dlc):
+        same &= payload[j] == p.ahead_data[j]
+    if p.ahead > 0 and (learns or not same):
+        heard = p.ahead if same else 0.0
+        p.eager += np.float32((_HEARD if same else 1.0 - _HEARD) * (heard - p.eager))
+        p.ahead = 0.0
+    if not learns:
+        p.ahead, p.ahead_dlc = max(p.ahead, -ratio), dlc
+        for j in range(dlc):
+            p.ahead_data[j] = payload[j]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -130,7 +167,7 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
     # one lane for each bit of a byte: sums of f, q, u, (f-q)²/(u+.02), u/(u+.02)
     flips, expected, spread = np.empty(8), np.empty(8), np.empty(8)
     chi, usual = np.empty(8, np.float32), np.empty(8, np.float32)
-    raw, delta = np.empty(5), np.empty((3, data.shape[1]), np.uint8)
+    raw, delta = np.empty(5), np.empty((4, data.shape[1]), np.uint8)
     one, floor, rest = np.float32(1.0), np.float32(0.02), np.float32(_REST)
     for i in range(len(timestamp)):
         s = slots[i]
@@ -156,6 +193,15 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             away = np.log2(_ticks(timestamp[i] - p.clock_time) + 1.0) - p.log_period
             if 2 * abs(away) < -p.base_ratio:
                 ratio, gap, clock, intruder = away, over, True, -ratio
+        # behind a frame that was late, the next one on the clock is early
+        late = n > _YOUNG and p.base_ratio > _GRAIN[0] and ratio <= early
+        if late:
+            away = np.log2(_ticks(timestamp[i] - p.clock_time) + 1.0) - p.log_period - 1.0
+            late = away > -min(_GRAIN[0], slack)
+
+        learns = ratio > early or n <= _YOUNG or late
+        if n > _YOUNG and (p.ahead > 0 or not learns):
+            _await(p, data[i, :dlc], dlc, ratio, learns, clock)
 
         if n == 0:
             p.first_time = timestamp[i]
@@ -164,8 +210,8 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             p.trust = 0.0
 
         novel, stuck, leap, broken, summed, moved = 0, 1.0, 1.0, 0.0, 0.0, 0
+        guard = np.float32(0.0)  # what the last byte, which may be a checksum, lost as a counter
         flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
-        learns = ratio > early or n <= _YOUNG
         step = np.float32(0.0)
         counting = np.float32(0.0)
         if learns:
@@ -194,12 +240,16 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
                     p.rate[j, b] = q
                     moves |= q > 0
                 p.moves[j] = np.uint8(moves)
-                broken = max(broken, _counters(p, j, value, before, counting, again))
+                guard = _counters(p, j, value, before, counting, again)
+                if j < dlc - 1:
+                    broken = max(broken, guard)
                 resting, size = p.rest[j], np.float32(0.0)
                 if changed:
                     delta[0, moved], delta[1:, moved] = changed, np.uint8(value - before)
                     if j == dlc - 1:
-                        delta[2, moved] = np.uint8(before - value)
+                        delta[2:, moved] = np.uint8(before - value)
+                    elif j == dlc - 2 > 0:
+                        delta[3, moved] = 0
                     moved += 1
                     size = np.float32((value - before) & 255)
                     size = min(size, np.float32(256.0) - size)
@@ -230,6 +280,12 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
                 p.clock_data[j], p.data[j] = before, value
         if dlc and (moved or n == 0):
             summed = _checksums(p, data, i, dlc, delta[:, :moved], learns, again)
+        if summed < 0:  # what counts while the payload rests is no counter
+            summed = 0.0
+            if guard > _RULE and learns:
+                p.kept[dlc - 1] = 0.0
+        else:
+            broken = max(broken, guard)
         flipped, likely = flips.sum(), expected.sum()
         excess = min(max((flipped - likely) / np.sqrt(1.0 + spread.sum()), -8.0), 8.0)
         if learns:
@@ -244,7 +300,8 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             weight = max(weight, 1.0 / max(n, 1))
         for k in range(5):
             grain = _GRAIN[k] * (1.0 + _YOUNG / max(n, 1))
-            unusual = np.log2((grain + raw[k]) / (grain + p.usual[k]))
+            usually = p.usual[k] if learns or k else max(p.usual[0], p.eager)
+            unusual = np.log2((grain + raw[k]) / (grain + usually))
             if n and (learns or k == 0):
                 p.usual[k] += np.float32(weight * (min(raw[k], _LEVEL[k]) - p.usual[k]))
             raw[k] = max(unusual, 0.0)

@@ -27,13 +27,15 @@ def _slot(width: int) -> np.dtype:
 
     `base_time` is that of the last frame on time, which came at `base_ratio`, `clock_time` that of
     the one on time before it, which carried `clock_data`.
+    `ahead` is how early the frames since then came, in octaves, `ahead_data` and `ahead_dlc` are of
+    the last of them; `eager` is how early may be what the next frame on time repeats.
     Of each payload byte: `rate` are the flip rates of its bits, `values` has one bit for each value
     it took, `moves` says whether it ever flips, `changes` how often it did (up to 255), `rest` for
     how many frames it has not, `longest` the longest such rest and `step` the longest step so far.
     `turn` and `kept` are the step of each two-bit counter in it and how reliably it is kept,
-    `lapsed` whether the last frame broke it; `sums`, `sums_kept` and `sums_lapsed` the same of
-    three checksums over all bytes, judged `sums_seen` times; `sums_proven` those that were kept
-    while bytes changed that do not cancel out.
+    `lapsed` whether the last frame broke it, 2 if it was a rule; `sums`, `sums_kept` and
+    `sums_lapsed` the same of four checksums, judged `sums_seen` times; `sums_proven` those that
+    were kept while bytes changed that do not cancel out.
     """
     return np.dtype(
         [
@@ -43,6 +45,10 @@ def _slot(width: int) -> np.dtype:
             ("base_time", np.float64),
             ("base_ratio", np.float64),
             ("clock_time", np.float64),
+            ("ahead", np.float32),
+            ("ahead_data", np.uint8, (width,)),
+            ("ahead_dlc", np.uint8),
+            ("eager", np.float32),
             ("log_period", np.float64),
             ("jitter", np.float64),
             ("trust", np.float64),
@@ -58,10 +64,10 @@ def _slot(width: int) -> np.dtype:
             ("turn", np.uint8, (width, 4)),
             ("kept", np.float32, (width, 4)),
             ("lapsed", np.uint8, (width, 4)),
-            ("sums", np.uint8, (3,)),
-            ("sums_kept", np.float32, (3,)),
-            ("sums_lapsed", np.uint8, (3,)),
-            ("sums_proven", np.uint8, (3,)),
+            ("sums", np.uint8, (4,)),
+            ("sums_kept", np.float32, (4,)),
+            ("sums_lapsed", np.uint8, (4,)),
+            ("sums_proven", np.uint8, (4,)),
             ("sums_seen", np.int64),
             ("trend", np.float32),
             ("usual", np.float32, (5,)),
@@ -117,7 +123,8 @@ def profile(
     bit b flips (f_b = 1) or not, at the ID's rate q_b; u_b = q_b(1-q_b):
 
         log2 p ← log2 p + w·clip(r, ±½),  w = min(1, δt/20 s), and at least 1/n while n <= 8
-        on time: r > -min(min(.25, 6/p) + 2·jitter, 1), or n <= 8
+        on time: r > -min(min(.25, 6/p) + 2·jitter, 1), or n <= 8, or, behind a frame that was late
+                 by over .1 octaves, log2(g'/2p) > -min(.1, 6/p), g' from the one before that
         intruder = -r if early, but 2·|log2(g'/p)| < -r' and r' < -min(.1, 6/p), where r' is that
                    of the last frame on time and g' the gap since the one before it: that one was
                    out of turn, and r and flips count from the one before it
@@ -126,18 +133,22 @@ def profile(
         flip_surprise = log2((1 + Σ (f_b-q_b)²/(u_b+.02)) / (1 + Σ u_b/(u_b+.02)))
         stuck = max over bytes of log2((1 + rest)/(1 + longest rest)), at least 0
         leap  = max over bytes of log2((1 + step)/(1 + longest step)), at least 0
-        broken_rule = max over broken rules of -log2(1 - k + max(1/256, 1/(n+1))), k > .9 how often
-                      it was kept, n how often it was judged; broken again and again, k fades with
-                      60 s, while a single break costs it k/32
+        broken_rule = max over broken rules of -log2(1 - k + max(1/256, 1/(n+1))), k > .95 how
+                      often it was kept, n how often it was judged; broken again and again, k fades
+                      with 60 s until .9, while a single break costs it k/32
 
     What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
     running mean m of what it was and the grain c(1 + 8/n), c in `kernel._GRAIN`, is what it has
-    over what is usual: log2((grain + v)/(grain + m)), at least 0.
+    over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame ahead of time m is at
+    least e, how early those were whose payload the next frame on time repeats: e moves by a quarter
+    towards it, and by three quarters towards 0 at each that is not repeated.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
-    each frame, and checksums: XOR or sum of all bytes, or the last byte minus the sum of the
-    others, that stay the same while the payload changes, once they did so while bytes changed that
-    do not cancel out in pairs.
+    each frame, or from 14 to 0 as in AUTOSAR's E2E profile 1, and checksums: XOR or sum of all
+    bytes, or the last byte minus the sum of the others, with or without the one before it (the
+    upper byte of a sum of 16 bits), that stay the same while the payload changes, once they did so
+    while bytes changed that do not cancel out in pairs. While such a checksum is kept, others that
+    break are none, and neither is a counter in the last byte.
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)

@@ -128,6 +128,45 @@ def test_what_an_unsteady_id_may_send_early_is_on_time():
         assert (ratio[-1] < -0.6) == innocent, "measured from it, or from the one before"
 
 
+@pytest.mark.parametrize(("gap", "innocent"), [(7, True), (5, False)])
+def test_behind_a_late_frame_the_next_one_on_the_clock_is_on_time(gap, innocent):
+    payloads = [[i % 16] for i in range(24)]
+    frames = after([10] * 20 + [13, gap, 20 - 13 - gap + 10], payloads)
+    ratio, rule = features(frames, "gap_ratio", "broken_rule")
+    assert ratio[22] < -0.3, "early by its gap"
+    assert (ratio[23] < 0.5) == innocent, "measured from it, or from the one before"
+    assert (rule[23] == 0) == innocent, "what it counts was learnt, or missed"
+
+
+def switching(again, turns=12):
+    """An ID of 100 ms that, every second, says 1 or 0 in turn 30 ms ahead of time and goes on
+    saying it, or not."""
+    gaps, payloads, now = [100] * 20, [[0]] * 21, 0
+    for _ in range(turns):
+        before, now = now, 1 - now
+        gaps += [70, 30] + [100] * 9
+        payloads += [[now]] + [[now if again else before]] * 10
+        now = now if again else before
+    return after(gaps, payloads)
+
+
+def test_who_keeps_his_word_may_be_early():
+    early, surprise = features(switching(again=True), "gap_ratio", "gap_surprise")
+    told = [s for s, r in zip(surprise, early, strict=True) if r < -0.4]
+    assert len(told) == 12 and told[0] > 1.5 and told[-1] < 0.1
+    first, second = told[:2]
+    # a quarter of what the first one was early by: 71 of 101 ticks
+    raw, grain = log2(101 / 71), 0.1 * (1 + 8 / 32)
+    assert first == approx(out_of_the_blue(raw, 0.1, 21), abs=1e-2)
+    assert second == approx(log2((grain + raw) / (grain + raw / 4)), abs=2e-2)
+
+
+def test_who_does_not_keep_his_word_may_not():
+    early, surprise = features(switching(again=False), "gap_ratio", "gap_surprise")
+    told = [s for s, r in zip(surprise, early, strict=True) if r < -0.4]
+    assert len(told) == 12 and min(told) > 1.5
+
+
 def test_of_two_frames_the_one_that_keeps_the_clock_is_genuine():
     # the first comes ahead of time, but not so early as to be refused
     payloads = [[1]] * 21 + [[9], [1], [1]]
@@ -307,20 +346,27 @@ def test_a_counter_is_known_by_itself_and_told_when_it_breaks(count, stall):
     assert rule[n] == approx(out_of_the_blue(broken(kept), 0.5, n), abs=1e-4)
 
 
-def test_a_counter_is_a_rule_once_it_was_kept_nine_times_of_ten():
-    for n, told in ((10, False), (20, True)):
+def test_a_counter_is_a_rule_once_it_was_kept_19_times_of_20():
+    for n, told in ((20, False), (30, True)):
         values = [[i % 4] for i in range(n)] + [[(n - 1) % 4]]
         assert (features(after([10] * n, values), "broken_rule")[-1] > 0) == told
-    # the first step is no kept one: 18 of 19
-    expected = out_of_the_blue(broken(18 / 19, 20), 0.5, 20)
-    assert features(after([10] * 20, values), "broken_rule")[-1] == approx(expected, abs=1e-5)
+    # the first step is no kept one: 28 of 29
+    expected = out_of_the_blue(broken(28 / 29, 30), 0.5, 30)
+    assert features(after([10] * 30, values), "broken_rule")[-1] == approx(expected, abs=1e-5)
 
 
-def test_a_rule_that_is_broken_now_and_then_is_none():
-    odd = [[i % 15] for i in range(600)]  # a counter to 14 breaks its step at each turn
-    told = features(after([10] * 599, odd), "broken_rule")
-    assert sum(value > 0 for value in told[20:60]) == 2, "while it is young, once a turn"
-    assert sum(value > 0 for value in told[-300:]) < 10, "hardly a rule, in 20 turns"
+def test_the_pages_of_a_multiplexer_are_no_counter():
+    pages = [[2 * (1 + i % 13)] for i in range(600)]
+    assert max(features(after([10] * 599, pages), "broken_rule")) == 0
+
+
+@pytest.mark.parametrize("shift", [0, 4])
+def test_a_counter_to_14_is_one(shift):
+    values = [[i % 15 << shift] for i in range(400)]
+    told = features(after([10] * 400, [*values, values[-1]]), "broken_rule")
+    assert max(told[:400]) == 0 and told[400] > 2
+    from_13 = [[v % 15 << shift] for v in (*range(400), 0)]  # 399 % 15 = 9
+    assert features(after([10] * 400, from_13), "broken_rule")[400] > 2, "only 14 goes to 0"
 
 
 def test_a_single_break_costs_a_rule_a_32nd_when_the_next_frame_keeps_it():
@@ -364,6 +410,18 @@ def test_a_counter_that_stops_is_told_for_seconds():
     )
 
 
+def test_a_rule_that_is_broken_is_told_until_it_was_kept_nine_times_of_ten():
+    values = [[i % 16, 7] for i in range(300)] + [[299 % 16, 7]] * 900
+    told = np.array(features(after([10] * 1199, values), "broken_rule"))
+    last = 300 + np.flatnonzero(told[300:])[-1]
+    kept = 254 / 255 * (1 - 1 / 256) ** 44 + 1 - (1 - 1 / 256) ** 44
+    # the first break costs nothing, every other one 10 ms of 60 s
+    assert last == approx(301 + np.log(kept / 0.9) / -np.log1p(-0.01 / 60), abs=2)
+
+
+CHECKSUMS = ["XOR", "sum of all", "last minus the others", "sum of 16 bits"]
+
+
 def summed(kind, seed, n):
     """Random payloads with a checksum in their last byte."""
     data = np.random.default_rng(seed).integers(0, 256, (n, 8))
@@ -372,11 +430,14 @@ def summed(kind, seed, n):
         "XOR": np.bitwise_xor.reduce(data[:, :7], 1) ^ 0x5A,
         "sum of all": 0x5A - total,
         "last minus the others": total + 0x5A,
+        "sum of 16 bits": data[:, :6].sum(1) + 0x5A,
     }[kind]
+    if kind == "sum of 16 bits":
+        data[:, 6] = data[:, 7] >> 8
     return data % 256
 
 
-@pytest.mark.parametrize("kind", ["XOR", "sum of all", "last minus the others"])
+@pytest.mark.parametrize("kind", CHECKSUMS)
 def test_a_checksum_is_known_by_itself_and_told_when_it_breaks(kind):
     data = summed(kind, seed=1, n=104)
     data[100, 7] ^= 0x10
@@ -386,12 +447,34 @@ def test_a_checksum_is_known_by_itself_and_told_when_it_breaks(kind):
     assert rule[101:] == [0, 0, 0], "the frames behind it are innocent"
 
 
-@pytest.mark.parametrize("kind", ["XOR", "sum of all", "last minus the others"])
+@pytest.mark.parametrize("kind", CHECKSUMS)
 def test_a_checksum_that_an_attack_does_not_mend_stays_broken(kind):
     data = summed(kind, seed=2, n=320)
     data[300:, 2] ^= 0x80  # the checksum differs, by the same each time
     rule = features(after([10] * 319, data.tolist()), "broken_rule")
     assert max(rule[:300]) == 0 and min(rule[300:]) > 2
+
+
+def test_while_a_checksum_is_kept_others_that_break_are_none():
+    i = np.arange(400)
+    low = np.where(i < 200, 0, 3 * i)  # at rest first, so that the upper byte rests too
+    data = np.column_stack([i % 16, low % 256, 0 * i, 0 * i])
+    total = data.sum(1) + 0xE0
+    data[:, 2], data[:, 3] = total >> 8, total % 256
+    quiet = features(after([10] * 399, data.tolist()), "broken_rule")
+    assert max(quiet[:200]) == 0 and max(quiet[260:]) == 0
+    assert max(quiet) == 0 or (data[:200, 2] == data[0, 2]).all()
+
+
+def test_what_counts_in_a_checksum_while_the_payload_rests_is_no_counter():
+    i = np.arange(600)
+    data = np.column_stack([i % 16, np.where(i < 300, 0x40, 7 * i % 256), 0 * i])
+    data[:300, 1] += (i[:300] % 100 == 50).astype(int)  # that proves the checksum
+    data[:, 2] = data[:, 0] + data[:, 1] + 5 & 255
+    told = features(after([10] * 599, data.tolist()), "broken_rule")
+    assert max(told[300:]) == 0
+    data[599, 2] ^= 0x10
+    assert features(after([10] * 599, data.tolist()), "broken_rule")[599] > 2
 
 
 def test_a_counter_that_is_there_twice_is_no_checksum():
