@@ -79,7 +79,7 @@ def learn(p: dict, which: str, at, off: np.ndarray, broke: np.ndarray, weight, a
     whether the next frame breaks it too."""
     kept, lapsed = p[which + "kept"][at], p[which + "lapsed"][at]
     rule = is_rule(kept, lapsed)
-    fade = np.where(~off, 1 / 32, np.where(lapsed > 0, again, 0))
+    fade = np.where(~off, 1 / 64, np.where(lapsed > 0, again, 0))
     judged = np.where(rule & ((lapsed > 0) | broke), -fade * kept, weight * (~off - kept))
     p[which + "kept"][at], p[which + "lapsed"][at] = kept + judged, broke * (1 + rule)
 

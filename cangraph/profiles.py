@@ -135,7 +135,7 @@ def profile(
         leap  = max over bytes of log2((1 + step)/(1 + longest step)), at least 0
         broken_rule = max over broken rules of -log2(1 - k + max(1/256, 1/(n+1))), k > .95 how
                       often it was kept, n how often it was judged; broken again and again, k fades
-                      with 60 s until .9, while a single break costs it k/32
+                      with 60 s until .9, while a single break costs it k/64
 
     What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
     running mean m of what it was and the grain c(1 + 8/n), c in `kernel._GRAIN`, is what it has

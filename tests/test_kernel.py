@@ -369,14 +369,14 @@ def test_a_counter_to_14_is_one(shift):
     assert features(after([10] * 400, from_13), "broken_rule")[400] > 2, "only 14 goes to 0"
 
 
-def test_a_single_break_costs_a_rule_a_32nd_when_the_next_frame_keeps_it():
+def test_a_single_break_costs_a_rule_a_64th_when_the_next_frame_keeps_it():
     n = 400
     values = [i % 16 for i in range(n)]
     lost = [*values, n + 1, n + 2, n + 3, n + 3]  # one frame is lost, two follow, one stalls
     told = features(after([10] * (n + 3), [[v % 16] for v in lost]), "broken_rule")
     kept = 254 / 255 * (1 - 1 / 256) ** (n - 256) + 1 - (1 - 1 / 256) ** (n - 256)
     usual = min(broken(kept), 3) * 0.011 / 20  # of the two breaks, the first is known by then
-    after_it = kept * 31 / 32 + (1 - kept * 31 / 32) / 256
+    after_it = kept * 63 / 64 + (1 - kept * 63 / 64) / 256
     grain = 0.5 * (1 + 8 / (n + 3))
     assert told[n] > told[n + 3] > 0 and told[n + 1 : n + 3] == [0, 0]
     assert told[n + 3] == approx(log2((grain + broken(after_it)) / (grain + usual)), abs=1e-3)
