@@ -221,15 +221,13 @@ def plain_profile(frames) -> np.ndarray:
         excess, surprise, novel, stuck, leap, rule = judge(
             p, frames.data[i, :dlc], gap, learns, clock
         )
+        told = ratio if learns else min(ratio + p["eager"], 0)
         raw, grain = (
-            np.array([abs(ratio), surprise, novel, leap, rule]),
+            np.array([abs(told), surprise, novel, leap, rule]),
             grains * (1 + 8 / max(n, 1)),
         )
-        usually = p["usual"].copy()
-        if not learns:
-            usually[0] = max(usually[0], p["eager"])
-        over = np.clip(np.log2((grain + raw) / (grain + usually)), 0, 6)
-        out[i, [0, 2, 4, 5, 7]] = ratio, p["jitter"], 1 - p["trust"], excess, p["trend"]
+        over = np.clip(np.log2((grain + raw) / (grain + p["usual"])), 0, 6)
+        out[i, [0, 2, 4, 5, 7]] = told, p["jitter"], 1 - p["trust"], excess, p["trend"]
         out[i, [1, 6, 9, 10, 12]] = over
         out[i, 8] = min(stuck, 6)
         out[i, 11] = n > 0 and dlc != p["dlc"]

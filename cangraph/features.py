@@ -29,7 +29,8 @@ FRAME_FEATURES = (
     Feature(
         "gap_ratio",
         "octaves",
-        "log2 of the gap since its last frame on time over the ID's period",
+        "log2 of the gap since its last frame on time over the ID's period; of what is early, "
+        "beyond what it used to go on saying when it was",
         "timing",
     ),
     Feature("gap_surprise", "octaves", "|gap_ratio| over what is usual for the ID", "timing"),

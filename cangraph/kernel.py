@@ -291,7 +291,8 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
         if learns:
             p.trend += (np.float32(excess) - p.trend) / np.float32(_TREND)
         surprise = np.log2((1.0 + np.float64(chi.sum())) / (1.0 + np.float64(usual.sum())))
-        raw[0], raw[1], raw[2] = abs(ratio), max(surprise, 0.0), novel / dlc if dlc else 0.0
+        told = ratio if learns else min(ratio + p.eager, 0.0)
+        raw[0], raw[1], raw[2] = abs(told), max(surprise, 0.0), novel / dlc if dlc else 0.0
         raw[3], raw[4] = np.log2(leap), max(_bits(broken, n), summed)
         weight = min(1.0, 2.0**p.log_period * _TICK / _MEMORY)
         if not learns:  # many early frames count no more than the time they take
@@ -300,12 +301,11 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             weight = max(weight, 1.0 / max(n, 1))
         for k in range(5):
             grain = _GRAIN[k] * (1.0 + _YOUNG / max(n, 1))
-            usually = p.usual[k] if learns or k else max(p.usual[0], p.eager)
-            unusual = np.log2((grain + raw[k]) / (grain + usually))
+            unusual = np.log2((grain + raw[k]) / (grain + p.usual[k]))
             if n and (learns or k == 0):
                 p.usual[k] += np.float32(weight * (min(raw[k], _LEVEL[k]) - p.usual[k]))
             raw[k] = max(unusual, 0.0)
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = ratio, raw[0], p.jitter, intruder
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = told, raw[0], p.jitter, intruder
         out[i, 4], out[i, 5], out[i, 6], out[i, 7] = 1.0 - p.trust, excess, raw[1], p.trend
         out[i, 8], out[i, 9], out[i, 10] = min(np.log2(stuck), _CLIP), raw[2], raw[3]
         out[i, 11], out[i, 12] = 1.0 if n and dlc != p.dlc else 0.0, raw[4]

@@ -139,9 +139,10 @@ def profile(
 
     What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
     running mean m of what it was and the grain c(1 + 8/n), c in `kernel._GRAIN`, is what it has
-    over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame ahead of time m is at
-    least e, how early those were whose payload the next frame on time repeats: e moves by a quarter
-    towards it, and by three quarters towards 0 at each that is not repeated.
+    over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame that is not on time,
+    r is told as min(r + e, 0), e how early, in octaves, those before it were whose payload the next
+    frame on time repeated: e moves by a quarter towards it, and by three quarters towards 0 at each
+    that is not repeated.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
     each frame, or from 14 to 0 as in AUTOSAR's E2E profile 1, and checksums: XOR or sum of all

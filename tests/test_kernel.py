@@ -151,20 +151,17 @@ def switching(again, turns=12):
 
 
 def test_who_keeps_his_word_may_be_early():
-    early, surprise = features(switching(again=True), "gap_ratio", "gap_surprise")
-    told = [s for s, r in zip(surprise, early, strict=True) if r < -0.4]
-    assert len(told) == 12 and told[0] > 1.5 and told[-1] < 0.1
-    first, second = told[:2]
-    # a quarter of what the first one was early by: 71 of 101 ticks
-    raw, grain = log2(101 / 71), 0.1 * (1 + 8 / 32)
-    assert first == approx(out_of_the_blue(raw, 0.1, 21), abs=1e-2)
-    assert second == approx(log2((grain + raw) / (grain + raw / 4)), abs=2e-2)
+    frames = switching(again=True)
+    ratio, surprise = features(frames, "gap_ratio", "gap_surprise")
+    told = np.array(ratio)[21::11]
+    # early by 71 of 101 ticks, each time a quarter of it less
+    assert told == approx(log2(71 / 101) * 0.75 ** np.arange(12), abs=5e-3)
+    assert surprise[21] > 1.5 and surprise[-11] < 0.3
 
 
 def test_who_does_not_keep_his_word_may_not():
-    early, surprise = features(switching(again=False), "gap_ratio", "gap_surprise")
-    told = [s for s, r in zip(surprise, early, strict=True) if r < -0.4]
-    assert len(told) == 12 and min(told) > 1.5
+    ratio = np.array(features(switching(again=False), "gap_ratio"))
+    assert ratio[21::11] == approx([log2(71 / 101)] * 12, abs=2e-2)  # the period moves
 
 
 def test_of_two_frames_the_one_that_keeps_the_clock_is_genuine():
