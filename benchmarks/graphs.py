@@ -179,13 +179,14 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
 
 def wait(p: dict, data: bytes, ratio: float, learns: bool, clock: bool) -> None:
     """What came ahead of time is heard again in the next frame on time, or it is not."""
-    same = data == p["heard"] and not clock
+    same = data == p["heard"] and not clock and p["rate"][: len(data)].sum() < 0.5
     if p["ahead"] > 0 and (learns or not same):
         heard = p["ahead"] if same else 0.0
         p["eager"] += (0.25 if same else 0.75) * (heard - p["eager"])
         p["ahead"] = 0.0
     if not learns:
-        p["ahead"], p["heard"] = max(p["ahead"], -ratio), data
+        news = data != p["clock_data"][: len(data)].tobytes()
+        p["ahead"], p["heard"] = max(p["ahead"], -ratio) if news else 0.0, data
 
 
 def plain_profile(frames) -> np.ndarray:

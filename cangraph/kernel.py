@@ -17,6 +17,7 @@ _YOUNG = 8  # gaps; an ID's first ones are averaged plainly
 _EARLY = (0.25, 2.0, 1.0)  # octaves; a frame earlier than a + b·jitter, at most c, teaches nothing
 _WAIT = 6.0  # octaves · ticks; a is less for a long period: frames wait for their turn on the bus
 _HEARD = 0.25  # weight of a frame ahead of time that the next one on time repeats, or does not
+_RESTING = 0.5  # bits; an ID that flips more of them a frame has no news, it always changes
 _REGULAR = 0.5  # octaves; a gap this near to the period earns trust
 _WARM_UP = 5.0  # s; IDs first seen in it are trusted: something has to be normal
 _START, _LATE = 1.0, 8.0  # s, gaps; but one that misses its first 8 turns has not been there
@@ -148,8 +149,9 @@ def _checksums(p, data, i, dlc, delta, learns, again):
 def _await(p, payload, dlc, ratio, learns, clock):
     """A car that has news sends it ahead of time and goes on saying it; next to what an attacker
     says, the genuine frame says something else. So an ID that keeps its word may be early again:
-    `eager` is how early, in octaves."""
-    same = dlc == p.ahead_dlc and not clock
+    `eager` is how early, in octaves. What an ID says that never rests is repeated by chance, and
+    behind a forged frame that came in its turn the genuine one says what was said before."""
+    same = dlc == p.ahead_dlc and not clock and p.rate[:dlc].sum() < _RESTING
     for j in range(dlc):
         same &= payload[j] == p.ahead_data[j]
     if p.ahead > 0 and (learns or not same):
@@ -157,9 +159,11 @@ def _await(p, payload, dlc, ratio, learns, clock):
         p.eager += np.float32((_HEARD if same else 1.0 - _HEARD) * (heard - p.eager))
         p.ahead = 0.0
     if not learns:
-        p.ahead, p.ahead_dlc = max(p.ahead, -ratio), dlc
+        news = False
         for j in range(dlc):
+            news |= payload[j] != p.clock_data[j]
             p.ahead_data[j] = payload[j]
+        p.ahead, p.ahead_dlc = max(p.ahead, -ratio) if news else 0.0, dlc
 
 
 @numba.njit(cache=True, nogil=True)

@@ -142,7 +142,8 @@ def profile(
     over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame that is not on time,
     r is told as min(r + e, 0), e how early, in octaves, those before it were whose payload the next
     frame on time repeated: e moves by a quarter towards it, and by three quarters towards 0 at each
-    that is not repeated.
+    that is not repeated, or where Σ q_b is .5 or more. One that says what was said before the last
+    frame on time is no news.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
     each frame, or from 14 to 0 as in AUTOSAR's E2E profile 1, and checksums: XOR or sum of all

@@ -159,6 +159,24 @@ def test_who_keeps_his_word_may_be_early():
     assert surprise[21] > 1.5 and surprise[-11] < 0.3
 
 
+def test_what_changes_all_the_time_is_repeated_by_chance():
+    payloads, gaps = [[i % 4] for i in range(41)], [10] * 40
+    for turn in range(5):  # a forged frame guesses the next count
+        payloads += [[(turn * 4 + k) % 4] for k in (1, 1, 2, 3, 4)]
+        gaps += [4, 6, 10, 10, 10]
+    ratio = np.array(features(after(gaps, payloads), "gap_ratio"))
+    assert ratio[41::5] == approx([log2(5 / 11)] * 5, abs=2e-2)
+
+
+def test_who_says_what_was_said_before_a_forged_frame_brings_no_news():
+    payloads, gaps = [[7]] * 31, [100] * 30
+    for _ in range(5):  # the forged frame is in turn, the genuine one just behind it
+        payloads += [[9], [7], [7], [7]]
+        gaps += [100, 1, 99, 100]
+    ratio = np.array(features(after(gaps, payloads), "gap_ratio"))
+    assert ratio[32::4] == approx([log2(2 / 101)] * 5, abs=2e-2)
+
+
 def test_who_does_not_keep_his_word_may_not():
     ratio = np.array(features(switching(again=False), "gap_ratio"))
     assert ratio[21::11] == approx([log2(71 / 101)] * 12, abs=2e-2)  # the period moves
