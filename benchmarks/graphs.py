@@ -51,10 +51,10 @@ def of_one_id() -> dict:
         "turn": np.zeros((8, 4), int),
         "kept": np.zeros((8, 4)),
         "lapsed": np.zeros((8, 4), int),
-        "sums": np.zeros(4, int),
-        "sums_kept": np.zeros(4),
-        "sums_lapsed": np.zeros(4, int),
-        "sums_proven": np.zeros(4, bool),
+        "sums": np.zeros(5, int),
+        "sums_kept": np.zeros(5),
+        "sums_lapsed": np.zeros(5, int),
+        "sums_proven": np.zeros(5, bool),
         "usual": np.zeros(5),
     }
     return (
@@ -142,14 +142,16 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
         total, last = int(data.sum(dtype=int)), int(data[-1])
         upper = int(data[-2]) if dlc > 2 else 0
         others = 2 * last - total
-        sums = np.bitwise_xor.reduce(data), total % 256, others % 256, (others + upper) % 256
-        sums = np.array(sums)
+        sums = [np.bitwise_xor.reduce(data), total % 256, others % 256]
+        sums = np.array([*sums, (others + upper) % 256, (total - upper) % 256])
         step, moved = (data.astype(int) - old) % 256, np.flatnonzero(changed & (n > 0))
         turned = np.where(np.arange(dlc) == dlc - 1, -step % 256, step)
-        unguarded = np.where((np.arange(dlc) == dlc - 2) & (dlc > 2), 0, turned)
+        lower = (np.arange(dlc) != dlc - 2) | (dlc <= 2)  # of a sum of 16 bits
         held = [
             not cancels(k, d[moved])
-            for k, d in enumerate(((data ^ old).astype(int), step, turned, unguarded))
+            for k, d in enumerate(
+                ((data ^ old).astype(int), step, turned, turned * lower, step * lower)
+            )
         ]
         kept, off, lapsed = p["sums_kept"].copy(), sums != p["sums"], p["sums_lapsed"].copy()
         known = p["sums_seen"] >= 8
@@ -164,7 +166,7 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
         if learns:
             weight = max(1 / (p["sums_seen"] + 1), 1 / 256)
             p["sums_proven"] = p["sums_proven"] | (~off & (lapsed == 0) & held)
-            learn(p, "sums_", slice(4), off, off, weight, again)
+            learn(p, "sums_", slice(5), off, off, weight, again)
             anew = off & ((p["sums_kept"] < 0.5) | authentic)
             p["sums"], p["sums_proven"] = np.where(anew, sums, p["sums"]), p["sums_proven"] & ~anew
             p["sums_kept"] = np.where(anew, np.minimum(p["sums_kept"], 0.5), p["sums_kept"])
@@ -179,7 +181,7 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
 
 def wait(p: dict, data: bytes, ratio: float, learns: bool, clock: bool) -> None:
     """What came ahead of time is heard again in the next frame on time, or it is not."""
-    same = data == p["heard"] and not clock and p["rate"][: len(data)].sum() < 0.5
+    same = data == p["heard"] and not clock and p["rate"][: len(data)].sum() < 1.25
     if p["ahead"] > 0 and (learns or not same):
         heard = p["ahead"] if same else 0.0
         p["eager"] += (0.25 if same else 0.75) * (heard - p["eager"])

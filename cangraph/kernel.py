@@ -17,7 +17,7 @@ _YOUNG = 8  # gaps; an ID's first ones are averaged plainly
 _EARLY = (0.25, 2.0, 1.0)  # octaves; a frame earlier than a + b·jitter, at most c, teaches nothing
 _WAIT = 6.0  # octaves · ticks; a is less for a long period: frames wait for their turn on the bus
 _HEARD = 0.25  # weight of a frame ahead of time that the next one on time repeats, or does not
-_RESTING = 0.5  # bits; an ID that flips more of them a frame has no news, it always changes
+_RESTING = 1.25  # bits; an ID that flips more of them a frame has no news, it always changes
 _REGULAR = 0.5  # octaves; a gap this near to the period earns trust
 _WARM_UP = 5.0  # s; IDs first seen in it are trusted: something has to be normal
 _START, _LATE = 1.0, 8.0  # s, gaps; but one that misses its first 8 turns has not been there
@@ -119,14 +119,15 @@ def _checksums(p, data, i, dlc, delta, learns, again):
         np.uint8(total & 255),
         np.uint8(last & 255),
         np.uint8((last + upper) & 255),
+        np.uint8((total - upper) & 255),
     )
     known, authentic = p.sums_seen >= _YOUNG, False
-    for k in range(4):
+    for k in range(5):
         if known and p.sums_proven[k] and p.sums_kept[k] > _RULE and values[k] == p.sums[k]:
             authentic |= not _cancels(k, delta[k])
     broken = 0.0
     weight = np.float32(max(1.0 / (p.sums_seen + 1), 1.0 / _RULE_MEMORY))
-    for k in range(4):
+    for k in range(5):
         value = values[k]
         hit, kept, lapsed = value == p.sums[k], p.sums_kept[k], p.sums_lapsed[k]
         rule = kept > _RULE or (lapsed == 2 and kept > _FADED)
@@ -171,7 +172,7 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
     # one lane for each bit of a byte: sums of f, q, u, (f-q)²/(u+.02), u/(u+.02)
     flips, expected, spread = np.empty(8), np.empty(8), np.empty(8)
     chi, usual = np.empty(8, np.float32), np.empty(8, np.float32)
-    raw, delta = np.empty(5), np.empty((4, data.shape[1]), np.uint8)
+    raw, delta = np.empty(5), np.empty((5, data.shape[1]), np.uint8)
     one, floor, rest = np.float32(1.0), np.float32(0.02), np.float32(_REST)
     for i in range(len(timestamp)):
         s = slots[i]
@@ -251,9 +252,9 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
                 if changed:
                     delta[0, moved], delta[1:, moved] = changed, np.uint8(value - before)
                     if j == dlc - 1:
-                        delta[2:, moved] = np.uint8(before - value)
+                        delta[2:4, moved] = np.uint8(before - value)
                     elif j == dlc - 2 > 0:
-                        delta[3, moved] = 0
+                        delta[3:, moved] = 0
                     moved += 1
                     size = np.float32((value - before) & 255)
                     size = min(size, np.float32(256.0) - size)

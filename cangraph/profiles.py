@@ -34,7 +34,7 @@ def _slot(width: int) -> np.dtype:
     how many frames it has not, `longest` the longest such rest and `step` the longest step so far.
     `turn` and `kept` are the step of each two-bit counter in it and how reliably it is kept,
     `lapsed` whether the last frame broke it, 2 if it was a rule; `sums`, `sums_kept` and
-    `sums_lapsed` the same of four checksums, judged `sums_seen` times; `sums_proven` those that
+    `sums_lapsed` the same of five checksums, judged `sums_seen` times; `sums_proven` those that
     were kept while bytes changed that do not cancel out.
     """
     return np.dtype(
@@ -64,10 +64,10 @@ def _slot(width: int) -> np.dtype:
             ("turn", np.uint8, (width, 4)),
             ("kept", np.float32, (width, 4)),
             ("lapsed", np.uint8, (width, 4)),
-            ("sums", np.uint8, (4,)),
-            ("sums_kept", np.float32, (4,)),
-            ("sums_lapsed", np.uint8, (4,)),
-            ("sums_proven", np.uint8, (4,)),
+            ("sums", np.uint8, (5,)),
+            ("sums_kept", np.float32, (5,)),
+            ("sums_lapsed", np.uint8, (5,)),
+            ("sums_proven", np.uint8, (5,)),
             ("sums_seen", np.int64),
             ("trend", np.float32),
             ("usual", np.float32, (5,)),
@@ -142,15 +142,15 @@ def profile(
     over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame that is not on time,
     r is told as min(r + e, 0), e how early, in octaves, those before it were whose payload the next
     frame on time repeated: e moves by a quarter towards it, and by three quarters towards 0 at each
-    that is not repeated, or where Σ q_b is .5 or more. One that says what was said before the last
-    frame on time is no news.
+    that is not repeated, or where Σ q_b is 1.25 or more. One that says what was said before the
+    last frame on time is no news.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
     each frame, or from 14 to 0 as in AUTOSAR's E2E profile 1, and checksums: XOR or sum of all
-    bytes, or the last byte minus the sum of the others, with or without the one before it (the
-    upper byte of a sum of 16 bits), that stay the same while the payload changes, once they did so
-    while bytes changed that do not cancel out in pairs. While such a checksum is kept, others that
-    break are none, and neither is a counter in the last byte.
+    bytes, or the last byte minus the sum of the others, sums also without the byte before the last
+    (the upper one of a sum of 16 bits), that stay the same while the payload changes, once they did
+    so while bytes changed that do not cancel out in pairs. While such a checksum is kept, others
+    that break are none, and neither is a counter in the last byte.
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)

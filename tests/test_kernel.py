@@ -434,7 +434,7 @@ def test_a_rule_that_is_broken_is_told_until_it_was_kept_nine_times_of_ten():
     assert last == approx(301 + np.log(kept / 0.9) / -np.log1p(-0.01 / 60), abs=2)
 
 
-CHECKSUMS = ["XOR", "sum of all", "last minus the others", "sum of 16 bits"]
+CHECKSUMS = ["XOR", "sum of all", "last minus the others", "sum of 16 bits", "negated, 16 bits"]
 
 
 def summed(kind, seed, n):
@@ -446,8 +446,9 @@ def summed(kind, seed, n):
         "sum of all": 0x5A - total,
         "last minus the others": total + 0x5A,
         "sum of 16 bits": data[:, :6].sum(1) + 0x5A,
+        "negated, 16 bits": 0xFFFF - data[:, :6].sum(1),
     }[kind]
-    if kind == "sum of 16 bits":
+    if "16 bits" in kind:
         data[:, 6] = data[:, 7] >> 8
     return data % 256
 
