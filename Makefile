@@ -1,5 +1,7 @@
 # Sets up .venv, then calls the tool that does the work.
 DATASET ?= demo
+SEED ?= 0
+SEEDS ?= 1
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export CANGRAPH_HOME := $(CURDIR)
@@ -8,7 +10,7 @@ export OMP_WAIT_POLICY := PASSIVE
 NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics tune,notebooks/$(s).ipynb)
 
 help:  ## list what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s%s\n", $$1, $$2}' Makefile
 
 .venv/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -18,9 +20,19 @@ help:  ## list what can be made
 demo: .venv/done  ## the five notebooks on the simulated bus, ends in runs/demo/diagnostics.html
 	@$(MAKE) --no-print-directory run DATASET=demo
 
-run: .venv/done  ## the five notebooks on a dataset: make run DATASET=hcrl_sa
-	snakemake --cores all --quiet rules -- runs/$(DATASET)/diagnostics.html
-	@python -m cangraph.runs $(DATASET)
+RUN = runs/$(DATASET)$(patsubst %,/seed_%,$(filter-out 0,$(SEED)))
+run: .venv/done  ## the five notebooks on a dataset: make run DATASET=hcrl_sa SEED=1
+	snakemake --cores all --quiet rules -- $(RUN)/diagnostics.html
+	@python -m cangraph.runs $(DATASET) $(SEED)
+
+# what fails leaves the other runs alone; the page is made of those that are there
+all: .venv/done  ## the same on every dataset in CANGRAPH_DATA and the demo: make all SEEDS=2
+	snakemake --cores all --keep-going --quiet rules --config seeds=$(SEEDS) \
+		|| { $(MAKE) --no-print-directory summary; exit 1; }
+	@echo runs/summary.html
+
+summary: .venv/done  ## all runs that are there on one page, runs/summary.html
+	snakemake --cores 1 --quiet rules --forcerun summary -- runs/summary.html
 
 lab: .venv/done  ## JupyterLab in notebooks/
 	jupyter lab notebooks
@@ -35,5 +47,5 @@ test: .venv/done  ## lint, unit tests and doctests, then every notebook on its d
 clean:  ## forget the demo run
 	rm -rf runs/demo
 
-.PHONY: help demo run lab test clean
+.PHONY: help demo run all summary lab test clean
 .DEFAULT_GOAL := help
