@@ -2,12 +2,15 @@
 DATASET ?= demo
 SEED ?= 0
 SEEDS ?= 1
+BEFORE ?= demo
+AFTER ?= demo
+METRIC ?= auprc
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export CANGRAPH_HOME := $(CURDIR)
 # threads that spin while they wait slow every other process on a shared machine
 export OMP_WAIT_POLICY := PASSIVE
-NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics tune,notebooks/$(s).ipynb)
+NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics summary compare tune,notebooks/$(s).ipynb)
 
 help:  ## list what can be made
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s%s\n", $$1, $$2}' Makefile
@@ -34,6 +37,10 @@ all: .venv/done  ## the same on every dataset in CANGRAPH_DATA and the demo: mak
 summary: .venv/done  ## all runs that are there on one page, runs/summary.html
 	snakemake --cores 1 --quiet rules --forcerun summary -- runs/summary.html
 
+compare: .venv/done  ## two runs: make compare BEFORE=kept AFTER=hcrl_sa, runs/compare.html
+	snakemake --cores 1 --quiet rules --forcerun compare \
+		--config before=$(BEFORE) after=$(AFTER) metric=$(METRIC) -- runs/compare.html
+
 lab: .venv/done  ## JupyterLab in notebooks/
 	jupyter lab notebooks
 
@@ -47,5 +54,5 @@ test: .venv/done  ## lint, unit tests and doctests, then every notebook on its d
 clean:  ## forget the demo run
 	rm -rf runs/demo
 
-.PHONY: help demo run all summary lab test clean
+.PHONY: help demo run all summary compare lab test clean
 .DEFAULT_GOAL := help

@@ -2,7 +2,7 @@
 #
 #   snakemake --cores 2 runs/hcrl_sa/diagnostics.html          seed 0
 #   snakemake --cores 2 runs/hcrl_sa/seed_1/diagnostics.html   another seed
-#   snakemake --cores 2 --config seeds=2                       all that CANGRAPH_DATA holds, and demo
+#   snakemake --cores 2 --config seeds=2                       all of CANGRAPH_DATA, and the demo
 #
 # A stage is done when its .json lies there (written last). papermill writes to *.part.ipynb; a
 # notebook that fails stays as <stage>.failed.ipynb for the reader, and no output of it counts.
@@ -27,11 +27,11 @@ rule all:
         "runs/summary.html",
 
 
-# papermill and nbconvert, as both rules call them
+# papermill and nbconvert, as every rule calls them
 RENDER = """
     rm -f {params.stem}.failed.ipynb
     papermill {input.notebook} {params.stem}.part.ipynb --kernel python3 --no-progress-bar \
-        --log-output {params.given} \
+        --log-output {params.given:q} \
         || {{ mv {params.stem}.part.ipynb {params.stem}.failed.ipynb; \
              echo "{params.stem} failed; open {params.stem}.failed.ipynb" >&2; exit 1; }}
     mv {params.stem}.part.ipynb {log.notebook}
@@ -48,7 +48,7 @@ def before(wildcards):
 def given(wildcards):
     """The parameters of a run, as papermill takes them."""
     dataset, _, seed = wildcards.run.partition("/seed_")
-    return f"-p dataset {dataset} -p seed {seed or 0}"
+    return ["-p", "dataset", dataset, "-p", "seed", seed or "0"]
 
 
 rule stage:
@@ -81,7 +81,27 @@ rule summary:
     log:
         notebook="runs/summary.ipynb",
     params:
-        given="",
+        given=[],
         stem="runs/summary",
+    shell:
+        RENDER
+
+
+rule compare:
+    input:
+        notebook="notebooks/compare.ipynb",
+    output:
+        json="runs/compare.json",
+        html="runs/compare.html",
+    log:
+        notebook="runs/compare.ipynb",
+    params:
+        given=[
+            word
+            for name in ("before", "after", "metric")
+            if name in config
+            for word in ("-p", name, config[name])
+        ],
+        stem="runs/compare",
     shell:
         RENDER

@@ -1,20 +1,21 @@
 """Every run on one page: dataset × model, ranks over datasets, what it took, what is missing."""
 
+import hashlib
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from cangraph import literature, prepared
 from cangraph.archive import Run
 from cangraph.datasets import DATASETS, TRAIN, present, wanting
 from cangraph.params import data_home, home
+from cangraph.ranking import interval, ranks
+from cangraph.runs import STAGES
 from cangraph.scores import overall
 
-__all__ = ["MODELS", "SCHEMA", "Ranks", "beside_published", "costs", "headline", "interval"]
-__all__ += ["matrix", "missing", "no_dataset", "ranks", "save", "scenarios", "took"]
+__all__ = ["MODELS", "SCHEMA", "beside_published", "costs", "grid", "headline", "matrix"]
+__all__ += ["missing", "no_dataset", "provenance", "save", "scenarios", "sized", "took"]
 
 SCHEMA = 1  # of summary.json
 MODELS = (
@@ -28,26 +29,12 @@ MODELS = (
 )
 _COSTED = {"gat_teacher": "GAT teacher", "vgae_teacher": "VGAE teacher"}
 _COSTED |= {"gat": "GAT student", "vgae": "VGAE student"}
-_FEW = 6  # datasets; with fewer, ranks are a description
 
 
 def _rows(run: Run) -> list[dict]:
     """Our own rows of a report's scenarios; published ones rest on no capture of ours."""
     report = run.stages.get("diagnostics", {})
     return [row for row in report.get("scenarios", []) if "captures" in row]
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean over seeds and half of its 95 % interval (Student's t; None for a single seed).
-
-    >>> mean, half = interval([0.90, 0.92, 0.94])
-    >>> round(mean, 3), round(half, 3)
-    (0.92, 0.05)
-    >>> interval([0.9])
-    (0.9, None)
-    """
-    mean, n = float(np.mean(values)), len(values)
-    return mean, float(stats.sem(values) * stats.t.ppf(0.975, n - 1)) if n > 1 else None
 
 
 def _cell(values: Sequence[float]) -> dict:
@@ -74,8 +61,23 @@ def matrix(runs: Sequence[Run], metric: str) -> list[dict]:
         for model in MODELS:
             values = [mine[model] for mine in figures if model in mine]
             cell = _cell(values) if values else _undefined("undefined" if figures else "absent")
-            rows.append({"dataset": dataset, "model": model} | cell)
+            rows.append({"dataset": dataset, "label": dataset, "model": model} | cell)
     return rows
+
+
+def grid(rows: Sequence[dict], key: str = "mean", down="label", across="model") -> np.ndarray:
+    """One key of rows as a figure takes it, (down, across) in order of appearance: numbers as f8
+    with NaN where there is none, or text.
+
+    >>> grid([{"label": "demo", "model": "GAT", "mean": 0.9}])
+    array([[0.9]])
+    """
+    sides, tops = (list(dict.fromkeys(row[name] for row in rows)) for name in (down, across))
+    found = np.full((len(sides), len(tops)), "" if key == "text" else np.nan, object)
+    for row in rows:
+        if row[key] is not None:
+            found[sides.index(row[down]), tops.index(row[across])] = row[key]
+    return found if key == "text" else found.astype(np.float64)
 
 
 def scenarios(runs: Sequence[Run], metric: str) -> list[dict]:
@@ -91,84 +93,11 @@ def scenarios(runs: Sequence[Run], metric: str) -> list[dict]:
                 values = [value for value in one if value is not None]
                 files = any(row["captures"] for row in here)
                 cell = _cell(values) if values else _undefined("undefined" if files else "absent")
-                rows.append({"dataset": dataset, "scenario": scenario, "model": model} | cell)
+                words = scenario.replace("_vehicle", ",").split("_")[2:]
+                label = f"{dataset}: {' '.join(words)}"
+                names = {"dataset": dataset, "scenario": scenario, "label": label, "model": model}
+                rows.append(names | cell)
     return rows
-
-
-class Ranks(NamedTuple):
-    """Mean `rank` of each of k `models` over n `datasets` (1: the best), the p of Friedman's test
-    that all are alike, and the least difference of two ranks that is one (`critical`)."""
-
-    models: list[str]
-    datasets: list[str]
-    rank: list[float]
-    p: float | None
-    critical: float | None
-    words: str
-
-
-def ranks(rows: Sequence[dict], models: Sequence[str] = MODELS, seed: int = 0) -> Ranks:
-    """Ranks of the models over the datasets of a `matrix`, as in Demšar (2006), JMLR 7:1-30.
-
-    The statistic is Friedman's χ² (scipy). Its p comes from ranks shuffled within each dataset
-    (scipy's `permutation_test`), since the χ² distribution is no approximation for seven datasets
-    or fewer. Nemenyi's critical difference is q sqrt(k (k + 1) / 6 n), with q the 95 % quantile of
-    the studentised range over sqrt 2. Models that some dataset lacks are left out.
-
-    >>> rows = [{"dataset": d, "model": m, "mean": v} for d in "abcdef"
-    ...         for m, v in [("one", 0.9), ("two", 0.8), ("three", 0.7)]]
-    >>> found = ranks(rows, ["one", "two", "three"])
-    >>> found.rank, round(found.critical, 2), found.p < 0.01
-    ([1.0, 2.0, 3.0], 1.35, True)
-    """
-    value = {(row["dataset"], row["model"]): row["mean"] for row in rows}
-    datasets = [d for d in dict.fromkeys(d for d, _ in value) if _any(value, d, models)]
-    kept = [m for m in models if all(value.get((d, m)) is not None for d in datasets)]
-    table = np.array([[value[d, m] for m in kept] for d in datasets]).reshape(len(datasets), -1)
-    n, k = table.shape
-    if n < 2 or k < 3:
-        words = (
-            f"Nothing to rank: {n} datasets with {k} models each; expected two datasets and three "
-            "models or more."
-        )
-        return Ranks(kept, datasets, [], None, None, words)
-    order = stats.rankdata(-np.round(table, 6), axis=1)
-    mean = order.mean(0)
-    q = stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2)
-    critical = float(q * np.sqrt(k * (k + 1) / (6 * n)))
-    p = None
-    if np.ptp(order, axis=1).any():
-        p = float(
-            stats.permutation_test(
-                tuple(order.T),
-                lambda *columns: stats.friedmanchisquare(*columns).statistic,
-                permutation_type="samples",
-                alternative="greater",
-                n_resamples=999,
-                vectorized=False,
-                rng=np.random.default_rng(seed),
-            ).pvalue
-        )
-    return Ranks(kept, datasets, mean.tolist(), p, critical, _verdict(kept, mean, n, p, critical))
-
-
-def _any(value: dict, dataset: str, models: Sequence[str]) -> bool:
-    return any(value.get((dataset, model)) is not None for model in models)
-
-
-def _verdict(models: list[str], mean: np.ndarray, n: int, p: float | None, critical: float) -> str:
-    best, spread = models[int(mean.argmin())], float(np.ptp(mean))
-    said = f"Best mean rank over {n} datasets: {best}, {mean.min():.1f}."
-    if p is None:
-        return f"{said} All models tie on every dataset."
-    said += f" Friedman p = {p:.3f}; two ranks differ beyond chance from {critical:.1f} on, "
-    said += f"and the widest difference is {spread:.1f}."
-    if n < _FEW:
-        said += (
-            f" {n} datasets are too few for this to mean anything: of {len(models)} models the "
-            f"ranks can differ by {len(models) - 1} at most. Read the table, not the ranks."
-        )
-    return said
 
 
 def costs(runs: Sequence[Run]) -> list[dict]:
@@ -191,14 +120,38 @@ def costs(runs: Sequence[Run]) -> list[dict]:
     return rows
 
 
+def sized(costs: Sequence[dict], rows: Sequence[dict]) -> tuple[list, list, list]:
+    """Parameters, mean over datasets of the `matrix` rows, and name of each model that has both."""
+    size = {row["model"]: row["parameters"] for row in costs}
+    value = {m: [r["mean"] for r in rows if r["model"] == m and r["seeds"]] for m in size}
+    names = [model for model in size if value[model]]
+    return [size[m] for m in names], [float(np.mean(value[m])) for m in names], names
+
+
 def took(runs: Sequence[Run]) -> list[dict]:
-    """Wall time and processor time of each stage of each run, in s; None where a stage is missing
-    or was saved before it was timed."""
+    """Wall time and processor time of each stage of each run, in s, and both as `text`; None where
+    the stage was saved before stages were timed."""
     rows = []
     for run in runs:
         for stage, record in run.stages.items():
             cost = record.get("cost") or dict.fromkeys(("seconds", "cpu_seconds", "threads"))
-            rows.append({"run": run.name, "stage": stage} | cost)
+            text = "not timed"
+            if cost["seconds"] is not None:
+                text = f"{cost['seconds']:,.0f} ({cost['cpu_seconds']:,.0f})"
+            rows.append({"run": run.name, "stage": stage} | cost | {"text": text})
+    return rows
+
+
+def provenance(runs: Sequence[Run]) -> list[dict]:
+    """Of each run: its stages, versions, and a hash over those of its captures."""
+    rows = []
+    for run in runs:
+        last = [*run.stages.values()][-1]
+        captures = run.stages.get("data_prep", {}).get("captures", [])
+        digest = hashlib.sha256("".join(sorted(c["sha256"] for c in captures)).encode())
+        row = {"run": run.name, "stages": f"{len(run.stages)} of {len(STAGES)}"}
+        row |= {"captures": len(captures), "data": digest.hexdigest()[:12]}
+        rows.append(row | last["versions"])
     return rows
 
 
@@ -273,15 +226,12 @@ def save(runs: Sequence[Run], metrics: Sequence[str] = ("auroc", "auprc", "f1", 
     facts = {
         "schema": SCHEMA,
         "headline": headline(runs),
-        "runs": [
-            {"run": run.name, "dataset": run.dataset, "seed": run.seed, "stages": [*run.stages]}
-            for run in runs
-        ],
         "matrix": {metric: matrix(runs, metric) for metric in metrics},
         "scenarios": {metric: scenarios(runs, metric) for metric in metrics},
-        "ranks": {metric: ranks(matrix(runs, metric))._asdict() for metric in metrics},
+        "ranks": {metric: ranks(matrix(runs, metric), MODELS)._asdict() for metric in metrics},
         "costs": costs(runs),
         "took": took(runs),
+        "provenance": provenance(runs),
         "missing": missing(runs),
     }
     text = json.dumps(facts, indent=1, allow_nan=False)
