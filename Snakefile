@@ -27,8 +27,11 @@ rule all:
         "runs/summary.html",
 
 
-# papermill and nbconvert, as every rule calls them
+# papermill and nbconvert, as every rule calls them. Where snakemake is killed without a word, what it
+# started would live on, and write beside what the next call starts: so it looks, and ends as well.
 RENDER = """
+    (while kill -0 $PPID 2> /dev/null; do sleep 1; done; kill -9 $$ $(pgrep -P $$)) &
+    trap "kill $!" EXIT
     rm -f {params.stem}.failed.ipynb
     papermill {input.notebook} {params.stem}.part.ipynb --kernel python3 --no-progress-bar \
         --log-output {params.given:q} \
@@ -40,9 +43,14 @@ RENDER = """
 
 
 def before(wildcards):
-    """The stage before this one, which must be done first."""
+    """The stage before this one, which must be done first; a report takes its intervals over all
+    seeds that are asked for."""
+    dataset = wildcards.run.split("/")[0]
+    runs = [wildcards.run]
+    if wildcards.stage == "diagnostics":
+        runs += [run for run in RUNS if run.split("/")[0] == dataset and run != wildcards.run]
     number = STAGES.index(wildcards.stage)
-    return [f"runs/{wildcards.run}/{STAGES[number - 1]}.json"] if number else []
+    return [f"runs/{run}/{STAGES[number - 1]}.json" for run in runs] if number else []
 
 
 def given(wildcards):

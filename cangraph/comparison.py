@@ -78,7 +78,9 @@ def changes(before: Run, after: Run) -> list[dict]:
         if there[0] != there[1]:
             found["stage", stage, *there] = [stage]
     names = ("kind", "what", "before", "after")
-    return [dict(zip(names, k, strict=True)) | {"stages": ", ".join(s)} for k, s in found.items()]
+    both = before.stages.keys() & after.stages.keys()
+    said = {k: "all" if len(s) == len(both) else ", ".join(s) for k, s in found.items()}
+    return [dict(zip(names, k, strict=True)) | {"stages": s} for k, s in said.items()]
 
 
 def _said(side: dict, name: str) -> str:
@@ -91,7 +93,10 @@ def by_capture(run: Run, metric: str) -> dict[str, dict[str, float]]:
 
     Raises `ValueError` for a run without a report and for a metric that it does not hold.
     """
-    rows = run.stages.get("diagnostics", {}).get("captures")
+    report = run.stages.get("diagnostics", {})
+    rows = report.get("by_capture", {}).get("window")
+    # reports of before hold a single detector
+    rows = rows or [{"detector": "GAT teacher"} | row for row in report.get("captures", [])]
     if not rows:
         raise ValueError(
             f"run {run.name!r}: no captures in diagnostics.json; expected the report of a finished "
@@ -105,7 +110,7 @@ def by_capture(run: Run, metric: str) -> dict[str, dict[str, float]]:
         )
     found: dict[str, dict[str, float]] = {}
     for row in rows:
-        mine = found.setdefault(row.get("detector", "GAT teacher"), {})
+        mine = found.setdefault(row["detector"], {})
         if row[metric] is not None:
             mine[f"{row['scenario']}/{row['capture']}"] = row[metric]
     return found

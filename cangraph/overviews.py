@@ -14,8 +14,8 @@ __all__ = ["critical_difference", "heat", "margins", "seeds", "stages"]
 def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, title=None):
     """A matrix of a metric as colours with its figures: `value` (rows, columns), 1 is the best.
 
-    Dark cells are the weak ones; from `worst` down all are as dark. NaN is hatched and says its
-    `state` (rows, columns) str: absent, undefined.
+    Look for dark rows: what no model sees. From `worst` down all cells are as dark. NaN is grey and
+    says its `state` (rows, columns) str: absent, undefined.
 
     >>> ax = heat(np.array([[1.0, np.nan]]), ["demo"], ["GAT", "count"])
     """
@@ -33,7 +33,7 @@ def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, ti
         text = f"{value[i, j]:.3f}" if known else "–" if state is None else state[i][j]
         look = {"color": "white"} if known and depth[i, j] > 0.7 else {"color": INK}
         _note(ax, text, (j, i), ha="center", size=8 if known else 7, **look)
-    ax.set_xticks(range(m), [name.replace(" ", "\n", 1) for name in columns], size=8)
+    ax.set_xticks(range(m), [name.replace(" ", "\n") for name in columns], size=8)
     ax.set_yticks(range(n), rows, size=8)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
@@ -45,8 +45,10 @@ def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, ti
     ax.tick_params(which="minor", length=0)
     text = f"{label}: nothing to show"
     if np.isfinite(value).any():
-        i, j = np.unravel_index(np.nanargmin(value), value.shape)
-        text = f"Lowest {label}: {_number(value[i, j])}, {columns[j]} on {rows[i]}"
+        best = np.nanmax(np.where(np.isfinite(value), value, -np.inf), axis=1)
+        i = int(np.where(np.isfinite(best), best, np.inf).argmin())
+        text = f"Hardest: {rows[i]}; the best {label} is {_number(best[i])}, by "
+        text += columns[int(np.nanargmax(value[i]))]
     return _title(ax, title or text, pad=9)
 
 
@@ -158,11 +160,8 @@ def margins(names, difference, low, high, noise=None, label="AUROC", ax=None, ti
     ax.set(yticks=range(n), yticklabels=names, ylim=(n - 0.45, -0.55))
     ax.set_xlabel(f"difference in {label}" + ("" if noise is None else "; shaded: other seeds"))
     ax.tick_params("y", length=0)
-    clear = np.flatnonzero((low > 0) | (high < 0))
-    text = "No difference is beyond the captures" + (f", of {n} detectors" if n > 1 else "")
-    if len(clear):
-        most = clear[np.abs(difference[clear]).argmax()]
-        text = f"{names[most]}: {difference[most]:+.4f} {label}, beyond the captures"
+    clear = int(((low > 0) | (high < 0)).sum())
+    text = f"The interval leaves out 0 for {clear} of {n} detectors"
     return _title(ax, title or text)
 
 

@@ -34,7 +34,7 @@ _COSTED |= {"gat": "GAT student", "vgae": "VGAE student"}
 def _rows(run: Run) -> list[dict]:
     """Our own rows of a report's scenarios; published ones rest on no capture of ours."""
     report = run.stages.get("diagnostics", {})
-    return [row for row in report.get("scenarios", []) if "captures" in row]
+    return [row for row in report.get("scenarios", []) if row.get("captures") is not None]
 
 
 def _cell(values: Sequence[float]) -> dict:
@@ -93,7 +93,7 @@ def scenarios(runs: Sequence[Run], metric: str) -> list[dict]:
                 values = [value for value in one if value is not None]
                 files = any(row["captures"] for row in here)
                 cell = _cell(values) if values else _undefined("undefined" if files else "absent")
-                words = scenario.replace("_vehicle", ",").split("_")[2:]
+                words = scenario.replace("vehicle", "car,").split("_")[2:]
                 label = f"{dataset}: {' '.join(words)}"
                 names = {"dataset": dataset, "scenario": scenario, "label": label, "model": model}
                 rows.append(names | cell)
@@ -155,20 +155,21 @@ def provenance(runs: Sequence[Run]) -> list[dict]:
     return rows
 
 
-def beside_published(runs: Sequence[Run], metric: str, models=MODELS) -> list[dict]:
-    """Ours beside what others published of the same scenario, as `text` by `row` and `detector`;
-    only scenarios of which something is published and that are here."""
-    rows = []
+def beside_published(runs: Sequence[Run], metric: str) -> list[dict]:
+    """Ours, means over seeds, beside what others published of the same scenario: `text` by
+    `scenario` and `detector`. Only scenarios that are here and of which something is published."""
+    ours, theirs = [], []
     for row in scenarios(runs, metric):
-        name = f"{row['dataset']} {row['scenario'][:7]}"
-        theirs = literature.published(row["dataset"], [row["scenario"]])
-        theirs = [other for other in theirs if metric in other]
-        if theirs and row["model"] in models:
-            rows.append({"scenario": name, "detector": row["model"], "text": row["text"]})
-            for other in theirs:
-                text = f"{other[metric]:.4f}"
-                rows.append({"scenario": name, "detector": other["detector"], "text": text})
-    return rows
+        name = {"scenario": f"{row['dataset']} {row['scenario'][:7]}"}
+        text = row["text"].partition(" ")[0]
+        others = literature.published(row["dataset"], [row["scenario"]])
+        others = [other for other in others if metric in other]
+        if others and text != "absent":
+            ours.append(name | {"detector": row["model"], "text": text})
+            theirs += [
+                name | {"detector": o["detector"], "text": f"{o[metric]:.4f}"} for o in others
+            ]
+    return ours + theirs
 
 
 def missing(runs: Sequence[Run]) -> list[dict]:

@@ -54,7 +54,7 @@ def put_run(
     facts = {
         "data_prep": {"captures": known},
         "distillation": {"costs": costs},
-        "diagnostics": {"scenarios": scenarios, "captures": rows},
+        "diagnostics": {"scenarios": scenarios, "by_capture": {"window": rows}},
     }
     for stage in stages:
         record = {"stage": stage, "dataset": dataset, "seed": seed, "params": asked}
