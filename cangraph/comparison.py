@@ -165,7 +165,9 @@ def compare(before: Run, after: Run, metric: str = "auprc") -> list[dict]:
         common = sorted(set.intersection(*map(set, sides)))
         table = np.array([_units(side, common, recording) for side in sides])
         ours, theirs = table[: len(old)], table[len(old) :]  # (runs, recordings)
-        noise = _noise(ours.mean(1), theirs.mean(1), paired=same, single=twins)
+        noise = None
+        if common:
+            noise = _noise(ours.mean(1), theirs.mean(1), paired=same, single=twins)
         if twins:
             ours = ours[[run.name == before.name for run in old]]
             theirs = theirs[[run.name == after.name for run in new]]

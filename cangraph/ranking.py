@@ -40,10 +40,11 @@ def ranks(rows: Sequence[dict], models: Sequence[str] = (), seed: int = 0) -> Ra
     """Ranks of `models` (all if empty) over datasets, as in Demšar (2006), JMLR 7:1-30; from rows
     with `dataset`, `model` and `mean`, the higher the better, None where there is none.
 
-    The statistic is Friedman's χ² (scipy). Its p comes from ranks shuffled within each dataset
-    (scipy's `permutation_test`), since the χ² distribution is no approximation for seven datasets
-    or fewer. Nemenyi's critical difference is q sqrt(k (k + 1) / 6 n), with q the 95 % quantile of
-    the studentised range over sqrt 2. Models that some dataset lacks are left out.
+    The test is Friedman's; its p comes from ranks shuffled within each dataset (scipy's
+    `permutation_test`, exact for few datasets and models), since the χ² distribution that
+    `scipy.stats.friedmanchisquare` takes is no approximation for seven datasets or fewer. Nemenyi's
+    critical difference is q sqrt(k (k + 1) / 6 n), with q the 95 % quantile of the studentised
+    range over sqrt 2. Models that some dataset lacks are left out.
 
     >>> rows = [{"dataset": d, "model": m, "mean": v} for d in "abcdef"
     ...         for m, v in [("one", 0.9), ("two", 0.8), ("three", 0.7)]]
@@ -55,31 +56,30 @@ def ranks(rows: Sequence[dict], models: Sequence[str] = (), seed: int = 0) -> Ra
     models = list(models) or list(dict.fromkeys(m for _, m in value))
     datasets = [d for d in dict.fromkeys(d for d, _ in value) if _any(value, d, models)]
     kept = [m for m in models if all(value.get((d, m)) is not None for d in datasets)]
-    table = np.array([[value[d, m] for m in kept] for d in datasets]).reshape(len(datasets), -1)
-    n, k = table.shape
+    n, k = len(datasets), len(kept) if datasets else 0
     if n < 2 or k < 3:
         words = (
             f"Nothing to rank: {n} datasets with {k} models each; expected two datasets and three "
             "models or more."
         )
-        return Ranks(kept, datasets, [], None, None, words)
+        return Ranks(kept[:k], datasets, [], None, None, words)
+    table = np.array([[value[d, m] for m in kept] for d in datasets])
     order = stats.rankdata(-np.round(table, 6), axis=1)
     mean = order.mean(0)
     q = stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2)
     critical = float(q * np.sqrt(k * (k + 1) / (6 * n)))
     p = None
     if np.ptp(order, axis=1).any():
-        p = float(
-            stats.permutation_test(
-                tuple(order.T),
-                lambda *columns: stats.friedmanchisquare(*columns).statistic,
-                permutation_type="samples",
-                alternative="greater",
-                n_resamples=999,
-                vectorized=False,
-                rng=np.random.default_rng(seed),
-            ).pvalue
+        shuffled = stats.permutation_test(
+            tuple(order.T),
+            # Friedman's χ² but for what shuffling leaves alone
+            lambda *columns, axis: np.square(np.sum(columns, axis)).sum(0),
+            permutation_type="samples",
+            alternative="greater",
+            vectorized=True,
+            rng=np.random.default_rng(seed),
         )
+        p = float(shuffled.pvalue)
     return Ranks(kept, datasets, mean.tolist(), p, critical, _verdict(kept, mean, n, p, critical))
 
 

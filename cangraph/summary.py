@@ -158,18 +158,16 @@ def provenance(runs: Sequence[Run]) -> list[dict]:
 def beside_published(runs: Sequence[Run], metric: str) -> list[dict]:
     """Ours, means over seeds, beside what others published of the same scenario: `text` by
     `scenario` and `detector`. Only scenarios that are here and of which something is published."""
-    ours, theirs = [], []
+    ours: list[dict] = []
+    theirs: dict[tuple, str] = {}
     for row in scenarios(runs, metric):
-        name = {"scenario": f"{row['dataset']} {row['scenario'][:7]}"}
-        text = row["text"].partition(" ")[0]
+        name, text = f"{row['dataset']} {row['scenario'][:7]}", row["text"].partition(" ")[0]
         others = literature.published(row["dataset"], [row["scenario"]])
         others = [other for other in others if metric in other]
         if others and text != "absent":
-            ours.append(name | {"detector": row["model"], "text": text})
-            theirs += [
-                name | {"detector": o["detector"], "text": f"{o[metric]:.4f}"} for o in others
-            ]
-    return ours + theirs
+            ours.append({"scenario": name, "detector": row["model"], "text": text})
+            theirs |= {(name, other["detector"]): f"{other[metric]:.4f}" for other in others}
+    return ours + [{"scenario": s, "detector": d, "text": t} for (s, d), t in theirs.items()]
 
 
 def missing(runs: Sequence[Run]) -> list[dict]:
