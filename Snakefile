@@ -30,7 +30,7 @@ rule all:
 # papermill and nbconvert, as every rule calls them. Where snakemake is killed without a word, what it
 # started would live on, and write beside what the next call starts: so it looks, and ends as well.
 RENDER = """
-    (while kill -0 $PPID 2> /dev/null; do sleep 1; done; kill -9 $$ $(pgrep -P $$)) &
+    (while kill -0 $PPID 2> /dev/null; do sleep 1; done; pgrep -P $$ | xargs kill -9 $$) &
     trap "kill $!" EXIT
     rm -f {params.stem}.failed.ipynb
     papermill {input.notebook} {params.stem}.part.ipynb --kernel python3 --no-progress-bar \
