@@ -108,12 +108,13 @@ def executed(name, home, *given):
     out = home / f"{name}.ipynb"
     command = [PAPERMILL, ROOT / f"notebooks/{name}.ipynb", out, "--no-progress-bar", *given]
     subprocess.run(command, cwd=home, check=True, capture_output=True)
-    outputs = [
-        o for cell in nbformat.read(out, as_version=4).cells for o in cell.get("outputs", [])
-    ]
-    assert any("image/png" in o.get("data", {}) for o in outputs)
-    return "\n".join(o.get("text", "") + str(o.get("data", {}).get("text/html", ""))
-                     + str(o.get("data", {}).get("text/markdown", "")) for o in outputs)  # fmt: skip
+    cells = nbformat.read(out, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    data = [output.get("data", {}) for output in outputs]
+    assert any("image/png" in one for one in data)
+    said = [output.get("text", "") for output in outputs]
+    said += [one.get(f"text/{kind}", "") for one in data for kind in ("html", "markdown")]
+    return "\n".join(said)
 
 
 def test_the_summary_of_nothing_says_what_makes_a_run(home):
