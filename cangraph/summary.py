@@ -52,10 +52,11 @@ def matrix(runs: Sequence[Run], metric: str) -> list[dict]:
     95 % interval over `seeds`, and `text`.
 
     A seed's figure is the plain mean over the scenarios that define the metric, of which each is a
-    plain mean over captures. Datasets without a report have rows that say so.
+    plain mean over captures. Datasets without a report come last and say so.
     """
     rows = []
-    for dataset in DATASETS:
+    reported = {run.dataset for run in runs if _rows(run)}
+    for dataset in sorted(DATASETS, key=lambda name: name not in reported):
         reports = [_rows(run) for run in runs if run.dataset == dataset]
         figures = [overall(mine, metric) for mine in reports if mine]
         for model in MODELS:
