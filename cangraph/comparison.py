@@ -144,6 +144,8 @@ def compare(before: Run, after: Run, metric: str = "auprc") -> list[dict]:
     | noise | how far apart two such means lie, in 95 % of cases, by their seeds alone |
     | verdict | in words |
 
+    Raises `ValueError` where nothing can be compared, and as `by_capture` does.
+
     Replicates beside a run (`replicates`) are averaged with it, unless the two runs are replicates
     of each other. `noise` is the half width of the two-sample t interval, from the pooled variance
     of the replicates (within one run, of the paired one). None where nothing defines a figure.
@@ -175,6 +177,11 @@ def compare(before: Run, after: Run, metric: str = "auprc") -> list[dict]:
         row |= _apart(ours.mean(0), theirs.mean(0))
         row |= {"seeds": f"{len(ours)}, {len(theirs)}", "noise": noise}
         rows.append(row | {"verdict": _verdict(row, twins, after)})
+    if not rows:
+        raise ValueError(
+            f"compare: the reports of {before.name!r} and {after.name!r} leave nothing to compare; "
+            f"expected one of the same name in both, or two in one run; run `{after.command}` again"
+        )
     return rows
 
 

@@ -92,8 +92,8 @@ def _verdict(models: list[str], mean: np.ndarray, n: int, p: float | None, criti
     said = f"Best mean rank over {n} datasets: {best}, {mean.min():.1f}."
     if p is None:
         return f"{said} All models tie on every dataset."
-    said += f" Friedman p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'}; two ranks differ beyond chance from {critical:.1f} on, "
-    said += f"and the widest difference is {spread:.1f}."
+    said += f" Friedman p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'}; two ranks differ beyond "
+    said += f"chance from {critical:.1f} on, and the widest difference is {spread:.1f}."
     if n < _FEW:
         said += (
             f" {n} datasets are too few for this to mean anything: of {len(models)} models the "

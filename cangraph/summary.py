@@ -52,7 +52,8 @@ def matrix(runs: Sequence[Run], metric: str) -> list[dict]:
     95 % interval over `seeds`, and `text`.
 
     A seed's figure is the plain mean over the scenarios that define the metric, of which each is a
-    plain mean over captures. Datasets without a report come last and say so.
+    plain mean over captures. Datasets without a report come last: `absent`, or `no report` of an
+    unfinished run.
     """
     rows = []
     reported = {run.dataset for run in runs if _rows(run)}
@@ -61,7 +62,9 @@ def matrix(runs: Sequence[Run], metric: str) -> list[dict]:
         figures = [overall(mine, metric) for mine in reports if mine]
         for model in MODELS:
             values = [mine[model] for mine in figures if model in mine]
-            cell = _cell(values) if values else _undefined("undefined" if figures else "absent")
+            begun = any(run.dataset == dataset for run in runs)
+            why = "undefined" if figures else "no report" if begun else "absent"
+            cell = _cell(values) if values else _undefined(why)
             rows.append({"dataset": dataset, "label": dataset, "model": model} | cell)
     return rows
 
@@ -215,7 +218,8 @@ def headline(runs: Sequence[Run], metric: str = "auroc") -> str:
     fewest = [row for row in worst if row["model"] == "GAT teacher"] or worst
     low = min(fewest, key=lambda row: row["mean"])
     return (
-        f"{len(datasets)} of {len(DATASETS)} datasets, {len(reported)} runs. The weakest spot of "
+        f"{len(datasets)} of {len(DATASETS)} datasets, {len(reported)} finished "
+        f"run{'s' if len(reported) > 1 else ''}. The weakest spot of "
         f"the {low['model']} is {low['scenario'].replace('_', ' ')} of {low['dataset']}: "
         f"{metric.upper()} {low['text']}."
     )

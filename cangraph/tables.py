@@ -49,7 +49,7 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-_WORDS = ("undefined", "absent", "not reported")
+_WORDS = ("undefined", "absent", "not reported", "no report", "not timed")
 
 
 def _text(value, row: dict, digits: int) -> str:

@@ -209,6 +209,12 @@ def test_a_metric_that_is_no_metric_is_refused(home):
         comparison.compare(read_run("one"), read_run("one"), "aurc")
 
 
+def test_reports_without_a_detector_in_common_are_refused(home):
+    put_run(home, "demo", models=("GAT teacher",))
+    with pytest.raises(ValueError, match=r"leave nothing to compare.*make run DATASET=demo"):
+        comparison.compare(read_run("demo"), read_run("demo"))
+
+
 def test_a_run_without_report_names_the_command(home):
     put_run(home, "demo", 1, stages=["data_prep"])
     run = read_run("demo/seed_1")

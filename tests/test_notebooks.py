@@ -132,7 +132,7 @@ def test_the_summary_of_two_datasets_ranks_and_names_what_is_missing(home):
             )
     put_run(home, "set_01", stages=["data_prep"])
     text = executed("summary", home)
-    assert "2 of 7 datasets, 4 runs." in text and "2 datasets are too few" in text
+    assert "2 of 7 datasets, 4 finished runs." in text and "2 datasets are too few" in text
     assert "stops before teacher" in text and "make run DATASET=set_01" in text
     facts = json.loads((home / "runs/summary.json").read_text())
     assert facts["ranks"]["f1"]["models"] and len(facts["took"]) == 21

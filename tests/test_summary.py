@@ -43,6 +43,14 @@ def test_every_dataset_has_its_rows_and_those_without_run_are_absent(runs):
     rows = summary.matrix(runs, "f1")
     assert len(rows) == len(DATASETS) * len(summary.MODELS)
     assert {row["text"] for row in rows if row["dataset"] != "hcrl_sa"} == {"absent"}
+    assert rows[0]["dataset"] == "hcrl_sa"
+
+
+def test_an_unfinished_run_is_not_absent(home):
+    put_run(home, "set_02", stages=["data_prep", "teacher"])
+    assert cell(summary.matrix(all_runs(), "f1"), dataset="set_02", model="fusion")["text"] == (
+        "no report"
+    )
 
 
 def test_a_metric_that_no_capture_defines_is_undefined_and_not_zero(home):
@@ -153,7 +161,7 @@ def test_folders_that_are_no_dataset_are_named(home):
 
 def test_the_headline_names_the_weakest_scenario(runs):
     said = summary.headline(runs, "f1")
-    assert said.startswith("1 of 7 datasets, 2 runs.")
+    assert said.startswith("1 of 7 datasets, 2 finished runs.")
     assert "test 02 unknown vehicle known attack of hcrl_sa: F1 0.8050" in said
 
 
