@@ -121,8 +121,9 @@ def differences(before: Run, after: Run, metric: str = "auprc") -> list[dict]:
     (within one run: from its first detector), as rows of `capture`, `detector`, `difference`."""
     old, new = by_capture(before, metric), by_capture(after, metric)
     first, rows = next(iter(old)), []
+    same = before.name == after.name
     for name, mine in new.items():
-        base = old.get(first if before.name == after.name else name, {})
+        base = {} if same and name == first else old.get(first if same else name, {})
         for capture in sorted(base.keys() & mine.keys()):
             apart = {"difference": round(mine[capture] - base[capture], 7)}
             rows.append({"capture": capture, "detector": name} | apart)

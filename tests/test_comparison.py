@@ -200,6 +200,15 @@ def test_pure_noise_is_rarely_called_a_difference(home):
     assert called <= 4  # of 24; one in twenty would be one
 
 
+def test_differences_stand_capture_by_capture(home):
+    put(home, "one", 0, key=1)
+    put(home, "other", 0, key=1, base=0.92)
+    rows = comparison.differences(read_run("one"), read_run("other"), "f1")
+    assert len(rows) == 20 and {row["difference"] for row in rows} == {0.02}
+    within = comparison.differences(read_run("one"), read_run("one"), "f1")
+    assert {row["detector"] for row in within} == {"fusion"} and len(within) == 10
+
+
 # errors
 
 
