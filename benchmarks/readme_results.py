@@ -54,7 +54,7 @@ PROSE = {
 
 def kept(dataset: str) -> dict | None:
     """What the README shows of the reports of a dataset: the mean over seeds of each figure, half
-    of its 95 % interval, and the number of seeds."""
+    of its 95 % interval (None below three seeds), and the number of seeds."""
     runs = [run for run in cg.archive.all_runs() if run.dataset == dataset]
     reports = [run.stages["diagnostics"] for run in runs if run.next_stage is None]
     rows = [row for report in reports for row in report["scenarios"]]

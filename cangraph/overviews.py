@@ -56,7 +56,7 @@ def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, ti
 
 def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
     """A metric of each model on each dataset as dots with their interval over seeds: `mean` and
-    `half` (rows, models), NaN where there is none. Models whose bars overlap are not ranked.
+    `half` of it, or of the difference of two seeds (rows, models), NaN where there is none. Models whose bars overlap are not ranked.
 
     >>> ax = seeds(np.array([[0.9, 0.8]]), np.array([[0.01, np.nan]]), ["demo"], ["GAT", "VGAE"])
     """
@@ -75,7 +75,7 @@ def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
     ax.set(yticks=range(n), yticklabels=rows, ylim=(n - 0.5, -0.5), xlabel=label)
     ax.set_xlim(max(0, np.nanmin(mean - np.nan_to_num(half), initial=1) - 0.03), 1.01)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1)
-    wide = f"{label}: no interval, as every run has one seed"
+    wide = f"{label} of one seed: nothing says how much a seed does"
     if np.isfinite(half).any():
         i, j = np.unravel_index(np.nanargmax(half), half.shape)
         wide = f"Seeds move {models[j]} on {rows[i]} the most: {_number(mean[i, j])} ± "

@@ -39,17 +39,25 @@ def _rows(run: Run) -> list[dict]:
 
 def _cell(values: Sequence[float]) -> dict:
     mean, half = interval(values)
-    text = f"{mean:.4f}" + ("" if half is None else f" ± {half:.4f}")
-    return {"mean": mean, "half": half, "seeds": len(values), "text": text}
+    text, reach = f"{mean:.4f}", half
+    if half is not None:
+        text += f" ± {half:.4f}"
+    elif len(values) == 2:
+        text, reach = (
+            f"{mean:.4f} ({min(values):.4f}, {max(values):.4f})",
+            float(np.ptp(values)) / 2,
+        )
+    return {"mean": mean, "half": half, "reach": reach, "seeds": len(values), "text": text}
 
 
 def _undefined(text: str) -> dict:
-    return {"mean": None, "half": None, "seeds": 0, "text": text}
+    return {"mean": None, "half": None, "reach": None, "seeds": 0, "text": text}
 
 
 def matrix(runs: Sequence[Run], metric: str) -> list[dict]:
     """One metric of each model on each dataset: a row for each pair with `mean`, `half` of the
-    95 % interval over `seeds`, and `text`.
+    95 % interval over `seeds`, its `reach` in a figure (with two seeds, half of their difference),
+    and `text`.
 
     A seed's figure is the plain mean over the scenarios that define the metric, of which each is a
     plain mean over captures. Datasets without a report come last: `absent`, or `no report` of an

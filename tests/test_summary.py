@@ -26,11 +26,23 @@ def runs(home):
 # figures
 
 
-def test_a_cell_is_the_mean_over_scenarios_with_the_interval_over_seeds(runs):
+def test_a_cell_is_the_mean_over_scenarios_and_seeds_and_names_both_of_two(runs):
     row = cell(summary.matrix(runs, "f1"), dataset="hcrl_sa", model="GAT teacher")
-    # seeds have .85 and .86; t of one degree of freedom is 12.706, the error of the mean .005
-    assert (row["mean"], row["half"]) == pytest.approx((0.855, 12.7062 * 0.005), abs=1e-5)
-    assert row["text"] == "0.8550 ± 0.0635"
+    assert (row["mean"], row["half"], row["reach"]) == (
+        pytest.approx(0.855),
+        None,
+        pytest.approx(0.005),
+    )
+    assert row["text"] == "0.8550 (0.8500, 0.8600)"
+
+
+def test_three_seeds_have_an_interval(home):
+    for seed in (0, 1, 2):
+        put_run(home, "demo", seed, lambda m, k, s=seed: 0.9 + 0.01 * s)
+    row = cell(summary.matrix(all_runs(), "f1"), dataset="demo", model="GAT teacher")
+    # t of two degrees of freedom is 4.303, the standard error .01 / sqrt 3
+    assert row["half"] == row["reach"] == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
+    assert row["text"] == "0.9100 ± 0.0248"
 
 
 def test_a_single_seed_has_no_interval(home):
