@@ -150,9 +150,7 @@ def tables(runs: dict, measured: dict) -> str:
             "",
             "AUROC / window F1 of `make run`, zero-shot; plain means over captures and seeds",
         ]
-        text += [
-            f"(seeds: {seeds}), ± half of the 95 % interval over seeds: wide where there are two."
-        ]
+        text += [f"(seeds: {seeds}), ± half of the 95 % interval over seeds where there are three."]
     for dataset in shown:
         text += ["", *reported(dataset, runs[dataset])]
     there = {key.split()[0] for key in measured}

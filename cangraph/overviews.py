@@ -56,7 +56,8 @@ def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, ti
 
 def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
     """A metric of each model on each dataset as dots with their interval over seeds: `mean` and
-    `half` of it, or of the difference of two seeds (rows, models), NaN where there is none. Models whose bars overlap are not ranked.
+    `half` of it, or of the difference of two seeds (rows, models), NaN where there is none. Models
+    whose bars overlap are not ranked.
 
     >>> ax = seeds(np.array([[0.9, 0.8]]), np.array([[0.01, np.nan]]), ["demo"], ["GAT", "VGAE"])
     """
