@@ -1,14 +1,19 @@
 # Sets up .venv, then calls the tool that does the work.
 DATASET ?= demo
+SEED ?= 0
+SEEDS ?= 1
+BEFORE ?= demo
+AFTER ?= demo
+METRIC ?= auprc
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export CANGRAPH_HOME := $(CURDIR)
 # threads that spin while they wait slow every other process on a shared machine
 export OMP_WAIT_POLICY := PASSIVE
-NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics tune,notebooks/$(s).ipynb)
+NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics summary compare tune,notebooks/$(s).ipynb)
 
 help:  ## list what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s%s\n", $$1, $$2}' Makefile
 
 .venv/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -18,9 +23,23 @@ help:  ## list what can be made
 demo: .venv/done  ## the five notebooks on the simulated bus, ends in runs/demo/diagnostics.html
 	@$(MAKE) --no-print-directory run DATASET=demo
 
-run: .venv/done  ## the five notebooks on a dataset: make run DATASET=hcrl_sa
-	snakemake --cores all --quiet rules -- runs/$(DATASET)/diagnostics.html
-	@python -m cangraph.runs $(DATASET)
+RUN = runs/$(DATASET)$(patsubst %,/seed_%,$(filter-out 0,$(SEED)))
+run: .venv/done  ## the five notebooks on a dataset: make run DATASET=hcrl_sa SEED=1
+	snakemake --cores all --quiet rules -- $(RUN)/diagnostics.html
+	@python -m cangraph.runs $(DATASET) $(SEED)
+
+# what fails leaves the other runs alone; the page is made of those that are there
+all: .venv/done  ## the same on every dataset in CANGRAPH_DATA and the demo: make all SEEDS=2
+	snakemake --cores all --keep-going --quiet rules --config seeds=$(SEEDS) \
+		|| { $(MAKE) --no-print-directory summary; exit 1; }
+	@echo runs/summary.html
+
+summary: .venv/done  ## all runs that are there on one page, runs/summary.html
+	snakemake --cores 1 --quiet rules --forcerun summary -- runs/summary.html
+
+compare: .venv/done  ## two runs: make compare BEFORE=kept AFTER=hcrl_sa, runs/compare.html
+	snakemake --cores 1 --quiet rules --forcerun compare \
+		--config before=$(BEFORE) after=$(AFTER) metric=$(METRIC) -- runs/compare.html
 
 lab: .venv/done  ## JupyterLab in notebooks/
 	jupyter lab notebooks
@@ -35,5 +54,5 @@ test: .venv/done  ## lint, unit tests and doctests, then every notebook on its d
 clean:  ## forget the demo run
 	rm -rf runs/demo
 
-.PHONY: help demo run lab test clean
+.PHONY: help demo run all summary compare lab test clean
 .DEFAULT_GOAL := help

@@ -1,13 +1,20 @@
-# The file DAG of papermill runs: five notebooks for every (dataset, seed).
+# The file DAG of papermill runs: five notebooks for every (dataset, seed), and one page of all.
 #
 #   snakemake --cores 2 runs/hcrl_sa/diagnostics.html          seed 0
 #   snakemake --cores 2 runs/hcrl_sa/seed_1/diagnostics.html   another seed
+#   snakemake --cores 2 --config seeds=2                       all of CANGRAPH_DATA, and the demo
 #
 # A stage is done when its .json lies there (written last). papermill writes to *.part.ipynb; a
 # notebook that fails stays as <stage>.failed.ipynb for the reader, and no output of it counts.
 import re
 
 STAGES = ["data_prep", "teacher", "distillation", "fusion", "diagnostics"]
+SEEDS = range(int(config.get("seeds", 0)))  # of every dataset; 0: only what the targets name
+RUNS = []
+if SEEDS:
+    from cangraph.datasets import present
+
+    RUNS = [f"{name}/seed_{n}" if n else name for n in SEEDS for name in present()]
 
 
 wildcard_constraints:
@@ -15,15 +22,41 @@ wildcard_constraints:
     stage="|".join(STAGES),
 
 
+rule all:
+    input:
+        "runs/summary.html",
+
+
+# papermill and nbconvert, as every rule calls them. Where snakemake is killed without a word, what it
+# started would live on, and write beside what the next call starts: so it looks, and ends as well.
+RENDER = """
+    (while kill -0 $PPID 2> /dev/null; do sleep 1; done; pgrep -P $$ | xargs kill -9 $$) &
+    trap "kill $!" EXIT
+    rm -f {params.stem}.failed.ipynb
+    papermill {input.notebook} {params.stem}.part.ipynb --kernel python3 --no-progress-bar \
+        --log-output {params.given:q} \
+        || {{ mv {params.stem}.part.ipynb {params.stem}.failed.ipynb; \
+             echo "{params.stem} failed; open {params.stem}.failed.ipynb" >&2; exit 1; }}
+    mv {params.stem}.part.ipynb {log.notebook}
+    jupyter nbconvert --log-level WARN --to html --no-input --no-prompt {log.notebook}
+    """
+
+
 def before(wildcards):
-    """The stage before this one, which must be done first."""
+    """The stage before this one, which must be done first; a report takes its intervals over all
+    seeds that are asked for."""
+    dataset = wildcards.run.split("/")[0]
+    runs = [wildcards.run]
+    if wildcards.stage == "diagnostics":
+        runs += [run for run in RUNS if run.split("/")[0] == dataset and run != wildcards.run]
     number = STAGES.index(wildcards.stage)
-    return [f"runs/{wildcards.run}/{STAGES[number - 1]}.json"] if number else []
+    return [f"runs/{run}/{STAGES[number - 1]}.json" for run in runs] if number else []
 
 
-def seed(wildcards):
-    found = re.search(r"seed_(\d+)$", wildcards.run)
-    return found.group(1) if found else "0"
+def given(wildcards):
+    """The parameters of a run, as papermill takes them."""
+    dataset, _, seed = wildcards.run.partition("/seed_")
+    return ["-p", "dataset", dataset, "-p", "seed", seed or "0"]
 
 
 rule stage:
@@ -38,19 +71,45 @@ rule stage:
     log:
         notebook="runs/{run}/{stage}.ipynb",
     params:
-        dataset=lambda wildcards: wildcards.run.split("/")[0],
-        seed=seed,
+        given=given,
         stem="runs/{run}/{stage}",
-    # the kernels use every core, so one stage runs at a time on a small machine
-    threads: workflow.cores
+    # side by side, a core for each, runs take less time than one after the other on all cores
+    threads: max(1, workflow.cores // max(1, len(RUNS)))
     shell:
-        """
-        rm -f {params.stem}.failed.ipynb
-        papermill {input.notebook} {params.stem}.part.ipynb --kernel python3 --no-progress-bar \
-            --log-output -p dataset {params.dataset} -p seed {params.seed} \
-            || {{ mv {params.stem}.part.ipynb {params.stem}.failed.ipynb; \
-                 echo "{wildcards.stage} failed; open {params.stem}.failed.ipynb" >&2; exit 1; }}
-        mv {params.stem}.part.ipynb {log.notebook}
-        jupyter nbconvert --log-level WARN --to html --no-input --no-prompt \
-            --output {wildcards.stage}.html {log.notebook}
-        """
+        RENDER
+
+
+rule summary:
+    input:
+        [f"runs/{run}/diagnostics.json" for run in RUNS],
+        notebook="notebooks/summary.ipynb",
+    output:
+        json="runs/summary.json",
+        html="runs/summary.html",
+    log:
+        notebook="runs/summary.ipynb",
+    params:
+        given=[],
+        stem="runs/summary",
+    shell:
+        RENDER
+
+
+rule compare:
+    input:
+        notebook="notebooks/compare.ipynb",
+    output:
+        json="runs/compare.json",
+        html="runs/compare.html",
+    log:
+        notebook="runs/compare.ipynb",
+    params:
+        given=[
+            word
+            for name in ("before", "after", "metric")
+            if name in config
+            for word in ("-p", name, config[name])
+        ],
+        stem="runs/compare",
+    shell:
+        RENDER

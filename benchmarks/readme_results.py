@@ -1,44 +1,111 @@
-"""Write the README's results from finished runs, so that no number there is typed by hand.
+"""Write the figures of README.md and docs/design.md from JSON, so that none is typed by hand.
 
-make run DATASET=demo
-python benchmarks/detection.py --controls | tail -n 1 > docs/detection.json
-python benchmarks/readme_results.py
+    make all SEEDS=2                                        # or make run DATASET=demo
+    python benchmarks/detection.py --controls | tail -n 1 > docs/detection.json
+    python benchmarks/readme_results.py --runs              # runs/ → docs/runs.json → README.md
+    python benchmarks/readme_results.py                     # docs/*.json → README.md
+
+The tables between the markers are written anew; of the sentences in `PROSE`, the figures.
+docs/runs.json keeps of the reports in runs/ what the README shows, so that tests/test_readme.py can
+tell without any run whether the two have drifted apart. The last line is one JSON object.
 """
 
+import argparse
 import json
 import re
 from pathlib import Path
 
 import cangraph as cg
 
-DATASETS = ("hcrl_sa", "set_04", "demo")  # those with a finished run are shown
+ROOT = Path(__file__).parents[1]
+DATASETS = ("hcrl_sa", "set_04", "demo")  # those that docs/*.json tell of are shown
 DETECTORS = ("GAT teacher", "GAT teacher, 10 s", "GAT student", "fusion", "calibrated count")
-
-
 SHOWN = "GAT|trees|calibrated count"  # the rest stands in docs/detection.json
+METRICS = ("auroc", "f1")
+OPEN, CLOSE = "<!-- results -->\n", "<!-- /results -->"
+
+# file → a sentence's words with {} for each figure → where its figures stand in docs/detection.json
+# and with how many digits; a list is read along its scenarios
+_ALL_FOUR = ["test_01", "test_02", "test_03", "test_04"]
+PROSE = {
+    "README.md": {
+        "set_04's unknown car: AUROC {} and {}": [
+            ("set_04 boosted trees, both", "test_02", "auroc", 3),
+            ("set_04 GAT, both", "test_02", "auroc", 3),
+        ],
+        "but for masquerade ({} and {})": [
+            ("set_04 boosted trees, both", "test_06", "auroc", 3),
+            ("set_04 GAT, both", "test_06", "auroc", 3),
+        ],
+        "holds the zero-shot F1 of test 02 at {})": [
+            ("hcrl_sa GAT, clean", "test_02", "f1 zero-shot", 2)
+        ],
+    },
+    "docs/design.md": {
+        "hcrl_sa without them {} / {} / {} / {}": [
+            ("hcrl_sa GAT, both, no other cars", t, "f1 zero-shot", 2) for t in _ALL_FOUR
+        ],
+        "with them {} / {} / {} / {}.": [
+            ("hcrl_sa GAT, both", t, "f1 zero-shot", 2) for t in _ALL_FOUR
+        ],
+    },
+}
 
 
-def cells(row: dict) -> str:
+def kept(dataset: str) -> dict | None:
+    """What the README shows of the reports of a dataset: the mean over seeds of each figure, half
+    of its 95 % interval (None below three seeds), and the number of seeds."""
+    runs = [run for run in cg.archive.all_runs() if run.dataset == dataset]
+    reports = [run.stages["diagnostics"] for run in runs if run.next_stage is None]
+    rows = [row for report in reports for row in report["scenarios"]]
+    rows = [row for row in rows if row.get("captures") is not None]
+    if not rows:
+        return None
+    found = {}
+    for detector in DETECTORS:
+        for scenario in cg.DATASETS[dataset].scenarios:
+            mine = [r for r in rows if (r["detector"], r["scenario"]) == (detector, scenario)]
+            cell: dict = {"captures": mine[0]["captures"]} if mine else {"captures": 0}
+            for metric in METRICS:
+                values = [row[metric] for row in mine if row[metric] is not None]
+                if values:
+                    mean, half = cg.ranking.interval(values)
+                    half = None if half is None else round(half, 4)
+                    cell[metric] = [round(mean, 4), half, len(values)]
+            found[f"{detector} | {scenario}"] = cell
+    return {"seeds": len(reports), "figures": found}
+
+
+def head(name: str, cells: list[str]) -> list[str]:
+    return [f"| {name} | {' | '.join(cells)} |", "|---" * (len(cells) + 1) + "|"]
+
+
+def figure(values: list | None, digits: int = 3) -> str:
+    """Mean and half of the 95 % interval."""
+    if not values:
+        return "–"
+    mean, half, _ = values
+    return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if half is not None else "")
+
+
+def cell(row: dict) -> str:
     if row["captures"] == 0:
         return "absent"
-    if row["auroc"] is None:
+    if "auroc" not in row:
         return "undefined"
-    return f"{row['auroc']:.4f} / {row['f1']:.4f}"
+    return " / ".join(figure(row.get(metric), 4) for metric in METRICS)
 
 
-def table(record: dict) -> list[str]:
-    rows = [row for row in record["scenarios"] if "captures" in row]
-    scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
-    heads = [" ".join(s.split("_")[:2]) + ": " + " ".join(s.split("_")[2:]) for s in scenarios]
-    lines = [
-        f"| {record['dataset']} | " + " | ".join(heads) + " |",
-        "|---" * (len(heads) + 1) + "|",
-    ]
-    for detector in DETECTORS:
-        mine = {row["scenario"]: cells(row) for row in rows if row["detector"] == detector}
-        lines.append(f"| {detector} | " + " | ".join(mine[s] for s in scenarios) + " |")
-    lines += papers(record["dataset"], scenarios)
-    return lines
+def reported(dataset: str, record: dict) -> list[str]:
+    """A table of the reports of a dataset: AUROC and F1 by detector and scenario."""
+    rows = record["figures"]
+    scenarios = list(cg.DATASETS[dataset].scenarios)
+    words = [s.split("_") for s in scenarios]
+    lines = head(dataset, [f"{w[0]} {w[1]}: {' '.join(w[2:])}" for w in words])
+    for name in DETECTORS:
+        cells = [cell(rows[f"{name} | {scenario}"]) for scenario in scenarios]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines + papers(dataset, scenarios)
 
 
 def papers(dataset: str, scenarios: list[str]) -> list[str]:
@@ -50,19 +117,11 @@ def papers(dataset: str, scenarios: list[str]) -> list[str]:
         for scenario in scenarios:
             auroc, f1 = (
                 next((f"{r[m]:.3f}" for r in mine if r["scenario"] == scenario and m in r), "–")
-                for m in ("auroc", "f1")
+                for m in METRICS
             )
             shown.append(f"{auroc} / {f1}")
         lines.append(f"| *{name}* | " + " | ".join(shown) + " |")
     return lines
-
-
-def figure(values: list | None) -> str:
-    """Mean and half of the 95 % interval."""
-    if not values:
-        return "–"
-    mean, half, _ = values
-    return f"{mean:.3f}" + (f" ± {half:.3f}" if half is not None else "")
 
 
 def detection(record: dict, dataset: str) -> list[str]:
@@ -70,8 +129,7 @@ def detection(record: dict, dataset: str) -> list[str]:
     names = [key.split(" | ") for key in record if key.startswith(dataset)]
     shown = [n for n in dict.fromkeys(n for n, _ in names) if re.search(SHOWN, n)]
     scenarios = sorted({s for _, s in names if s.startswith("test") and "suppress" not in s})
-    heads = [" ".join(s.split("_")[:2]) for s in scenarios]
-    lines = [f"| {dataset} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    lines = head(dataset, [" ".join(s.split("_")[:2]) for s in scenarios])
     for name in shown:
         cells = []
         for scenario in scenarios:
@@ -82,20 +140,20 @@ def detection(record: dict, dataset: str) -> list[str]:
     return lines + papers(dataset, scenarios)
 
 
-params = {d: cg.load_params(d) for d in DATASETS}
-records = {
-    d: cg.runs.load("diagnostics", p)
-    for d, p in params.items()
-    if (cg.runs.folder(p) / "diagnostics.json").is_file()
-}
-text = ["Rows in italics are as published, AUROC / F1. Made by `benchmarks/readme_results.py`."]
-if records:
-    text += ["", "AUROC / window F1 of `make run`, one seed, zero-shot; plain means over captures."]
-for record in records.values():
-    text += ["", *table(record)]
-root = Path(__file__).parents[1]
-if (root / "docs/detection.json").is_file():
-    measured = json.loads((root / "docs/detection.json").read_text(encoding="utf-8"))
+def tables(runs: dict, measured: dict) -> str:
+    """What stands between the markers, from docs/runs.json and docs/detection.json."""
+    text = ["Rows in italics are as published, AUROC / F1. Made by `benchmarks/readme_results.py`."]
+    shown = [dataset for dataset in DATASETS if dataset in runs]
+    if shown:
+        seeds = ", ".join(f"{dataset} {runs[dataset]['seeds']}" for dataset in shown)
+        text += [
+            "",
+            "AUROC / window F1 of `make run`, zero-shot; plain means over captures and seeds",
+        ]
+        text += [f"(seeds: {seeds}), ± half of the 95 % interval over seeds where there are three."]
+    for dataset in shown:
+        text += ["", *reported(dataset, runs[dataset])]
+    there = {key.split()[0] for key in measured}
     text += [
         "",
         "Over seeds, by `benchmarks/detection.py`: AUROC / F1 zero-shot / F1 calibrated on the",
@@ -103,14 +161,61 @@ if (root / "docs/detection.json").is_file():
         "the GAT was trained on; a control has one seed; rules and trees do not depend on one.",
         "More rules, metrics and the leak canary are in docs/detection.json.",
     ]
-    there = {key.split()[0] for key in measured}
     for dataset in (d for d in DATASETS if d in there):
         text += ["", *detection(measured, dataset)]
-path = root / "README.md"
-before, rest = path.read_text(encoding="utf-8").split("<!-- results -->")
-_, after = rest.split("<!-- /results -->")
-path.write_text(
-    before + "<!-- results -->\n" + "\n".join(text) + "\n<!-- /results -->" + after,
-    encoding="utf-8",
-)
-print(json.dumps({d: r["summary"] for d, r in records.items()}))
+    return "\n".join(text) + "\n"
+
+
+def figures(measured: dict, where: list[tuple]) -> list[str]:
+    """The figures of a sentence, as prose writes them: `.98`, not `0.98`."""
+    found = []
+    for detector, scenario, metric, digits in where:
+        (key,) = (k for k in measured if k.startswith(f"{detector} | {scenario}"))
+        found.append(f"{measured[key][metric][0]:.{digits}f}".removeprefix("0"))
+    return found
+
+
+def written(name: str, text: str, runs: dict, measured: dict) -> str:
+    """A file of the documentation with the figures that docs/*.json say.
+
+    Raises `ValueError` where a marker or a sentence of `PROSE` is not there once.
+    """
+    if name == "README.md":
+        if text.count(OPEN) != 1 or text.count(CLOSE) != 1:
+            raise ValueError(f"{name}: expected {OPEN.strip()} and {CLOSE} once each")
+        before, rest = text.split(OPEN)
+        text = before + OPEN + tables(runs, measured) + CLOSE + rest.split(CLOSE)[1]
+    for words, where in PROSE[name].items():
+        # a line may break at any space of the sentence
+        pattern = re.escape(words).replace(r"\ ", r"\s+").replace(r"\{\}", r"(\d*\.\d+)")
+        found = list(re.finditer(pattern, text))
+        if len(found) != 1:
+            raise ValueError(f"{name}: {words!r} stands there {len(found)} times; expected once")
+        for place, value in reversed([*enumerate(figures(measured, where), 1)]):
+            start, end = found[0].span(place)
+            text = text[:start] + value + text[end:]
+    return text
+
+
+def stored(name: str) -> dict:
+    path = ROOT / "docs" / name
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", action="store_true", help="read runs/ and renew docs/runs.json")
+    runs = stored("runs.json")
+    if parser.parse_args().runs:
+        runs |= {d: record for d in DATASETS if (record := kept(d))}
+        (ROOT / "docs/runs.json").write_text(json.dumps(runs) + "\n", encoding="utf-8")
+    measured = stored("detection.json")
+    for name in PROSE:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        path.write_text(written(name, text, runs, measured), encoding="utf-8")
+    print(json.dumps({dataset: record["seeds"] for dataset, record in runs.items()}))
+
+
+if __name__ == "__main__":
+    main()

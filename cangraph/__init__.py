@@ -79,7 +79,8 @@ _HOME = {
     ),
     "literature": ("published",),
 }
-_MODULES = (*_HOME, "drawings", "fusion", "losses", "plots", "runs", "tables", "verdict")
+_MODULES = (*_HOME, "archive", "comparison", "drawings", "fusion", "losses", "overviews", "plots")
+_MODULES += ("ranking", "runs", "summary", "tables", "verdict")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [*_WHERE, *(m for m in _MODULES if m not in _WHERE)]

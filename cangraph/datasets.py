@@ -12,7 +12,8 @@ from cangraph.frames import Frames
 from cangraph.params import data_home
 from cangraph.readers import ENDINGS, is_log, read_frames
 
-__all__ = ["DATASETS", "SCENARIOS", "Dataset", "clean_captures", "read", "same_recording"]
+__all__ = ["DATASETS", "SCENARIOS", "Dataset", "clean_captures", "present", "read"]
+__all__ += ["same_recording", "wanting"]
 
 TRAIN_CLEAN, TRAIN_ATTACKS = "train_01_attack_free", "train_02_with_attacks"
 TRAIN = (TRAIN_CLEAN, TRAIN_ATTACKS)
@@ -142,6 +143,35 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
     return [c.label(recording=r) for c, r in zip(captures, recordings, strict=True)]
 
 
+def present() -> list[str]:
+    """The datasets of the catalog that can be read now, by the names of files alone: the demo bus,
+    and those with captures in `CANGRAPH_DATA`."""
+    return [name for name in DATASETS if name == "demo" or _there(name)]
+
+
+def _there(dataset: str) -> bool:
+    known, folder = DATASETS[dataset], data_home() / dataset
+    if any(_logs((folder / scenario).glob("*")) for scenario in TRAIN + known.scenarios):
+        return True
+    names = "|".join(original.pattern for original in known.originals)
+    logs = _logs(folder.rglob("*")) if names else []
+    return any(re.fullmatch(names, path.name.split(".")[0], re.IGNORECASE) for path in logs)
+
+
+def wanting(dataset: str) -> str:
+    """Why a dataset of the catalog cannot be read: the folder that holds no captures, the files
+    that it should hold, and where they are published."""
+    known = DATASETS[dataset]
+    layout = f"{TRAIN_CLEAN}/*.csv, {TRAIN_ATTACKS}/*.csv, {SCENARIOS[0]}/*.csv, …"
+    if known.originals:
+        names = dict.fromkeys(original.pattern for original in known.originals)
+        layout += f" or the original files {', '.join(names)}"
+    return (
+        f"no captures in {data_home() / dataset}; expected {layout}; get them from "
+        f"{known.publisher}, or set CANGRAPH_DATA to the folder above {dataset}/"
+    )
+
+
 def _read_folder(dataset: str) -> list[Frames]:
     known = DATASETS[dataset]
     folder = data_home() / dataset
@@ -162,15 +192,7 @@ def _read_folder(dataset: str) -> list[Frames]:
     if not captures:
         captures = _read_originals(folder, known.originals)
     if not captures:
-        layout = f"{TRAIN_CLEAN}/*.csv, {TRAIN_ATTACKS}/*.csv, {SCENARIOS[0]}/*.csv, …"
-        if known.originals:
-            layout += " or the original files " + ", ".join(
-                dict.fromkeys(o.pattern for o in known.originals)
-            )
-        raise FileNotFoundError(
-            f"dataset {dataset!r}: no captures in {folder}; expected {layout}; "
-            f"get them from {known.publisher}, or set CANGRAPH_DATA to the folder above {dataset}/"
-        )
+        raise FileNotFoundError(f"dataset {dataset!r}: {wanting(dataset)}")
     return captures
 
 

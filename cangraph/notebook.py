@@ -3,9 +3,9 @@
 import ast
 from typing import Any
 
-from cangraph.params import Params, load_params
+from cangraph.params import Params, load_params, near
 
-__all__ = ["params_here"]
+__all__ = ["params_here", "values_here"]
 
 
 def params_here() -> Params:
@@ -17,19 +17,44 @@ def params_here() -> Params:
 
     Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
     """
+    return load_params(**_given("params_here"))
+
+
+def values_here(*names: str) -> list[Any]:
+    """The values of `names` in a notebook whose parameters are its own, read as `params_here` does.
+
+    Raises `ValueError` for another name in the parameters cell or one that is missing there, and
+    `RuntimeError` outside a notebook.
+    """
+    values = _given("values_here")
+    for name in values:
+        if name not in names:
+            raise ValueError(
+                f"params: {name!r} is not a parameter of this notebook; expected "
+                f"{', '.join(names)}{near(name, names)}"
+            )
+    for name in names:
+        if name not in values:
+            raise ValueError(
+                f"params: {name!r} has no value; expected one in the parameters cell; add it there"
+            )
+    return [values[name] for name in names]
+
+
+def _given(who: str) -> dict[str, Any]:
     import IPython
 
     shell = IPython.get_ipython()
     if shell is None:
         raise RuntimeError(
-            "params_here: called outside a notebook; expected a cell that starts with "
+            f"{who}: called outside a notebook; expected a cell that starts with "
             "'# parameters'; in a script call load_params(dataset, ...)"
         )
     values: dict[str, Any] = {}
     for source in shell.user_ns["In"]:
         if source.lstrip().lower().startswith("# parameters"):
             values |= _assignments(source)
-    return load_params(**values)
+    return values
 
 
 def _assignments(source: str) -> dict[str, Any]:

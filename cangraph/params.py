@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-__all__ = ["Params", "data_home", "home", "load_params", "versions"]
+__all__ = ["Params", "data_home", "flatten", "home", "load_params", "near", "versions"]
 
 _PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 
@@ -191,7 +191,7 @@ class Params(_Group):
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __repr__(self) -> str:
-        flat = _flatten(self.model_dump())
+        flat = flatten(self.model_dump())
         width = max(len(name) for name in flat)
         return "\n".join(
             f"{name:<{width}} = {value!s:<10} # {self._sources.get(name, 'code')}"
@@ -201,11 +201,16 @@ class Params(_Group):
     __str__ = __repr__
 
 
-def _flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """Groups within groups as one level of names.
+
+    >>> flatten({"seed": 0, "fit": {"epochs": 8}})
+    {'seed': 0, 'fit.epochs': 8}
+    """
     flat = {}
     for name, value in tree.items():
         flat |= (
-            _flatten(value, f"{prefix}{name}.")
+            flatten(value, f"{prefix}{name}.")
             if isinstance(value, dict)
             else {prefix + name: value}
         )
@@ -250,7 +255,7 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
     if dataset not in known:
         raise ValueError(
             f"params: dataset = {dataset!r} is unknown; expected one of {', '.join(known)}"
-            + _near(dataset, known)
+            + near(dataset, known)
         )
     layers = {
         "params/base.yaml": _yaml(folder / "base.yaml"),
@@ -261,7 +266,7 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
     sources = {}
     for source, layer in layers.items():
         tree = _merge(tree, layer)
-        sources |= dict.fromkeys(_flatten(layer), source)
+        sources |= dict.fromkeys(flatten(layer), source)
     try:
         params = Params(**tree)
     except ValidationError as error:
@@ -270,7 +275,12 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
     return params
 
 
-def _near(name: str, names) -> str:
+def near(name: str, names) -> str:
+    """What to say of a name that may be misspelt, behind a message; empty if none is near.
+
+    >>> near("sed", ["seed", "window"])
+    "; did you mean 'seed'?"
+    """
     near = difflib.get_close_matches(name, list(names), 1, 0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -288,7 +298,7 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
             for part in problem["loc"][:-1]:
                 group = group.model_fields[part].annotation
             names = group.model_fields.keys()
-            hint = _near(str(problem["loc"][-1]), names) or f"; expected some of {', '.join(names)}"
+            hint = near(str(problem["loc"][-1]), names) or f"; expected some of {', '.join(names)}"
             lines.append(f"params: {where!r} is not a parameter{hint}")
             continue
         hint = ""

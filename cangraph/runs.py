@@ -6,11 +6,14 @@ Notebooks meet only here. Nothing is unpickled: arrays are safetensors, weights 
 
 import hashlib
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
@@ -87,8 +90,8 @@ def save(
     scores: dict[str, Scores] | None = None,
     **facts: Any,
 ) -> None:
-    """Save a stage: `facts` with parameters, versions and the hashes of the stages before it as
-    JSON, the weights of `models` as a checkpoint, `scores` as arrays; they are named
+    """Save a stage: `facts` with parameters, versions, the hashes of the stages before it and what
+    it took as JSON, the weights of `models` as a checkpoint, `scores` as arrays; they are named
     `<model>/<part>`, with the part of the split that was scored, or `drawn` for windows that
     `synthesis` drew, whose labels and captures are saved with them.
 
@@ -132,12 +135,23 @@ def save(
             for name in before
             if (place / f"{name}.json").is_file()
         },
+        "cost": _cost(),
     }
     path = place / f"{stage}.json"
     prepared.put(path, [json.dumps(record | facts, indent=1, allow_nan=False).encode()])
     if params.fit.checkpoints == 1:
         for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
             shutil.rmtree(key)
+
+
+def _cost() -> dict[str, float]:
+    """What this process took so far: s on the clock and on processors, and its OpenMP threads."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return {
+        "seconds": round(time.time() - psutil.Process().create_time(), 1),
+        "cpu_seconds": round(time.process_time(), 1),
+        "threads": int(threads) if threads.isdecimal() else os.cpu_count() or 1,
+    }
 
 
 def load(stage: str, params: Params) -> dict:
@@ -236,7 +250,7 @@ if __name__ == "__main__":  # what `make run` prints when it is done
 
     from cangraph.params import load_params
 
-    finished = load_params(sys.argv[1])
+    finished = load_params(sys.argv[1], seed=int(sys.argv[2]))
     print(
         folder(finished) / "diagnostics.html", *load("diagnostics", finished)["summary"], sep="\n"
     )

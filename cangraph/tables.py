@@ -21,7 +21,7 @@ class Table:
         self.columns, self.cells = list(columns), [list(row) for row in cells]
         # a column of figures is set flush right, one of names flush left
         self.numeric = [
-            any(row[i][:1].isdigit() for row in self.cells)
+            any(row[i].lstrip("+-")[:1].isdigit() for row in self.cells)
             and not any(row[i][:1].isalpha() and row[i] not in _WORDS for row in self.cells)
             for i in range(len(self.columns))
         ]
@@ -49,7 +49,7 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-_WORDS = ("undefined", "absent", "not reported")
+_WORDS = ("undefined", "absent", "not reported", "no report", "not timed")
 
 
 def _text(value, row: dict, digits: int) -> str:

@@ -23,6 +23,15 @@ def real_data():
     return Path(ROOT, os.environ["CANGRAPH_DATA"]).resolve()
 
 
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A `CANGRAPH_HOME` of its own, with the parameters of this checkout and no data."""
+    (tmp_path / "params").symlink_to(ROOT / "params")
+    monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
+    monkeypatch.setenv("CANGRAPH_DATA", "data")
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def drive():
     """Sixteen seconds of the demo bus with one burst of spoofing."""

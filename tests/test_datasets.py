@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cangraph.datasets import DATASETS, SCENARIOS, TRAIN, read, same_recording
+from cangraph.datasets import DATASETS, SCENARIOS, TRAIN, present, read, same_recording
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.readers import read_frames
 from cangraph.simulator import simulate
@@ -228,6 +228,16 @@ def test_a_missing_dataset_names_folder_files_and_publisher(data, dataset):
     assert message.endswith(f"set CANGRAPH_DATA to the folder above {dataset}/")
     for original in DATASETS[dataset].originals:
         assert original.pattern in message
+
+
+def test_present_are_those_whose_files_are_there_by_name(data):
+    assert present() == ["demo"]
+    put(data / "set_02", {"test_06_masquerade/a.csv": table(1)})
+    put(data / "set_03", {"train_01_attack_free/README.md": "none", "other/a.csv": table(1)})
+    put(data / "hcrl_ch", {"deep/DoS_dataset.csv": hcrl(1)})
+    put(data / "hcrl_sa", {"DoS_dataset.csv": hcrl(1)})  # a name of the other dataset
+    put(data / "hcrl_ch_head", {"DoS_dataset.csv": hcrl(1)})
+    assert present() == ["demo", "hcrl_ch", "set_02"]
 
 
 def test_an_unknown_dataset_is_told_the_known():

@@ -28,6 +28,11 @@ WITHOUT_TORCH = [
     "prepared",
     "datasets",
     "card",
+    "runs",
+    "archive",
+    "comparison",
+    "overviews",
+    "summary",
 ]
 
 

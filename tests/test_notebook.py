@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import IPython
 import pytest
 
-from cangraph.notebook import _assignments, params_here
+from cangraph.notebook import _assignments, params_here, values_here
 from cangraph.params import load_params
 
 
@@ -13,10 +13,10 @@ from cangraph.params import load_params
 def notebook(monkeypatch):
     """Runs `params_here()` in a notebook whose cells were these."""
 
-    def of(*cells):
+    def of(*cells, read=params_here):
         shell = SimpleNamespace(user_ns={"In": ["", *cells]})
         monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-        return params_here()
+        return read()
 
     return of
 
@@ -55,6 +55,17 @@ def test_params_here_outside_a_notebook_says_what_to_call(monkeypatch):
     monkeypatch.setattr(IPython, "get_ipython", lambda: None)
     with pytest.raises(RuntimeError, match=r"outside a notebook;.*call load_params\(dataset"):
         params_here()
+
+
+def test_a_notebook_may_have_parameters_of_its_own(notebook):
+    cells = "# parameters\nbefore = 'demo'\nafter = 'demo'", "# Parameters\nafter = 'hcrl_sa'"
+    assert notebook(*cells, read=lambda: values_here("after", "before")) == ["hcrl_sa", "demo"]
+    with pytest.raises(ValueError, match="'after' is not a parameter of this notebook; expected b"):
+        notebook(*cells, read=lambda: values_here("before"))
+    with pytest.raises(ValueError, match="did you mean 'before'"):
+        notebook("# parameters\nbefor = 'demo'", read=lambda: values_here("before"))
+    with pytest.raises(ValueError, match="'metric' has no value; expected one in the parameters"):
+        notebook(*cells, read=lambda: values_here("before", "after", "metric"))
 
 
 def test_assignments_are_literals():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from reported import put_run
 
 from cangraph.notebook import _assignments
 from cangraph.params import Params
@@ -15,7 +16,9 @@ from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]
 PAPERMILL = Path(sysconfig.get_path("scripts")) / "papermill"
-PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in (*STAGES, "tune")]
+NAMES = (*STAGES, "tune", "summary", "compare")
+PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in NAMES]
+OF_A_RUN = [path for path in PATHS if path.stem not in ("summary", "compare")]
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -31,16 +34,28 @@ def test_there_are_exactly_these_notebooks():
     assert sorted(ROOT.glob("notebooks/*.ipynb")) == sorted(PATHS)
 
 
-def test_parameters_come_first_and_are_known(notebook):
+def parameters(notebook):
+    """The values of the parameters cell, which comes first and has types and comments."""
     first = code(notebook)[0]
     assert first.metadata.tags == ["parameters"]
     assert first.source.startswith("# parameters\n")
-    values = _assignments(first.source)
-    assert set(values) <= set(Params.model_fields)
-    assert values["dataset"] == "demo"
     for line in first.source.splitlines()[1:]:
         assert ":" in line.split("=")[0], "--help-notebook needs the type"
         assert "  # " in line, "--help-notebook needs the comment"
+    return _assignments(first.source)
+
+
+@pytest.mark.parametrize("path", OF_A_RUN, ids=lambda path: path.stem)
+def test_parameters_come_first_and_are_known(path):
+    values = parameters(nbformat.read(path, as_version=4))
+    assert set(values) <= set(Params.model_fields)
+    assert values["dataset"] == "demo"
+
+
+def test_compare_compares_the_demo_with_itself_and_summary_takes_all_there_is():
+    compare, summary = (nbformat.read(path, as_version=4) for path in PATHS[-1:-3:-1])
+    assert parameters(compare) == {"before": "demo", "after": "demo", "metric": "auprc"}
+    assert not any("parameters" in cell.metadata.get("tags", []) for cell in summary.cells)
 
 
 def test_cells_are_short_and_define_nothing(notebook):
@@ -86,3 +101,48 @@ def test_a_bad_parameter_stops_the_notebook_and_names_the_right_one(given, where
     assert expected[name] in done.stderr
     failed = json.loads((tmp_path / "out.ipynb").read_text())
     assert any(cell.get("outputs") for cell in failed["cells"])
+
+
+def executed(name, home, *given):
+    """The text of every output of a notebook that papermill ran, in a home of its own."""
+    out = home / f"{name}.ipynb"
+    command = [PAPERMILL, ROOT / f"notebooks/{name}.ipynb", out, "--no-progress-bar", *given]
+    subprocess.run(command, cwd=home, check=True, capture_output=True)
+    cells = nbformat.read(out, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    data = [output.get("data", {}) for output in outputs]
+    assert any("image/png" in one for one in data)
+    said = [output.get("text", "") for output in outputs]
+    said += [one.get(f"text/{kind}", "") for one in data for kind in ("html", "markdown")]
+    return "\n".join(said)
+
+
+def test_the_summary_of_nothing_says_what_makes_a_run(home):
+    text = executed("summary", home)
+    assert "No run is finished: `make demo` makes one of the demo" in text
+    assert "brooke-lampe/can-train-and-test" in text and "0 runs" in text
+    assert json.loads((home / "runs/summary.json").read_text())["took"] == []
+
+
+def test_the_summary_of_two_datasets_ranks_and_names_what_is_missing(home):
+    for seed in (0, 1):
+        for dataset in ("demo", "hcrl_sa"):
+            put_run(
+                home, dataset, seed, lambda m, k, s=seed: 0.9 - 0.01 * k - 0.01 * s - len(m) / 999
+            )
+    put_run(home, "set_01", stages=["data_prep"])
+    text = executed("summary", home)
+    assert "2 of 7 datasets, 4 finished runs." in text and "2 datasets are too few" in text
+    assert "stops before teacher" in text and "make run DATASET=set_01" in text
+    facts = json.loads((home / "runs/summary.json").read_text())
+    assert facts["ranks"]["f1"]["models"] and len(facts["took"]) == 21
+
+
+def test_two_runs_are_compared_on_a_page(home):
+    put_run(home, "hcrl_sa", 0, lambda m, k: 0.9 - 0.01 * k, 8, name="before", fit={"epochs": 2})
+    put_run(home, "hcrl_sa", 0, lambda m, k: 0.95 - 0.008 * k, 8)
+    given = ["-p", "before", "before", "-p", "after", "hcrl_sa", "-p", "metric", "f1"]
+    text = executed("compare", home, *given)
+    assert "fit.epochs" in text and "make run DATASET=hcrl_sa SEED=1" in text
+    facts = json.loads((home / "runs/compare.json").read_text())
+    assert (facts["before"], facts["metric"], len(facts["changes"])) == ("before", "f1", 1)

@@ -103,3 +103,8 @@ def test_html_has_every_cell_once_and_escapes_it():
     assert html.count("<tr>") == html.count("</tr>") == 2
     assert "mean f1" in html, "a heading that can wrap"
     assert "text-align:right" in html and "text-align:left" in html
+
+
+def test_columns_of_signed_figures_are_set_flush_right():
+    assert show([{"difference": -0.5}, {"difference": None}]).numeric == [True]
+    assert show([{"name": "-"}]).numeric == [False]
