@@ -38,6 +38,7 @@ _HOME = {
         "temperature",
     ),
     "alarms": (
+        "alarm_curve",
         "event_metrics",
         "events",
         "events_by_capture",
@@ -65,7 +66,7 @@ _HOME = {
     "search": ("tune",),
     "distillation": ("Teachers", "distill"),
     "transfer": ("adapt",),
-    "explain": ("ablation",),
+    "explain": ("ablation", "explained"),
     "policies": ("DQNFusion", "rules"),
     "baselines": (
         "all_baselines",
@@ -79,7 +80,8 @@ _HOME = {
     ),
     "literature": ("published",),
 }
-_MODULES = (*_HOME, "drawings", "fusion", "losses", "plots", "runs", "tables", "verdict")
+_MODULES = (*_HOME, "blame", "charts", "digest", "drawings", "exhibits", "fusion", "intervals")
+_MODULES += ("losses", "plots", "report", "runs", "tables", "verdict")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [*_WHERE, *(m for m in _MODULES if m not in _WHERE)]
