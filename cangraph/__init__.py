@@ -6,10 +6,13 @@ Names are imported when first used, so that reading a JSON does not load torch.
 
 import importlib
 import os
+import warnings
 
 # threads that spin while they wait slow every other process on a shared machine; OpenMP reads
 # this when torch loads, and a notebook's first import is the last chance to say so
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# tqdm, which others load, misses widgets for bars that no notebook here shows
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 _HOME = {
     "params": ("Params", "load_params"),

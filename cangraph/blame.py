@@ -11,6 +11,8 @@ from cangraph.scores import Scores
 
 __all__ = ["blamed_ids", "by_attack_and_capture", "frame_scores", "worst"]
 
+_APART = 1.0  # s; wrong windows closer than that are one fault
+
 
 def _nodes(graphs: Graphs) -> np.ndarray:
     """The window that each node is in, i8 (N,)."""
@@ -102,11 +104,12 @@ def blamed_ids(scores: Scores, at: float, graphs: Graphs, blame: np.ndarray) -> 
 def worst(scores: Scores, at: float, number: int = 10) -> dict[str, np.ndarray]:
     """Positions of the worst `misses`, attack windows far below the threshold, and the worst
     `false_alarms`, benign windows far above it, at most `number` of each, the worst first. Of
-    windows in a row in one capture only the worst is taken, so that one long fault does not fill
-    the list.
+    windows less than a second apart in one capture only the worst is taken, so that one long fault
+    does not fill the list.
 
+    >>> time = np.array([0.0, 1.0, 2.0, 5.0])
     >>> windows = Scores(np.array([0.1, 0.2, 0.9, 0.1]), np.array([1, 1, 0, 1], bool),
-    ...                  *np.zeros((4, 4), int), captures=())
+    ...                  np.zeros(4, int), np.zeros(4, int), time, time + 1, captures=())
     >>> worst(windows, 0.5)
     {'misses': array([0, 3]), 'false_alarms': array([2])}
     """
@@ -117,7 +120,8 @@ def worst(scores: Scores, at: float, number: int = 10) -> dict[str, np.ndarray]:
         ("false_alarms", ~scores.label & called, -1),
     ):
         places = np.flatnonzero(wrong)
-        apart = (np.diff(places) > 1) | (np.diff(scores.capture[places]) != 0)
+        apart = np.diff(scores.capture[places]) != 0
+        apart |= scores.start[places[1:]] - scores.end[places[:-1]] > _APART
         runs = np.split(places, 1 + np.flatnonzero(apart)) if len(places) else []
         heads = np.array([run[np.argmin(sign * scores.value[run])] for run in runs], np.int64)
         found[name] = heads[np.argsort(sign * scores.value[heads], kind="stable")][:number]

@@ -85,8 +85,8 @@ def heat(rows: Sequence[dict], title=None):
     for (i, j), words in text.items():
         color = "white" if wrong[i, j] > 0.75 else INK
         canvas.note(ax, words, (j, i), ha="center", size=8, color=color)
-    ax.set_xticks(range(len(kinds)), [*kinds[:-1], "benign\n(called)"], rotation=0)
-    ax.tick_params("x", labelsize=7.5 if len(kinds) > 5 else 8.5)
+    look = {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "size": 8.5}
+    ax.set_xticks(range(len(kinds)), [*kinds[:-1], "benign, called"], **look)
     ax.set_yticks(range(len(captures)), captures)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -212,8 +212,9 @@ def reliability(kinds: dict[str, tuple], ece: dict[str, float], title=None):
         canvas.note(ax, text, (1, 1), (12, -28 * i), "axes fraction", color=dark, va="top")
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="W")
     ax.set(xlabel="attack probability", ylabel="share of attacks")
-    name, error = next(iter(ece.items()))
-    text = f"A probability is off by {percent(error)} of the windows on average"
+    value, label = next(iter(kinds.values()))
+    said = "too many" if np.mean(value) > np.mean(label) else "too few"
+    text = f"Probabilities are off by {next(iter(ece.values())):.3f}, and promise {said} attacks"
     return canvas.title(ax, title or text)
 
 

@@ -12,7 +12,16 @@ from cangraph.params import Params
 from cangraph.report import ALL, Run
 from cangraph.schema import VERSION, Report
 
-__all__ = ["cells", "exhibit", "explained_row", "false_alarms", "headline", "misses", "save"]
+__all__ = [
+    "basis",
+    "cells",
+    "exhibit",
+    "explained_row",
+    "false_alarms",
+    "headline",
+    "misses",
+    "save",
+]
 __all__ += ["summary", "text", "windows_of", "wrong_rows"]
 
 _SEEN = 0.9  # AUROC from which on a detector is said to see an attack
@@ -47,7 +56,11 @@ def headline(run: Run, events: Sequence[dict], means: Sequence[dict]) -> str:
         if row["level"] == "window" and row["detector"] == main and row["scenario"] != ALL
         and row["auroc"] is not None and row["auroc"] < _SEEN
     ]  # fmt: skip
-    sentences.append(f"It hardly sees: {', '.join(blind)}." if blind else "It sees every scenario.")
+    sentences.append(
+        f"It hardly sees: {', '.join(blind)}."
+        if blind
+        else "It sees every scenario that can be measured."
+    )
     return " ".join(sentences)
 
 
@@ -60,18 +73,33 @@ def _interval(row: dict, metric: str) -> str:
     value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
     if value is None:
         return "undefined"
-    return f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
+    digits = 3 if value < 10 else 0
+    ends = "" if low is None else f" ({low:.{digits}f}–{high:.{digits}f})"
+    return f"{value:.{digits}f}{ends}"
 
 
 def cells(means: Sequence[dict], level: str, metrics: Sequence[str]) -> tables.Table:
     """Means over all captures with their intervals, a row a detector, as text."""
     rows = [row for row in means if row["level"] == level and row["scenario"] == ALL]
-    shown = [
-        {"detector": row["detector"], "captures": row["captures"], "seeds": row["seeds"]}
-        | {metric.replace("_", " "): _interval(row, metric) for metric in metrics}
-        for row in rows
-    ]
-    return tables.show(shown)
+    return tables.show(
+        [
+            {"detector": row["detector"]}
+            | {metric.replace("_", " "): _interval(row, metric) for metric in metrics}
+            for row in rows
+        ]
+    )
+
+
+def basis(means: Sequence[dict]) -> str:
+    """What the means rest on, in words: captures and seeds."""
+    rows = [row for row in means if row["scenario"] == ALL and row["level"] == "window"]
+    seeds, captures = (max(row[name] for row in rows) for name in ("seeds", "captures"))
+    said = (
+        f"Over {captures} captures and {seeds} seeds" if seeds > 1 else f"Over {captures} captures"
+    )
+    some = "" if seeds > 1 else "; one seed, so the interval knows nothing of other trainings"
+    few = ". With three captures or fewer an interval is their range, a hint" * (captures <= 3)
+    return f"{said}{some}{few}."
 
 
 def summary(run: Run, scenarios: Sequence[dict], total: Mapping) -> list[str]:

@@ -96,7 +96,7 @@ def blamed(rows: Sequence[dict], most: int = 16, title=None):
 
 def portraits(windows: Sequence[dict], title=None):
     """Windows as graphs, small multiples: IDs clockwise by number, the disc's area and depth the
-    node's score, a vermillion ring around IDs under attack; the three highest are named.
+    node's score, a vermillion ring around IDs under attack; the highest and these are named.
 
     `windows`: dicts with `caption`, `arbitration_id` (N,), `edge_index` (2, E), `score` (N,) in 0
     to 1, `attack` (N,) bool.
@@ -106,7 +106,7 @@ def portraits(windows: Sequence[dict], title=None):
     >>> axes = portraits([one])
     """
     rows = -(-len(windows) // 2)
-    _, grid = plt.subplots(max(rows, 1), 2, figsize=(5.6, 0.5 + 2.55 * max(rows, 1)), squeeze=False)
+    _, grid = plt.subplots(max(rows, 1), 2, figsize=(5.6, 0.5 + 2.05 * max(rows, 1)), squeeze=False)
     for ax in grid.flat:
         ax.set_axis_off()
     for ax, window in zip(grid.flat, windows, strict=False):
@@ -137,15 +137,19 @@ def _portrait(ax, caption, arbitration_id, edge_index, score, attack):
     ax.scatter(*xy.T, 14 + 110 * score, shade, ec="white", lw=0.5, zorder=3)
     ring = {"fc": "none", "ec": ATTACK, "lw": 1.6, "zorder": 4}
     ax.scatter(*xy[attack].T, 14 + 110 * score[attack] + 45, **ring)
-    named = dict.fromkeys([*np.argsort(-score, kind="stable")[:3].tolist()])
-    named |= dict.fromkeys(np.flatnonzero(attack)[np.argsort(-score[attack])][:2].tolist())
-    for i in named:
-        side = "left" if xy[i, 0] >= 0 else "right"
-        words = f"{arbitration_id[i]:03X} {score[i]:.2f}"
-        color, weight = (ATTACK, "bold") if attack[i] else (INK, "normal")
-        look = {"size": 8, "ha": side, "color": color, "weight": weight, "zorder": 5}
-        canvas.note(ax, words, xy[i], (9 * xy[i, 0], 9 * xy[i, 1]), **look)
-    ax.set(xlim=(-1.95, 1.95), ylim=(-1.3, 1.25), aspect="equal")
+    first = np.argsort(-score, kind="stable")[:3]
+    named = [first[0], *first[1:][score[first[1:]] > 0.1]] if n else []
+    named += np.flatnonzero(attack)[np.argsort(-score[attack], kind="stable")][:2].tolist()
+    for side, sign in (("left", 1), ("right", -1)):
+        mine = [i for i in dict.fromkeys(named) if (xy[i, 0] >= 0) == (sign > 0)]
+        level = np.inf
+        for i in sorted(mine, key=lambda i: -xy[i, 1]):
+            level = min(xy[i, 1] * 1.08, level - 0.21)  # no label on another
+            color, weight = (ATTACK, "bold") if attack[i] else (INK, "normal")
+            look = {"size": 8, "ha": side, "color": color, "weight": weight, "zorder": 5}
+            words = f"{arbitration_id[i]:03X} {score[i]:.2f}"
+            canvas.note(ax, words, (1.02 * xy[i, 0], level), (9 * sign, 0), **look)
+    ax.set(xlim=(-1.95, 1.95), ylim=(-1.2, 1.2), aspect="equal")
     ax.set_title(caption, loc="left", weight="normal", size=8.5, pad=3)
 
 

@@ -121,14 +121,18 @@ def _curves(ax, curves, points, title, axis):
         true, false = np.rint(tpr * label.sum()), np.rint(fpr * (~label).sum())
         x, y = points(true, false)
         (line,) = ax.plot(x, y, clip_on=False)
-        lines.append((-np.trapezoid(y, x), name, line.get_color()))
+        lines.append((-np.trapezoid(y, x), name, line.get_color(), y[x <= 1e-3].max(initial=0)))
         if used and (here := int((cuts >= used[0]).sum()) - 1) > 0:
             look = {"color": line.get_color(), "mec": "white", "ms": 7, "zorder": 4}
             ax.plot(x[here], y[here], "o", clip_on=False, **look)
-    for i, (_, name, color) in enumerate(sorted(lines)):  # the best at the top
+    for i, (_, name, color, _) in enumerate(sorted(lines)):  # the best at the top
         dark = np.multiply(to_rgb(color), 0.7)
         _note(ax, name, (1, 1), (5, -12 * i), "axes fraction", color=dark, va="top")
-    return _title(ax, title or (f"Best: {min(lines)[1]}" if lines else "Nothing to compare"))
+    text = f"Best: {min(lines)[1]}" if lines else "Nothing to compare"
+    if lines and "xscale" in axis:
+        few = max(lines, key=lambda line: line[3])
+        text = f"At one false alarm in 1,000 benign windows, {few[1]} finds {100 * few[3]:.1f} %"
+    return _title(ax, title or text)
 
 
 def confusion(matrix, labels=("benign", "attack"), ax=None, title=None):

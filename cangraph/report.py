@@ -178,26 +178,31 @@ def _float(value: float | None) -> float:
 
 
 def undefined(rows: Sequence[dict]) -> list[dict]:
-    """What is undefined in rows of `measured` windows or frames, and why: `detector`s, `capture`,
-    the `metrics`, and `why`. What all detectors share is said once."""
-    found: dict[tuple, dict] = {}
+    """What is undefined in rows of `measured` windows or frames, and why: a row for each `detector`
+    and reason, with the `metrics` and the `captures`. What is so for all detectors is said once."""
+    found: dict[tuple, list[str]] = {}
     for row in rows:
         reasons: dict[str, list[str]] = {}
         for metric in METRICS:
             if why := why_undefined(row, metric):
                 reasons.setdefault(why, []).append(metric)
+        label = f"{'_'.join(row['scenario'].split('_')[:2])} {row['capture']}"
         for why, names in reasons.items():
-            where = row["scenario"], row["capture"], why, tuple(names)
-            found.setdefault(where, {"detectors": []})["detectors"].append(row["detector"])
-    every = len({row["detector"] for row in rows})
+            found.setdefault((label, why, ", ".join(names)), []).append(row["detector"])
+    everyone = {row["detector"] for row in rows}
+    said: dict[tuple, list[str]] = {}
+    for (label, why, names), of in found.items():
+        for name in ["all"] if len(of) == len(everyone) > 1 else of:
+            said.setdefault((name, why, names), []).append(label)
+    number = len({(row["scenario"], row["capture"]) for row in rows})
     return [
         {
-            "capture": f"{'_'.join(scenario.split('_')[:2])} {capture}",
-            "metrics": ", ".join(names),
+            "detector": name,
+            "metrics": names,
             "why": why,
-            "of": "all" if len(entry["detectors"]) == every else ", ".join(entry["detectors"]),
+            "captures": f"all {number}" if len(labels) == number else ", ".join(labels),
         }
-        for (scenario, capture, why, names), entry in found.items()
+        for (name, why, names), labels in said.items()
     ]
 
 
@@ -285,7 +290,7 @@ def tempered(run: Run) -> dict[str, Scores]:
 def histories(run: Run) -> dict[str, list[dict]]:
     """The training history of every net that the stages saved, by name."""
     return {
-        f"{net.upper().replace('_', ' ')} {size}": epochs
+        f"{net.split('_')[0].upper()} {size}{', alone' * net.endswith('_alone')}": epochs
         for size, stage in _STAGES.items()
         for net, epochs in run.part(stage, "history", {}).items()
     }

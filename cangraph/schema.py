@@ -77,10 +77,10 @@ class Wrong(_Strict):
 class Undefined(_Strict):
     """What is undefined, of which detectors, and why."""
 
-    capture: str
+    detector: str = Field(description="or all")
     metrics: str
     why: str
-    of: str
+    captures: str
 
 
 class Drifted(_Strict):
