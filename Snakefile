@@ -51,6 +51,5 @@ rule stage:
             || {{ mv {params.stem}.part.ipynb {params.stem}.failed.ipynb; \
                  echo "{wildcards.stage} failed; open {params.stem}.failed.ipynb" >&2; exit 1; }}
         mv {params.stem}.part.ipynb {log.notebook}
-        jupyter nbconvert --log-level WARN --to html --no-input --no-prompt \
-            --output {wildcards.stage}.html {log.notebook}
+        python -m cangraph.pages {log.notebook}
         """

@@ -236,16 +236,10 @@ def event_metrics(
     return _judge(_truth(_in_order(scores), aftermath), found, aftermath)
 
 
-def events_by_capture(
-    scores: Scores,
-    at: float,
-    k: int = 2,
-    n: int = 3,
-    hold: float = 1.0,
-    aftermath: float = _AFTERMATH,
-) -> list[dict]:
-    """`event_metrics` of each capture: a row for each, with its name, scenario and vehicle."""
-    return each_capture(scores, lambda mine: event_metrics(mine, at, k, n, hold, aftermath))
+def events_by_capture(scores: Scores, at: float, **alarm: float) -> list[dict]:
+    """`event_metrics`, which is given `alarm`, of each capture: a row for each, with its name,
+    scenario and vehicle."""
+    return each_capture(scores, lambda mine: event_metrics(mine, at, **alarm))
 
 
 def event_delays(scores: Scores, at: float) -> dict[int, list[float | None]]:

@@ -218,24 +218,27 @@ def reliability(kinds: dict[str, tuple], ece: dict[str, float], title=None):
     return canvas.title(ax, title or text)
 
 
-def drift(names: Sequence[str], quantiles: np.ndarray, ks: np.ndarray, at: float, title=None):
+def drift(rows: Sequence[dict], at: float, title=None):
     """Where the scores of benign windows lie, by part or capture: median, and the middle 90 %.
 
-    `quantiles` f8 (n, 3): 5 %, 50 %, 95 % in log-odds; `ks` f8 (n,): the Kolmogorov-Smirnov
-    distance from the first row (NaN: none), in words at the right; `at`: the threshold in log-odds.
-    What moves to the right makes false alarms.
+    `rows` as `report.drift` gives them, the reference first: `part`, `low`, `median`, `high` in
+    log-odds, and `ks`, the Kolmogorov-Smirnov distance from the reference, in words at the right;
+    `at`: the threshold in log-odds. What moves to the right makes false alarms.
 
-    >>> middle = np.array([[-9, -8, -7], [-9, -7, 1]])
-    >>> ax = drift(["train", "DoS"], middle, np.array([np.nan, 0.3]), at=0)
+    >>> place = {"low": -9, "median": -8, "high": -7}
+    >>> ax = drift([{"part": "train", "ks": None} | place, {"part": "DoS", "ks": 0.3} | place], 0.0)
     """
+    names, ks = [row["part"] for row in rows], np.array([_nan(row["ks"]) for row in rows])
     _, ax = plt.subplots(figsize=(5.6, 1.3 + 0.24 * len(names)))
-    for i, (low, middle, high) in enumerate(quantiles):
-        ax.plot([low, high], [i, i], color=BENIGN, lw=5, alpha=0.45, solid_capstyle="butt")
-        ax.plot(middle, i, "o", color=INK if np.isnan(ks[i]) else BENIGN, ms=5.5)
+    for i, row in enumerate(rows):
+        ax.plot(
+            [row["low"], row["high"]], [i, i], solid_capstyle="butt", color=BENIGN, lw=5, alpha=0.45
+        )
+        ax.plot(row["median"], i, "o", color=INK if np.isnan(ks[i]) else BENIGN, ms=5.5)
         words = "reference" if np.isnan(ks[i]) else f"D = {ks[i]:.2f}"
         canvas.note(ax, words, (1, i), (6, 0), ax.get_yaxis_transform(), color=MUTED)
     ax.axvline(at, **DASHED)
-    canvas.note(ax, "threshold", (at, len(names) - 0.75), (3, 0), bbox=PLAIN, size=8)
+    canvas.note(ax, "threshold", (at, -0.5), (3, 4), size=8)
     ax.set_yticks(range(len(names)), names)
     ax.set(ylim=(len(names) - 0.45, -0.55), xlabel="log-odds of benign windows")
     ax.tick_params("y", length=0)

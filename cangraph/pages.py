@@ -1,7 +1,7 @@
 """A notebook that ran as one page: HTML without network, light and dark, and a PDF of it.
 
-`python -m cangraph.pages runs/demo/diagnostics.ipynb` writes `diagnostics.html` beside it, and with
-`--pdf` `diagnostics.pdf` where there is a chromium.
+`python -m cangraph.pages runs/demo/diagnostics.ipynb` writes `diagnostics.html` beside it, and of
+pages that people take away also `diagnostics.pdf`, where there is a chromium.
 """
 
 import os
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import nbformat
 
-__all__ = ["BROWSERS", "html", "pdf", "resources"]
+__all__ = ["BROWSERS", "PRINTED", "html", "pdf", "resources", "write"]
 
+PRINTED = ("diagnostics", "summary")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _HEADING = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>', re.S)
 # what a browser fetches by itself; a link that a reader follows is none
@@ -95,14 +96,20 @@ def pdf(page: Path, browser: str | None = None) -> Path | None:
     return made
 
 
+def write(notebook: Path) -> str:
+    """Write the page of a notebook beside it, and its PDF if it is one of `PRINTED`. Returns what
+    to tell the reader: why there is no PDF, or nothing."""
+    page = notebook.with_suffix(".html")
+    page.write_text(html(notebook), encoding="utf-8")
+    if notebook.stem not in PRINTED or pdf(page):
+        return ""
+    return (
+        f"{page.with_suffix('.pdf')} was not made: none of {', '.join(BROWSERS)} is on the PATH; "
+        f"the page itself is {page}; `apt-get install chromium` brings what prints it"
+    )
+
+
 if __name__ == "__main__":  # what the Snakefile calls when a notebook has run
-    wanted = [Path(name) for name in sys.argv[1:] if not name.startswith("-")]
-    for path in wanted:
-        target = path.with_suffix(".html")
-        target.write_text(html(path), encoding="utf-8")
-        if "--pdf" in sys.argv and pdf(target) is None:
-            print(
-                f"{target.with_suffix('.pdf')} was not made: no {' or '.join(BROWSERS)} on the "
-                f"PATH; the page itself is {target}; `apt-get install chromium` brings one",
-                file=sys.stderr,
-            )
+    for name in sys.argv[1:]:
+        if said := write(Path(name)):
+            print(said, file=sys.stderr)

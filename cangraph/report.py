@@ -54,7 +54,7 @@ class Run:
     @property
     def stage(self) -> str:
         """The stage that made the GAT which the report is about."""
-        return "teacher" if self.main == "GAT teacher" else "distillation"
+        return "distillation" if self.main != "GAT teacher" else "teacher"
 
     @cached_property
     def captures(self) -> list:
@@ -64,7 +64,11 @@ class Run:
     @cached_property
     def task(self) -> Any:
         """That GAT, ready to score."""
-        return runs.load_models(self.stage, self.params)["gat"]
+        return self.gat(self.stage)
+
+    def gat(self, stage: str) -> Any:
+        """The GAT that a stage saved, ready to score."""
+        return runs.load_models(stage, self.params)["gat"]
 
     @cached_property
     def blame(self) -> np.ndarray:
@@ -76,9 +80,11 @@ class Run:
         return self.facts.get(stage, {}).get(key, otherwise)
 
     def frames(self, name: str) -> tuple[Scores, float]:
-        """A detector's verdict on frames: of the GAT of `task` by window and ID, else by window."""
+        """A detector's verdict on frames: of a GAT by window and ID, of others by window."""
         scores, at = self.detectors[name]
         blame = self.blame if name == self.main else None
+        if blame is None and name.startswith("GAT ") and name.removeprefix("GAT ") in _STAGES:
+            blame = self.gat(_STAGES[name.removeprefix("GAT ")]).blame(self.data.test)
         return frame_scores(scores, self.data.test, self.captures, blame), at
 
 
