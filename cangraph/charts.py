@@ -39,12 +39,13 @@ def forest(rows: Sequence[dict], metrics: Sequence[str], title=None):
             if low is not None:
                 ax.plot([low, high], [i, i], color=INK, lw=1)
             ax.plot(value, i, "o", color=BENIGN, ms=6)
-            right = value > 0.5
-            end = (value if low is None else low) if right else (value if high is None else high)
-            text = f"{value:.3f}"
-            canvas.note(
-                ax, text, (end, i), (-6 if right else 6, 0), ha="right" if right else "left"
-            )
+            low, high = (value if end is None else end for end in (low, high))
+            look = {"xy": (low, i), "offset": (-6, 0), "ha": "right"}
+            if low < 0.25:  # no room between the name and the whisker
+                look = {"xy": (high, i), "offset": (6, 0), "ha": "left"}
+                if high > 0.75:
+                    look = {"xy": (value, i), "offset": (0, 8), "ha": "center"}
+            canvas.note(ax, f"{value:.3f}", **look)
         ax.set(xlim=(-0.02, 1.03), xticks=[0, 0.5, 1], ylim=(len(rows) - 0.4, -0.6))
         ax.set_yticks(range(len(rows)), [row["detector"] for row in rows])
         ax.tick_params("y", length=0)
@@ -90,12 +91,14 @@ def heat(rows: Sequence[dict], title=None):
     ax.set_yticks(range(len(captures)), captures)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    attacks = [row for row in rows if row["attack"] != "benign"]
-    least = min(attacks, key=lambda row: row["share"], default=None)
-    said = "no attack in any capture"
-    if least:
-        said = f"Found least: {least['attack']} in {least['capture']}, {percent(least['share'])}"
-        said += " of its windows"
+    i, j = np.unravel_index(np.nanargmax(wrong), wrong.shape)
+    said = f"Missed most: {percent(wrong[i, j])} of the {kinds[j]} in {captures[i]}"
+    if kinds[j] == "benign":
+        said = (
+            f"Most wrong: {percent(wrong[i, j])} of the benign windows of {captures[i]} are called"
+        )
+    if not wrong[i, j]:
+        said = "Every window is judged rightly"
     return canvas.title(ax, title or said)
 
 
@@ -154,6 +157,8 @@ def alarm_curves(curves: dict[str, Sequence[dict]], at: dict[str, dict], title=N
     >>> ax = alarm_curves({"GAT": rows}, {"GAT": rows[0]})
     """
     ax, names = canvas.axes(None, 3.2), []
+    every = [row for rows in (*curves.values(), at.values()) for row in rows]
+    far = max([10.0, *(1.2 * (row["false_alarms_per_hour"] or 0) for row in every)])
     for name, rows in curves.items():
         points = [(row["false_alarms_per_hour"], row["recall"]) for row in rows]
         points = np.array([p for p in points if None not in p]).reshape(-1, 2)
@@ -161,7 +166,7 @@ def alarm_curves(curves: dict[str, Sequence[dict]], at: dict[str, dict], title=N
             continue
         x = np.unique(points[:, 0])
         best = np.array([points[points[:, 0] <= limit, 1].max() for limit in x])
-        (line,) = ax.step(x, best, where="post", clip_on=False)
+        (line,) = ax.step([*x, far], [*best, best[-1]], where="post", clip_on=False)
         used = at.get(name) or {}
         if used.get("recall") is not None and used["false_alarms_per_hour"] is not None:
             where = used["false_alarms_per_hour"], used["recall"]
@@ -176,7 +181,7 @@ def alarm_curves(curves: dict[str, Sequence[dict]], at: dict[str, dict], title=N
     ax.axvline(5, **DASHED)
     canvas.note(ax, "5 an hour", (5, 0.03), (4, 0), color=MUTED, bbox=PLAIN)
     ax.set(xscale="symlog", ylim=(0, 1), xlabel="false alarms per hour", ylabel="attacks found")
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, far)
     ax.grid(axis="y")
     text = "No attack to find"
     if names:

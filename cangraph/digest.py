@@ -73,7 +73,7 @@ def _interval(row: dict, metric: str) -> str:
     value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
     if value is None:
         return "undefined"
-    digits = 3 if value < 10 else 0
+    digits = 0 if metric.endswith("per_hour") else 3
     ends = "" if low is None else f" ({low:.{digits}f}–{high:.{digits}f})"
     return f"{value:.{digits}f}{ends}"
 

@@ -44,8 +44,9 @@ def test_heat_marks_what_is_wrong_on_either_side():
     assert drawn[0].tolist() == approx([0.75, 0.1]) and drawn[1, 1] == 0
     assert np.ma.is_masked(drawn[1, 0]) or np.isnan(drawn[1, 0]), "no such attack there"
     assert words(ax) == ["25.0 %", "10.0 %", "0 %"]
-    assert "fuzzing in a, 25.0 %" in title(ax).replace("\n", " ")
-    assert title(charts.heat(rows[2:])) == "no attack in any capture"
+    assert title(ax).replace("\n", " ") == "Missed most: 75.0 % of the fuzzing in a"
+    assert "10.0 % of the benign windows of a" in title(charts.heat(rows[1:])).replace("\n", " ")
+    assert title(charts.heat(rows[2:])) == "Every window is judged rightly"
 
 
 def test_delays_mark_the_median_and_what_was_missed():
@@ -64,7 +65,8 @@ def test_alarm_curves_never_fall_and_mark_the_threshold_in_use():
         {"false_alarms_per_hour": x, "recall": y} for x, y in [(0.0, 0.5), (3.0, 0.4), (50.0, 1.0)]
     ]
     ax = charts.alarm_curves({"GAT": rows}, {"GAT": rows[2]})
-    assert ax.lines[0].get_ydata().tolist() == [0.5, 0.5, 1.0]
+    assert ax.lines[0].get_xdata().tolist() == [0, 3, 50, 60], "to the edge"
+    assert ax.lines[0].get_ydata().tolist() == [0.5, 0.5, 1.0, 1.0]
     assert (ax.lines[1].get_xdata(), ax.lines[1].get_ydata()) == ([50.0], [1.0])
     assert title(ax).replace("\n", " ").endswith("GAT finds 50.0 % of the attacks")
     none = [{"false_alarms_per_hour": 1.0, "recall": None}]

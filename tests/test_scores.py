@@ -134,8 +134,6 @@ def test_recall_where_one_benign_window_in_a_thousand_may_be_called():
     value = np.r_[np.linspace(0, 1, 1000), 0.9995, 0.5]
     result = metrics(scores_of(value, np.r_[np.zeros(1000), 1, 1]), at=0.5)
     assert result["recall_at_fpr"] == 0.5, "one of 1,000 is above one attack, 500 above the other"
-        "one of 1,000 lies above the first attack, 500 above both"
-    )
 
 
 @pytest.mark.parametrize(
