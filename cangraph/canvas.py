@@ -27,8 +27,8 @@ def use_style():
 
 
 def _speak(formatter):
-    """Have IPython's formatter for PNG say what a figure shows, as the metadata `alt` that nbconvert
-    puts into a page. (JupyterLab 4.6 keeps it in the notebook and does not show it.)"""
+    """Have IPython's formatter for PNG say what a figure shows, as the metadata `alt` that
+    nbconvert puts into a page. (JupyterLab 4.6 keeps it in the notebook and does not show it.)"""
     from IPython.core.pylabtools import print_figure
 
     formatter.for_type(Figure, lambda figure: (print_figure(figure), {"alt": described(figure)}))
