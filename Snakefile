@@ -27,7 +27,7 @@ rule all:
         "runs/summary.html",
 
 
-# papermill and nbconvert, as every rule calls them. Where snakemake is killed without a word, what it
+# papermill and pages, as every rule calls them. Where snakemake is killed without a word, what it
 # started would live on, and write beside what the next call starts: so it looks, and ends as well.
 RENDER = """
     (while kill -0 $PPID 2> /dev/null; do sleep 1; done; pgrep -P $$ | xargs kill -9 $$) &
@@ -38,7 +38,7 @@ RENDER = """
         || {{ mv {params.stem}.part.ipynb {params.stem}.failed.ipynb; \
              echo "{params.stem} failed; open {params.stem}.failed.ipynb" >&2; exit 1; }}
     mv {params.stem}.part.ipynb {log.notebook}
-    jupyter nbconvert --log-level WARN --to html --no-input --no-prompt {log.notebook}
+    python -m cangraph.pages {log.notebook}
     """
 
 

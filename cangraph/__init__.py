@@ -6,10 +6,13 @@ Names are imported when first used, so that reading a JSON does not load torch.
 
 import importlib
 import os
+import warnings
 
 # threads that spin while they wait slow every other process on a shared machine; OpenMP reads
 # this when torch loads, and a notebook's first import is the last chance to say so
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# tqdm, which others load, misses widgets for bars that no notebook here shows
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 _HOME = {
     "params": ("Params", "load_params"),
@@ -38,6 +41,7 @@ _HOME = {
         "temperature",
     ),
     "alarms": (
+        "alarm_curve",
         "event_metrics",
         "events",
         "events_by_capture",
@@ -65,7 +69,7 @@ _HOME = {
     "search": ("tune",),
     "distillation": ("Teachers", "distill"),
     "transfer": ("adapt",),
-    "explain": ("ablation",),
+    "explain": ("ablation", "explained"),
     "policies": ("DQNFusion", "rules"),
     "baselines": (
         "all_baselines",
@@ -79,8 +83,9 @@ _HOME = {
     ),
     "literature": ("published",),
 }
-_MODULES = (*_HOME, "archive", "comparison", "drawings", "fusion", "losses", "overviews", "plots")
-_MODULES += ("ranking", "runs", "summary", "tables", "verdict")
+_MODULES = (*_HOME, "archive", "blame", "charts", "comparison", "digest", "drawings", "exhibits")
+_MODULES += ("fusion", "intervals", "losses", "overviews", "plots", "ranking", "report", "runs")
+_MODULES += ("summary", "tables", "verdict")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [*_WHERE, *(m for m in _MODULES if m not in _WHERE)]

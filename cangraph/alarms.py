@@ -11,6 +11,8 @@ from cangraph.scores import Scores, attack_spans, each_capture
 __all__ = [
     "Alarm",
     "Event",
+    "alarm_curve",
+    "event_delays",
     "event_metrics",
     "events",
     "events_by_capture",
@@ -160,29 +162,34 @@ def _truth(scores: Scores, aftermath: float) -> dict[int, _Capture]:
     return found
 
 
+def _right(capture: _Capture, alarms: list[Alarm], aftermath: float) -> list[Alarm]:
+    """Of the alarms in a capture those that an event explains."""
+    spans = [*zip(capture.known, capture.events, strict=True)]
+    return [a for a in alarms if any(k <= a.start <= end + aftermath for k, (_, end) in spans)]
+
+
+def _delays(capture: _Capture, right: list[Alarm], aftermath: float) -> list[float | None]:
+    """Seconds from the start of each event to its first right alarm; None where it is missed."""
+    found: list[float | None] = []
+    for known, (start, end) in zip(capture.known, capture.events, strict=True):
+        about = [
+            alarm.start
+            for alarm in right
+            if alarm.start <= end + aftermath and (alarm.start >= known or alarm.end > known)
+        ]
+        found.append(max(0.0, about[0] - start) if about else None)
+    return found
+
+
 def _judge(truth: dict[int, _Capture], alarms: list[Alarm], aftermath: float) -> dict:
     """`event_metrics` of the captures in `truth`."""
     delays: list[float] = []
     false, on_duty = 0, 0.0
     for number, capture in truth.items():
         mine = [alarm for alarm in alarms if alarm.capture == number]
-        right = [
-            alarm
-            for alarm in mine
-            if any(
-                known <= alarm.start <= end + aftermath
-                for known, (_, end) in zip(capture.known, capture.events, strict=True)
-            )
-        ]
+        right = _right(capture, mine, aftermath)
         false += len(mine) - len(right)
-        for known, (start, end) in zip(capture.known, capture.events, strict=True):
-            about = [
-                alarm
-                for alarm in right
-                if alarm.start <= end + aftermath and (alarm.start >= known or alarm.end > known)
-            ]
-            if about:
-                delays.append(max(0.0, about[0].start - start))
+        delays += [d for d in _delays(capture, right, aftermath) if d is not None]
         for alarm in mine:
             inside = [(max(alarm.start, a), min(alarm.end, b)) for a, b in capture.covered]
             inside = [(a, b) for a, b in inside if a < b]
@@ -229,16 +236,20 @@ def event_metrics(
     return _judge(_truth(_in_order(scores), aftermath), found, aftermath)
 
 
-def events_by_capture(
-    scores: Scores,
-    at: float,
-    k: int = 2,
-    n: int = 3,
-    hold: float = 1.0,
-    aftermath: float = _AFTERMATH,
-) -> list[dict]:
-    """`event_metrics` of each capture: a row for each, with its name, scenario and vehicle."""
-    return each_capture(scores, lambda mine: event_metrics(mine, at, k, n, hold, aftermath))
+def events_by_capture(scores: Scores, at: float, **alarm: float) -> list[dict]:
+    """`event_metrics`, which is given `alarm`, of each capture: a row for each, with its name,
+    scenario and vehicle."""
+    return each_capture(scores, lambda mine: event_metrics(mine, at, **alarm))
+
+
+def event_delays(scores: Scores, at: float) -> dict[int, list[float | None]]:
+    """The delays that `event_metrics` sums up: of each capture (its number), seconds from the start
+    of each event to its alarm, None where it is missed."""
+    raised, found = raise_alarms(scores, at), {}
+    for number, capture in _truth(_in_order(scores), _AFTERMATH).items():
+        right = _right(capture, [a for a in raised if a.capture == number], _AFTERMATH)
+        found[number] = _delays(capture, right, _AFTERMATH)
+    return found
 
 
 def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20.0)) -> list[dict]:
@@ -266,25 +277,13 @@ def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20
     return rows
 
 
-def recall_at_false_alarms(
-    scores: Scores,
-    per_hour: float = 5.0,
-    duty: float = 0.05,
-    k: int = 2,
-    n: int = 3,
-    hold: float = 1.0,
-    aftermath: float = _AFTERMATH,
-) -> dict:
-    """The best event recall with at most `per_hour` false alarms per hour of benign time and at
-    most the share `duty` of it under alarm: the `event_metrics` there, and its threshold as `at`.
+def alarm_curve(
+    scores: Scores, k: int = 2, n: int = 3, hold: float = 1.0, aftermath: float = _AFTERMATH
+) -> list[dict]:
+    """`event_metrics` at every threshold that matters, with it as `at`, from the highest down.
 
-    Duty is bounded because an alarm that sticks after the first attack finds all later ones and
-    is never false.
-
-    The thresholds tried are those at which the windows of an event begin to raise an alarm: only
-    there more is found. (A lower one might join two false alarms; that is not sought.) Of equal
-    recalls the highest threshold counts. It is chosen with the labels of `scores`: a property of
-    the ranking, not a threshold to use.
+    They are those at which the windows of an event begin to raise an alarm, and one that raises
+    none: only there more is found. (A lower one might join two false alarms; that is not sought.)
     """
     scores = _in_order(scores)
     evidence = _evidence(scores, k, n)
@@ -294,11 +293,25 @@ def recall_at_false_alarms(
         for known, (_, end) in zip(truth[number].known, truth[number].events, strict=True):
             about = (scores.end[mine] >= known) & (scores.end[mine] <= end + aftermath)
             levels.append(float(evidence[mine][about].max()))
-    best: dict = {}
-    for at in sorted({level for level in levels if level > -np.inf}, reverse=True):
-        result = _judge(truth, _alarms(scores, evidence, at, n, hold), aftermath)
-        few = (result["false_alarms_per_hour"] or 0.0) <= per_hour
-        short = (result["duty"] or 0.0) <= duty
-        if few and short and (not best or (result["recall"] or 0.0) > (best["recall"] or 0.0)):
-            best = result | {"at": at}
-    return best
+    return [
+        _judge(truth, _alarms(scores, evidence, at, n, hold), aftermath) | {"at": at}
+        for at in sorted({level for level in levels if level > -np.inf}, reverse=True)
+    ]
+
+
+def recall_at_false_alarms(
+    scores: Scores, per_hour: float = 5.0, duty: float = 0.05, **alarm: float
+) -> dict:
+    """The best event recall with at most `per_hour` false alarms per hour of benign time and at
+    most the share `duty` of it under alarm: the row of `alarm_curve` there, which is given `alarm`.
+
+    Duty is bounded because an alarm that sticks after the first attack finds all later ones and
+    is never false. Of equal recalls the highest threshold counts. It is chosen with the labels of
+    `scores`: a property of the ranking, not a threshold to use.
+    """
+    allowed = [
+        row
+        for row in alarm_curve(scores, **alarm)
+        if (row["false_alarms_per_hour"] or 0.0) <= per_hour and (row["duty"] or 0.0) <= duty
+    ]
+    return max(allowed, key=lambda row: row["recall"] or 0.0, default={})

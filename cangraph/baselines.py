@@ -6,12 +6,13 @@ normal learn it in one of two modes: from the benign windows of `train` (zero-sh
 are scored too: they are benign and can only flatter the rule, so leave them out of its metrics.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from scipy.special import xlogy
 
-from cangraph.calibration import clean_stretch
+from cangraph.calibration import clean_stretch, clean_threshold
 from cangraph.features import NODE_FEATURES
 from cangraph.frames import Frames
 from cangraph.graphs import Graphs
@@ -23,6 +24,7 @@ __all__ = [
     "all_baselines",
     "boosted",
     "calibrated_count",
+    "decided",
     "entropy",
     "gap_ratio",
     "id_set",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 COUNT_THRESHOLD = 1.5  # frames above the calibrated maximum: "above max + 1"
+ENTROPY_THRESHOLD = 3.0  # standard deviations
 LEAK_GAP = 50e-6  # s; the shortest frame, 47 bits, takes 94 µs at 500 kbit/s
 _STEADY = 0.01  # bits; entropies that vary by less than this are alike
 
@@ -208,10 +211,46 @@ def all_baselines(
     """Every cheap detector over `graphs`, by name: first those fitted on `train` or on nothing,
     then those calibrated on each capture's first `seconds`. Without `captures` there is no leak
     canary."""
-    fitted = {"count": calibrated_count, "ID set": id_set, "entropy": entropy}
-    found = {name: rule(graphs, train=train) for name, rule in fitted.items()}
-    found |= {"gap ratio": gap_ratio(graphs), "payload novelty": payload_novelty(graphs)}
+    found = {name: rule(graphs) for name, rule in _zero_shot(train, captures).items()}
     found["boosted trees"] = boosted(train, graphs)
-    if captures is not None:
-        found["leak canary"] = leak_canary(captures, graphs)
-    return found | {f"calibrated {name}": rule(graphs, seconds) for name, rule in fitted.items()}
+    return found | {f"calibrated {name}": rule(graphs, seconds) for name, rule in _FITTED.items()}
+
+
+_FITTED = {"count": calibrated_count, "ID set": id_set, "entropy": entropy}
+
+
+def _zero_shot(
+    train: Graphs, captures: Sequence[Frames] | None
+) -> dict[str, Callable[[Graphs], Scores]]:
+    """The rules that learn from `train` or from nothing, by name."""
+    rules: dict[str, Callable[[Graphs], Scores]] = {
+        name: partial(rule, train=train) for name, rule in _FITTED.items()
+    }
+    rules |= {"gap ratio": gap_ratio, "payload novelty": payload_novelty}
+    return rules if captures is None else rules | {"leak canary": partial(leak_canary, captures)}
+
+
+def decided(
+    train: Graphs,
+    graphs: Graphs,
+    captures: Sequence[Frames],
+    seconds: float = 10.0,
+    false_alarm_rate: float = 1e-3,
+) -> dict[str, tuple[Scores, float]]:
+    """Every cheap detector over `graphs` with a threshold that no test label had a say in, by name.
+
+    Trees decide at an even chance, the rules that know a capture's first `seconds` where their
+    authors would: `COUNT_THRESHOLD`, a single unknown ID, `ENTROPY_THRESHOLD`. All others take the
+    `clean_threshold` of the benign windows of `train`. Without attacks in `train` there are no
+    trees.
+    """
+    found = {
+        name: (rule(graphs), clean_threshold(rule(train), false_alarm_rate))
+        for name, rule in _zero_shot(train, captures).items()
+    }
+    if train.label.any() and not train.label.all():
+        found["boosted trees"] = boosted(train, graphs), 0.5
+    cuts = (COUNT_THRESHOLD, 0.5 / graphs.window, ENTROPY_THRESHOLD)
+    for (name, rule), at in zip(_FITTED.items(), cuts, strict=True):
+        found[f"calibrated {name}"] = rule(graphs, seconds), at
+    return found

@@ -175,6 +175,8 @@ def _duplicates(rows: list[dict]) -> dict:
 
 def _leak_canary(rows: list[dict]) -> dict:
     """How well one number, which no attack needs, tells captures with attacks from the others."""
+    from sklearn.metrics import roc_auc_score
+
     known = [row for row in rows if row["short_gaps"] is not None]
     value = np.array([row["short_gaps"] for row in known])
     attack = np.array([row["attack_frames"] > 0 for row in known], bool)
@@ -186,8 +188,7 @@ def _leak_canary(rows: list[dict]) -> dict:
             "leaks": False,
             "verdict": verdict,
         }
-    above = value[attack][:, None] - value[~attack]
-    auroc = float(((above > 0) + 0.5 * (above == 0)).mean())
+    auroc = float(roc_auc_score(attack, value))
     steps = np.unique(value)
     cuts = np.r_[0.0, (steps[1:] + steps[:-1]) / 2]  # at 0 every capture is called attacked
     rights = ((value >= cuts[:, None]) == attack).sum(1)

@@ -95,8 +95,6 @@ def by_capture(run: Run, metric: str) -> dict[str, dict[str, float]]:
     """
     report = run.stages.get("diagnostics", {})
     rows = report.get("by_capture", {}).get("window")
-    # reports of before hold a single detector
-    rows = rows or [{"detector": "GAT teacher"} | row for row in report.get("captures", [])]
     if not rows:
         raise ValueError(
             f"run {run.name!r}: no captures in diagnostics.json; expected the report of a finished "

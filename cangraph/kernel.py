@@ -1,7 +1,6 @@
 """The kernel of the running profiles: frames in, features out, the table of slots updated.
 
-Its equations stand in `profiles.profile`; all of its constants are here, since numba's cache knows
-no other file.
+`profiles.profile` has its equations; all constants are here: numba's cache knows no other file.
 """
 
 import numba
@@ -38,7 +37,6 @@ _CLIP = 6.0  # octaves
 _GRAIN = np.array([0.1, 0.5, 0.05, 0.5, 0.5])
 _LEVEL = np.array([1.0, 3.0, 1.0, 3.0, 3.0])
 
-
 # the bits of every byte value as float32, so that eight are compared at once
 _BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 
@@ -50,17 +48,14 @@ def _ticks(seconds):
 
 @numba.njit(cache=True, nogil=True)
 def _bits(reliability, judged):
-    """Surprise in bits when a rule is broken that was judged so often, 0 for what is no rule."""
-    if reliability <= 0:
-        return 0.0
+    """Surprise in bits when a rule is broken that was judged so often; under 0 if there is none."""
     return -np.log2(1.0 - reliability + max(1.0 / (judged + 1), 1.0 / _RULE_MEMORY))
 
 
 @numba.njit(cache=True, nogil=True)
 def _counters(p, j, value, before, weight, again):
-    """Judge the four two-bit counters of byte j, which was `before`; learn with `weight`, or with
-    `again` where a rule is broken twice in a row. Returns how reliable the best of those was that
-    are broken."""
+    """Judge the two-bit counters of byte j, which was `before`; learn with `weight`, or `again` if
+    one is broken twice in a row. Returns how reliable the best of those was that are broken."""
     lost = np.float32(0.0)
     for c in range(4):  # without branches, which would be guessed wrong half of the time
         turn = np.uint8(((value >> (2 * c)) - (before >> (2 * c))) & 3)
@@ -108,28 +103,20 @@ def _checksums(p, data, i, dlc, delta, learns, again):
     the surprise in bits at the best of those that are broken, -1 if a proven one is kept. One is
     proven by bytes that do not cancel out in pairs, as a counter that is there twice does. While
     one that is proven is kept by such bytes, another that is broken was none."""
-    crossed, total = np.uint8(0), 0
+    crossed, total = 0, 0
     for j in range(dlc):
         crossed ^= data[i, j]
         total += data[i, j]
     last = 2 * data[i, dlc - 1] - total
     upper = data[i, dlc - 2] if dlc > 2 else 0  # of a sum of 16 bits
-    values = (
-        np.uint8(crossed),
-        np.uint8(total & 255),
-        np.uint8(last & 255),
-        np.uint8((last + upper) & 255),
-        np.uint8((total - upper) & 255),
-    )
-    known, authentic = p.sums_seen >= _YOUNG, False
+    values = crossed & 255, total & 255, last & 255, (last + upper) & 255, (total - upper) & 255
+    known, authentic, broken = p.sums_seen >= _YOUNG, False, 0.0
     for k in range(5):
         if known and p.sums_proven[k] and p.sums_kept[k] > _RULE and values[k] == p.sums[k]:
             authentic |= not _cancels(k, delta[k])
-    broken = 0.0
     weight = np.float32(max(1.0 / (p.sums_seen + 1), 1.0 / _RULE_MEMORY))
     for k in range(5):
-        value = values[k]
-        hit, kept, lapsed = value == p.sums[k], p.sums_kept[k], p.sums_lapsed[k]
+        hit, kept, lapsed = values[k] == p.sums[k], p.sums_kept[k], p.sums_lapsed[k]
         rule = kept > _RULE or (lapsed == 2 and kept > _FADED)
         if rule and not hit and p.sums_proven[k] and known and not authentic:
             broken = max(broken, _bits(kept, p.sums_seen))
@@ -139,10 +126,12 @@ def _checksums(p, data, i, dlc, delta, learns, again):
             if hit and not lapsed and not p.sums_proven[k]:
                 p.sums_proven[k] = not _cancels(k, delta[k])
             elif not hit and (authentic or p.sums_kept[k] < 0.5):
-                p.sums[k], p.sums_proven[k] = value, 0  # one broken frame accuses none behind it
+                p.sums[k], p.sums_proven[k] = (
+                    values[k],
+                    0,
+                )  # one broken frame accuses none behind it
                 p.sums_kept[k] = min(p.sums_kept[k], np.float32(0.5))
-    if learns:
-        p.sums_seen += 1
+    p.sums_seen += learns
     return -1.0 if authentic else broken
 
 
@@ -152,19 +141,17 @@ def _await(p, payload, dlc, ratio, learns, clock):
     says, the genuine frame says something else. So an ID that keeps its word may be early again:
     `eager` is how early, in octaves. What an ID says that never rests is repeated by chance, and
     behind a forged frame that came in its turn the genuine one says what was said before."""
-    same = dlc == p.ahead_dlc and not clock and p.rate[:dlc].sum() < _RESTING
+    same, news = dlc == p.ahead_dlc and not clock and p.rate[:dlc].sum() < _RESTING, False
     for j in range(dlc):
         same &= payload[j] == p.ahead_data[j]
+        news |= payload[j] != p.clock_data[j]
     if p.ahead > 0 and (learns or not same):
         heard = p.ahead if same else 0.0
         p.eager += np.float32((_HEARD if same else 1.0 - _HEARD) * (heard - p.eager))
         p.ahead = 0.0
     if not learns:
-        news = False
-        for j in range(dlc):
-            news |= payload[j] != p.clock_data[j]
-            p.ahead_data[j] = payload[j]
         p.ahead, p.ahead_dlc = max(p.ahead, -ratio) if news else 0.0, dlc
+        p.ahead_data[:dlc] = payload
 
 
 @numba.njit(cache=True, nogil=True)
@@ -191,23 +178,18 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             ratio = min(max(tick - p.log_period, -_CLIP), _CLIP)
         slack = min(_EARLY[0], _WAIT / 2.0**p.log_period)
         early = -min(slack + _EARLY[1] * p.jitter, _EARLY[2])
-        clock, intruder = False, 0.0
-        if ratio <= early and n > _YOUNG and p.base_ratio < -min(_GRAIN[0], slack):
+        clock, late, intruder = False, False, 0.0
+        if ratio <= early and n > _YOUNG:
+            over = _ticks(timestamp[i] - p.clock_time)
+            away = np.log2(over + 1.0) - p.log_period
+            # behind a frame that was late, the next one on the clock is early
+            late = p.base_ratio > _GRAIN[0] and away - 1.0 > -min(_GRAIN[0], slack)
             # of two frames the one that keeps the clock of those before them is genuine
-            over = _ticks(timestamp[i] - p.clock_time) * _TICK
-            away = np.log2(_ticks(timestamp[i] - p.clock_time) + 1.0) - p.log_period
-            if 2 * abs(away) < -p.base_ratio:
-                ratio, gap, clock, intruder = away, over, True, -ratio
-        # behind a frame that was late, the next one on the clock is early
-        late = n > _YOUNG and p.base_ratio > _GRAIN[0] and ratio <= early
-        if late:
-            away = np.log2(_ticks(timestamp[i] - p.clock_time) + 1.0) - p.log_period - 1.0
-            late = away > -min(_GRAIN[0], slack)
-
+            if p.base_ratio < -min(_GRAIN[0], slack) and 2 * abs(away) < -p.base_ratio:
+                ratio, gap, clock, intruder = away, over * _TICK, True, -ratio
         learns = ratio > early or n <= _YOUNG or late
         if n > _YOUNG and (p.ahead > 0 or not learns):
             _await(p, data[i, :dlc], dlc, ratio, learns, clock)
-
         if n == 0:
             p.first_time = timestamp[i]
             p.trust = 1.0 if timestamp[i] - began <= _WARM_UP else 0.0

@@ -2,11 +2,23 @@
 
 from collections.abc import Sequence
 
-__all__ = ["PUBLISHED", "published"]
+__all__ = ["PUBLISHED", "citations", "published"]
 
 _KD_GAT = "KD-GAT, arXiv 2507.19686"
 _STAGED = "multi-stage VGAE + KD-GAT, arXiv 2508.04845"
 _TABLES = "the same authors' public result tables"
+
+REFERENCES = {
+    _KD_GAT: "KD-GAT, arXiv:2507.19686, https://arxiv.org/abs/2507.19686; window F1, known "
+    "vehicles and attacks",
+    _STAGED: "multi-stage VGAE and KD-GAT, arXiv:2508.04845, https://arxiv.org/abs/2508.04845; "
+    "window F1, known vehicles and attacks",
+    _TABLES: "public result tables of the authors of arXiv:2507.19686; plain means over captures",
+    "entropy": "M. Müter, N. Asaj: Entropy-based anomaly detection for in-vehicle networks, IEEE "
+    "Intelligent Vehicles Symposium 2011",
+    "boosted trees": "G. Ke et al.: LightGBM, NeurIPS 2017; as scikit-learn's "
+    "HistGradientBoostingClassifier",
+}
 
 
 def _rows(system, source, metric, values):
@@ -89,3 +101,13 @@ def published(dataset: str, scenarios: Sequence[str]) -> list[dict]:
         for scenario in scenarios
         if row["dataset"] == dataset and scenario.startswith(row["scenario"])
     ]
+
+
+def citations(dataset: str) -> list[str]:
+    """Where the published rows of a dataset and the baselines come from.
+
+    >>> citations("demo")[0][:21]
+    'M. Müter, N. Asaj: En'
+    """
+    sources = dict.fromkeys(row["source"] for row in PUBLISHED if row["dataset"] == dataset)
+    return [REFERENCES[name] for name in (*sources, "entropy", "boosted trees")]

@@ -4,25 +4,21 @@ Vermillion means attack, a calm blue benign. Every function takes `ax` (None: a 
 `title` (None: a sentence made from the numbers) and returns its Axes; small multiples, an array.
 """
 
-from pathlib import Path
-from textwrap import fill
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.transforms import ScaledTranslation
+
+from cangraph.canvas import ATTACK, BENIGN, DASHED, INK, MUTED, PLAIN, use_style
+from cangraph.canvas import axes as _axes
+from cangraph.canvas import heading as _heading
+from cangraph.canvas import mark as _mark
+from cangraph.canvas import note as _note
+from cangraph.canvas import number as _number
+from cangraph.canvas import panels as _panels
+from cangraph.canvas import title as _title
 
 __all__ = ["use_style", "learning_curves", "score_distributions", "roc", "precision_recall"]
 __all__ += ["confusion", "timeline", "pareto", "mixing", "training_trace", "trials", "bars"]
-
-ATTACK, BENIGN, INK, MUTED = "#D55E00", "#5B84AD", "#2B3640", "#5F6C78"
-DASHED = {"color": INK, "lw": 1, "ls": (0, (4, 3))}
-PLAIN = {"fc": "white", "ec": "none", "pad": 0.8}  # a box behind a text that lines may cross
-
-
-def use_style():
-    """Apply `cangraph.mplstyle` to every figure made from here on; call it once a notebook."""
-    plt.style.use(Path(__file__).with_name("cangraph.mplstyle"))
 
 
 def learning_curves(history, ax=None, title=None):
@@ -84,8 +80,9 @@ def score_distributions(value, label, threshold=None, scenario=None, ax=None, ti
 def roc(curves, log=False, ax=None, title=None):
     """Attacks found against false alarms over all thresholds; the upper left corner is perfect.
 
-    `curves`: name → (value (B,), label (B,)); the names stand at the right, best first, so put the
-    AUROC in them. `log=True` opens up false positive rates from 1e-4 on, where detectors are used.
+    `curves`: name → (value (B,), label (B,)) or, with the threshold in use, which gets a dot,
+    (value, label, threshold); the names stand at the right, best first, so put the AUROC in them.
+    `log=True` opens up false positive rates from 1e-4 on, where detectors are used.
 
     >>> roc({"GAT": ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])}).lines[0].get_ydata()
     array([0. , 0.5, 0.5, 1. , 1. ])
@@ -110,23 +107,32 @@ def precision_recall(curves, ax=None, title=None):
 
 def _curves(ax, curves, points, title, axis):
     """A line per curve: `points` of its true and false alarms at each threshold, highest first."""
+    from sklearn.metrics import roc_curve
+
     ax, lines = _axes(ax), []
     ax.set(**axis, ylim=(0, 1), anchor="W")
-    for i, (name, (value, label)) in enumerate(curves.items()):
-        value, label = -np.asarray(value, float), np.asarray(label, bool)
+    for i, (name, (value, label, *used)) in enumerate(curves.items()):
+        value, label = np.asarray(value, float), np.asarray(label, bool)
         if label.all() or not label.any():
             text = f"{name} undefined: one class only"
             _note(ax, text, (0.5, 0.5), (0, -12 * i), "axes fraction", color=MUTED, ha="center")
             continue
-        parts, cuts = (np.sort(value[label]), np.sort(value[~label])), np.unique(value)
-        true, false = (np.r_[0, np.searchsorted(part, cuts, "right")] for part in parts)
+        fpr, tpr, cuts = roc_curve(label, value, drop_intermediate=False)
+        true, false = np.rint(tpr * label.sum()), np.rint(fpr * (~label).sum())
         x, y = points(true, false)
         (line,) = ax.plot(x, y, clip_on=False)
-        lines.append((-np.trapezoid(y, x), name, line.get_color()))
-    for i, (_, name, color) in enumerate(sorted(lines)):  # the best at the top
+        lines.append((-np.trapezoid(y, x), name, line.get_color(), y[x <= 1e-3].max(initial=0)))
+        if used and (here := int((cuts >= used[0]).sum()) - 1) > 0:
+            look = {"color": line.get_color(), "mec": "white", "ms": 7, "zorder": 4}
+            ax.plot(x[here], y[here], "o", clip_on=False, **look)
+    for i, (_, name, color, _) in enumerate(sorted(lines)):  # the best at the top
         dark = np.multiply(to_rgb(color), 0.7)
         _note(ax, name, (1, 1), (5, -12 * i), "axes fraction", color=dark, va="top")
-    return _title(ax, title or (f"Best: {min(lines)[1]}" if lines else "Nothing to compare"))
+    text = f"Best: {min(lines)[1]}" if lines else "Nothing to compare"
+    if lines and "xscale" in axis:
+        few = max(lines, key=lambda line: line[3])
+        text = f"At one false alarm in 1,000 benign windows, {few[1]} finds {100 * few[3]:.1f} %"
+    return _title(ax, title or text)
 
 
 def confusion(matrix, labels=("benign", "attack"), ax=None, title=None):
@@ -268,53 +274,3 @@ def bars(names, values, errors=None, reference=None, ax=None, title=None):
     known = values[np.isfinite(values)]
     text = f"From {_number(known.min())} to {_number(known.max())}" if len(known) else "undefined"
     return _title(ax, title or text)
-
-
-def _axes(ax, height=3.3):
-    return ax or plt.subplots(figsize=(5.6, height), layout="constrained")[1]
-
-
-def _panels(ax, names, xlabel, ylabel=""):
-    """A named Axes each, flat: those given, or a new grid of two columns."""
-    if ax is None:
-        n, rows = len(names), -(-len(names) // 2)
-        figure = plt.figure(figsize=(5.6, 1.9 * rows + 0.4), layout="constrained")
-        ax = [figure.add_subplot(rows, min(n, 2), i + 1) for i in range(n)]
-    for panel, name in zip(np.ravel(ax), names, strict=True):
-        panel.set_title(name, loc="left", weight="normal", size=9.5)
-        panel.set(xlabel=xlabel, ylabel=ylabel)
-    return np.ravel(ax)
-
-
-def _heading(axes, text):
-    figure, size = axes[0].figure, plt.rcParams["axes.titlesize"]
-    text = fill(text, int(10 * figure.bbox.width / figure.dpi))
-    figure.suptitle(text, x=0.012, ha="left", weight="bold", size=size)
-    return axes
-
-
-def _title(ax, text, pad=9):
-    """A title flush with the tick labels, 13 characters an inch."""
-    labels, inches = ax.yaxis.get_tightbbox(), ax.figure.dpi_scale_trans
-    left = min(labels.x0 - ax.bbox.x0, 0) / ax.figure.dpi if labels else 0
-    text = fill(text, max(12, int(13 * ax.bbox.width / ax.figure.dpi)))
-    artist = ax.set_title(text, loc="left", pad=pad)
-    artist.set_transform(artist.get_transform() + ScaledTranslation(left, 0, inches))
-    return ax
-
-
-def _mark(ax, x, text, height, offset):
-    """A dashed line at `x` with its label, `offset` points above `height` (0..1)."""
-    ax.axvline(x, **DASHED)
-    _note(ax, text, (x, height), (0, offset), ax.get_xaxis_transform(), ha="center", bbox=PLAIN)
-
-
-def _note(ax, text, xy, offset=(0, 0), coords="data", **look):
-    """A small direct label, `offset` points away from `xy`."""
-    look = {"size": 8.5, "va": "center", "annotation_clip": False} | look
-    return ax.annotate(text, xy, offset, coords, "offset points", **look)
-
-
-def _number(value):
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
-    return f"{value:,.{digits}f}" if np.isfinite(value) else "undefined"

@@ -19,9 +19,11 @@ __all__ = [
     "overall",
     "metrics",
     "threshold",
+    "why_undefined",
 ]
 
-METRICS = ("auroc", "auprc", "f1", "precision", "recall", "mcc", "fpr")
+METRICS = ("auroc", "auprc", "f1", "precision", "recall", "recall_at_fpr", "mcc", "fpr")
+_SPECIFICITY = 1 - 1e-3 * (1 + 1e-3)  # of `recall_at_fpr`; a hair below, for what float32 rounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +135,9 @@ def threshold(scores: Scores) -> float:
 def metrics(scores: Scores, at: float) -> dict:
     """Window metrics of one set of windows at a threshold; None where a metric is undefined.
 
-    `auroc` and `auprc` need both classes, `f1`, `precision`, `recall` attacks, `fpr` and `mcc`
-    what their denominators say. Computed by torchmetrics.
+    `auroc`, `auprc` and `recall_at_fpr`, the most attack windows that any threshold finds at a
+    false positive rate of at most 1e-3, need both classes, `f1`, `precision`, `recall` attacks,
+    `fpr` and `mcc` what their denominators say; see `why_undefined`. Computed by torchmetrics.
 
     >>> windows = Scores(np.array([.1, .6, .8, .9]), np.array([0, 0, 1, 1], bool),
     ...                  *np.zeros((4, 4), int), captures=())
@@ -165,6 +168,9 @@ def metrics(scores: Scores, at: float) -> dict:
     if attacks and benign:
         result["auroc"] = float(tm.binary_auroc(rank, label))
         result["auprc"] = float(tm.binary_average_precision(rank, label))
+        result["recall_at_fpr"] = float(
+            tm.binary_sensitivity_at_specificity(rank, label, _SPECIFICITY)[0]
+        )
         if tp + fp and tn + fn:  # "all attack" and "all benign" have none
             result["mcc"] = float(tm.binary_matthews_corrcoef(called, label))
     if attacks:
@@ -175,6 +181,23 @@ def metrics(scores: Scores, at: float) -> dict:
     if benign:
         result["fpr"] = fp / benign
     return result
+
+
+def why_undefined(row: dict, metric: str) -> str:
+    """Why a metric of a row of `metrics` is None, in words; empty where it is not.
+
+    >>> why_undefined({"windows": 9, "attack_windows": 0, "auroc": None}, "auroc")
+    'no attack'
+    """
+    if row.get(metric, 0) is not None:
+        return ""
+    if not row["windows"]:
+        return "no window"
+    if not row["attack_windows"] and metric != "fpr":
+        return "no attack"
+    if row["attack_windows"] == row["windows"] and metric != "precision":
+        return "attacks only"
+    return "nothing called" if metric == "precision" else "all called alike"
 
 
 def each_capture(scores: Scores, measure: Callable[[Scores], dict]) -> list[dict]:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import sem
 from sklearn.model_selection import StratifiedGroupKFold
 
+from cangraph.intervals import clustered
 from cangraph.scores import Scores, by_capture, metrics
 
 __all__ = ["ALL", "SINGLE", "HeldOut", "best_single", "default_rule", "held_out", "margins"]
@@ -109,11 +110,10 @@ def margins(
     for each, with `captures`, and of each metric the difference, its `_low` and its `_high`.
 
     The difference is taken within each capture and averaged over the captures that define it. Its
-    95 % interval resamples these captures with replacement (the percentile bootstrap clustered by
-    capture; Efron, Tibshirani 1993, ch. 13), since windows of one capture are no independent
-    witnesses. None where nothing is defined: a capture of one class has no AUPRC, one without
-    attacks no F1, and a single capture no interval. With two or three captures the interval is
-    their range and too short: there, read it as a hint.
+    95 % interval resamples these captures with replacement (`intervals.clustered`), since windows
+    of one capture are no independent witnesses. None where nothing is defined: a capture of one
+    class has no AUPRC, one without attacks no F1, and a single capture no interval. With two or
+    three captures the interval is their range and too short: there, read it as a hint.
     """
     figures = {name: by_capture(scores, at[name]) for name, scores in fused.items()}
     base, rows = figures[single], []
@@ -134,12 +134,9 @@ def margins(
 
 
 def _interval(values: np.ndarray, draws: int, seed: int) -> tuple[float | None, float | None]:
-    """The 95 % bootstrap interval of the mean of values; the same draws for the same number."""
-    if len(values) < 2:
-        return None, None
-    drawn = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = np.quantile(values[drawn].mean(1), (0.025, 0.975))
-    return float(low), float(high)
+    """The 95 % interval of the mean of values, one a capture; equal numbers get equal draws."""
+    found = clustered(values, draws=draws, seed=seed)
+    return found.low, found.high
 
 
 def whiskers(rows: Sequence[dict], metric: str) -> np.ndarray:

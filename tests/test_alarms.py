@@ -9,6 +9,8 @@ from pytest import approx
 from cangraph.alarms import (
     Alarm,
     Event,
+    alarm_curve,
+    event_delays,
     event_metrics,
     events,
     events_by_capture,
@@ -240,6 +242,24 @@ def test_recall_at_false_alarms_by_hand():
     for result in (best, loose):
         same = event_metrics(scores, result["at"])
         assert {name: result[name] for name in same} == same
+
+
+def test_the_curve_holds_every_threshold_that_finds_more():
+    rows = alarm_curve(scores_of("00000[88]000000[66]0000055000000[44]000000"))
+    assert [(row["at"] > 8, row["found"]) for row in rows] == [
+        (True, 0),
+        (False, 1),
+        (False, 2),
+        (False, 3),
+    ]
+    assert [row["false_alarms"] for row in rows] == [0, 0, 0, 1]
+
+
+def test_delays_are_told_event_by_event():
+    scores = scores_of("00000[88]000000[22]000000", "000000000")
+    assert event_delays(scores, 5) == {0: [approx(2.0), None], 1: []}
+    pooled = event_metrics(scores, 5)
+    assert (pooled["found"], pooled["delay_median"]) == (1, approx(2.0))
 
 
 def test_a_detector_that_ranks_clean_traffic_first_finds_nothing():

@@ -12,6 +12,7 @@ from cangraph.baselines import (
     all_baselines,
     boosted,
     calibrated_count,
+    decided,
     entropy,
     gap_ratio,
     id_set,
@@ -241,8 +242,8 @@ def test_all_baselines_score_the_same_windows(flooded):
         "entropy",
         "gap ratio",
         "payload novelty",
-        "boosted trees",
         "leak canary",
+        "boosted trees",
         "calibrated count",
         "calibrated ID set",
         "calibrated entropy",
@@ -252,6 +253,29 @@ def test_all_baselines_score_the_same_windows(flooded):
     assert np.array_equal(found["entropy"].value, entropy(test, train=train).value)
     assert np.array_equal(found["calibrated entropy"].value, entropy(test).value)
     assert found.keys() - all_baselines(train, test).keys() == {"leak canary"}
+
+
+def test_thresholds_come_from_training_windows_and_from_what_authors_say(flooded):
+    captures, graphs = flooded
+    train, test = graphs[graphs.capture == 0], graphs[graphs.capture == 1]
+    found = decided(train, test, captures)
+    assert found.keys() == all_baselines(train, test, captures).keys()
+    assert found["boosted trees"][1] == 0.5
+    assert found["calibrated count"][1] == COUNT_THRESHOLD
+    _, at = found["calibrated ID set"]
+    assert 0 < at < 1 / test.window, "a single frame of an unknown ID calls a window"
+    for name, rule in (("gap ratio", gap_ratio), ("payload novelty", payload_novelty)):
+        scores, at = found[name]
+        normal = rule(train)
+        assert not (normal.value[~normal.label] >= at).any(), "below 1,000 windows: above them all"
+        assert np.array_equal(scores.value, rule(test).value)
+
+
+def test_without_attacks_in_training_there_are_no_trees(flooded):
+    captures, graphs = flooded
+    train = graphs[(graphs.capture == 0) & ~graphs.label]
+    found = decided(train, graphs[graphs.capture == 1], captures)
+    assert "boosted trees" not in found and "calibrated count" in found
 
 
 def test_on_the_survival_captures_the_rules_reach_what_is_known(real_data, monkeypatch):

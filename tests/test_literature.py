@@ -1,7 +1,7 @@
 """Published numbers stand as published."""
 
 from cangraph.datasets import DATASETS, SCENARIOS
-from cangraph.literature import PUBLISHED, published
+from cangraph.literature import PUBLISHED, citations, published
 
 
 def test_published_rows_are_complete():
@@ -22,3 +22,12 @@ def test_published_rows_stand_under_their_scenarios():
     assert [r["auroc"] for r in gat if "auroc" in r] == [0.999, 0.265, 1.0, 0.894]
     assert {r["scenario"] for r in published("hcrl_sa", SCENARIOS[:1])} == {SCENARIOS[0]}
     assert published("demo", SCENARIOS) == published("hcrl_sa", []) == []
+
+
+def test_every_published_row_has_a_citation():
+    for row in PUBLISHED:
+        assert citations(row["dataset"])
+    cited = citations("hcrl_sa")
+    assert any("2507.19686" in line for line in cited)
+    assert any("2508.04845" in line for line in cited)
+    assert len(citations("demo")) == 2, "the baselines' own"

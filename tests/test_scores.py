@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pytest import approx
 from sklearn import metrics as sklearn
+from torchmetrics import classification as tm
 
 from cangraph.frames import Frames, attack_code
 from cangraph.graphs import to_graphs
@@ -20,6 +22,7 @@ from cangraph.scores import (
     metrics,
     overall,
     threshold,
+    why_undefined,
 )
 
 
@@ -58,6 +61,11 @@ LARGE = st.lists(
 )
 
 
+def at_one_in_a_thousand(label, value):
+    fpr, tpr, _ = sklearn.roc_curve(label, value)
+    return float(tpr[fpr <= 1e-3].max())
+
+
 def by_scikit_learn(scores, at):
     """What `metrics` should say, with None where a denominator is zero."""
     label, called = scores.label, scores.value >= at
@@ -69,6 +77,7 @@ def by_scikit_learn(scores, at):
         "f1": 2 * tp / (2 * tp + fp + fn) if label.any() else None,
         "precision": tp / (tp + fp) if label.any() and tp + fp else None,
         "recall": tp / (tp + fn) if label.any() else None,
+        "recall_at_fpr": at_one_in_a_thousand(label, scores.value) if both else None,
         "fpr": fp / (fp + tn) if not label.all() else None,
         "confusion": [[tn, fp], [fn, tp]],
         "windows": len(scores),
@@ -102,6 +111,51 @@ def test_mcc_agrees_with_scikit_learn_where_it_is_defined(pairs, at):
     assume(called.any() and not called.all() and scores.label.any() and not scores.label.all())
     expected = sklearn.matthews_corrcoef(scores.label, called)
     assert metrics(scores, at / 40)["mcc"] == approx(expected, abs=1e-5)
+
+
+@given(VALUES, st.integers(1, 39))
+def test_metrics_agree_with_torchmetrics(pairs, at):
+    scores, at = scores_of(*zip(*pairs, strict=True)), at / 40
+    value, label = torch.from_numpy(scores.value), torch.from_numpy(scores.label).long()
+    assume(0 < int(label.sum()) < len(label))
+    result = metrics(scores, at)
+    # torchmetrics calls what is above a threshold, cangraph what reaches it
+    below = float(np.nextafter(at, 0))
+    for name, metric in {
+        "auroc": tm.BinaryAUROC(),
+        "auprc": tm.BinaryAveragePrecision(),
+        "f1": tm.BinaryF1Score(below),
+        "recall": tm.BinaryRecall(below),
+    }.items():
+        assert result[name] == approx(float(metric(value, label)), abs=1e-5), name
+
+
+def test_recall_where_one_benign_window_in_a_thousand_may_be_called():
+    value = np.r_[np.linspace(0, 1, 1000), 0.9995, 0.5]
+    result = metrics(scores_of(value, np.r_[np.zeros(1000), 1, 1]), at=0.5)
+    assert result["recall_at_fpr"] == 0.5, "one of 1,000 is above one attack, 500 above the other"
+
+
+@pytest.mark.parametrize(
+    ("label", "called", "metric", "why"),
+    [
+        ([0, 0], [1, 0], "auroc", "no attack"),
+        ([1, 1], [1, 0], "auroc", "attacks only"),
+        ([1, 1], [1, 0], "fpr", "attacks only"),
+        ([1, 0], [0, 0], "precision", "nothing called"),
+        ([1, 0], [0, 0], "mcc", "all called alike"),
+        ([1, 0], [1, 0], "mcc", ""),
+    ],
+)
+def test_what_is_undefined_says_why(label, called, metric, why):
+    assert why_undefined(metrics(scores_of(called, label), 0.5), metric) == why
+
+
+@given(VALUES, st.integers(0, 40))
+def test_no_metric_is_undefined_without_a_reason(pairs, at):
+    row = metrics(scores_of(*zip(*pairs, strict=True)), at / 40)
+    for name in METRICS:
+        assert (row[name] is None) == bool(why_undefined(row, name))
 
 
 def test_metrics_of_five_windows_by_hand():
@@ -142,7 +196,7 @@ def test_without_attacks_only_the_false_positive_rate_is_defined():
 def test_without_benign_windows_there_is_no_ranking_and_no_false_positive():
     result = metrics(scores_of([0.1, 0.6, 0.7], [1, 1, 1]), at=0.5)
     undefined = {name for name in METRICS if result[name] is None}
-    assert undefined == {"auroc", "auprc", "mcc", "fpr"}
+    assert undefined == {"auroc", "auprc", "recall_at_fpr", "mcc", "fpr"}
     assert result["recall"] == approx(2 / 3) and result["precision"] == 1
 
 

@@ -1,6 +1,6 @@
 """The DAG: which runs `all` has, that a kill is followed by the rest, and a failure by the others.
 
-papermill and jupyter are stood in for by scripts, so that a stage takes no time.
+papermill and the pages are stood in for by scripts, so that a stage takes no time.
 """
 
 import json
@@ -26,7 +26,8 @@ if test -e "hold" && test "$stem" = "$(cat hold)"; then echo $$ > held; exec sle
 if test -e "fail" && test "$stem" = "$(cat fail)"; then exit 1; fi
 echo '{"stage": "x"}' > "$stem.json"
 """
-JUPYTER = """#!/bin/sh
+PYTHON = """#!/bin/sh
+# -m cangraph.pages notebook
 for last; do :; done
 touch "${last%.ipynb}.html"
 """
@@ -42,7 +43,7 @@ def checkout(tmp_path, monkeypatch):
         (tmp_path / "data" / folder / "a.csv").write_text("")
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name, text in {"papermill": PAPERMILL, "jupyter": JUPYTER}.items():
+    for name, text in {"papermill": PAPERMILL, "python": PYTHON}.items():
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
