@@ -111,9 +111,9 @@ def margins(
 
     The difference is taken within each capture and averaged over the captures that define it. Its
     95 % interval resamples these captures with replacement (`intervals.clustered`), since windows
-    of one capture are no independent witnesses. None where nothing is defined: a capture of one class has no AUPRC, one without
-    attacks no F1, and a single capture no interval. With two or three captures the interval is
-    their range and too short: there, read it as a hint.
+    of one capture are no independent witnesses. None where nothing is defined: a
+    capture of one class has no AUPRC, one without attacks no F1, and a single capture no interval.
+    With two or three captures the interval is their range: there, read it as a hint.
     """
     figures = {name: by_capture(scores, at[name]) for name, scores in fused.items()}
     base, rows = figures[single], []
