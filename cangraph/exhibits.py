@@ -120,12 +120,18 @@ def portraits(windows: Sequence[dict], title=None):
     return grid.ravel()
 
 
-def _portrait(ax, caption, arbitration_id, edge_index, score, attack):
-    n, attack = len(arbitration_id), np.asarray(attack, bool)
+def _circle(arbitration_id) -> np.ndarray:
+    """Places of IDs on the unit circle, clockwise from the top by number, f8 (N, 2)."""
+    n = len(arbitration_id)
     place = np.empty(n)
     place[np.argsort(arbitration_id, kind="stable")] = np.arange(n)
     angle = np.pi / 2 - 2 * np.pi * place / max(n, 1)
-    xy = np.c_[np.cos(angle), np.sin(angle)]
+    return np.c_[np.cos(angle), np.sin(angle)]
+
+
+def _portrait(ax, caption, arbitration_id, edge_index, score, attack):
+    n, attack = len(arbitration_id), np.asarray(attack, bool)
+    xy = _circle(arbitration_id)
     source, target = np.asarray(edge_index, int)
     lit = attack[source] | attack[target]
     for these, color, alpha in ((~lit, _PALE, 0.7), (lit, ATTACK, 0.35)):
@@ -164,11 +170,8 @@ def explanation(arbitration_id, edge_index, edge_share, attack, features, title=
     ...                    {"1A0 distrust": 1.0})
     """
     _, (ax, beside) = plt.subplots(1, 2, figsize=(5.6, 3.1), width_ratios=(1.25, 1))
-    n, attack = len(arbitration_id), np.asarray(attack, bool)
-    place = np.empty(n)
-    place[np.argsort(arbitration_id, kind="stable")] = np.arange(n)
-    angle = np.pi / 2 - 2 * np.pi * place / max(n, 1)
-    xy = np.c_[np.cos(angle), np.sin(angle)]
+    attack = np.asarray(attack, bool)
+    xy = _circle(arbitration_id)
     source, target = np.asarray(edge_index, int)
     share = np.asarray(edge_share, float)
     color = np.where(attack[source] | attack[target], ATTACK, BENIGN)
