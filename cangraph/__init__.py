@@ -77,6 +77,9 @@ _HOME = {
         "leak_canary",
         "payload_novelty",
     ),
+    "exported": ("Exported",),
+    "onewindow": ("Fused",),
+    "export": ("to_onnx",),
     "literature": ("published",),
 }
 _MODULES = (*_HOME, "drawings", "fusion", "losses", "plots", "runs", "tables", "verdict")
