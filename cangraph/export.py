@@ -30,11 +30,11 @@ from cangraph.exported import (
     session,
     this_code,
 )
+from cangraph.files import put
 from cangraph.frames import CaptureInfo
 from cangraph.models import GAT, VGAE, n_parameters
 from cangraph.onewindow import Fused, OneGAT, OneVGAE
 from cangraph.params import Params, versions
-from cangraph.prepared import put
 
 __all__ = ["to_onnx"]
 

@@ -165,8 +165,8 @@ class _Single(nn.Module):
 
 
 class Fused(nn.Module):
-    """Two models and a fitted rule of fusion as one detector, for `export.to_onnx`. It blames the nodes
-    that the GAT blames, and its attack types are those of the GAT.
+    """Two models and a fitted rule of fusion as one detector, for `export.to_onnx`. It blames the
+    nodes that the GAT blames, and its attack types are those of the GAT.
 
     Raises `ValueError` for a rule that was not fitted.
     """

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
 from cangraph import prepared
+from cangraph.files import put
 from cangraph.frames import CaptureInfo
 from cangraph.params import Params, home, versions
 from cangraph.scores import Scores
@@ -47,7 +48,7 @@ def folder(params: Params) -> Path:
 def _put_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     # safetensors writes the bytes of an array as they lie, whatever its strides
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    prepared.put(path, [serialized(whole)])
+    put(path, [serialized(whole)])
 
 
 def graphs_folder(params: Params) -> Path:
@@ -110,7 +111,7 @@ def save(
             for name, m in models.items()
         }
         torch.save(content, buffer)
-        prepared.put(place / f"{stage}.ckpt", [buffer.getvalue()])
+        put(place / f"{stage}.ckpt", [buffer.getvalue()])
     if scores:
         arrays = {}
         for name, s in scores.items():
@@ -134,7 +135,7 @@ def save(
         },
     }
     path = place / f"{stage}.json"
-    prepared.put(path, [json.dumps(record | facts, indent=1, allow_nan=False).encode()])
+    put(path, [json.dumps(record | facts, indent=1, allow_nan=False).encode()])
     if params.fit.checkpoints == 1:
         for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
             shutil.rmtree(key)
