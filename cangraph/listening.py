@@ -118,6 +118,7 @@ class Listener:
             except Exception as error:  # OSError, CanError, and what drivers raise beside
                 why = " ".join(str(error).split())[:120] or type(error).__name__
                 self._notices.append({"event": "lost", "why": why})
+                self._queue.append(None)  # where frames are missing
                 self._ready.set()
             self._shut(bus)
             bus = None
@@ -170,20 +171,25 @@ class Listener:
             self._ready.wait(patience)
         self._ready.clear()
         notices = [self._notices.popleft() for _ in range(len(self._notices))]
-        if any(notice["event"] == "lost" for notice in notices):
-            self.clock.pause()
         now = time.monotonic()
-        messages = [self._queue.popleft() for _ in range(len(self._queue))]
-        faults = [fault_of(message) for message in messages]
-        if any(faults):
-            wrong = [fault for fault in faults if fault]
+        came = [self._queue.popleft() for _ in range(len(self._queue))]
+        faults = [None if message is None else fault_of(message) for message in came]
+        if wrong := [fault for fault in faults if fault]:
             self.refused += len(wrong)
             notices.append({"event": "refused", "frames": len(wrong), "why": wrong[0]})
-            messages = [m for m, fault in zip(messages, faults, strict=True) if not fault]
+            came = [m for m, fault in zip(came, faults, strict=True) if not fault]
+        messages = [message for message in came if message is not None]
         columns = columns_of(messages)
         del columns["attack"]
-        columns["timestamp"], jumps = self.clock.read(columns["timestamp"], now)
-        notices += jumps + self._counted()
+        times = []
+        for k, part in enumerate(_split(came)):
+            if k:
+                self.clock.pause()
+            part_times, jumps = self.clock.read(np.array([m.timestamp for m in part]), now)
+            times.append(part_times)
+            notices += jumps
+        columns["timestamp"] = np.concatenate(times)
+        notices += self._counted()
         if messages:
             self._heard, self._silent = now, False
         elif now - self._heard > _QUIET and not self._silent:
@@ -196,3 +202,14 @@ class Listener:
         (dropped, errors), self._told = self._told, (self.dropped, self.error_frames)
         rows = (("dropped", self.dropped - dropped), ("errors", self.error_frames - errors))
         return [{"event": what, "frames": n} for what, n in rows if n]
+
+
+def _split(came: list) -> list[list]:
+    """The messages between the places where frames are missing."""
+    parts: list[list] = [[]]
+    for message in came:
+        if message is None:
+            parts.append([])
+        else:
+            parts[-1].append(message)
+    return parts

@@ -207,7 +207,7 @@ class Monitor:
         """
         remedy = "delete it to begin anew"
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             state = json.loads(arrays["state"].tobytes())
             saved, here = state["settings"], self._settings()
