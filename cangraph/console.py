@@ -69,10 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         return _monitor(given)
-    except (ValueError, OSError, can.CanError, argparse.ArgumentError) as error:
-        # python-can hides what its interfaces raise behind an error of argparse
-        cause = error.__cause__ if isinstance(error, argparse.ArgumentError) else error
-        print(f"cangraph monitor: {cause}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"cangraph monitor: {error}", file=sys.stderr)
         return 1
 
 
@@ -90,7 +88,7 @@ def _monitor(given: argparse.Namespace) -> int:
         rate=given.rate,
         tell_windows=shown or given.windows,
     )
-    source = str(given.log) if given.log else f"{getattr(given, 'channel', 'the bus')}"
+    source = str(given.log) if given.log else _channel(given)
     beside: dict[str, Any] = {}
     if given.state and given.state.is_file():
         beside = monitor.resume(given.state)
@@ -108,7 +106,7 @@ def _monitor(given: argparse.Namespace) -> int:
         if given.log:
             pieces, counters = _replayed(given, monitor, stop), dict
         else:
-            listener = Listener(lambda: create_bus_from_namespace(given), given.queue)
+            listener = Listener(lambda: _bus(given), given.queue)
             stack.callback(listener.stop)
             if beside:
                 listener.clock.pause(beside["clock"])
@@ -117,6 +115,22 @@ def _monitor(given: argparse.Namespace) -> int:
             say({"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]})
         _run(given, monitor, source, pieces, counters, say)
     return 0
+
+
+def _bus(given: argparse.Namespace) -> can.BusABC:
+    try:
+        return create_bus_from_namespace(given)
+    except argparse.ArgumentError as error:  # hides what the interfaces raise
+        why = " ".join(str(error.__cause__).split())[:200]
+        raise ConnectionError(
+            f"{_channel(given)}: cannot be opened ({why}); expected a CAN interface that is up; "
+            "check --interface and --channel, python-can's configuration file, and the cable"
+        ) from error
+
+
+def _channel(given: argparse.Namespace) -> str:
+    names = (getattr(given, name, "") for name in ("interface", "channel"))
+    return " ".join(filter(None, names)) or "the configured bus"
 
 
 def _run(given, monitor: Monitor, source: str, pieces: Pieces, counters, say) -> None:
