@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export CANGRAPH_HOME := $(CURDIR)
 # threads that spin while they wait slow every other process on a shared machine
 export OMP_WAIT_POLICY := PASSIVE
-NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics tune,notebooks/$(s).ipynb)
+NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics tune your_car,notebooks/$(s).ipynb)
 
 help:  ## list what can be made
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile

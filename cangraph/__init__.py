@@ -78,11 +78,23 @@ _HOME = {
         "payload_novelty",
     ),
     "exported": ("Exported",),
+    "monitor": ("Monitor",),
+    "trials": ("tried",),
     "onewindow": ("Fused",),
     "export": ("to_onnx",),
     "literature": ("published",),
 }
-_MODULES = (*_HOME, "drawings", "fusion", "losses", "plots", "runs", "tables", "verdict")
+_MODULES = (
+    *_HOME,
+    "drawings",
+    "fusion",
+    "losses",
+    "plots",
+    "runs",
+    "tables",
+    "transfer",
+    "verdict",
+)
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [*_WHERE, *(m for m in _MODULES if m not in _WHERE)]

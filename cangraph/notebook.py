@@ -8,12 +8,12 @@ from cangraph.params import Params, load_params
 __all__ = ["params_here"]
 
 
-def params_here() -> Params:
+def params_here(*own: str) -> Params:
     """The parameters of the notebook that calls it.
 
     Reads the assignments of the cells that start with `# parameters` (the tagged first cell)
     or `# Parameters` (the cell that papermill injects), so that a misspelt name is refused
-    rather than ignored.
+    rather than ignored. The names in `own` are the notebook's own, and no parameters of a run.
 
     Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
     """
@@ -29,7 +29,7 @@ def params_here() -> Params:
     for source in shell.user_ns["In"]:
         if source.lstrip().lower().startswith("# parameters"):
             values |= _assignments(source)
-    return load_params(**values)
+    return load_params(**{name: v for name, v in values.items() if name not in own})
 
 
 def _assignments(source: str) -> dict[str, Any]:

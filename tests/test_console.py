@@ -76,11 +76,11 @@ def test_a_log_whose_clock_jumps_back(detector_file, log, tmp_path, capsys):
 
 def killed_at(command, events, how):
     """What a monitor says until it has said so many lines, and is killed."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    said = [json.loads(process.stdout.readline()) for _ in range(events)]
-    process.send_signal(how)
-    said += [json.loads(line) for line in process.stdout]
-    return said, process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said = [json.loads(process.stdout.readline()) for _ in range(events)]
+        process.send_signal(how)
+        said += [json.loads(line) for line in process.stdout]
+    return said, process.returncode
 
 
 def test_killed_and_started_again_it_goes_on(detector_file, log, tmp_path, capsys):
@@ -172,17 +172,13 @@ def test_what_is_wrong_is_said_in_one_line(arguments, says, detector_file, capsy
 def test_the_settings_of_python_can_are_read(detector_file, tmp_path):
     (tmp_path / ".can").write_text("[default]\ninterface = virtual\nchannel = from a file\n")
     environment = os.environ | {"HOME": str(tmp_path)}
-    process = subprocess.Popen(
-        [*RUN, str(detector_file), "--statistics", "0.1"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert json.loads(process.stdout.readline())["event"] == "statistics"
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 0
-    process.stdout.close()
+    command = [*RUN, str(detector_file), "--statistics", "0.1"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert json.loads(process.stdout.readline())["event"] == "statistics"
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
 
 
 def test_on_a_terminal_a_panel_is_drawn(detector_file, log, capsys, monkeypatch):

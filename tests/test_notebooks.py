@@ -15,7 +15,8 @@ from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]
 PAPERMILL = Path(sysconfig.get_path("scripts")) / "papermill"
-PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in (*STAGES, "tune")]
+PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in (*STAGES, "tune", "your_car")]
+OWN = {"capture", "attack_capture"}  # of your_car, beside the parameters of a run
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -36,8 +37,8 @@ def test_parameters_come_first_and_are_known(notebook):
     assert first.metadata.tags == ["parameters"]
     assert first.source.startswith("# parameters\n")
     values = _assignments(first.source)
-    assert set(values) <= set(Params.model_fields)
-    assert values["dataset"] == "demo"
+    assert set(values) <= set(Params.model_fields) | OWN
+    assert values["dataset"] in ("demo", "your_car")
     for line in first.source.splitlines()[1:]:
         assert ":" in line.split("=")[0], "--help-notebook needs the type"
         assert "  # " in line, "--help-notebook needs the comment"
