@@ -24,6 +24,7 @@ from cangraph.windows import Sliding
 
 __all__ = ["Monitor"]
 
+_MOST = 8192  # IDs that are remembered; a bus of 11 bit has 2048, one that is fuzzed 2²⁹
 _TIMED = 1000  # windows that the latency is told of
 _COUNTED = ("frames", "windows", "called", "alarms")
 
@@ -40,6 +41,7 @@ class Monitor:
     | alarm | an alarm was raised, or goes on that was over within the hold (`again`) |
     | over | the alarm ended |
     | calibrated | the threshold `at` that was set on the first `calibrate` s |
+    | forgot | more than 8192 IDs came: so many `ids` that came the least are forgotten |
 
     An alarm names the blamed ID (`id`, hexadecimal, of the suspicious window with the highest
     value), how much it is blamed, the attack it looks like, and `delay`: s from the start of the
@@ -95,9 +97,9 @@ class Monitor:
         if len(frames):
             self.count["frames"] += len(frames)
             self.time = float(frames.timestamp[-1] - self.sliding.origin)
+        events = self._forget()
         if part is None:
-            return []
-        events: list[Event] = []
+            return events
         windows = len(part["begin"])
         made = (time.perf_counter() - began) / windows
         nodes, edges = (
@@ -122,6 +124,23 @@ class Monitor:
             events += self._see(seen)
             self.seconds.append(made + time.perf_counter() - began)
         return events
+
+    def _forget(self) -> list[Event]:
+        """Without a bound, an attacker who makes IDs up would take all of the memory: from `_MOST`
+        on, half of the IDs stay, those that came most, and those of unfinished windows."""
+        sliding, n = self.sliding, len(self.sliding.profiles.slots)
+        if n <= _MOST:
+            return []
+        order = np.argsort(-sliding.profiles.table["seen"][:n], kind="stable")
+        kept = np.union1d(order[: _MOST // 2], sliding.held[4])
+        where = np.full(n, -1)
+        where[kept] = np.arange(len(kept))
+        keys = np.array(list(sliding.profiles.slots))[kept].tolist()
+        sliding.profiles.slots = {key: slot for slot, key in enumerate(keys)}
+        sliding.profiles.table = sliding.profiles.table[kept]
+        sliding.last = sliding.last[kept]
+        sliding.held[4] = where[sliding.held[4]]
+        return [{"event": "forgot", "time": self.time, "ids": n - len(kept)}]
 
     def _see(self, seen: Seen) -> list[Event]:
         self.count["windows"] += 1

@@ -25,6 +25,7 @@ _WORDS = {  # what is worth a note, with the fields of the event
     "back": "the interface is back",
     "paused": "frames were missed for {seconds:.1f} s; time goes on from the last one",
     "clock": "the clock jumped by {seconds:+.3f} s; time goes on from the last frame",
+    "forgot": "{ids:,} IDs forgotten that came seldom: there are more than can be remembered",
     "silent": "no frame for {seconds:.1f} s: unplugged, or the bus sleeps",
     "refused": "{frames:,} rows that are no frames: {why}",
     "repaired": "{reordered:,} steps back in time sorted, {padded:,} payloads cut",
@@ -109,7 +110,7 @@ class Screen:
         parts = [f"{f[name]:,} {name}" for name in ("frames", "windows", "ids", "alarms")]
         parts += [f"{f[name]:,} {name}" for name in ("dropped", "error_frames") if f.get(name)]
         if f["p50_ms"] is not None:
-            parts.append(f"{f['p50_ms']:.2f} ms a window, {f['p99_ms']:.2f} at most of 99 in 100")
+            parts.append(f"{f['p50_ms']:.2f} ms a window, 99 % under {f['p99_ms']:.2f} ms")
         return Text("   ".join(parts).replace("ids", "IDs").replace("_", " "))
 
     def _table(self) -> Table:

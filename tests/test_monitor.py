@@ -143,6 +143,22 @@ def test_can_fd_and_29_bit_ids(detector):
     assert {e["id"] for e in events if e["event"] == "window"} <= {f"{i:X}" for i in ids}
 
 
+def test_made_up_ids_do_not_fill_the_memory(detector, clean, monkeypatch):
+    monkeypatch.setattr("cangraph.monitor._MOST", 200)
+    n, rng = 20_000, np.random.default_rng(0)
+    made_up = (np.arange(n) > 3000) & (rng.random(n) < 0.1)
+    ids = np.where(made_up, rng.integers(1 << 11, 1 << 29, n), clean.arbitration_id[:n])
+    log = Frames(clean.timestamp[:n], ids, dlc=clean.dlc[:n], data=clean.data[:n])
+    monitor = Monitor(detector, stride=60)
+    told = [e["ids"] for e in fed(monitor, log) if e["event"] == "forgot"]
+    known, everything = monitor.sliding.profiles.slots, len(np.unique(ids))
+    assert len(told) > 3 and len(known) == everything - sum(told) <= 300
+    assert set(np.unique(clean.arbitration_id[:3000]).tolist()) <= set(known), "the car's stay"
+    assert len(monitor.sliding.profiles.table) < 1000
+    monitor.feed(clean[n : n + 500])
+    assert monitor.statistics()["windows"] == (n + 500 - 100) // 60 + 1
+
+
 def test_what_it_wants_completes_a_window(detector, drive):
     monitor, at = Monitor(detector, stride=30, tell_windows=True), 0
     for _ in range(5):
