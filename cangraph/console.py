@@ -149,7 +149,8 @@ def _run(given, monitor: Monitor, source: str, pieces: Pieces, counters, say) ->
             _save(given.state, monitor, source)
     if given.state:
         _save(given.state, monitor, source)
-    say(monitor.statistics() | counters())
+    for event in [*monitor.ongoing(), monitor.statistics() | counters()]:
+        say(event)
     say({"event": "stopped", "time": monitor.time})
 
 

@@ -40,6 +40,7 @@ class Monitor:
     | window | `value` of each window, if `tell_windows` |
     | alarm | an alarm was raised, or goes on that was over within the hold (`again`) |
     | over | the alarm ended |
+    | ongoing | from `ongoing`: the alarm that is not over |
     | calibrated | the threshold `at` that was set on the first `calibrate` s |
     | forgot | more than 8192 IDs came: so many `ids` that came the least are forgotten |
 
@@ -171,6 +172,13 @@ class Monitor:
         promised = (int((values >= self.watch.at).sum()) + 1) / (n + 1)
         at = {"at": self.watch.at, "before": before, "windows": n, "rate": promised}
         return [{"event": "calibrated", "time": now} | at]
+
+    def ongoing(self) -> list[Event]:
+        """The alarm that is not over, as it stands after the last window."""
+        if not self.watch.on:
+            return []
+        event = _told(self.watch.alarm._replace(end=self.watch.last[-1].end))
+        return [event | {"event": "ongoing"}]
 
     def statistics(self) -> Event:
         """Counters so far, and p50 and p99 of what the last 1000 windows took, in ms, from the

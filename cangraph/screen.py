@@ -69,8 +69,8 @@ class Screen:
         match event["event"]:
             case "window":
                 self.values.append(event["value"])
-            case "alarm" | "over":
-                self.on = event["event"] == "alarm"
+            case "alarm" | "over" | "ongoing":
+                self.on = event["event"] != "over"
                 self.quiet_since = event["time"]
                 if self.alarms and self.alarms[-1]["since"] == event["since"]:
                     self.alarms.pop()
