@@ -162,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="for each rate")
     parser.add_argument("--rates", type=int, nargs="*", default=[4500, 10_000, 15_000, 20_000])
+    parser.add_argument("--runtimes", nargs="*", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--detector", type=Path, help="for the rates; a student by default")
     parser.add_argument("--log", type=Path, help="for the latency; a simulated car by default")
     parser.add_argument("--case", nargs=2, metavar=("RUNTIME", "FOLDER"), help=argparse.SUPPRESS)
@@ -181,7 +182,7 @@ def main() -> None:
             cg.to_onnx(model, Path(folder, f"{runtime}.onnx"), 0.5, params, int8=int8)
         heads = ("features", "net", "both", "both, processor")
         print(f"\n{'ms a window, p50 / p99':<24}" + "".join(f"{head:>18}" for head in heads))
-        for runtime in RUNTIMES:
+        for runtime in given.runtimes:
             log = ["--log", str(given.log)] if given.log else []
             row = record["latency"][runtime] = alone("--case", runtime, folder, *log)
             cells = (f"{a:.3f} / {b:.3f}" for a, b in (row[name] for name in MEASURED))
