@@ -10,7 +10,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export CANGRAPH_HOME := $(CURDIR)
 # threads that spin while they wait slow every other process on a shared machine
 export OMP_WAIT_POLICY := PASSIVE
-NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics summary compare tune,notebooks/$(s).ipynb)
+NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics summary compare tune \
+	your_car,notebooks/$(s).ipynb)
 
 help:  ## list what can be made
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s%s\n", $$1, $$2}' Makefile
@@ -48,7 +49,7 @@ test: .venv/done  ## lint, unit tests and doctests, then every notebook on its d
 	ruff format --check .
 	ruff check .
 	nbstripout --verify $(NOTEBOOKS)
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist worksteal
 	pytest --nbval --nbval-current-env --no-header -p no:cacheprovider $(NOTEBOOKS)
 
 clean:  ## forget the demo run

@@ -81,11 +81,16 @@ _HOME = {
         "leak_canary",
         "payload_novelty",
     ),
+    "exported": ("Exported",),
+    "monitor": ("Monitor",),
+    "trials": ("tried",),
+    "onewindow": ("Fused",),
+    "export": ("to_onnx",),
     "literature": ("published",),
 }
 _MODULES = (*_HOME, "archive", "blame", "charts", "comparison", "digest", "drawings", "exhibits")
 _MODULES += ("fusion", "intervals", "losses", "overviews", "plots", "ranking", "report", "runs")
-_MODULES += ("summary", "tables", "verdict")
+_MODULES += ("summary", "tables", "transfer", "verdict")
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [*_WHERE, *(m for m in _MODULES if m not in _WHERE)]

@@ -1,12 +1,13 @@
-"""Thresholds that travel to another vehicle without attack labels, and honest probabilities."""
+"""Thresholds that travel to another vehicle without attack labels, and honest probabilities.
+
+scipy is loaded by what needs it: the monitor sets its threshold here and has none.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
 
 from cangraph.scores import Scores
 
@@ -63,6 +64,8 @@ def _limit(value: np.ndarray, false_alarm_rate: float) -> float:
 
 def log_odds(value: np.ndarray) -> np.ndarray:
     """logit of probabilities; those of 0 and 1 are taken for their nearest neighbours."""
+    from scipy.special import logit
+
     return logit(np.clip(value, np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0)))
 
 
@@ -197,6 +200,8 @@ def temperature(scores: Scores) -> float:
     >>> round(temperature(windows), 3), temper(windows, 2.0).value.round(2)
     (2.0, array([0.25, 0.25, 0.75, 0.75]))
     """
+    from scipy.optimize import minimize_scalar
+
     z = log_odds(_probabilities(scores, "temperature"))
     attacks, benign = int(scores.label.sum()), int((~scores.label).sum())
     if not attacks or not benign:
@@ -217,6 +222,8 @@ def temperature(scores: Scores) -> float:
 
 def temper(scores: Scores, temperature: float) -> Scores:
     """The scores with probabilities σ(z/T); their order stays."""
+    from scipy.special import expit
+
     z = log_odds(_probabilities(scores, "temper"))
     return replace(scores, value=expit(z / temperature))
 

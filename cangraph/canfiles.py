@@ -19,7 +19,7 @@ import numpy as np
 from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
 from cangraph.packing import refuse_carriage_returns, refuse_empty, unpacked
 
-__all__ = ["CAN_SUFFIXES", "PYTHON_CAN_HEADER", "read_messages"]
+__all__ = ["CAN_SUFFIXES", "PYTHON_CAN_HEADER", "columns_of", "fault_of", "read_messages"]
 
 CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
 PYTHON_CAN_HEADER = "timestamp,arbitration_id,extended,remote,error,dlc,data"
@@ -103,7 +103,7 @@ def read_messages(
             for message, where, remedy in batch:
                 if message.is_error_frame:
                     tally.error_frames += 1
-                elif fault := _fault(message):
+                elif fault := fault_of(message):
                     tally.refuse(where, f"has {fault}", remedy)
                 else:
                     kept.append(message)
@@ -111,10 +111,11 @@ def read_messages(
                 for text in warned.messages:
                     tally.refuse(":", f"a part was left out ({text}); expected frames", _ANEW)
             warned.messages.clear()
-            yield _columns(kept), tally.report(len(kept))
+            yield columns_of(kept), tally.report(len(kept))
 
 
-def _columns(messages: list) -> dict[str, np.ndarray]:
+def columns_of(messages: list) -> dict[str, np.ndarray]:
+    """The columns of `Frames` of python-can's messages, without a fault, in their order."""
     n = len(messages)
     width = 64 if any(m.dlc > 8 for m in messages) else 8
     payload = b"".join(bytes(m.data).ljust(width, b"\0") for m in messages)
@@ -129,8 +130,8 @@ def _columns(messages: list) -> dict[str, np.ndarray]:
     }
 
 
-def _fault(message) -> str | None:
-    """What is wrong with a message, or None: python-can checks nothing when it reads."""
+def fault_of(message) -> str | None:
+    """What is wrong with a message of python-can, or None: it checks nothing when it reads."""
     numbers = (message.timestamp, message.arbitration_id, message.dlc)
     if not all(isinstance(number, int | float) for number in numbers):
         return "a field that is no number; expected a timestamp, an ID and a DLC"

@@ -20,8 +20,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from cangraph import prepared
 from cangraph.batches import Batches
+from cangraph.files import put
 from cangraph.graphs import Graphs
 from cangraph.params import Params, versions
 
@@ -122,7 +122,7 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        prepared.put(Path(path), [buffer.getbuffer()])
+        put(Path(path), [buffer.getbuffer()])
 
 
 class Checkpoints(ModelCheckpoint):

@@ -8,16 +8,17 @@ from cangraph.params import Params, load_params, near
 __all__ = ["params_here", "values_here"]
 
 
-def params_here() -> Params:
+def params_here(*own: str) -> Params:
     """The parameters of the notebook that calls it.
 
     Reads the assignments of the cells that start with `# parameters` (the tagged first cell)
     or `# Parameters` (the cell that papermill injects), so that a misspelt name is refused
-    rather than ignored.
+    rather than ignored. The names in `own` are the notebook's own, and no parameters of a run.
 
     Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
     """
-    return load_params(**_given("params_here"))
+    values = _given("params_here")
+    return load_params(**{name: v for name, v in values.items() if name not in own})
 
 
 def values_here(*names: str) -> list[Any]:

@@ -27,10 +27,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from cangraph.features import EDGE_FEATURES, NODE_FEATURES
+from cangraph.files import Block, put
 from cangraph.frames import CaptureInfo
 from cangraph.graphs import Capture, Graphs, Part, checked, stream, threads_for
 
-__all__ = ["keep", "load", "prepare", "put"]
+__all__ = ["keep", "load", "prepare"]
 
 _SOURCES = (
     "frames",
@@ -57,8 +58,6 @@ _DTYPES = {
     "BOOL": np.dtype("?"),
 }
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
-
-Block = bytes | np.ndarray
 
 
 class _Array(NamedTuple):
@@ -268,20 +267,6 @@ def _write(folder: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict[st
     data = chain.from_iterable(array.blocks for array in arrays.values())
     put(folder / f"{_key(of)}.safetensors", chain([len(text).to_bytes(8, "little"), text], data))
     put(folder / f"{_key(of)}.json", [json.dumps(manifest, indent=1).encode()])
-
-
-def put(path: Path, blocks: Iterable[Block]) -> None:
-    """Write a file whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # under a name of its own, since another process may be making the same graphs
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            for block in blocks:
-                file.write(block)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _mapped(path: Path) -> dict[str, np.ndarray]:

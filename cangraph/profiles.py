@@ -95,10 +95,10 @@ class Profiles:
         unique, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         for k in unique[np.argsort(first)].tolist():
             self.slots.setdefault(k, len(self.slots))
-        self._make_room(width)
+        self.make_room(width)
         return np.array([self.slots[k] for k in unique.tolist()], np.int64)[inverse]
 
-    def _make_room(self, width: int) -> None:
+    def make_room(self, width: int) -> None:
         """Room for every ID met, and for payloads of `width` bytes once CAN FD turns up."""
         old = self.table
         wide = max(width, old["data"].shape[1])

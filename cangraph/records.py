@@ -13,7 +13,7 @@ from lightning.fabric.utilities.imports import RequirementCache
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
-from cangraph import prepared
+from cangraph.files import put
 
 __all__ = ["HistoryTable", "close", "diagnosed", "loggers"]
 
@@ -74,11 +74,11 @@ class HistoryTable(Callback):
         table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(task.history)
-        prepared.put(self.path, [text.getvalue().encode()])
+        put(self.path, [text.getvalue().encode()])
 
 
 def diagnosed(folder: Path, facts: dict[str, Any], history: list[dict], **more: Any) -> None:
     """Write what is known of a finished run to `diagnostics.json`: what it was of (see
     `checkpoints.about`), its history, and `more`."""
     record = {"about": facts, "history": history} | more
-    prepared.put(folder / "diagnostics.json", [json.dumps(record, indent=1).encode()])
+    put(folder / "diagnostics.json", [json.dumps(record, indent=1).encode()])

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
 from cangraph import prepared
+from cangraph.files import put
 from cangraph.frames import CaptureInfo
 from cangraph.params import Params, home, versions
 from cangraph.scores import Scores
@@ -50,7 +51,7 @@ def folder(params: Params) -> Path:
 def _put_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     # safetensors writes the bytes of an array as they lie, whatever its strides
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    prepared.put(path, [serialized(whole)])
+    put(path, [serialized(whole)])
 
 
 def graphs_folder(params: Params) -> Path:
@@ -113,7 +114,7 @@ def save(
             for name, m in models.items()
         }
         torch.save(content, buffer)
-        prepared.put(place / f"{stage}.ckpt", [buffer.getvalue()])
+        put(place / f"{stage}.ckpt", [buffer.getvalue()])
     if scores:
         arrays = {}
         for name, s in scores.items():
@@ -138,7 +139,7 @@ def save(
         "cost": _cost(),
     }
     path = place / f"{stage}.json"
-    prepared.put(path, [json.dumps(record | facts, indent=1, allow_nan=False).encode()])
+    put(path, [json.dumps(record | facts, indent=1, allow_nan=False).encode()])
     if params.fit.checkpoints == 1:
         for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
             shutil.rmtree(key)

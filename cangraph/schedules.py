@@ -16,7 +16,7 @@ from lightning.pytorch.tuner import Tuner
 from torch import nn
 from torch.optim import lr_scheduler
 
-from cangraph import prepared
+from cangraph.files import put
 from cangraph.params import FitParams
 
 __all__ = ["capped", "find_rate", "optimisation"]
@@ -170,5 +170,5 @@ def find_rate(
     if path:
         curve = {name: [float(v) for v in finder.results[name]] for name in ("lr", "loss")}
         rows = [*known, {"of": of, "rate": rate} | curve]
-        prepared.put(path, [json.dumps(rows, indent=1).encode()])
+        put(path, [json.dumps(rows, indent=1).encode()])
     return rate

@@ -9,7 +9,7 @@ from cangraph.features import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FE
 from cangraph.frames import AttackSpan, Frames, attack_code
 from cangraph.profiles import Profiles, profile
 
-__all__ = ["windows"]
+__all__ = ["Sliding", "windows"]
 
 _COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
 _MEAN = 0
@@ -39,50 +39,70 @@ _LAST = np.dtype(
 _TABLE = np.array([(_COLUMN[name], ("mean", "min", "max").index(how)) for name, how in AGGREGATES])
 
 
-def windows(
-    chunks: Iterable[Frames], window: int, stride: int, threads: int = 1
-) -> Iterator[dict[str, np.ndarray]]:
-    """The windows of one capture that comes in consecutive `chunks`, some after each chunk, as
-    flat arrays like those of `graphs.Graphs`, with the `node_size` and `edge_size` of each window
-    in place of pointers.
+class Sliding:
+    """The windows of one capture that comes piece by piece: of `window` frames, one every `stride`.
 
-    The profile and the frames of unfinished windows are carried over, so that the cuts between
-    chunks leave no trace. Frames behind the last whole window belong to no window.
+    Between two pieces it keeps the `profiles`, what the `last` frame of each ID said, the frames
+    of unfinished windows (columns `held`) and the `spans` of suppression, so that the cuts leave
+    no trace. `passed` frames are behind the held ones; of these, `last` knows of `told`; `origin`
+    is the time of the first frame in s.
     """
-    state = Profiles()
-    last = np.zeros(0, _LAST)
-    held: list[np.ndarray] = []  # columns of the frames that a window still needs
-    spans: list[AttackSpan] = []  # of suppression, s since the first frame
-    passed, origin = 0, 0.0  # frames before the held ones; time of the first frame in s
-    told = 0  # of the held frames, those that `last` knows of
-    for frames in chunks:
+
+    def __init__(self, window: int, stride: int, threads: int = 1):
+        self.window, self.stride, self.threads = window, stride, threads
+        self.profiles = Profiles()
+        self.last = np.zeros(0, _LAST)
+        self.held: list[np.ndarray] = []
+        self.spans: list[AttackSpan] = []  # s since the first frame
+        self.passed, self.told, self.origin = 0, 0, 0.0
+
+    def feed(self, frames: Frames) -> dict[str, np.ndarray] | None:
+        """The windows that these frames complete, as flat arrays like those of `graphs.Graphs`,
+        with the `node_size` and `edge_size` of each window in place of pointers; None without."""
         if not len(frames):
-            continue
-        if not state.slots:
-            origin = frames.timestamp[0]
-        offset = frames.timestamp[0] - origin
-        spans += [
+            return None
+        if not self.profiles.slots:
+            self.origin = float(frames.timestamp[0])
+        offset = frames.timestamp[0] - self.origin
+        self.spans += [
             span._replace(start=offset + span.start, end=offset + span.end)
             for span in frames.attack_spans
             if span.attack_type == "suppression"
         ]
-        features, slots = profile(frames, state, threads)
+        features, slots = profile(frames, self.profiles, self.threads)
         columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, features, slots]
-        if held:
-            columns = [np.concatenate(pair) for pair in zip(held, columns, strict=True)]
-        last = np.concatenate([last, np.zeros(len(state.slots) - len(last), _LAST)])
-        first = -passed % stride
-        begin = np.arange(first, len(columns[0]) - window + 1, stride)
+        if self.held:
+            columns = [np.concatenate(pair) for pair in zip(self.held, columns, strict=True)]
+        new = np.zeros(len(self.profiles.slots) - len(self.last), _LAST)
+        last = self.last = np.concatenate([self.last, new])
+        passed, told = self.passed, self.told
+        first = -passed % self.stride
+        begin = np.arange(first, len(columns[0]) - self.window + 1, self.stride)
+        found = None
         if len(begin):
-            yield _arrays(columns, begin, window, last, told, passed, origin, spans)
-            told = begin[-1] + window
-        done = min(begin[-1] + stride if len(begin) else first, len(columns[0]))
+            found = _arrays(
+                columns, begin, self.window, last, told, passed, self.origin, self.spans
+            )
+            told = begin[-1] + self.window
+        done = min(begin[-1] + self.stride if len(begin) else first, len(columns[0]))
         if told < done:
             timestamp, arbitration_id, _, features, slots = columns
             _tell(last, timestamp, arbitration_id, features, slots, told, done, _USED)
             told = done
-        held = [column[done:] for column in columns]
-        passed, told = passed + done, told - done
+        self.held = [column[done:] for column in columns]
+        self.passed, self.told = passed + int(done), int(told - done)
+        return found
+
+
+def windows(
+    chunks: Iterable[Frames], window: int, stride: int, threads: int = 1
+) -> Iterator[dict[str, np.ndarray]]:
+    """The windows of one capture that comes in consecutive `chunks`, some after each chunk (see
+    `Sliding.feed`). Frames behind the last whole window belong to no window."""
+    sliding = Sliding(window, stride, threads)
+    for frames in chunks:
+        if (found := sliding.feed(frames)) is not None:
+            yield found
 
 
 def _arrays(columns, begin, window, last, told, passed, origin, spans) -> dict[str, np.ndarray]:

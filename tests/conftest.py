@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from scorings import torn
@@ -65,3 +66,38 @@ def calib():
 def held_out():
     """Scores of the same two models of other windows."""
     return torn(500, 1)
+
+
+@pytest.fixture(scope="session")
+def nets(drive):
+    """A GAT and a VGAE that were not trained, with the scalers of a drive, as tasks."""
+    from cangraph.batches import batch_of
+    from cangraph.graphs import to_graphs
+    from cangraph.models import GAT, VGAE
+    from cangraph.tasks import Detector, Reconstructor
+    from cangraph.training import seed_everything
+
+    graphs = to_graphs([drive])
+    seed_everything(0)
+    gat = Detector(GAT(graphs.spec, hidden=4, heads=2, layers=2))
+    vgae = Reconstructor(VGAE(graphs.spec, hidden=4, heads=2, layers=1, latent=3))
+    for task in (gat, vgae):
+        task.encoder.node_scale.fit(batch_of(graphs).x)
+        task.encoder.edge_scale.fit(batch_of(graphs).edge_attr)
+        task.eval()
+    vgae.finish(graphs)
+    return {"gat": gat, "vgae": vgae}
+
+
+@pytest.fixture(scope="session")
+def detector_file(nets, drive, tmp_path_factory):
+    """The GAT of `nets` in a file, with the threshold that a tenth of the windows of `drive`
+    reach."""
+    from cangraph.export import to_onnx
+    from cangraph.graphs import to_graphs
+    from cangraph.params import load_params
+
+    at = float(np.quantile(nets["gat"].score(to_graphs([drive])).value, 0.9))
+    path = tmp_path_factory.mktemp("detectors") / "gat.onnx"
+    to_onnx(nets["gat"].model, path, at, load_params(), [drive.info])
+    return path

@@ -16,9 +16,10 @@ from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]
 PAPERMILL = Path(sysconfig.get_path("scripts")) / "papermill"
-NAMES = (*STAGES, "tune", "summary", "compare")
+NAMES = (*STAGES, "tune", "your_car", "summary", "compare")
 PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in NAMES]
 OF_A_RUN = [path for path in PATHS if path.stem not in ("summary", "compare")]
+OWN = {"capture", "attack_capture"}  # of your_car, beside the parameters of a run
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
@@ -48,8 +49,8 @@ def parameters(notebook):
 @pytest.mark.parametrize("path", OF_A_RUN, ids=lambda path: path.stem)
 def test_parameters_come_first_and_are_known(path):
     values = parameters(nbformat.read(path, as_version=4))
-    assert set(values) <= set(Params.model_fields)
-    assert values["dataset"] == "demo"
+    assert set(values) <= set(Params.model_fields) | OWN
+    assert values["dataset"] in ("demo", "your_car")
 
 
 def test_compare_compares_the_demo_with_itself_and_summary_takes_all_there_is():

@@ -1,0 +1,73 @@
+"""Alarms while windows come are those of `alarms.raise_alarms`, at every cut."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cangraph.alarms import Alarm, raise_alarms
+from cangraph.scores import Scores
+from cangraph.watch import Seen, Watch
+
+
+def seen_of(values, ends):
+    return [Seen(v, e - 0.5, e) for v, e in zip(values, ends, strict=True)]
+
+
+def told(watch, windows):
+    """The alarms that the turns of a watch add up to."""
+    found: dict[float, Alarm] = {}
+    for window in windows:
+        if turn := watch.see(window):
+            found[turn.start] = Alarm(0, turn.start, turn.end, turn.peak)
+    if watch.on:  # the traffic ended before the alarm did
+        found[watch.alarm.start] = Alarm(0, watch.alarm.start, windows[-1].end, watch.alarm.peak)
+    return list(found.values())
+
+
+WINDOWS = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.2, 1.0, 2.0, 3.0]), st.sampled_from([0.25, 0.5, 2.0])),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(WINDOWS, st.integers(1, 3), st.integers(0, 2), st.sampled_from([0.0, 1.0, 3.0]))
+def test_the_alarms_are_those_of_the_report(rows, k, more, hold):
+    values, gaps = np.array(rows).T
+    ends = np.cumsum(gaps)
+    n = len(values)
+    scores = Scores(values, np.zeros(n, bool), *np.zeros((2, n), int), ends - 0.5, ends, ())
+    watch = Watch(1.0, k, k + more, hold)
+    assert told(watch, seen_of(values, ends)) == raise_alarms(scores, 1.0, k, k + more, hold)
+
+
+@given(WINDOWS, st.integers(0, 40))
+def test_a_watch_goes_on_from_its_state(rows, cut):
+    values, gaps = np.array(rows).T
+    windows = seen_of(values, np.cumsum(gaps))
+    whole, first, second = Watch(1.0), Watch(1.0), Watch(1.0)
+    turns = [whole.see(window) for window in windows]
+    before = [first.see(window) for window in windows[:cut]]
+    second.restore(json.loads(json.dumps(first.state())))
+    assert before + [second.see(window) for window in windows[cut:]] == turns
+
+
+def test_an_alarm_tells_its_suspect_and_how_long_it_took():
+    windows = [
+        Seen(0.9, 0.0, 1.0, 0x10, 0.7, "replay"),
+        Seen(0.0, 1.0, 2.0),
+        Seen(0.8, 2.0, 3.0, 0x20, 0.6, "fuzzing"),
+    ]
+    watch = Watch(0.5)
+    turns = [watch.see(window) for window in windows]
+    assert turns[:2] == [None, None]
+    assert turns[2].suspect == windows[0], "the highest of those it rests on"
+    assert turns[2].delay == 3.0, "from the start of the first of them"
+
+
+def test_k_of_n_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="k is 4 and n is 3; expected k of the last n"):
+        Watch(0.5, 4, 3)
