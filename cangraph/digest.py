@@ -59,7 +59,7 @@ def headline(run: Run, events: Sequence[dict], means: Sequence[dict]) -> str:
     sentences.append(
         f"It hardly sees: {', '.join(blind)}."
         if blind
-        else "It sees every scenario that can be measured."
+        else f"In every scenario that can be measured its AUROC is {_SEEN} or more."
     )
     return " ".join(sentences)
 

@@ -100,8 +100,8 @@ def gather(params: Params, with_baselines: bool = True) -> Run:
     for stage in runs.STAGES[1:-1]:
         try:
             scores, facts[stage] = runs.load_scores(stage, params, data), runs.load(stage, params)
-        except FileNotFoundError as error:
-            missing[stage] = str(error)
+        except FileNotFoundError:
+            missing[stage] = f"{stage}: {runs.remedy(params, stage)}"  # without the machine's paths
             continue
         at = facts[stage]["thresholds"]
         if stage == "fusion":

@@ -32,6 +32,7 @@ __all__ = [
     "load_data",
     "load_models",
     "load_scores",
+    "remedy",
     "save",
     "save_data",
     "training_folder",
@@ -70,12 +71,13 @@ def _existing(params: Params, stage: str, suffix: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"run {params.dataset!r}: {path} is not there; expected what {stage}.ipynb saves; "
-            + _remedy(params, stage)
+            + remedy(params, stage)
         )
     return path
 
 
-def _remedy(params: Params, stage: str) -> str:
+def remedy(params: Params, stage: str) -> str:
+    """The command that makes what a stage leaves behind."""
     seed = f" -p seed {params.seed}" if params.seed else ""
     return (
         f"run `papermill notebooks/{stage}.ipynb {stage}.out.ipynb -p dataset {params.dataset}"
@@ -199,7 +201,7 @@ def load_data(params: Params) -> Split:
         graphs = prepared.load(graphs_folder(params), record["graphs"])
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(
-            f"run {params.dataset!r}: {error}; {_remedy(params, 'data_prep')}"
+            f"run {params.dataset!r}: {error}; {remedy(params, 'data_prep')}"
         ) from error
     return Split(graphs, part, tuple(record["notes"]))
 

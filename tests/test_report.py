@@ -191,7 +191,7 @@ def test_what_is_saved_follows_the_schema_and_is_said_in_plain_text(run, params)
     record = json.loads((runs.folder(params) / "diagnostics.json").read_text())
     assert record["schema_version"] == saved.schema_version == "1.0"
     text = (runs.folder(params) / "diagnostics.txt").read_text()
-    assert given["headline"] in text and "missing: run 'demo'" in text and "a paper" in text
+    assert given["headline"] in text and "missing: fusion: run " in text and "a paper" in text
     assert text.count("KD-GAT (a paper)") == 1, "its authors report F1 alone"
     assert "undefined, and why" in text
 
