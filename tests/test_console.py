@@ -178,6 +178,7 @@ def test_the_settings_of_python_can_are_read(detector_file, tmp_path):
     ) as process:
         assert json.loads(process.stdout.readline())["event"] == "statistics"
         process.send_signal(signal.SIGINT)
+        process.communicate()  # to the end: a pipe that is closed before is an error
     assert process.returncode == 0
 
 
