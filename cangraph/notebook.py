@@ -28,6 +28,11 @@ def values_here(*names: str) -> list[Any]:
     `RuntimeError` outside a notebook.
     """
     values = _given("values_here")
+    if not values:  # nbval keeps no history; then nothing is injected either
+        import IPython
+
+        here = IPython.get_ipython().user_ns
+        values = {name: here[name] for name in names if name in here}
     for name in values:
         if name not in names:
             raise ValueError(
