@@ -120,21 +120,23 @@ def sustained(rate: int, seconds: float, detector: Path, port: int) -> dict:
     """What the monitor counts of frames at a rate, and the share of a core that it takes."""
     bus = ["-i", "udp_multicast", "-c", "239.74.163.2", "--bus-kwargs", f"port={port}"]
     command = [sys.executable, "-m", "cangraph.console", "monitor", str(detector), "--json", *bus]
-    with subprocess.Popen(
-        [*command, "--statistics", "0.2"], stdout=subprocess.PIPE, text=True
-    ) as monitor:
-        monitor.stdout.readline()  # it listens
-        idle = processor(monitor.pid)
-        sender = subprocess.run(
-            [sys.executable, __file__, "--send", str(rate), str(seconds), str(port)],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        time.sleep(2)
-        cpu = processor(monitor.pid)
-        monitor.send_signal(signal.SIGINT)
-        said = [json.loads(line) for line in monitor.stdout]
+    # into a file: a pipe that nobody reads fills up, and a monitor that cannot speak waits
+    with tempfile.TemporaryFile("w+") as out:
+        with subprocess.Popen([*command, "--statistics", "0.5"], stdout=out, text=True) as monitor:
+            while not os.fstat(out.fileno()).st_size:  # until it listens
+                time.sleep(0.1)
+            idle = processor(monitor.pid)
+            sender = subprocess.run(
+                [sys.executable, __file__, "--send", str(rate), str(seconds), str(port)],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            time.sleep(2)
+            cpu = processor(monitor.pid)
+            monitor.send_signal(signal.SIGINT)
+        out.seek(0)
+        said = [json.loads(line) for line in out]
     told = [event for event in said if event["event"] == "statistics"][-1]
     sent = json.loads(sender.stdout.splitlines()[-1])
     lost = sent["sent"] - told["frames"]

@@ -123,7 +123,8 @@ def columns_of(messages: list) -> dict[str, np.ndarray]:
         "timestamp": np.array([m.timestamp for m in messages], np.float64),
         "arbitration_id": np.array([m.arbitration_id for m in messages], np.uint32),
         "dlc": np.array([m.dlc for m in messages], np.uint8),
-        "data": np.frombuffer(payload, np.uint8).reshape(n, width),
+        # a copy: the kernels would be compiled once more for an array that is read only
+        "data": np.frombuffer(payload, np.uint8).reshape(n, width).copy(),
         "is_extended_id": np.array([m.is_extended_id for m in messages], np.bool_),
         "is_remote_frame": np.array([m.is_remote_frame for m in messages], np.bool_),
         "attack": np.zeros(n, np.bool_),
