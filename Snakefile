@@ -73,7 +73,7 @@ rule stage:
     params:
         given=given,
         stem="runs/{run}/{stage}",
-    # side by side, a core for each, runs take less time than one after the other on all cores
+    # runs go side by side, a core for each; benchmarks/side_by_side.py compares with all cores for one
     threads: max(1, workflow.cores // max(1, len(RUNS)))
     shell:
         RENDER
