@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cangraph.scores import Scores, attack_spans, each_capture
+from cangraph.watch import check
 
 __all__ = [
     "Alarm",
@@ -58,11 +59,7 @@ def _captures(scores: Scores) -> list[tuple[int, slice]]:
 def _evidence(scores: Scores, k: int, n: int) -> np.ndarray:
     """The k-th highest of each window's and the n − 1 values before it, in its capture; −∞ while
     there are fewer than k. It reaches a threshold if and only if k of the last n windows do."""
-    if not 1 <= k <= n:
-        raise ValueError(
-            f"alarms: k is {k} and n is {n}; expected k of the last n windows with 1 ≤ k ≤ n; "
-            "use 2 of 3"
-        )
+    check(k, n)
     found = np.empty(len(scores))
     for _, mine in _captures(scores):
         padded = np.concatenate([np.full(n - 1, -np.inf), scores.value[mine]])

@@ -126,10 +126,8 @@ def _checksums(p, data, i, dlc, delta, learns, again):
             if hit and not lapsed and not p.sums_proven[k]:
                 p.sums_proven[k] = not _cancels(k, delta[k])
             elif not hit and (authentic or p.sums_kept[k] < 0.5):
-                p.sums[k], p.sums_proven[k] = (
-                    values[k],
-                    0,
-                )  # one broken frame accuses none behind it
+                # one broken frame accuses none behind it
+                p.sums[k], p.sums_proven[k] = values[k], 0
                 p.sums_kept[k] = min(p.sums_kept[k], np.float32(0.5))
     p.sums_seen += learns
     return -1.0 if authentic else broken

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import NamedTuple
 
-__all__ = ["Seen", "Turn", "Watch"]
+__all__ = ["Seen", "Turn", "Watch", "check"]
 
 
 class Seen(NamedTuple):
@@ -36,6 +36,15 @@ class Turn(NamedTuple):
     again: bool
 
 
+def check(k: int, n: int) -> None:
+    """Raises `ValueError` unless k of the last n windows can raise an alarm."""
+    if not 1 <= k <= n:
+        raise ValueError(
+            f"alarms: k is {k} and n is {n}; expected k of the last n windows with 1 ≤ k ≤ n; "
+            "use 2 of 3"
+        )
+
+
 class Watch:
     """k of the last n windows with `value >= at` raise an alarm, which lasts until fewer do. What
     is raised within `hold` s of the end of the last alarm goes on with it.
@@ -51,11 +60,7 @@ class Watch:
     """
 
     def __init__(self, at: float, k: int = 2, n: int = 3, hold: float = 1.0):
-        if not 1 <= k <= n:
-            raise ValueError(
-                f"alarms: k is {k} and n is {n}; expected k of the last n windows with 1 ≤ k ≤ n; "
-                "use 2 of 3"
-            )
+        check(k, n)
         self.at, self.k, self.n, self.hold = at, k, n, hold
         self.last: deque[Seen] = deque(maxlen=n)
         self.on = False
