@@ -185,13 +185,7 @@ def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
 
     Raises `ValueError` when they are not.
     """
-    found = [(frames.name, len(frames)) for frames in captures]
-    expected = [(info.name, info.frames) for info in graphs.captures]
-    if found != expected:
-        raise ValueError(
-            f"leak_canary: {len(found)} captures came, which are not the {len(expected)} of the "
-            "windows; expected the same in the same order; give what to_graphs was given"
-        )
+    graphs.require(captures, "leak_canary")
     value = np.zeros(len(graphs))
     for number in np.unique(graphs.capture):
         mine = graphs.capture == number

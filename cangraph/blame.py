@@ -42,13 +42,7 @@ def frame_scores(
     >>> frame_scores(Scores.of(graphs, [0.9]), graphs, [log], np.array([0.2, 0.95])).value
     array([0.2, 0.9, 0.2, 0.9])
     """
-    found = [(frames.name, len(frames)) for frames in captures]
-    expected = [(info.name, info.frames) for info in graphs.captures]
-    if found != expected:
-        raise ValueError(
-            f"frame_scores: {len(found)} captures came, which are not the {len(expected)} of the "
-            "windows; expected the same in the same order; give what the graphs were made of"
-        )
+    graphs.require(captures, "frame_scores")
     if blame is not None and len(blame) != len(graphs.node_id):
         raise ValueError(
             f"frame_scores: {len(blame)} values of blame came for {len(graphs.node_id)} nodes; "

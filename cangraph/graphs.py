@@ -103,6 +103,17 @@ class Graphs:
         """Feature counts of nodes and edges."""
         return GraphSpec(self.x.shape[1], self.edge_attr.shape[1])
 
+    def require(self, captures: Sequence[Frames], who: str) -> None:
+        """Raises `ValueError`, in the name of `who`, unless `captures` are what the windows were
+        made of."""
+        found = [(frames.name, len(frames)) for frames in captures]
+        expected = [(info.name, info.frames) for info in self.captures]
+        if found != expected:
+            raise ValueError(
+                f"{who}: {len(found)} captures came, which are not the {len(expected)} of the "
+                "windows; expected the same in the same order; give what to_graphs was given"
+            )
+
     @property
     def scenario(self) -> np.ndarray:
         """Scenario of each window's capture, str (B,)."""
