@@ -15,7 +15,7 @@ import numpy as np
 from cangraph import kernel, windows
 from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
-from cangraph.graphs import Graphs
+from cangraph.graphs import Graphs, latency
 from cangraph.scores import Scores
 
 __all__ = [
@@ -253,3 +253,9 @@ class Exported:
     def blame(self, graphs: Graphs) -> np.ndarray:
         """How much each node is to blame, f8 (N,)."""
         return np.concatenate([np.zeros(0), *(judged.node for judged in self.judge_all(graphs))])
+
+    def footprint(self, frames: Frames, windows: int = 200) -> dict[str, float]:
+        """What the file costs: parameters, its bytes, and the latency of one window on one thread,
+        from its frames to its score (`graphs.latency`)."""
+        size = {"parameters": self.about["parameters"], "bytes": self.path.stat().st_size}
+        return size | latency(self.judge_all, frames, self.window, windows)

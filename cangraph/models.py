@@ -1,9 +1,7 @@
 """The two detectors, `GAT` and `VGAE`, as plain torch and PyG layers."""
 
-import time
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import VGAE as PyGVGAE
@@ -12,7 +10,7 @@ from torch_geometric.utils import scatter
 
 from cangraph.batches import Batch, batch_of
 from cangraph.frames import ATTACK_TYPES, Frames
-from cangraph.graphs import GraphSpec, to_graphs
+from cangraph.graphs import GraphSpec, latency
 from cangraph.losses import feature_error, kl_divergence, succession_error
 
 __all__ = ["GAT", "VGAE", "GATOutput", "WindowErrors", "footprint", "n_parameters"]
@@ -297,24 +295,13 @@ class VGAE(PyGVGAE):
 @torch.inference_mode()
 def footprint(model: nn.Module, frames: Frames, window: int, windows: int = 200) -> dict:
     """What a detector costs: parameters, bytes of its weights, and the latency of one window on
-    one thread, from its frames to its score (features included), in ms at the median (`p50_ms`)
-    and the 99th percentile (`p99_ms`) over `windows` windows."""
+    one thread, from its frames to its score (`graphs.latency`)."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     model.eval()
-    begins = np.arange(0, len(frames) - window, window)[:windows]
-    took = np.zeros(len(begins))
     try:
-        for i, begin in enumerate(begins):
-            began = time.perf_counter()
-            model(batch_of(to_graphs([frames[begin : begin + window]], window, window)))
-            took[i] = time.perf_counter() - began
+        took = latency(lambda graphs: model(batch_of(graphs)), frames, window, windows)
     finally:
         torch.set_num_threads(threads)
-    p50, p99 = np.quantile(took * 1e3, [0.5, 0.99])
-    return {
-        "parameters": n_parameters(model),
-        "bytes": sum(v.numel() * v.element_size() for v in model.state_dict().values()),
-        "p50_ms": round(float(p50), 3),
-        "p99_ms": round(float(p99), 3),
-    }
+    size = sum(v.numel() * v.element_size() for v in model.state_dict().values())
+    return {"parameters": n_parameters(model), "bytes": size, **took}

@@ -40,6 +40,12 @@ def test_it_says_what_it_is(detector_file):
     assert repr(Exported(detector_file)).startswith("Exported('gat.onnx': GAT, ")
 
 
+def test_what_it_costs(detector_file, drive):
+    cost = Exported(detector_file).footprint(drive, 3)
+    assert cost["bytes"] == detector_file.stat().st_size > cost["parameters"] > 0
+    assert 0 < cost["p50_ms"] <= cost["p99_ms"]
+
+
 def test_bad_and_foreign_files_are_refused_by_name(detector_file, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.onnx: there is no such file"):
         Exported(tmp_path / "none.onnx")
