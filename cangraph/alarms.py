@@ -251,24 +251,24 @@ def event_delays(scores: Scores, at: float) -> dict[int, list[float | None]]:
 
 def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20.0)) -> list[dict]:
     """What an attack leaves behind: of the benign windows that begin within so many `seconds`
-    behind an event, and later than the limit before, the share that is called an attack; at last,
-    with `within` None, that of all other benign windows.
+    behind an event, and later than the limit before, the share that is called an attack; at last
+    (`later`) that of all other benign windows.
 
     >>> windows = Scores(np.array([0.1, 0.9, 0.8, 0.1]), np.array([0, 1, 0, 0], bool),
     ...                  np.zeros(4), np.zeros(4, int), np.arange(4.0), np.arange(4.0) + 0.5, ())
     >>> [(row["within"], row["windows"], row["fpr"]) for row in recovery(windows, 0.5, [1.0, 5.0])]
-    [(1.0, 1, 1.0), (5.0, 1, 0.0), (None, 1, 0.0)]
+    [('1 s', 1, 1.0), ('5 s', 1, 0.0), ('later', 1, 0.0)]
     """
     since = np.full(len(scores), np.inf)  # s since the last event of the capture
     for event in events(scores):
         behind = (scores.capture == event.capture) & (scores.start >= event.end)
         since[behind] = np.minimum(since[behind], scores.start[behind] - event.end)
     rows, before = [], -1.0
-    for within in (*seconds, None):
-        limit = np.inf if within is None else within
+    for limit in (*seconds, np.inf):
         mine = ~scores.label & (since > before) & (since <= limit)
         called = int((scores.value[mine] >= at).sum())
         fpr = called / int(mine.sum()) if mine.any() else None
+        within = f"{limit:g} s" if limit < np.inf else "later"
         rows.append({"within": within, "windows": int(mine.sum()), "called": called, "fpr": fpr})
         before = limit
     return rows

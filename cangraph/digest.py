@@ -74,7 +74,7 @@ def _interval(row: dict, metric: str) -> str:
     if value is None:
         return "undefined"
     digits = 0 if metric.endswith("per_hour") else 3
-    ends = "" if low is None else f" ({low:.{digits}f}–{high:.{digits}f})"
+    ends = "" if low is None else f" ({low:.{digits}f}, {high:.{digits}f})"
     return f"{value:.{digits}f}{ends}"
 
 

@@ -34,8 +34,8 @@ def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, ti
         known = np.isfinite(value[i, j])
         text = f"{value[i, j]:.3f}" if known else "–" if state is None else state[i][j]
         look = {"color": "white"} if known and depth[i, j] > 0.7 else {"color": INK}
-        _note(ax, text, (j, i), ha="center", size=8 if known else 7, **look)
-    ax.set_xticks(range(m), [fill(name, 9, break_long_words=False) for name in columns], size=8)
+        _note(ax, text, (j, i), ha="center", size=8 if known else 6, **look)
+    ax.set_xticks(range(m), [fill(name, 9, break_long_words=False) for name in columns], size=6.5)
     ax.set_yticks(range(n), rows, size=8)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)

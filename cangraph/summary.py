@@ -39,14 +39,12 @@ def _rows(run: Run) -> list[dict]:
 
 def _cell(values: Sequence[float]) -> dict:
     mean, half = interval(values)
-    text, reach = f"{mean:.4f}", half
+    text, reach = f"{mean:.3f}", half
     if half is not None:
-        text += f" ± {half:.4f}"
+        text += f" ± {half:.3f}"
     elif len(values) == 2:
-        text, reach = (
-            f"{mean:.4f} ({min(values):.4f}, {max(values):.4f})",
-            float(np.ptp(values)) / 2,
-        )
+        text += f" ({min(values):.3f}, {max(values):.3f})"
+        reach = float(np.ptp(values)) / 2
     return {"mean": mean, "half": half, "reach": reach, "seeds": len(values), "text": text}
 
 

@@ -296,9 +296,9 @@ def test_what_an_attack_leaves_behind_is_told_by_the_time_since():
     )  # fmt: skip
     rows = recovery(scores, 0.5, seconds=[2.0, 10.0])
     assert rows == [
-        {"within": 2.0, "windows": 2, "called": 1, "fpr": 0.5},
-        {"within": 10.0, "windows": 1, "called": 1, "fpr": 1.0},
-        {"within": None, "windows": 2, "called": 1, "fpr": 0.5},
+        {"within": "2 s", "windows": 2, "called": 1, "fpr": 0.5},
+        {"within": "10 s", "windows": 1, "called": 1, "fpr": 1.0},
+        {"within": "later", "windows": 2, "called": 1, "fpr": 0.5},
     ]
     calm = scores[np.array([1])]
     assert [row["fpr"] for row in recovery(calm, 0.5)] == [None] * 4

@@ -216,8 +216,8 @@ def test_the_headline_is_made_from_the_numbers(run):
     ]
     assert digest.headline(run, events, means) == (
         "On demo the GAT teacher raises an alarm for 3 of 4 attacks, half of them within 0.25 s, "
-        "at 12 false alarms an hour. Its mean window F1 is 0.900 (0.800–1.000); the best baseline, "
-        "calibrated count, reaches 0.700. It hardly sees: test 06 m."
+        "at 12 false alarms an hour. Its mean window F1 is 0.900 (0.800, 1.000); the best "
+        "baseline, calibrated count, reaches 0.700. It hardly sees: test 06 m."
     )
 
 

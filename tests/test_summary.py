@@ -33,7 +33,7 @@ def test_a_cell_is_the_mean_over_scenarios_and_seeds_and_names_both_of_two(runs)
         None,
         pytest.approx(0.005),
     )
-    assert row["text"] == "0.8550 (0.8500, 0.8600)"
+    assert row["text"] == "0.855 (0.850, 0.860)"
 
 
 def test_three_seeds_have_an_interval(home):
@@ -42,13 +42,13 @@ def test_three_seeds_have_an_interval(home):
     row = cell(summary.matrix(all_runs(), "f1"), dataset="demo", model="GAT teacher")
     # t of two degrees of freedom is 4.303, the standard error .01 / sqrt 3
     assert row["half"] == row["reach"] == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
-    assert row["text"] == "0.9100 ± 0.0248"
+    assert row["text"] == "0.910 ± 0.025"
 
 
 def test_a_single_seed_has_no_interval(home):
     put_run(home, "demo")
     row = cell(summary.matrix(all_runs(), "auroc"), dataset="demo", model="fusion")
-    assert (row["text"], row["half"], row["seeds"]) == ("0.9000", None, 1)
+    assert (row["text"], row["half"], row["seeds"]) == ("0.900", None, 1)
 
 
 def test_every_dataset_has_its_rows_and_those_without_run_are_absent(runs):
@@ -174,7 +174,7 @@ def test_folders_that_are_no_dataset_are_named(home):
 def test_the_headline_names_the_weakest_scenario(runs):
     said = summary.headline(runs, "f1")
     assert said.startswith("1 of 7 datasets, 2 finished runs.")
-    assert "test 02 unknown vehicle known attack of hcrl_sa: F1 0.8050" in said
+    assert "test 02 unknown vehicle known attack of hcrl_sa: F1 0.805" in said
 
 
 def test_without_a_run_the_headline_is_the_command(home):
