@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 __all__ = ["Table", "show", "wide"]
 
-_STYLE = "text-align:{};padding:.2em .8em;vertical-align:bottom"
+_STYLE = "text-align:{};padding:.2em .8em;vertical-align:{}"
 
 
 class Table:
@@ -37,10 +37,14 @@ class Table:
 
     def _repr_html_(self) -> str:
         def line(tag: str, row: list[str]) -> str:
-            aligned = zip(row, self.numeric, strict=True)
+            # headings of several lines stand on the table, cells of several hang from their row
+            styles = [
+                _STYLE.format("right" if numeric else "left", "bottom" if tag == "th" else "top")
+                for numeric in self.numeric
+            ]
             return "".join(
-                f'<{tag} style="{_STYLE.format("right" if n else "left")}">{escape(c)}</{tag}>'
-                for c, n in aligned
+                f'<{tag} style="{style}">{escape(cell)}</{tag}>'
+                for cell, style in zip(row, styles, strict=True)
             )
 
         body = "".join(f"<tr>{line('td', row)}</tr>" for row in self.cells)
