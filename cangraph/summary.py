@@ -176,7 +176,7 @@ def beside_published(runs: Sequence[Run], metric: str) -> list[dict]:
         others = [other for other in others if metric in other]
         if others and text != "absent":
             ours.append({"scenario": name, "detector": row["model"], "text": text})
-            theirs |= {(name, other["detector"]): f"{other[metric]:.4f}" for other in others}
+            theirs |= {(name, other["detector"]): f"{other[metric]:.3f}" for other in others}
     return ours + [{"scenario": s, "detector": d, "text": t} for (s, d), t in theirs.items()]
 
 

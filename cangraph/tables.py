@@ -7,6 +7,7 @@ from numbers import Integral, Real
 __all__ = ["Table", "show", "wide"]
 
 _STYLE = "text-align:{};padding:.2em .8em;vertical-align:{}"
+_LONG = ' class="long"'  # pages let such cells wrap
 
 
 class Table:
@@ -43,7 +44,7 @@ class Table:
                 for numeric in self.numeric
             ]
             return "".join(
-                f'<{tag} style="{style}">{escape(cell)}</{tag}>'
+                f'<{tag}{_LONG * (len(cell) > 40)} style="{style}">{escape(cell)}</{tag}>'
                 for cell, style in zip(row, styles, strict=True)
             )
 

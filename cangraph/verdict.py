@@ -192,7 +192,7 @@ def _interval_text(row: dict, metric: str) -> str:
     value, low, high = row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
     if value is None:
         return "undefined"
-    return f"{value:+.4f} " + ("(no interval)" if low is None else f"({low:+.4f} to {high:+.4f})")
+    return f"{value:+.4f} " + ("(no interval)" if low is None else f"({low:+.4f}, {high:+.4f})")
 
 
 def _gain(row: dict, metric: str) -> str:

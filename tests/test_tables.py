@@ -108,3 +108,10 @@ def test_html_has_every_cell_once_and_escapes_it():
 def test_columns_of_signed_figures_are_set_flush_right():
     assert show([{"difference": -0.5}, {"difference": None}]).numeric == [True]
     assert show([{"name": "-"}]).numeric == [False]
+
+
+def test_long_cells_may_wrap_and_hang_from_their_row():
+    html = Table(["what", "why"], [["hcrl_ch", "no captures in the folder; expected some of them"]])
+    head, body = html._repr_html_().split("</thead>")
+    assert 'class="long"' not in head and body.count('class="long"') == 1
+    assert "vertical-align:bottom" in head and "vertical-align:top" in body

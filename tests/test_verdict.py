@@ -190,7 +190,7 @@ def test_cells_hold_value_and_interval():
     assert first == {
         "detector": "DQN",
         "scenario": "t",
-        "margin": "+0.0200 (+0.0100 to +0.0300)",
+        "margin": "+0.0200 (+0.0100, +0.0300)",
     }
     assert second["margin"] == "undefined"
 
@@ -221,7 +221,7 @@ def test_the_words_follow_the_numbers():
         "The default rule is DQN: with recordings held out in turn (3 folds), its mean AUPRC on "
         "calibration windows is 0.9200; beyond chance ahead of GAT alone (0.8900), p = 0.018.",
         "On 9 test captures, against GAT alone, the better single model on calibration windows: "
-        "AUPRC +0.0125 (-0.0100 to +0.0400), F1 +0.0125 (-0.0100 to +0.0400).",
+        "AUPRC +0.0125 (-0.0100, +0.0400), F1 +0.0125 (-0.0100, +0.0400).",
         "AUPRC by scenario, beyond the interval: better in test_01; worse in test_02; open in "
         "test_03; undefined in test_04, test_05.",
         "F1 by scenario, beyond the interval: better in test_01; worse in test_02; open in "
@@ -236,7 +236,7 @@ def test_the_words_say_when_nothing_is_gained_and_what_hindsight_would_choose():
     assert first.endswith("is 0.9100; DQN (0.9200) does not lead it beyond chance, p = 0.29.")
     assert second == "It is the better single model itself: nothing to gain from fusion was found."
     assert third == (
-        "With hindsight, DQN does best on the test windows: AUPRC +0.0100 (-0.0100 to +0.0200). "
+        "With hindsight, DQN does best on the test windows: AUPRC +0.0100 (-0.0100, +0.0200). "
         "They do not choose."
     )
 
