@@ -75,9 +75,11 @@ def main() -> None:
             size = rows[name]["parameters"]
             worst = {m: max(loss.values()) for m, loss in losses[name].items()}
             found[dataset] = {"student": name, "parameters": size, "lost at worst": worst}
-            loss = losses[name]["f1"]["mean"]
+            loss = losses[name]["f1"]
+            place = max(loss, key=loss.get)
             says = f"{size:,} parameters, {teacher['parameters'] / size:.0f} times fewer than the "
-            says += "teacher, lose " + (f"{loss:.3f} of F1" if loss > 0 else "nothing in the mean")
+            says += f"teacher: F1 {-loss['mean']:+.3f} in the mean, at worst {-loss[place]:+.3f} "
+            says += f"({' '.join(place.split('_')[:2])})"
         else:
             says = "no student keeps F1 within .005 and AUPRC within .01"
             found[dataset] = None

@@ -15,7 +15,8 @@ import numpy as np
 from cangraph import kernel, windows
 from cangraph.features import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
-from cangraph.graphs import Graphs, latency
+from cangraph.graphs import Graphs
+from cangraph.latency import latency
 from cangraph.scores import Scores
 
 __all__ = [
@@ -256,6 +257,6 @@ class Exported:
 
     def footprint(self, frames: Frames, windows: int = 200) -> dict[str, float]:
         """What the file costs: parameters, its bytes, and the latency of one window on one thread,
-        from its frames to its score (`graphs.latency`)."""
+        from its frames to its score (`latency.latency`)."""
         size = {"parameters": self.about["parameters"], "bytes": self.path.stat().st_size}
         return size | latency(self.judge_all, frames, self.window, windows)

@@ -1,7 +1,6 @@
 """Windows of frames as graphs: nodes are arbitration IDs, edges are successions."""
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,6 @@ __all__ = [
     "Part",
     "checked",
     "join",
-    "latency",
     "stream",
     "threads_for",
     "to_graphs",
@@ -287,17 +285,3 @@ def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100)
         size = np.concatenate([part[f"{kind}_size"] for part in parts])
         joined[f"{kind}_ptr"] = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
     return Graphs(**joined, captures=infos, window=window)
-
-
-def latency(
-    judge: Callable[[Graphs], object], frames: Frames, window: int, count: int = 200
-) -> dict[str, float]:
-    """How long one window takes from its frames to what `judge` says of its graph, features
-    included, in ms: the median (`p50_ms`) and the 99th percentile (`p99_ms`) of `count` windows."""
-    took = []
-    for begin in range(0, len(frames) - window, window)[:count]:
-        began = time.perf_counter()
-        judge(to_graphs([frames[begin : begin + window]], window, window))
-        took.append(time.perf_counter() - began)
-    p50, p99 = np.quantile(took, [0.5, 0.99]) * 1e3
-    return {"p50_ms": round(float(p50), 3), "p99_ms": round(float(p99), 3)}

@@ -10,7 +10,8 @@ from torch_geometric.utils import scatter
 
 from cangraph.batches import Batch, batch_of
 from cangraph.frames import ATTACK_TYPES, Frames
-from cangraph.graphs import GraphSpec, latency
+from cangraph.graphs import GraphSpec
+from cangraph.latency import latency
 from cangraph.losses import feature_error, kl_divergence, succession_error
 
 __all__ = ["GAT", "VGAE", "GATOutput", "WindowErrors", "footprint", "n_parameters"]
@@ -295,7 +296,7 @@ class VGAE(PyGVGAE):
 @torch.inference_mode()
 def footprint(model: nn.Module, frames: Frames, window: int, windows: int = 200) -> dict:
     """What a detector costs: parameters, bytes of its weights, and the latency of one window on
-    one thread, from its frames to its score (`graphs.latency`)."""
+    one thread, from its frames to its score (`latency.latency`)."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     model.eval()

@@ -79,8 +79,8 @@ def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
     wide = f"{label} of one seed: nothing says how much a seed does"
     if np.isfinite(half).any():
         i, j = np.unravel_index(np.nanargmax(half), half.shape)
-        wide = f"Seeds move {models[j]} on {rows[i]} the most: {_number(mean[i, j])} ± "
-        wide += _number(half[i, j])
+        low, high = (_number(mean[i, j] + sign * half[i, j]) for sign in (-1, 1))
+        wide = f"Seeds move {models[j]} on {rows[i]} the most: {low} to {high}"
     return _title(ax, title or wide)
 
 

@@ -185,8 +185,7 @@ def _float(value: float | None) -> float:
 
 def undefined(rows: Sequence[dict]) -> list[dict]:
     """What is undefined in rows of `measured` windows or frames, and why: a row for each `detector`
-    and reason, with the `metrics` and the `captures` (of more than two their number). What is so
-    for all detectors is said once."""
+    and reason, with the `metrics` and the `captures`. What is so for all detectors is said once."""
     found: dict[tuple, list[str]] = {}
     for row in rows:
         reasons: dict[str, list[str]] = {}
@@ -207,7 +206,7 @@ def undefined(rows: Sequence[dict]) -> list[dict]:
             "detector": name,
             "metrics": names,
             "why": why,
-            "captures": ", ".join(labels) if len(labels) < 3 else f"{len(labels)} of {number}",
+            "captures": f"all {number}" if len(labels) == number else ", ".join(labels),
         }
         for (name, why, names), labels in said.items()
     ]
@@ -261,7 +260,7 @@ def delays(run: Run) -> dict[str, list[float | None]]:
     return {scores.captures[number].label: mine for number, mine in found.items() if mine}
 
 
-def waits(run: Run, seconds: Sequence[int]) -> list[dict]:
+def waits(run: Run, seconds: Sequence[float]) -> list[dict]:
     """Window metrics of the main detector with thresholds from so many clean seconds."""
     scores, at = run.detectors[run.main]
     rows = []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from numbers import Integral, Real
 
-__all__ = ["Table", "show", "wide"]
+__all__ = ["Table", "show", "shortened", "wide"]
 
 _STYLE = "text-align:{};padding:.2em .8em;vertical-align:{}"
 _LONG = ' class="long"'  # pages let such cells wrap
@@ -65,6 +65,16 @@ def _text(value, row: dict, digits: int) -> str:
     if isinstance(value, Integral):
         return f"{value:,}"
     return f"{value:.{digits}f}" if isinstance(value, Real) else str(value)
+
+
+def shortened(names: str, most: int = 2) -> str:
+    """A list of names as it is, of more than `most` their number.
+
+    >>> shortened("bus-1, bus-2"), shortened("bus-1, bus-2, bus-3"), shortened("all 13")
+    ('bus-1, bus-2', '3 captures', 'all 13')
+    """
+    number = names.count(",") + 1
+    return names if number <= most else f"{number} captures"
 
 
 def show(rows: Sequence[dict], columns: Sequence[str] = (), digits: int = 4) -> Table:

@@ -79,41 +79,59 @@ def test_what_is_held_out_is_what_the_rule_says():
 # the choice
 
 
+FAR = {"VGAE_alone": [0.5] * 5, "GAT_alone": [0.90, 0.84, 0.93, 0.80, 0.88]}
+FAR["DQN"] = [0.94, 0.87, 0.96, 0.84, 0.92]
+
+
 def test_the_single_model_stays_until_a_fused_rule_leads_beyond_chance():
     close = folds(VGAE_alone=[0.5, 0.5, 0.5], GAT_alone=[0.90, 0.88, 0.95], DQN=[0.94, 0.87, 0.95])
-    assert default_rule(close) == "GAT alone"  # .01 ahead, standard error .0153: t .65, p .29
-    far = folds(VGAE_alone=[0.5, 0.5, 0.5], GAT_alone=[0.90, 0.84, 0.93], DQN=[0.94, 0.87, 0.95])
-    assert default_rule(far) == "DQN"  # .03 ahead, standard error .0058: t 5.2, p .018
+    # .01 ahead, deviation .0265, t = .01 / (.0265 √(1/3 + 1/2)) = .414: p .36 of two degrees
+    assert default_rule(close) == "GAT alone"
+    assert verdict._chance(close, "DQN", "GAT alone") == approx(0.359, abs=1e-3)
+    far = folds(**FAR)  # .036 ahead, deviation .00548, t = .036 / (.00548 √(1/5 + 1/4)) = 9.8
+    assert default_rule(far) == "DQN"
+    assert verdict._chance(far, "DQN", "GAT alone") == approx(3.05e-4, rel=0.01)
     assert best_single(far) == "GAT alone"
 
 
 def test_the_more_rules_there_are_the_more_a_lead_must_be():
-    columns = {"VGAE_alone": [0.5] * 3, "GAT_alone": [0.90, 0.84, 0.93], "DQN": [0.94, 0.87, 0.95]}
-    assert default_rule(folds(**columns, mean=[0.5] * 3)) == "DQN"  # p .018 twice is .035
-    columns |= {"max": [0.5] * 3, "mean": [0.5] * 3}
-    assert default_rule(folds(**columns)) == "GAT alone"  # three times is .053
+    lead = {"DQN": [0.94, 0.85, 0.96, 0.82, 0.89]}  # .022 ahead, deviation .0130: t 2.52, p .033
+    assert default_rule(folds(**FAR | lead)) == "DQN"
+    assert default_rule(folds(**FAR | lead, mean=[0.5] * 5)) == "GAT alone"
 
 
 def test_of_proven_rules_the_simplest_that_is_not_beaten_is_used():
     columns = {"VGAE_alone": [0.5] * 4, "GAT_alone": [0.80, 0.81, 0.79, 0.80]}
     columns |= {"mean": [0.90, 0.91, 0.90, 0.90], "DQN": [0.91, 0.90, 0.90, 0.91]}
-    assert default_rule(folds(**columns)) == "mean"  # DQN is .0025 ahead, standard error .0048
+    held = folds(**columns)
+    assert default_rule(held) == "mean"  # DQN is .0025 ahead, deviation .0096
+    assert words(held, [row("mean", ALL, 0.0, 0.0, 0.0)])[0].endswith(
+        "is 0.9025; beyond chance ahead of GAT alone (0.8000), p = 0.00011; DQN (0.9050) does not "
+        "lead it beyond chance, and is less simple."
+    )
     columns["mean"] = [0.82, 0.83, 0.81, 0.825]
     assert default_rule(folds(**columns)) == "DQN"  # both lead the GAT, and DQN leads the mean
 
 
+def test_leads_that_are_rounding_are_none():
+    gat = np.array([0.991, 0.992, 0.993, 0.994, 0.995])
+    ahead = gat + np.array([1.2, 0.9, 1.1, 1.3, 0.8]) * 1e-7
+    assert default_rule(folds(VGAE_alone=[0.5] * 5, GAT_alone=gat, mean=ahead)) == "GAT alone"
+
+
 def test_leads_without_spread():
-    same = folds(VGAE_alone=[0.5, 0.5], GAT_alone=[0.75, 0.75], mean=[0.75, 0.75])
+    same = folds(VGAE_alone=[0.5] * 3, GAT_alone=[0.8, 0.7, 0.6], mean=[0.8, 0.7, 0.6])
     assert default_rule(same) == "GAT alone"
-    ahead = folds(VGAE_alone=[0.5, 0.5], GAT_alone=[0.75, 0.75], mean=[0.875, 0.875])
+    ahead = folds(VGAE_alone=[0.5] * 3, GAT_alone=[0.8, 0.7, 0.6], mean=[0.9, 0.8, 0.7])
     assert default_rule(ahead) == "mean"
     alone = folds(VGAE_alone=[0.5, np.nan], GAT_alone=[0.75, np.nan], mean=[0.875, np.nan])
     assert default_rule(alone) == "GAT alone", "of one fold nothing follows"
 
 
 def test_a_fold_of_one_class_has_no_say():
-    some = folds(VGAE_alone=[0.8, np.nan, 0.8], GAT_alone=[0.9, np.nan, 0.9], mean=[0.7, 1, 0.7])
-    assert default_rule(some) == best_single(some) == "GAT alone"
+    some = {name: [*column, np.nan] for name, column in FAR.items()}
+    assert default_rule(folds(**some)) == "DQN"
+    assert best_single(folds(**some)) == "GAT alone"
 
 
 def test_trees_that_are_no_better_than_the_mean_are_not_chosen():
@@ -185,12 +203,12 @@ def test_whiskers_reach_from_the_value_and_are_absent_where_undefined():
 
 
 def test_cells_hold_value_and_interval():
-    rows = [row("DQN", "t", 0.02, 0.01, 0.03), row("DQN", "u", None, None, None)]
-    first, second = verdict.cells(rows, "f1")
+    rows = [row("DQN", "test_01_known", 0.02, 0.01, 0.03), row("DQN", ALL, None, None, None)]
+    second, first = verdict.cells(rows, "f1")  # all captures come first
     assert first == {
         "detector": "DQN",
-        "scenario": "t",
-        "margin": "+0.0200 (+0.0100, +0.0300)",
+        "scenario": "test_01",
+        "margin": "+0.020 (+0.010, +0.030)",
     }
     assert second["margin"] == "undefined"
 
@@ -204,9 +222,6 @@ def row(detector, scenario, value, low, high, captures=2):
     return {"detector": detector, "scenario": scenario, "captures": captures} | numbers
 
 
-FAR = folds(VGAE_alone=[0.5, 0.5, 0.5], GAT_alone=[0.90, 0.84, 0.93], DQN=[0.94, 0.87, 0.95])
-
-
 def test_the_words_follow_the_numbers():
     rows = [
         row("DQN", "test_01_known", 0.02, 0.01, 0.03),
@@ -217,9 +232,9 @@ def test_the_words_follow_the_numbers():
         row("DQN", ALL, 0.0125, -0.01, 0.04, captures=9),
         row("GAT alone", ALL, 0.0, 0.0, 0.0, captures=9),
     ]
-    assert words(FAR, rows) == [
-        "The default rule is DQN: with recordings held out in turn (3 folds), its mean AUPRC on "
-        "calibration windows is 0.9200; beyond chance ahead of GAT alone (0.8900), p = 0.018.",
+    assert words(folds(**FAR), rows) == [
+        "The default rule is DQN: with recordings held out in turn (5 folds), its mean AUPRC on "
+        "calibration windows is 0.9060; beyond chance ahead of GAT alone (0.8700), p = 0.0003.",
         "On 9 test captures, against GAT alone, the better single model on calibration windows: "
         "AUPRC +0.0125 (-0.0100, +0.0400), F1 +0.0125 (-0.0100, +0.0400).",
         "AUPRC by scenario, beyond the interval: better in test_01; worse in test_02; open in "
@@ -233,7 +248,7 @@ def test_the_words_say_when_nothing_is_gained_and_what_hindsight_would_choose():
     close = folds(VGAE_alone=[0.5, 0.5, 0.5], GAT_alone=[0.90, 0.88, 0.95], DQN=[0.94, 0.87, 0.95])
     rows = [row("GAT alone", ALL, 0.0, 0.0, 0.0), row("DQN", ALL, 0.01, -0.01, 0.02)]
     first, second, third = words(close, rows)
-    assert first.endswith("is 0.9100; DQN (0.9200) does not lead it beyond chance, p = 0.29.")
+    assert first.endswith("is 0.9100; DQN (0.9200) does not lead it beyond chance, p = 0.36.")
     assert second == "It is the better single model itself: nothing to gain from fusion was found."
     assert third == (
         "With hindsight, DQN does best on the test windows: AUPRC +0.0100 (-0.0100, +0.0200). "
@@ -243,6 +258,6 @@ def test_the_words_say_when_nothing_is_gained_and_what_hindsight_would_choose():
 
 def test_one_capture_and_none_are_said():
     rows = [row("DQN", ALL, 0.01, None, None, captures=1)]
-    assert "AUPRC +0.0100 (no interval)" in words(FAR, rows)[1]
+    assert "AUPRC +0.0100 (no interval)" in words(folds(**FAR), rows)[1]
     rows = [row("DQN", ALL, None, None, None, captures=1)]
-    assert "AUPRC undefined, F1 undefined." in words(FAR, rows)[1]
+    assert "AUPRC undefined, F1 undefined." in words(folds(**FAR), rows)[1]
