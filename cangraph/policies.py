@@ -1,5 +1,6 @@
 """Policies that choose, window by window, how much to trust each model; and all rules of fusion."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ def rewards(probabilities: np.ndarray, label: np.ndarray, alphas: np.ndarray) ->
     return 1 - 4 * (alphas * gat + (1 - alphas) * vgae - np.asarray(label)[:, None]) ** 2
 
 
-class Policy(Rule):
+class Policy(Rule, ABC):
     """Chooses one of K mixing weights in each window: action k is the weight α = k/(K−1) of the
     GAT, fused = α p_g + (1−α) p_v, rewarded by `rewards`. Windows do not depend on actions, so
     γ = 0 and the value of an action is the reward to expect of it.
@@ -45,13 +46,13 @@ class Policy(Rule):
         self.params, self.seed = params, seed
         self.alphas = np.linspace(0.0, 1.0, params.actions)
 
+    @abstractmethod
     def values(self, inputs: np.ndarray) -> np.ndarray:
         """Reward to expect of each action, f8 (B, K), in states (B, k) that are scaled."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, inputs: np.ndarray, reward: np.ndarray, label: np.ndarray) -> None:
         """Learn `values` from scaled states (B, k) and the reward of every action, (B, K)."""
-        raise NotImplementedError
 
     def fit(self, scores: Sequence[Scores]) -> "Policy":
         super().fit(scores)
