@@ -54,7 +54,7 @@ def main() -> None:
     given = parser.parse_args()
     values: dict = {"fit": {"train_on": given.train_on}}
     if given.quick:
-        values["fit"]["epochs"] = 2
+        values["teacher"] = values["student"] = {"epochs": 2}
         values["synthesis"] = {"seconds": 40, "fleet": 1}
     record: dict = {}
     for dataset in given.datasets:

@@ -86,7 +86,8 @@ def main() -> None:
             captures = cg.read(dataset)
             graphs = cg.to_graphs(captures)
         for seed in range(given.seeds):
-            params = cg.load_params(dataset, seed=seed, fit={"epochs": 2} if given.quick else {})
+            short = {given.size: {"epochs": 2}} if given.quick else {}
+            params = cg.load_params(dataset, seed=seed, **short)
             scores = (
                 of_run(params) if given.runs else of_training(params, given.size, captures, graphs)
             )

@@ -22,7 +22,7 @@ def train(size: str, epochs: int) -> None:
     """One training; prints what `fit` alone took."""
     import cangraph as cg
 
-    params = cg.load_params("demo", fit={"epochs": epochs})
+    params = cg.load_params("demo", **{size: {"epochs": epochs}})
     captures = cg.read("demo")
     graphs = cg.to_graphs(captures, params.window, params.stride)
     data = cg.split(graphs, params.split)

@@ -89,9 +89,9 @@ def student(material, params: cg.Params, spec) -> cg.Task:
 
 
 def measure(dataset, captures, source: str, seed: int, given, table) -> None:
-    quick = {"fit": {"epochs": 3}} if given.quick else {}
+    epochs = {"epochs": 3} if given.quick else {}
     less = {"seconds": 30} if given.quick else {}
-    params = cg.load_params(dataset, seed=seed, synthesis=SOURCES[source] | less, **quick)
+    params = cg.load_params(dataset, seed=seed, synthesis=SOURCES[source] | less, student=epochs)
     known = [c for c in captures if dataset != "demo" or c.vehicle == "aster"]
     graphs = cg.to_graphs([c for c in known if not c.scenario.startswith(UNKNOWN)])
     data = cg.split(graphs, params.split)
@@ -99,10 +99,12 @@ def measure(dataset, captures, source: str, seed: int, given, table) -> None:
     task = student(material, params, graphs.spec)
     zero_shot = cg.threshold(task.score(material.calib))
     own = cg.load_params(
-        dataset, seed=seed, synthesis=OWN | less, student={"learning_rate": given.rate}, **ADAPTING,
-        **quick,
+        dataset, seed=seed, synthesis=OWN | less, student=epochs | {"learning_rate": given.rate},
+        **ADAPTING,
     )  # fmt: skip
-    scratch = cg.load_params(dataset, seed=seed, synthesis=OWN | less, **ADAPTING, **quick)
+    scratch = cg.load_params(
+        dataset, seed=seed, synthesis=OWN | less, student=epochs, **ADAPTING,
+    )  # fmt: skip
     for clean, seconds, test in turns(dataset, captures, given.seconds, seed):
         row = table[dataset, source, seconds]
 

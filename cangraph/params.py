@@ -86,10 +86,11 @@ class VGAEParams(_Group):
 
 
 class ModelsParams(_Group):
-    """The two detectors of one size, and the peak learning rate that suits the size."""
+    """The two detectors of one size, and the epochs and the peak learning rate that suit it."""
 
     gat: GATParams
     vgae: VGAEParams
+    epochs: Count
     learning_rate: Positive
 
 
@@ -97,7 +98,6 @@ class FitParams(_Group):
     """A training run (see `training.fit`)."""
 
     train_on: Literal["clean", "labelled", "both"]
-    epochs: Count
     batch_size: Count
     node_budget: Count | None
     edge_budget: Count | None
@@ -119,20 +119,10 @@ class FitParams(_Group):
 
     @model_validator(mode="after")
     def _all_have_effect(self) -> "FitParams":
-        if self.average == "swa" and self.epochs < 2:
-            raise ValueError(
-                "fit.average = 'swa' with fit.epochs = 1; expected two epochs or more to average; "
-                "use ema, or more epochs"
-            )
         if self.schedule == "one_cycle" and not self.warmup:
             raise ValueError(
                 "fit.warmup = 0 with fit.schedule = 'one_cycle', which has to rise; expected a "
                 "share above 0; use 0.3, or cosine"
-            )
-        if self.schedule == "plateau" and self.epochs < 4:
-            raise ValueError(
-                f"fit.schedule = 'plateau' with fit.epochs = {self.epochs}, which ends before the "
-                "rate can change; expected four epochs or more; use one_cycle, or more epochs"
             )
         if self.decay == "matrices" and not self.weight_decay:
             raise ValueError(
@@ -190,6 +180,21 @@ class Params(_Group):
     trials: Count
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _long_enough(self) -> "Params":
+        for size, epochs in (("teacher", self.teacher.epochs), ("student", self.student.epochs)):
+            if self.fit.average == "swa" and epochs < 2:
+                raise ValueError(
+                    f"fit.average = 'swa' with {size}.epochs = {epochs}; expected two epochs or "
+                    "more to average; use ema, or more epochs"
+                )
+            if self.fit.schedule == "plateau" and epochs < 4:
+                raise ValueError(
+                    f"fit.schedule = 'plateau' with {size}.epochs = {epochs}, which ends before "
+                    "the rate can change; expected four or more; use one_cycle, or more epochs"
+                )
+        return self
+
     def __repr__(self) -> str:
         flat = flatten(self.model_dump())
         width = max(len(name) for name in flat)
@@ -204,8 +209,8 @@ class Params(_Group):
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
     """Groups within groups as one level of names.
 
-    >>> flatten({"seed": 0, "fit": {"epochs": 8}})
-    {'seed': 0, 'fit.epochs': 8}
+    >>> flatten({"seed": 0, "fit": {"clip": 1.0}})
+    {'seed': 0, 'fit.clip': 1.0}
     """
     flat = {}
     for name, value in tree.items():
@@ -233,7 +238,7 @@ def _yaml(path: Path) -> dict:
 
 def load_params(dataset: str = "demo", **values: Any) -> Params:
     """The parameters of a dataset: `params/base.yaml`, over it `params/<dataset>.yaml`, over
-    it `values` (groups as dicts: `fit={"epochs": 3}`).
+    it `values` (groups as dicts: `teacher={"epochs": 3}`).
 
     Raises `ValueError` that names the right parameter, type or dataset.
 

@@ -102,7 +102,7 @@ def tune(data: Split | Synthesis, params: Params, size: str = "student") -> optu
             study_name=key_of(facts),
             load_if_exists=True,
             direction="maximize",
-            pruner=optuna.pruners.MedianPruner(_BEFORE, n_warmup_steps=params.fit.epochs // 4),
+            pruner=optuna.pruners.MedianPruner(_BEFORE, n_warmup_steps=params[size].epochs // 4),
         )
         for cut_off in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(cut_off.number, state=TrialState.FAIL)

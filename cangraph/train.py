@@ -1,7 +1,7 @@
 """Train the two teachers of a dataset from a shell, with as many processes as it was started with.
 
     python -m cangraph.train dataset=hcrl_sa
-    torchrun --nproc-per-node 2 -m cangraph.train dataset=hcrl_sa seed=1 fit.epochs=12
+    torchrun --nproc-per-node 2 -m cangraph.train dataset=hcrl_sa seed=1 teacher.epochs=12
     srun python -m cangraph.train dataset=hcrl_sa      # under SLURM, on one machine or several
 
 It reads what data_prep saved, and leaves in `runs/<dataset>/teacher/` the checkpoints that
@@ -33,7 +33,7 @@ def asked(words: Sequence[str]) -> Params:
 
     Raises `ValueError` for another word, and as `load_params` does.
 
-    >>> asked(["dataset=demo", "seed=3", "fit.epochs=2", "teacher.gat.hidden=8"]).fit.epochs
+    >>> asked(["dataset=demo", "seed=3", "teacher.epochs=2"]).teacher.epochs
     2
     """
     values: dict = {}
@@ -42,7 +42,7 @@ def asked(words: Sequence[str]) -> Params:
         if not (name and equals):
             raise ValueError(
                 f"train: {word!r} came; expected name=value, with a dot for groups; write for "
-                "instance dataset=hcrl_sa fit.epochs=12"
+                "instance dataset=hcrl_sa teacher.epochs=12"
             )
         *groups, last = name.split(".")
         place = values

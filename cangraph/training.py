@@ -173,10 +173,10 @@ def _train(
     more: Sequence[Callback],
 ) -> dict:
     """Train, and return the checkpoint of the epoch that is kept."""
-    run, began = params.fit, time.perf_counter()
+    run, epochs, began = params.fit, params[size].epochs, time.perf_counter()
 
     def draw(epoch: int) -> Graphs:
-        drawn = task.subset(data.draw(epoch, epoch / max(run.epochs - 1, 1)))
+        drawn = task.subset(data.draw(epoch, epoch / max(epochs - 1, 1)))
         return task.sample(
             finite(drawn, f"epoch {epoch + 1}"), np.random.default_rng([params.seed, epoch])
         )
@@ -207,7 +207,7 @@ def _train(
     )
     slowing = tuning.slowing if tuning else 1.0
     plan = partial(
-        optimisation, run=run, steps=run.epochs * steps, batches=len(batches), slowing=slowing
+        optimisation, run=run, steps=epochs * steps, batches=len(batches), slowing=slowing
     )
     rate = params[size].learning_rate
     task.optimisation = partial(plan, rate=rate)
@@ -224,14 +224,14 @@ def _train(
     if tuning:
         callbacks.append(tuning)
     if run.average != "none":
-        callbacks.append(Averages(run.average, run.epochs, steps))
+        callbacks.append(Averages(run.average, epochs, steps))
     profiler = None
     if folder:
         callbacks.append(HistoryTable(folder))
         if "profile" in run.record:
             profiler = SimpleProfiler(folder, "profile")
     trainer = build(
-        max_epochs=run.epochs,
+        max_epochs=epochs,
         callbacks=callbacks,
         plugins=[WholeFiles()],
         logger=loggers(run.record, folder, facts) if folder else False,

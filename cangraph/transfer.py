@@ -97,7 +97,7 @@ def adapt(
     >>> from cangraph.simulator import simulate
     >>> own = {"seconds": 12, "fleet": 0, "varied": 0.0}  # no other car
     >>> params = load_params("demo", split={"blocks": 8, "gap": 0.05}, synthesis=own,
-    ...                      fit={"epochs": 1})
+    ...                      teacher={"epochs": 1})
     >>> old, new = [simulate("aster", 12.0)], [simulate("clover", 12.0)]
     >>> gat = Detector(GAT(stretch(old, params).data.graphs.spec, hidden=2, heads=1, layers=1))
     >>> gat = fit(gat, stretch(old, params), params)  # doctest: +ELLIPSIS
@@ -120,18 +120,18 @@ def adapt(
             "adapt: the scaler of the detector was never fitted; expected a trained detector; "
             "train it with fit first"
         )
-    run, steps = params.fit, len(task.layers) + 1
-    if how == "gradual" and run.epochs < steps:
+    epochs, steps = params[size].epochs, len(task.layers) + 1
+    if how == "gradual" and epochs < steps:
         raise ValueError(
-            f"adapt: fit.epochs = {run.epochs} for the heads and {steps - 1} layers that thaw one "
+            f"adapt: {size}.epochs = {epochs} for the heads and {steps - 1} layers that thaw one "
             f"after the other; expected {steps} or more; use more epochs, or discriminative"
         )
-    if run.rate == "found":
+    if params.fit.rate == "found":
         raise ValueError(
             "adapt: fit.rate = 'found', by a test that moves all layers alike; expected given; "
             "set fit.rate to given"
         )
-    tuning = FineTuning(how, run.epochs)
+    tuning = FineTuning(how, epochs)
     material = stretch(clean, params)
     mine = kind(type(task.model)(**task.model.config))
     mine.model.load_state_dict(task.model.state_dict())

@@ -79,7 +79,7 @@ def test_it_changes_training_and_no_score(graphs, ways):
     data.__dict__["val"] = data.train
     weights = []
     for augment in (ways, ways, []):
-        params = load_params("demo", fit={"epochs": 1, "augment": augment})
+        params = load_params("demo", student={"epochs": 1}, fit={"augment": augment})
         seed_everything(0)
         task = fit(Detector(GAT(graphs.spec, 4, 2, 1)), data, params, "student")
         weights.append(torch.cat([w.flatten() for w in task.model.parameters()]))

@@ -187,8 +187,7 @@ def test_an_error_of_the_update_itself_is_not_tried_again(some):
 
 
 def test_fit_takes_the_budget_from_the_parameters_and_records_it(graphs):
-    run = {"epochs": 2, "node_budget": 400}
-    params = load_params("demo", split=SHORT, fit=run)
+    params = load_params("demo", split=SHORT, student={"epochs": 2}, fit={"node_budget": 400})
     task = fit(small(graphs), split(graphs, params.split), params, "student")
     assert task.budget == Budget(400)
     assert [row["node_budget"] for row in task.history] == [400, 400]

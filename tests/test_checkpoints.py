@@ -49,8 +49,9 @@ def material():
     return Split(some, (np.arange(len(some)) % 4 == 3).astype(np.uint8), ())
 
 
-def asked(**values):
-    return load_params("demo", fit={"epochs": 4, "batch_size": 32} | values)
+def asked(epochs=4, **values):
+    fit = {"batch_size": 32, "average": "none"} | values
+    return load_params("demo", student={"epochs": epochs}, fit=fit)
 
 
 def both(data, folder, **values):
@@ -140,7 +141,7 @@ def test_every_option_survives_a_kill_and_goes_with_clipping(data, detector, tmp
     task = fit(detector(), data, params, "student", tmp_path)
     assert same(task.state_dict(), whole.state_dict())
     assert task.history == whole.history
-    assert len(task.history) == params.fit.epochs
+    assert len(task.history) == params.student.epochs
 
 
 def test_a_run_goes_on_from_its_last_epoch_though_an_earlier_one_was_better(
@@ -192,7 +193,7 @@ def test_another_run_begins_anew(data, detector, tmp_path, capsys):
     fit(detector(), data, asked(epochs=2), "student", tmp_path)
     for other, params in [
         (data, asked(epochs=3)),
-        (data, load_params("demo", seed=1, fit={"epochs": 2, "batch_size": 32})),
+        (data, asked(epochs=2).model_copy(update={"seed": 1})),
         (Split(data.graphs, data.part[::-1].copy(), ()), asked(epochs=2)),
     ]:
         capsys.readouterr()

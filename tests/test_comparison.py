@@ -40,7 +40,7 @@ def test_equal_runs_have_no_changes(home):
 
 def test_parameters_versions_captures_and_stages_are_named(home):
     put(home, "one", 0, key=1)
-    put(home, "other", 0, key=1, captures=11, fit={"epochs": 3})
+    put(home, "other", 0, key=1, captures=11, fit={"batch_size": 3})
     path = home / "runs/other/teacher.json"
     record = json.loads(path.read_text())
     record["versions"]["torch"] = "3.0"
@@ -49,7 +49,7 @@ def test_parameters_versions_captures_and_stages_are_named(home):
     rows = comparison.changes(read_run("one"), read_run("other"))
     found = {(r["kind"], r["what"]): (r["before"], r["after"], r["stages"]) for r in rows}
     assert found == {
-        ("parameter", "fit.epochs"): ("8", "3", "all"),
+        ("parameter", "fit.batch_size"): ("64", "3", "all"),
         ("version", "torch"): ("2.13", "3.0", "teacher"),
         ("capture", f"{SCENARIOS[0]}/capture-10"): ("not there", "hcrl_sa capt", "data_prep"),
         ("stage", "diagnostics"): ("done", "not there", "diagnostics"),
@@ -61,7 +61,7 @@ def test_parameters_versions_captures_and_stages_are_named(home):
 
 def test_replicates_differ_by_the_seed_alone(home):
     for seed in (0, 1, 2):
-        put(home, "one", seed, key=seed, fit={"epochs": 3} if seed == 2 else None)
+        put(home, "one", seed, key=seed, fit={"batch_size": 3} if seed == 2 else None)
     names = [run.name for run in comparison.replicates(read_run("one/seed_1"))]
     assert names == ["one", "one/seed_1"]
     put(home, "one", 1, key=1, captures=9)  # other data
@@ -103,7 +103,7 @@ def test_figures_are_those_of_scipy(home):
 def test_an_improvement_beyond_captures_and_seeds_is_one(home):
     for seed in (0, 1, 2):
         put(home, "one", seed, key=seed)
-        put(home, "other", seed, key=10 + seed, gain=0.02, fit={"epochs": 9})
+        put(home, "other", seed, key=10 + seed, gain=0.02, fit={"batch_size": 9})
     row = rows_of("one", "other")["GAT teacher"]
     assert row["seeds"] == "3, 3"
     assert row["verdict"] == "better, beyond captures and seeds"
@@ -116,7 +116,7 @@ def test_a_gain_that_seeds_make_as_well_is_none(home):
     # seeds shift whole runs by ±.02: far beyond captures, and nothing beyond each other
     for seed, shift in enumerate((-0.02, 0.0, 0.02)):
         put(home, "one", seed, key=1, base=0.9 + shift)
-    put(home, "other", 0, key=2, base=0.92, fit={"epochs": 9})
+    put(home, "other", 0, key=2, base=0.92, fit={"batch_size": 9})
     row = rows_of("one", "other")["fusion"]
     assert row["p"] < 0.05 and abs(row["difference"]) < row["noise"]
     assert row["verdict"] == "better beyond the captures, but not beyond what seeds do"
@@ -125,7 +125,7 @@ def test_a_gain_that_seeds_make_as_well_is_none(home):
 def test_noise_is_the_half_width_of_the_two_sample_interval(home):
     for seed in (0, 1, 2):
         put(home, "one", seed, key=seed)
-        put(home, "other", seed, key=10 + seed, fit={"epochs": 9})
+        put(home, "other", seed, key=10 + seed, fit={"batch_size": 9})
     row = rows_of("one", "other")["fusion"]
     sides = [
         [
@@ -194,7 +194,7 @@ def test_pure_noise_is_rarely_called_a_difference(home):
     for trial in range(12):
         for seed in (0, 1):
             put(home, "one", seed, key=1000 + 4 * trial + seed)
-            put(home, "other", seed, key=1002 + 4 * trial + seed, fit={"epochs": 9})
+            put(home, "other", seed, key=1002 + 4 * trial + seed, fit={"batch_size": 9})
         rows = rows_of("one", "other").values()
         called += sum(row["verdict"].endswith("beyond captures and seeds") for row in rows)
     assert called <= 4  # of 24; one in twenty would be one

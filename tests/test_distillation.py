@@ -26,7 +26,7 @@ TERMS = {"gat": ("soft", "types", "hint", "relation"), "vgae": ("soft", "hint", 
 
 
 def asked(**fit):
-    return load_params("demo", fit={"epochs": 2, "batch_size": 8, **fit})
+    return load_params("demo", student={"epochs": 2}, fit={"batch_size": 8, **fit})
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def trained():
     graphs = to_graphs([drive])
     data = Split(graphs, np.zeros(len(graphs), np.uint8), ())
     data.__dict__["val"] = data.train
-    params = load_params("demo", fit={"epochs": 6}, student={"learning_rate": 0.01})
+    params = load_params("demo", student={"epochs": 6, "learning_rate": 0.01})
     seed_everything(1)  # before the weights are drawn: six epochs are few
     return fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student"), graphs
 

@@ -29,8 +29,8 @@ def detector(data):
     return Detector(GAT(data.graphs.spec, hidden=4, heads=2, layers=1))
 
 
-def asked(**values):
-    return load_params("demo", fit={"epochs": 4, "batch_size": 32} | values)
+def asked(epochs=4, **values):
+    return load_params("demo", student={"epochs": epochs}, fit={"batch_size": 32} | values)
 
 
 def test_a_feature_that_is_not_finite_is_named_with_its_window(data):

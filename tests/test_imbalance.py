@@ -115,7 +115,7 @@ def test_each_way_changes_what_is_learnt_and_an_epoch_of_each_has_as_many_steps(
     data.__dict__["val"] = few
     seen = set()
     for way in ([], ["weights"], ["sampler"], ["focal"], ["logits"]):
-        params = load_params("demo", fit={"epochs": 1, "imbalance": way})
+        params = load_params("demo", teacher={"epochs": 1}, fit={"imbalance": way})
         seed_everything(0)
         task = fit(Detector(GAT(few.spec, hidden=2, heads=1, layers=1)), data, params)
         seen.add(task.history[0]["train_loss"])

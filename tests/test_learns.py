@@ -20,9 +20,16 @@ from cangraph.training import fit, seed_everything
 def params():
     return load_params(
         "demo",
-        fit={"epochs": 30, "batch_size": 16},
-        teacher={"learning_rate": 0.005},
+        fit={"batch_size": 16, "average": "none"},
+        teacher={"epochs": 30, "learning_rate": 0.005},
+        student={"epochs": 30},
     )
+
+
+def lasting(params, epochs):
+    """The same parameters with another length of training."""
+    size = params.teacher.model_copy(update={"epochs": epochs})
+    return params.model_copy(update={"teacher": size})
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +63,7 @@ def test_32_windows_are_memorised(few, params):
 
 def test_the_vgae_learns_to_rebuild(few, params):
     seed_everything(0)
-    longer = params.model_copy(update={"fit": params.fit.model_copy(update={"epochs": 100})})
+    longer = lasting(params, 100)
     task = fit(Reconstructor(VGAE(few.graphs.spec, **params.teacher.vgae)), few, longer)
     assert task.history[-1]["train_node"] < task.history[0]["train_node"]
     batch = batch_of(few.train[~few.train.label])
@@ -76,7 +83,7 @@ def test_the_vgae_sees_benign_windows_only(few, params):
     """Other attack windows, the same weights: what it trains on are the benign ones."""
     altered = few.graphs[np.arange(32)]
     altered.x[np.repeat(altered.label, np.diff(altered.node_ptr))] += 5.0
-    short = params.model_copy(update={"fit": params.fit.model_copy(update={"epochs": 2})})
+    short = lasting(params, 2)
     weights = []
     for data in (few, whole(altered)):
         seed_everything(0)
@@ -105,7 +112,7 @@ def test_a_distilled_student_is_no_worse_than_one_without_a_teacher(graphs, para
 
 
 def test_the_same_seed_gives_the_same_scores_to_the_last_bit(few, params):
-    short = params.model_copy(update={"fit": params.fit.model_copy(update={"epochs": 3})})
+    short = lasting(params, 3)
     values = []
     for _ in range(2):
         seed_everything(5)

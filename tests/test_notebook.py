@@ -22,8 +22,8 @@ def notebook(monkeypatch):
 
 
 def test_params_here_reads_the_parameters_cell(notebook):
-    params = notebook("# parameters\nseed = 3\nfit = {'epochs': 2}", "seed = 99")
-    assert (params.seed, params.fit.epochs, params.dataset) == (3, 2, "demo")
+    params = notebook("# parameters\nseed = 3\nteacher = {'epochs': 2}", "seed = 99")
+    assert (params.seed, params.teacher.epochs, params.dataset) == (3, 2, "demo")
     (row,) = [line for line in str(params).splitlines() if line.startswith("seed ")]
     assert row.endswith("# notebook")
 
@@ -84,7 +84,7 @@ def test_assignments_are_literals():
         "seed = f'{1}'",
         "print('hello')",
         "seed, stride = 1, 2",
-        "fit['epochs'] = 3",
+        "fit['clip'] = 3",
         "params.seed = 3",
         "for seed in (1, 2): pass",
         "def seed(): pass",

@@ -140,10 +140,12 @@ def test_the_summary_of_two_datasets_ranks_and_names_what_is_missing(home):
 
 
 def test_two_runs_are_compared_on_a_page(home):
-    put_run(home, "hcrl_sa", 0, lambda m, k: 0.9 - 0.01 * k, 8, name="before", fit={"epochs": 2})
+    put_run(
+        home, "hcrl_sa", 0, lambda m, k: 0.9 - 0.01 * k, 8, name="before", fit={"batch_size": 2}
+    )
     put_run(home, "hcrl_sa", 0, lambda m, k: 0.95 - 0.008 * k, 8)
     given = ["-p", "before", "before", "-p", "after", "hcrl_sa", "-p", "metric", "f1"]
     text = executed("compare", home, *given)
-    assert "fit.epochs" in text and "make run DATASET=hcrl_sa SEED=1" in text
+    assert "fit.batch_size" in text and "make run DATASET=hcrl_sa SEED=1" in text
     facts = json.loads((home / "runs/compare.json").read_text())
     assert (facts["before"], facts["metric"], len(facts["changes"])) == ("before", "f1", 1)

@@ -56,13 +56,15 @@ def test_base_yaml_holds_every_parameter(folder):
 
 
 def test_the_notebook_overlays_the_dataset_which_overlays_the_base(folder):
-    (folder / "mine.yaml").write_text("dataset: mine\nwindow: 50\nstride: 25\nfit: {epochs: 4}\n")
+    (folder / "mine.yaml").write_text(
+        "dataset: mine\nwindow: 50\nstride: 25\nfit: {batch_size: 4}\n"
+    )
     params = load_params("mine", stride=10, fit={"clip": 2.0})
     assert (params.seed, params.window, params.stride) == (BASE["seed"], 50, 10)
-    assert (params.fit.epochs, params.fit.clip) == (4, 2.0)
-    assert params.fit.batch_size == BASE["fit"]["batch_size"]
-    assert source(params, "seed") == source(params, "fit.batch_size") == "params/base.yaml"
-    assert source(params, "window") == source(params, "fit.epochs") == "params/mine.yaml"
+    assert (params.fit.batch_size, params.fit.clip) == (4, 2.0)
+    assert params.fit.warmup == BASE["fit"]["warmup"]
+    assert source(params, "seed") == source(params, "fit.warmup") == "params/base.yaml"
+    assert source(params, "window") == source(params, "fit.batch_size") == "params/mine.yaml"
     assert source(params, "stride") == source(params, "fit.clip") == "notebook"
 
 
@@ -93,7 +95,7 @@ def test_a_record_is_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         params.seed = 3
     with pytest.raises(ValidationError, match="frozen"):
-        params.fit.epochs = 3
+        params.fit.clip = 3.0
 
 
 def test_a_group_unpacks_into_a_call():
@@ -109,8 +111,8 @@ def test_a_group_unpacks_into_a_call():
     [
         ({"sed": 7}, "params: 'sed' is not a parameter; did you mean 'seed'?"),
         (
-            {"fit": {"epoch": 3}},
-            "params: 'fit.epoch' is not a parameter; did you mean 'epochs'?",
+            {"teacher": {"epoch": 3}},
+            "params: 'teacher.epoch' is not a parameter; did you mean 'epochs'?",
         ),
         (
             {"student": {"gat": {"heds": 3}}},
@@ -163,11 +165,11 @@ def test_a_float_that_yaml_reads_as_text_gets_the_hint(folder):
 
 
 def test_every_fault_has_a_line():
-    message = refused(sed=1, stride=0, fit={"epochs": "3"})
+    message = refused(sed=1, stride=0, teacher={"epochs": "3"})
     assert [line.split("'")[0].split(" = ")[0] for line in sorted(message.splitlines())] == [
         "params: ",
-        "params: fit.epochs",
         "params: stride",
+        "params: teacher.epochs",
     ]
 
 
@@ -214,8 +216,8 @@ def test_home_and_data_home_follow_the_environment(tmp_path, monkeypatch):
 
 
 def test_parameters_that_do_not_go_together_are_named():
-    message = refused(fit={"average": "swa", "epochs": 1})
+    message = refused(fit={"average": "swa"}, student={"epochs": 1})
     assert message == (
-        "params: fit.average = 'swa' with fit.epochs = 1; expected two epochs or more to average; "
-        "use ema, or more epochs"
+        "params: fit.average = 'swa' with student.epochs = 1; expected two epochs or more to "
+        "average; use ema, or more epochs"
     )

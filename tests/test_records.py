@@ -27,7 +27,8 @@ def data():
 def trained(data, folder, **values):
     seed_everything(0)
     task = Detector(GAT(data.graphs.spec, hidden=4, heads=2, layers=1))
-    return fit(task, data, load_params("demo", fit={"epochs": 2} | values), "student", folder)
+    params = load_params("demo", student={"epochs": 2}, fit=values)
+    return fit(task, data, params, "student", folder)
 
 
 def test_a_folder_holds_the_history_and_what_the_run_was(data, tmp_path):

@@ -102,7 +102,7 @@ def test_by_default_there_is_one_group_in_the_order_of_the_model(task):
 
 def test_the_history_holds_the_learning_rate_and_a_plateau_lowers_it(data, task):
     task.monitor = "learning_rate_of_nobody"
-    params = load_params("demo", fit={"epochs": 5, "schedule": "plateau", "warmup": 0.0})
+    params = load_params("demo", student={"epochs": 5}, fit={"schedule": "plateau", "warmup": 0.0})
     task.monitor, task.on_validation_epoch_end = "val_rank", lambda: task.log("val_rank", 0.0)
     fit(task, data, params, "student")
     assert [row["learning_rate"] for row in task.history] == pytest.approx(
@@ -111,8 +111,9 @@ def test_the_history_holds_the_learning_rate_and_a_plateau_lowers_it(data, task)
 
 
 def found(data, task, folder, **values):
-    values = {"epochs": 1, "rate": "found", "batch_size": 16} | values
-    return fit(task, data, load_params("demo", fit=values), "student", folder)
+    values = {"rate": "found", "batch_size": 16} | values
+    params = load_params("demo", student={"epochs": 1}, fit=values)
+    return fit(task, data, params, "student", folder)
 
 
 def test_a_found_rate_is_kept_with_its_curve_and_used_again(data, task, tmp_path, capfd):
@@ -145,16 +146,24 @@ def test_looking_for_a_rate_leaves_the_run_as_it_was(data, task, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "values, message",
+    "size, values, message",
     [
-        ({"warmup": 0.0}, "fit.warmup = 0 with fit.schedule = 'one_cycle'"),
-        ({"schedule": "plateau", "epochs": 3}, "fit.schedule = 'plateau' with fit.epochs = 3"),
-        ({"decay": "matrices", "weight_decay": 0.0}, "fit.decay = 'matrices' with fit.weight_dec"),
+        ({}, {"warmup": 0.0}, "fit.warmup = 0 with fit.schedule = 'one_cycle'"),
+        (
+            {"student": {"epochs": 3}},
+            {"schedule": "plateau"},
+            "fit.schedule = 'plateau' with student.epochs = 3",
+        ),
+        (
+            {},
+            {"decay": "matrices", "weight_decay": 0.0},
+            "fit.decay = 'matrices' with fit.weight_dec",
+        ),
     ],
 )
-def test_what_has_no_effect_is_refused(values, message):
+def test_what_has_no_effect_is_refused(size, values, message):
     with pytest.raises(ValueError, match=message + r".*; expected .*; .*"):
-        load_params("demo", fit=values)
+        load_params("demo", fit=values, **size)
 
 
 def test_more_batches_a_step_than_there_are_are_refused(data, task):

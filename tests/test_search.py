@@ -33,7 +33,9 @@ def data():
 @pytest.fixture
 def asked(tmp_path, monkeypatch):
     def params(trials, **values):
-        return load_params("demo", trials=trials, fit={"epochs": 2, "batch_size": 32}, **values)
+        return load_params(
+            "demo", trials=trials, student={"epochs": 2}, fit={"batch_size": 32}, **values
+        )
 
     monkeypatch.setattr(search, "folder", lambda _: tmp_path)
     return params

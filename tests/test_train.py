@@ -31,7 +31,8 @@ SMALL = [
     "teacher.gat={hidden: 4, heads: 2, layers: 1}",
     "teacher.vgae={hidden: 4, heads: 2, layers: 1, latent: 2}",
     "teacher.learning_rate=0.005",
-    "fit={epochs: 2, batch_size: 256}",
+    "teacher.epochs=2",
+    "fit={batch_size: 256}",
 ]
 
 # Imports once, then forks: each child is one of two processes, as srun would start them.
@@ -70,8 +71,8 @@ def mean_only(folder, devices=1, nodes=1, epochs=2, **values):
     data = Split(some, (np.arange(100) >= 65).astype(np.uint8), ())
     order = np.random.default_rng(0).permutation(100)
     data = Split(some[order], data.part, ())
-    run = {"epochs": epochs, "batch_size": 16, "average": "ema"} | values
-    params = load_params("demo", fit=run)
+    run = {"batch_size": 16} | values
+    params = load_params("demo", student={"epochs": epochs}, fit=run)
     seed_everything(0)
     task = Detector(GAT(graphs.spec, **params.student.gat))
 
@@ -186,5 +187,5 @@ def test_who_started_the_script_says_how_many_processes_there_are(monkeypatch):
 def test_a_word_that_is_no_parameter_is_refused():
     with pytest.raises(ValueError, match=r"'12' came; expected name=value, .*; write for instance"):
         train.asked(["dataset=demo", "12"])
-    with pytest.raises(ValueError, match=r"'fit.epoch' is not .*; did you mean 'epochs'\?"):
-        train.asked(["fit.epoch=3"])
+    with pytest.raises(ValueError, match=r"'teacher.epoch' is not .*; did you mean 'epochs'\?"):
+        train.asked(["teacher.epoch=3"])

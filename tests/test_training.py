@@ -46,7 +46,7 @@ def test_batches_keep_the_order_without_a_seed_and_draw_a_new_one_with(graphs):
 
 
 def test_scaler_sees_benign_training_windows_only(graphs):
-    params = load_params("demo", split=SPLIT, fit={"epochs": 1})
+    params = load_params("demo", split=SPLIT, student={"epochs": 1})
     data = split(graphs, params.split)
     task = fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student")
     benign = data.train[~data.train.label].x.astype(float)
@@ -63,7 +63,7 @@ def test_attack_windows_weigh_as_benign_per_attack_at_most_ten(graphs):
 
 
 def test_fit_prints_one_line_an_epoch_and_keeps_the_best_rank(graphs, capsys):
-    params = load_params("demo", split=SPLIT, fit={"epochs": 4})
+    params = load_params("demo", split=SPLIT, student={"epochs": 4}, fit={"average": "none"})
     data = split(graphs, params.split)
     task = fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student")
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
@@ -80,10 +80,13 @@ def test_fit_prints_one_line_an_epoch_and_keeps_the_best_rank(graphs, capsys):
 
 @pytest.mark.parametrize("average", ["ema", "swa"])
 def test_the_weights_kept_are_the_average_that_was_validated(graphs, average):
-    params = load_params("demo", split=SPLIT, fit={"epochs": 4, "average": average})
+    params = load_params("demo", split=SPLIT, student={"epochs": 4}, fit={"average": average})
     data = split(graphs, params.split)
     tasks = []
-    for run in (params, load_params("demo", split=SPLIT, fit={"epochs": 4})):
+    for run in (
+        params,
+        load_params("demo", split=SPLIT, student={"epochs": 4}, fit={"average": "none"}),
+    ):
         seed_everything(0)
         tasks.append(fit(Detector(GAT(graphs.spec, **run.student.gat)), data, run, "student"))
     task, plain = tasks
@@ -157,7 +160,7 @@ def test_blame_is_the_probability_of_each_node(graphs):
 
 
 def test_windows_without_attacks_train_no_detector(graphs):
-    params = load_params("demo", split=SPLIT, fit={"epochs": 1})
+    params = load_params("demo", split=SPLIT, student={"epochs": 1})
     data = split(graphs, params.split)
     data.__dict__["train"] = data.train[~data.train.label]
     with pytest.raises(ValueError, match=r"all benign; expected some under attack; .*train_on"):
@@ -169,7 +172,7 @@ def short(graphs):
     """A run of one epoch: its task and data, with the values of `fit` that are asked for."""
 
     def run(**values):
-        params = load_params("demo", split=SPLIT, fit={"epochs": 1} | values)
+        params = load_params("demo", split=SPLIT, student={"epochs": 1}, fit=values)
         seed_everything(0)
         task = Detector(GAT(graphs.spec, **params.student.gat))
         return fit(task, split(graphs, params.split), params, "student")
@@ -192,7 +195,7 @@ def test_half_floats_are_refused_on_a_cpu(short):
 def test_batches_of_one_step_are_one_batch(graphs):
     """Two batches of 32 windows a step, or one of 64: the gradient is the mean of the two."""
     params = [
-        load_params("demo", fit={"epochs": 2, **values})
+        load_params("demo", student={"epochs": 2}, fit=values)
         for values in ({"batch_size": 64}, {"batch_size": 32, "accumulate": 2})
     ]
     rows = np.flatnonzero(~graphs.label)[:64]

@@ -23,12 +23,14 @@ from cangraph.transfer import adapt, stretch
 CUT = {"blocks": 8, "gap": 0.05, "val": 0.2, "calib": 0.2}
 
 
-def asked(cut=CUT, synthesis=None, **values):
+def asked(cut=CUT, synthesis=None, epochs=3, **values):
     return load_params(
         "demo",
         split=cut,
         synthesis={"seconds": 24, "fleet": 0, "varied": 0.0} | (synthesis or {}),
-        fit={"epochs": 3} | values,
+        teacher={"epochs": epochs},
+        student={"epochs": epochs},
+        fit=values,
     )
 
 
@@ -229,7 +231,7 @@ def test_what_was_never_trained_is_refused(windows, new):
         (
             "gradual",
             {"epochs": 2},
-            r"fit.epochs = 2 for the heads and 2 layers .*expected 3 or more",
+            r"teacher.epochs = 2 for the heads and 2 layers .*expected 3 or more",
         ),
         ("frozen", {"rate": "found"}, r"fit.rate = 'found', by a test .*; expected given; set"),
         ("frozen", {"train_on": "labelled"}, r"train_on = 'labelled', and .* holds no attack"),
