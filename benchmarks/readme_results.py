@@ -37,6 +37,18 @@ PROSE = {
             ("set_04 boosted trees, both", "test_06", "auroc", 3),
             ("set_04 GAT, both", "test_06", "auroc", 3),
         ],
+        "on test 04 ({} for {}, one seed)": [
+            ("hcrl_sa GAT, both, no other cars", "test_04", "f1 zero-shot", 3),
+            ("hcrl_sa GAT, both", "test_04", "f1 zero-shot", 3),
+        ],
+        "calibrated F1 on test 02 alone ({} for {}, one seed)": [
+            ("hcrl_sa GAT, both, no edges", "test_02", "f1 calibrated", 3),
+            ("hcrl_sa GAT, both", "test_02", "f1 calibrated", 3),
+        ],
+        "(AUPRC of set_04's masquerade {} for {})": [
+            ("set_04 GAT, both, 5 seeds as one", "test_06", "auprc", 3),
+            ("set_04 GAT, both", "test_06", "auprc", 3),
+        ],
         "holds the zero-shot F1 of test 02 at {})": [
             ("hcrl_sa GAT, clean", "test_02", "f1 zero-shot", 2)
         ],
