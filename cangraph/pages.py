@@ -44,12 +44,15 @@ def html(notebook: Path) -> str:
     Raises `ValueError` when an output would load something from elsewhere.
     """
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     content = nbformat.read(notebook, as_version=4)
     exporter = HTMLExporter(
         template_name="basic", exclude_input=True, exclude_input_prompt=True,
         exclude_output_prompt=True, anchor_link_text="",
     )  # fmt: skip
+    # papermill keeps each line that was printed as an output of its own
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     body, _ = exporter.from_notebook_node(content)
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
     title_text = re.sub("<[^>]*>", "", title.group(1)) if title else notebook.stem

@@ -43,6 +43,12 @@ def test_a_page_holds_text_pictures_and_their_words_but_no_code(notebook):
     assert '<h2 id="First-things">' in page
 
 
+def test_lines_that_were_printed_one_by_one_stand_together(notebook):
+    lines = [v4.new_output("stream", name="stdout", text=f"epoch {k}\n") for k in range(3)]
+    page = pages.html(notebook(*lines))
+    assert "epoch 0\nepoch 1\nepoch 2\n" in page
+
+
 def test_a_page_loads_nothing_but_links_may_stay(notebook):
     page = pages.html(notebook(picture()))
     assert pages.resources(page) == []
