@@ -215,9 +215,10 @@ def test_home_and_data_home_follow_the_environment(tmp_path, monkeypatch):
     assert data_home() == Path("/mnt/can")
 
 
-def test_parameters_that_do_not_go_together_are_named():
-    message = refused(fit={"average": "swa"}, student={"epochs": 1})
+@pytest.mark.parametrize("size", ["teacher", "student"])
+def test_parameters_that_do_not_go_together_are_named(size):
+    message = refused(fit={"average": "swa"}, **{size: {"epochs": 1}})
     assert message == (
-        "params: fit.average = 'swa' with student.epochs = 1; expected two epochs or more to "
+        f"params: fit.average = 'swa' with {size}.epochs = 1; expected two epochs or more to "
         "average; use ema, or more epochs"
     )

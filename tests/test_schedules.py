@@ -149,10 +149,13 @@ def test_looking_for_a_rate_leaves_the_run_as_it_was(data, task, monkeypatch):
     "size, values, message",
     [
         ({}, {"warmup": 0.0}, "fit.warmup = 0 with fit.schedule = 'one_cycle'"),
-        (
-            {"student": {"epochs": 3}},
-            {"schedule": "plateau"},
-            "fit.schedule = 'plateau' with student.epochs = 3",
+        *(
+            (
+                {size: {"epochs": 3}},
+                {"schedule": "plateau"},
+                f"fit.schedule = 'plateau' with {size}.epochs = 3",
+            )
+            for size in ("teacher", "student")
         ),
         (
             {},

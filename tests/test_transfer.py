@@ -28,7 +28,6 @@ def asked(cut=CUT, synthesis=None, epochs=3, **values):
         "demo",
         split=cut,
         synthesis={"seconds": 24, "fleet": 0, "varied": 0.0} | (synthesis or {}),
-        teacher={"epochs": epochs},
         student={"epochs": epochs},
         fit=values,
     )
@@ -231,7 +230,7 @@ def test_what_was_never_trained_is_refused(windows, new):
         (
             "gradual",
             {"epochs": 2},
-            r"teacher.epochs = 2 for the heads and 2 layers .*expected 3 or more",
+            r"student.epochs = 2 for the heads and 2 layers .*expected 3 or more",
         ),
         ("frozen", {"rate": "found"}, r"fit.rate = 'found', by a test .*; expected given; set"),
         ("frozen", {"train_on": "labelled"}, r"train_on = 'labelled', and .* holds no attack"),
@@ -240,7 +239,7 @@ def test_what_was_never_trained_is_refused(windows, new):
 )
 def test_parameters_that_cannot_work_are_refused(given, new, how, values, message):
     with pytest.raises(ValueError, match=message) as caught:
-        adapt(given, new, asked(**values), how)
+        adapt(given, new, asked(**values), how, "student")
     assert "\n" not in str(caught.value)
 
 
