@@ -33,8 +33,9 @@ def asked(words: Sequence[str]) -> Params:
 
     Raises `ValueError` for another word, and as `load_params` does.
 
-    >>> asked(["dataset=demo", "seed=3", "teacher.epochs=2"]).teacher.epochs
-    2
+    >>> teacher = asked(["dataset=demo", "teacher.epochs=2", "teacher.gat.hidden=8"]).teacher
+    >>> teacher.epochs, teacher.gat.hidden
+    (2, 8)
     """
     values: dict = {}
     for word in words:
