@@ -53,24 +53,27 @@ def _bits(reliability, judged):
 
 
 @numba.njit(cache=True, nogil=True)
-def _counters(p, j, value, before, weight, again):
-    """Judge the two-bit counters of byte j, which was `before`; learn with `weight`, or `again` if
-    one is broken twice in a row. Returns how reliable the best of those was that are broken."""
-    lost = np.float32(0.0)
+def _counters(p, j, value, before, passed, missing, weight, again):
+    """Judge the two-bit counters of byte j, which was `before`, and `passed` in an early frame
+    since; learn with `weight`, or `again` if one is broken twice in a row. Counts may be missing
+    with `missing` frames. Returns how reliable the best one broken was, and the best one kept."""
+    lost = held = np.float32(0.0)
     for c in range(4):  # without branches, which would be guessed wrong half of the time
         turn = np.uint8(((value >> (2 * c)) - (before >> (2 * c))) & 3)
         old, kept, lapsed = p.turn[j, c], p.kept[j, c], p.lapsed[j, c]
         # AUTOSAR's E2E profile 1 counts to 14: 0xF is no count
         around = ((before >> (2 * c)) & 15 == 14) & ((value >> (2 * c)) & 15 == 0)
-        hit = (turn == old) | (around & (old == 1) & (c % 2 == 0))
+        hit = (turn == old) | (turn == (old * missing & 3)) | (around & (old == 1) & (c % 2 == 0))
+        hit |= ((value >> (2 * c)) - (passed >> (2 * c))) & 3 == old
         broken = ~hit & (old != 0)  # bits that rest are no counter
         rule = (kept > _RULE) | ((lapsed == 2) & (kept > _FADED))
         lost = max(lost, kept * np.float32(broken & rule))
+        held = max(held, kept * np.float32(hit & rule & (old != 0)))
         kept = _judged(kept, rule, hit, broken, lapsed > 0, weight, again)
         p.kept[j, c] = kept
         p.turn[j, c] = turn if (kept < 0.5) & (weight > 0) else old
         p.lapsed[j, c] = np.uint8(broken) << np.uint8(rule) if weight > 0 else lapsed
-    return lost
+    return lost, held
 
 
 @numba.njit(cache=True, nogil=True)
@@ -100,7 +103,7 @@ def _cancels(k, delta):
 def _checksums(p, data, i, dlc, delta, learns, again):
     """Judge the checksums of a payload of which `delta[k]` are the differences in the bytes that
     moved, as checksum k sees them; learn, with `again` where one is broken twice in a row. Returns
-    the surprise in bits at the best of those that are broken, -1 if a proven one is kept. One is
+    the surprise in bits at the best of those that are broken, 0 if a proven one is kept. One is
     proven by bytes that do not cancel out in pairs, as a counter that is there twice does. While
     one that is proven is kept by such bytes, another that is broken was none."""
     crossed, total = 0, 0
@@ -130,7 +133,7 @@ def _checksums(p, data, i, dlc, delta, learns, again):
                 p.sums[k], p.sums_proven[k] = values[k], 0
                 p.sums_kept[k] = min(p.sums_kept[k], np.float32(0.5))
     p.sums_seen += learns
-    return -1.0 if authentic else broken
+    return 0.0 if authentic else broken
 
 
 @numba.njit(cache=True, nogil=True)
@@ -138,18 +141,23 @@ def _await(p, payload, dlc, ratio, learns, clock):
     """A car that has news sends it ahead of time and goes on saying it; next to what an attacker
     says, the genuine frame says something else. So an ID that keeps its word may be early again:
     `eager` is how early, in octaves. What an ID says that never rests is repeated by chance, and
-    behind a forged frame that came in its turn the genuine one says what was said before."""
+    behind a forged frame that came in its turn the genuine one says what was said before. What was
+    early with values that are not its own does not count against it."""
     same, news = dlc == p.ahead_dlc and not clock and p.rate[:dlc].sum() < _RESTING, False
+    own = True  # values that the ID had before
     for j in range(dlc):
         same &= payload[j] == p.ahead_data[j]
         news |= payload[j] != p.clock_data[j]
+        own &= p.values[j, payload[j] >> 3] >> (payload[j] & 7) & 1 > 0
     if p.ahead > 0 and (learns or not same):
-        heard = p.ahead if same else 0.0
-        p.eager += np.float32((_HEARD if same else 1.0 - _HEARD) * (heard - p.eager))
+        if same:
+            p.eager += np.float32(_HEARD * max(p.ahead - p.eager, 0.0))
+        elif p.ahead_own:
+            p.eager *= np.float32(_HEARD)
         p.ahead = 0.0
     if not learns:
         p.ahead, p.ahead_dlc = max(p.ahead, -ratio) if news else 0.0, dlc
-        p.ahead_data[:dlc] = payload
+        p.ahead_data[:dlc], p.ahead_own = payload, own
 
 
 @numba.njit(cache=True, nogil=True)
@@ -193,15 +201,12 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             p.trust = 1.0 if timestamp[i] - began <= _WARM_UP else 0.0
         elif n == 1 and p.first_time - began > max(_START, _LATE * gap):
             p.trust = 0.0
-
         novel, stuck, leap, broken, summed, moved = 0, 1.0, 1.0, 0.0, 0.0, 0
-        guard = np.float32(0.0)  # what the last byte, which may be a checksum, lost as a counter
+        counted, news, overtaken = False, False, learns and p.last_time > p.base_time
+        missing = int(np.rint(2.0**ratio)) if ratio > _REGULAR else 1
         flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
-        step = np.float32(0.0)
-        counting = np.float32(0.0)
-        if learns:
-            step = np.float32(max(1.0 / (n + 1), min(gap / _MEMORY, 1.0 / _FLIP_MEMORY)))
-            counting = np.float32(max(1.0 / max(n, 1), 1.0 / _RULE_MEMORY))
+        step = np.float32(learns * max(1.0 / (n + 1), min(gap / _MEMORY, 1.0 / _FLIP_MEMORY)))
+        counting = np.float32(learns * max(1.0 / max(n, 1), 1.0 / _RULE_MEMORY))
         fade = np.float32(max(1.0 - gap / _LONG_MEMORY, 0.5))
         worn = np.float32(2.0 ** min(gap / _WORN, 1.0))
         again = np.float32(min(gap / _LONG_MEMORY, counting))
@@ -225,9 +230,10 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
                     p.rate[j, b] = q
                     moves |= q > 0
                 p.moves[j] = np.uint8(moves)
-                guard = _counters(p, j, value, before, counting, again)
-                if j < dlc - 1:
-                    broken = max(broken, guard)
+                passed = p.ahead_data[j] if overtaken and j < p.ahead_dlc else before
+                lost, kept = _counters(p, j, value, before, passed, missing, counting, again)
+                broken, counted = max(broken, lost), counted or kept > 0
+                news |= changed > 0 and lost + kept == 0  # in a byte that holds no counter
                 resting, size = p.rest[j], np.float32(0.0)
                 if changed:
                     delta[0, moved], delta[1:, moved] = changed, np.uint8(value - before)
@@ -265,12 +271,11 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
                 p.clock_data[j], p.data[j] = before, value
         if dlc and (moved or n == 0):
             summed = _checksums(p, data, i, dlc, delta[:, :moved], learns, again)
-        if summed < 0:  # what counts while the payload rests is no counter
-            summed = 0.0
-            if guard > _RULE and learns:
-                p.kept[dlc - 1] = 0.0
-        else:
-            broken = max(broken, guard)
+        if broken > 0 and counted and news:  # what counts only while the rest rests is a checksum
+            broken = 0.0
+            for k in range(4 * dlc if learns else 0):
+                if p.lapsed[k // 4, k % 4] == 2:
+                    p.kept[k // 4, k % 4] = min(p.kept[k // 4, k % 4], np.float32(0.5))
         flipped, likely = flips.sum(), expected.sum()
         excess = min(max((flipped - likely) / np.sqrt(1.0 + spread.sum()), -8.0), 8.0)
         if learns:
@@ -282,8 +287,7 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
         weight = min(1.0, 2.0**p.log_period * _TICK / _MEMORY)
         if not learns:  # many early frames count no more than the time they take
             weight = min(weight, since / _MEMORY)
-        if n <= _YOUNG:
-            weight = max(weight, 1.0 / max(n, 1))
+        weight = max(weight, 1.0 / max(n, 1) if n <= _YOUNG else 0.0)
         for k in range(5):
             grain = _GRAIN[k] * (1.0 + _YOUNG / max(n, 1))
             unusual = np.log2((grain + raw[k]) / (grain + p.usual[k]))
@@ -297,9 +301,7 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
         out[i, 13] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
 
         if n:
-            weight = min(1.0, since / _MEMORY)
-            if n <= _YOUNG:
-                weight = max(weight, 1.0 / n)
+            weight = max(min(1.0, since / _MEMORY), 1.0 / n if n <= _YOUNG else 0.0)
             if n == 1:
                 p.log_period = tick
             else:

@@ -28,7 +28,8 @@ def _slot(width: int) -> np.dtype:
     `base_time` is that of the last frame on time, which came at `base_ratio`, `clock_time` that of
     the one on time before it, which carried `clock_data`.
     `ahead` is how early the frames since then came, in octaves, `ahead_data` and `ahead_dlc` are of
-    the last of them; `eager` is how early may be what the next frame on time repeats.
+    the last of them, `ahead_own` whether it had only values that the ID had before; `eager` is how
+    early may be what the next frame on time repeats.
     Of each payload byte: `rate` are the flip rates of its bits, `values` has one bit for each value
     it took, `moves` says whether it ever flips, `changes` how often it did (up to 255), `rest` for
     how many frames it has not, `longest` the longest such rest and `step` the longest step so far.
@@ -48,6 +49,7 @@ def _slot(width: int) -> np.dtype:
             ("ahead", np.float32),
             ("ahead_data", np.uint8, (width,)),
             ("ahead_dlc", np.uint8),
+            ("ahead_own", np.uint8),
             ("eager", np.float32),
             ("log_period", np.float64),
             ("jitter", np.float64),
@@ -141,16 +143,18 @@ def profile(
     running mean m of what it was and the grain c(1 + 8/n), c in `kernel._GRAIN`, is what it has
     over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame that is not on time,
     r is told as min(r + e, 0), e how early, in octaves, those before it were whose payload the next
-    frame on time repeated: e moves by a quarter towards it, and by three quarters towards 0 at each
+    frame on time repeated: e rises by a quarter of what is missing, and loses three quarters at each
     that is not repeated, or where Σ q_b is 1.25 or more. One that says what was said before the
-    last frame on time is no news.
+    last frame on time is no news, and one with values that the ID never had costs it nothing.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
-    each frame, or from 14 to 0 as in AUTOSAR's E2E profile 1, and checksums: XOR or sum of all
+    each frame, learnt or not, or by as many steps as frames are missing, or from 14 to 0 as in
+    AUTOSAR's E2E profile 1, and checksums: XOR or sum of all
     bytes, or the last byte minus the sum of the others, sums also without the byte before the last
     (the upper one of a sum of 16 bits), that stay the same while the payload changes, once they did
     so while bytes changed that do not cancel out in pairs. While such a checksum is kept, others
-    that break are none, and neither is a counter in the last byte.
+    that break are none. While a counter is kept and a byte without any changes, counters that break
+    are none either: they only counted along, as an unknown checksum does while the payload rests.
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)
