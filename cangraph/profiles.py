@@ -143,9 +143,9 @@ def profile(
     running mean m of what it was and the grain c(1 + 8/n), c in `kernel._GRAIN`, is what it has
     over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame that is not on time,
     r is told as min(r + e, 0), e how early, in octaves, those before it were whose payload the next
-    frame on time repeated: e rises by a quarter of what is missing, and loses three quarters at each
-    that is not repeated, or where Σ q_b is 1.25 or more. One that says what was said before the
-    last frame on time is no news, and one with values that the ID never had costs it nothing.
+    frame on time repeated: e rises by a quarter of what is missing, and loses three quarters at
+    each that is not repeated, or where Σ q_b is 1.25 or more. One that says what was said before
+    the last frame on time is no news, and one with values that the ID never had costs it nothing.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
     each frame, learnt or not, or by as many steps as frames are missing, or from 14 to 0 as in
