@@ -49,7 +49,7 @@ def main() -> None:
         expected = list(
             zip(scores.start.tolist(), scores.end.tolist(), scores.value.tolist(), strict=True)
         )
-        raised = [(a.start, a.end, a.peak) for a in cg.raise_alarms(scores, 0.5)]
+        raised = [(a.start, a.end, a.peak) for a in cg.raise_alarms(scores, *whole.rule)]
         windows, alarms = replayed(whole, capture)
         unequal = sum(a != b for a, b in zip(windows, expected, strict=True))
         unequal += len(set(alarms) ^ set(raised))

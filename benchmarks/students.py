@@ -41,8 +41,8 @@ QUICK = {
 
 def figures(scores: cg.Scores, at: float) -> dict[str, dict[str, float]]:
     """AUPRC and F1 of each scenario that has them."""
-    calibrated = cg.calibrated(scores, 10.0, RATE, otherwise=at)
-    again = {row["scenario"]: row["f1"] for row in cg.by_scenario(calibrated, 0.0)}
+    calibrated = cg.recalibrated(scores, at, 10.0, RATE)
+    again = {row["scenario"]: row["f1"] for row in cg.by_scenario(calibrated, 0.5)}
     return {
         row["scenario"]: {
             "auprc": row["auprc"], "f1": row["f1"], "f1 calibrated": again[row["scenario"]],

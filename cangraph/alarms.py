@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
 from cangraph.scores import Scores, attack_spans, each_capture
-from cangraph.watch import check
+from cangraph.watch import SURE, added, check
 
 __all__ = [
     "Alarm",
@@ -68,12 +69,24 @@ def _evidence(scores: Scores, k: int, n: int) -> np.ndarray:
     return found
 
 
-def _alarms(scores: Scores, evidence: np.ndarray, at: float, n: int, hold: float) -> list[Alarm]:
-    """`raise_alarms` of scores in order."""
+def _alarmed(scores: Scores, at: float, k: int, n: int) -> np.ndarray:
+    """The windows of scores in order that k of the last n, or evidence, alarm at, bool (B,)."""
+    if n:
+        return _evidence(scores, k, n) >= at
+    check(k, n)
+    sums = np.empty(len(scores))
+    for _, mine in _captures(scores):
+        values = scores.value[mine].tolist()
+        sums[mine] = [*accumulate(values, lambda s, v: added(s, v, at), initial=0.0)][1:]
+    return sums >= SURE
+
+
+def _alarms(scores: Scores, alarmed: np.ndarray, n: int, hold: float) -> list[Alarm]:
+    """`raise_alarms` of scores in order, of which some are `alarmed`."""
     found: list[Alarm] = []
     for number, mine in _captures(scores):
         value, end = scores.value[mine], scores.end[mine]
-        on = np.concatenate([[False], evidence[mine] >= at, [False]])
+        on = np.concatenate([[False], alarmed[mine], [False]])
         rises = np.flatnonzero(~on[:-1] & on[1:]).tolist()
         falls = np.flatnonzero(on[:-1] & ~on[1:]).tolist()
         spans: list[list[int]] = []  # first window on, first window off
@@ -83,7 +96,7 @@ def _alarms(scores: Scores, evidence: np.ndarray, at: float, n: int, hold: float
             else:
                 spans.append([rise, fall])
         for rise, fall in spans:
-            peak = float(value[max(rise - n + 1, 0) : fall].max())
+            peak = float(value[max(rise - max(n, 1) + 1, 0) : fall].max())
             over = end[min(fall, len(end) - 1)]
             found.append(Alarm(number, float(end[rise]), float(over), peak))
     return found
@@ -92,11 +105,12 @@ def _alarms(scores: Scores, evidence: np.ndarray, at: float, n: int, hold: float
 def raise_alarms(
     scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0
 ) -> list[Alarm]:
-    """The alarms that windows raise: k of the last n in a capture with `value >= at`.
+    """The alarms that windows raise: k of the last n in a capture with `value >= at`, or with
+    k = n = 0, of probabilities, the evidence of the last ones (`watch.added`).
 
     A detector knows a window when its last frame is there, so an alarm starts at the end of the
-    window that raises it, and lasts until the end of the first window that finds fewer than k
-    again. An alarm raised within `hold` seconds of the last one's end goes on with it.
+    window that raises it, and lasts until the end of the first window that would raise none. An
+    alarm raised within `hold` seconds of the last one's end goes on with it.
 
     >>> windows = Scores(np.array([0, 9, 9, 0, 0, 0.]), *np.zeros((3, 6), int),
     ...                  np.arange(6.), np.arange(6.) + 1, captures=())
@@ -104,7 +118,7 @@ def raise_alarms(
     [Alarm(capture=0, start=3.0, end=5.0, peak=9.0)]
     """
     scores = _in_order(scores)
-    return _alarms(scores, _evidence(scores, k, n), at, n, hold)
+    return _alarms(scores, _alarmed(scores, at, k, n), n, hold)
 
 
 def events(scores: Scores, longest_gap: float = _LONGEST_GAP) -> list[Event]:
@@ -141,7 +155,7 @@ class _Capture(NamedTuple):
         return total - sum(_overlap(a, b, self.covered) for a, b in self.behind)
 
 
-def _truth(scores: Scores, aftermath: float) -> dict[int, _Capture]:
+def _truth(scores: Scores) -> dict[int, _Capture]:
     """Of each capture of scores in order."""
     found = {}
     for number, mine in _captures(scores):
@@ -150,43 +164,43 @@ def _truth(scores: Scores, aftermath: float) -> dict[int, _Capture]:
         behind: list[tuple[float, float]] = []
         for start, end in spans:
             if behind and start <= behind[-1][1]:
-                behind[-1] = (behind[-1][0], end + aftermath)
+                behind[-1] = (behind[-1][0], end + _AFTERMATH)
             else:
-                behind.append((start, end + aftermath))
+                behind.append((start, end + _AFTERMATH))
         known = [float(part.end[part.label & (part.start >= s)][0]) for s, _ in spans]
         everything = replace(part, label=np.ones(len(part), bool))
         found[number] = _Capture(spans, known, behind, attack_spans(everything, _LONGEST_GAP))
     return found
 
 
-def _right(capture: _Capture, alarms: list[Alarm], aftermath: float) -> list[Alarm]:
+def _right(capture: _Capture, alarms: list[Alarm]) -> list[Alarm]:
     """Of the alarms in a capture those that an event explains."""
     spans = [*zip(capture.known, capture.events, strict=True)]
-    return [a for a in alarms if any(k <= a.start <= end + aftermath for k, (_, end) in spans)]
+    return [a for a in alarms if any(k <= a.start <= end + _AFTERMATH for k, (_, end) in spans)]
 
 
-def _delays(capture: _Capture, right: list[Alarm], aftermath: float) -> list[float | None]:
+def _delays(capture: _Capture, right: list[Alarm]) -> list[float | None]:
     """Seconds from the start of each event to its first right alarm; None where it is missed."""
     found: list[float | None] = []
     for known, (start, end) in zip(capture.known, capture.events, strict=True):
         about = [
             alarm.start
             for alarm in right
-            if alarm.start <= end + aftermath and (alarm.start >= known or alarm.end > known)
+            if alarm.start <= end + _AFTERMATH and (alarm.start >= known or alarm.end > known)
         ]
         found.append(max(0.0, about[0] - start) if about else None)
     return found
 
 
-def _judge(truth: dict[int, _Capture], alarms: list[Alarm], aftermath: float) -> dict:
+def _judge(truth: dict[int, _Capture], alarms: list[Alarm]) -> dict:
     """`event_metrics` of the captures in `truth`."""
     delays: list[float] = []
     false, on_duty = 0, 0.0
     for number, capture in truth.items():
         mine = [alarm for alarm in alarms if alarm.capture == number]
-        right = _right(capture, mine, aftermath)
+        right = _right(capture, mine)
         false += len(mine) - len(right)
-        delays += [d for d in _delays(capture, right, aftermath) if d is not None]
+        delays += [d for d in _delays(capture, right) if d is not None]
         for alarm in mine:
             inside = [(max(alarm.start, a), min(alarm.end, b)) for a, b in capture.covered]
             inside = [(a, b) for a, b in inside if a < b]
@@ -207,21 +221,13 @@ def _judge(truth: dict[int, _Capture], alarms: list[Alarm], aftermath: float) ->
     }
 
 
-def event_metrics(
-    scores: Scores,
-    at: float,
-    k: int = 2,
-    n: int = 3,
-    hold: float = 1.0,
-    aftermath: float = _AFTERMATH,
-) -> dict:
+def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0) -> dict:
     """What the alarms at a threshold are worth, all captures pooled; None where undefined.
 
-    An alarm is right if it is raised from the end of an event's first window until `aftermath`
-    seconds behind the event, and false otherwise. An event is `found` if a right alarm is raised in
-    that time or is still going on.
-    A false alarm that happens to last into an event finds nothing: an alarm that is always on
-    would find every attack.
+    An alarm is right if it is raised from the end of an event's first window until a second behind
+    the event, and false otherwise. An event is `found` if a right alarm is raised in that time or
+    is still going on. A false alarm that happens to last into an event finds nothing: an alarm
+    that is always on would find every attack.
 
     - `delay_median`, `delay_p90`: s from the start of a found event to the start of its alarm;
       0 where the alarm of an event before goes on.
@@ -230,22 +236,22 @@ def event_metrics(
     - `duty`: share of the benign time under alarm, right or false.
     """
     found = raise_alarms(scores, at, k, n, hold)
-    return _judge(_truth(_in_order(scores), aftermath), found, aftermath)
+    return _judge(_truth(_in_order(scores)), found)
 
 
-def events_by_capture(scores: Scores, at: float, **alarm: float) -> list[dict]:
-    """`event_metrics`, which is given `alarm`, of each capture: a row for each, with its name,
-    scenario and vehicle."""
-    return each_capture(scores, lambda mine: event_metrics(mine, at, **alarm))
+def events_by_capture(scores: Scores, *rule: float) -> list[dict]:
+    """`event_metrics`, which is given the `rule` (at, k, n), of each capture: a row for each, with
+    its name, scenario and vehicle."""
+    return each_capture(scores, lambda mine: event_metrics(mine, *rule))
 
 
-def event_delays(scores: Scores, at: float) -> dict[int, list[float | None]]:
+def event_delays(scores: Scores, *rule: float) -> dict[int, list[float | None]]:
     """The delays that `event_metrics` sums up: of each capture (its number), seconds from the start
     of each event to its alarm, None where it is missed."""
-    raised, found = raise_alarms(scores, at), {}
-    for number, capture in _truth(_in_order(scores), _AFTERMATH).items():
-        right = _right(capture, [a for a in raised if a.capture == number], _AFTERMATH)
-        found[number] = _delays(capture, right, _AFTERMATH)
+    raised, found = raise_alarms(scores, *rule), {}
+    for number, capture in _truth(_in_order(scores)).items():
+        right = _right(capture, [a for a in raised if a.capture == number])
+        found[number] = _delays(capture, right)
     return found
 
 
@@ -274,9 +280,7 @@ def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20
     return rows
 
 
-def alarm_curve(
-    scores: Scores, k: int = 2, n: int = 3, hold: float = 1.0, aftermath: float = _AFTERMATH
-) -> list[dict]:
+def alarm_curve(scores: Scores, k: int = 2, n: int = 3, hold: float = 1.0) -> list[dict]:
     """`event_metrics` at every threshold that matters, with it as `at`, from the highest down.
 
     They are those at which the windows of an event begin to raise an alarm, and one that raises
@@ -284,14 +288,14 @@ def alarm_curve(
     """
     scores = _in_order(scores)
     evidence = _evidence(scores, k, n)
-    truth = _truth(scores, aftermath)
+    truth = _truth(scores)
     levels = [float(np.nextafter(evidence.max(initial=-np.inf), np.inf))]  # raises no alarm
     for number, mine in _captures(scores):
         for known, (_, end) in zip(truth[number].known, truth[number].events, strict=True):
-            about = (scores.end[mine] >= known) & (scores.end[mine] <= end + aftermath)
+            about = (scores.end[mine] >= known) & (scores.end[mine] <= end + _AFTERMATH)
             levels.append(float(evidence[mine][about].max()))
     return [
-        _judge(truth, _alarms(scores, evidence, at, n, hold), aftermath) | {"at": at}
+        _judge(truth, _alarms(scores, evidence >= at, n, hold)) | {"at": at}
         for at in sorted({level for level in levels if level > -np.inf}, reverse=True)
     ]
 

@@ -20,6 +20,7 @@ __all__ = [
     "clean_threshold",
     "ece",
     "log_odds",
+    "recalibrated",
     "relative",
     "temper",
     "temperature",
@@ -108,17 +109,22 @@ def calibrated_thresholds(
     scores: Scores,
     seconds: float = 10.0,
     false_alarm_rate: float = 1e-3,
+    at_least: float | None = None,
     otherwise: float | None = None,
 ) -> Calibration:
     """The `clean_threshold` of each capture on its own `clean_stretch`.
 
-    A capture without a clean stretch takes the threshold `otherwise`, say the zero-shot one, and
-    `Calibration.windows` shows it with 0. The promise covers traffic like that of the stretch: a
-    drive that has yet to leave the car park, or a profile that an attack has moved, breaks it.
-    Windows that overlap (stride < window) repeat each other and flatter it, since n counts all.
+    No threshold is under `at_least`, for a GAT its even chance: a stretch may be calm by chance,
+    and what it promises of false alarms a higher threshold keeps. A capture without a clean stretch
+    takes `otherwise`, or else `at_least`, and `Calibration.windows` shows it with 0. The promise
+    covers traffic like that of the stretch: a drive that has yet to leave the car park, or a
+    profile that an attack has moved, breaks it. Windows that overlap (stride < window) repeat each
+    other and flatter it, since n counts all.
 
-    Raises `ValueError` that names the captures without a clean stretch if `otherwise` is None.
+    Raises `ValueError` that names the captures without a clean stretch if neither is given.
     """
+    otherwise = at_least if otherwise is None else otherwise
+    least = -np.inf if at_least is None else at_least
     clean = clean_stretch(scores, seconds)
     here = np.unique(scores.capture)
     mine = {number: np.flatnonzero(clean & (scores.capture == number)) for number in here}
@@ -128,7 +134,7 @@ def calibrated_thresholds(
         raise ValueError(
             f"calibrated_thresholds: no window before an attack in the first {seconds} s of "
             f"{names}; expected clean traffic to calibrate on; raise `seconds`, or give the "
-            "zero-shot threshold as `otherwise`"
+            "zero-shot threshold as `at_least` or `otherwise`"
         )
     result = Calibration(
         np.full(len(scores.captures), np.nan),
@@ -138,6 +144,7 @@ def calibrated_thresholds(
     result.threshold[here] = np.nan if otherwise is None else otherwise
     limits = _thresholds(scores, false_alarm_rate, [mine[number] for number in able])
     for number, limit in zip(able, limits, strict=True):
+        limit = max(limit, least)
         n, reached = len(mine[number]), (scores.value[mine[number]] >= limit).sum()
         result.threshold[number] = limit
         result.windows[number] = n
@@ -160,6 +167,7 @@ def calibrated(
     scores: Scores,
     seconds: float = 10.0,
     false_alarm_rate: float = 1e-3,
+    at_least: float | None = None,
     otherwise: float | None = None,
 ) -> Scores:
     """The windows behind each capture's `clean_stretch`, `relative` to the threshold set on it.
@@ -167,11 +175,33 @@ def calibrated(
     Decide at 0. The windows that were calibrated on are left out: they are no test.
     Raises as `calibrated_thresholds` does.
     """
-    found = calibrated_thresholds(scores, seconds, false_alarm_rate, otherwise)
+    found = calibrated_thresholds(scores, seconds, false_alarm_rate, at_least, otherwise)
     return relative(scores, found.threshold)[~clean_stretch(scores, seconds)]
 
 
 # probabilities
+
+
+def recalibrated(
+    scores: Scores, at: float, seconds: float = 10.0, false_alarm_rate: float = 1e-3
+) -> Scores:
+    """`calibrated` probabilities that stay such: their odds over those of their capture's
+    threshold, which is never under `at`. Decide at an even chance.
+
+    >>> windows = Scores(np.array([.1, .2, .8, .9]), np.array([0, 0, 0, 1], bool),
+    ...                  *np.zeros((2, 4), int), np.arange(4.), np.arange(4.) + 1, captures=[None])
+    >>> recalibrated(windows, 0.5, seconds=2).value.round(2)  # .2 is under an even chance
+    array([0.8, 0.9])
+    >>> recalibrated(windows, 0.5, seconds=3).value.round(2)  # over .8: (9/1) / (4/1) to 1
+    array([0.69])
+    """
+    from scipy.special import expit
+
+    odds = replace(scores, value=log_odds(_probabilities(scores, "recalibrated")))
+    least = float(log_odds(np.float64(at)))
+    found = calibrated(odds, seconds, false_alarm_rate, at_least=least)
+    under = np.where(found.value < 0, np.nextafter(0.5, 0.0), 1.0)  # not rounded up to .5
+    return replace(found, value=np.minimum(expit(found.value), under))
 
 
 def _probabilities(scores: Scores, who: str) -> np.ndarray:

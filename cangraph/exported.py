@@ -18,6 +18,7 @@ from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.graphs import Graphs
 from cangraph.latency import latency
 from cangraph.scores import Scores
+from cangraph.watch import alarm_rule
 
 __all__ = [
     "FORMAT",
@@ -133,7 +134,8 @@ class Exported:
     on a bus have equal values to the last bit.
 
     `about` is the metadata of the file; `kind`, `threshold`, `window` and `stride` are taken from
-    it; `sha256` is the hash of the file. One thread is used, and none spins.
+    it, and the `rule` for alarms follows (`watch.alarm_rule`); `sha256` is the hash of the file.
+    One thread is used, and none spins.
 
     Raises `FileNotFoundError`, and `ValueError` for what is no ONNX file, one that `export` did not
     write, one for other features, and one that does not come to what it came to where it was made.
@@ -158,6 +160,7 @@ class Exported:
         self.about = self._facts(self._session.get_modelmeta().custom_metadata_map)
         self.kind, self.threshold = self.about["kind"], self.about["threshold"]
         self.window, self.stride = self.about["window"], self.about["stride"]
+        self.rule = alarm_rule(self.kind, self.threshold)
         self._agrees_with_this_code()
         self._keeps_its_word()
 

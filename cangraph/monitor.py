@@ -19,7 +19,7 @@ from cangraph.files import put
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.profiles import Profiles
 from cangraph.scores import Scores
-from cangraph.watch import Seen, Turn, Watch
+from cangraph.watch import Seen, Turn, Watch, alarm_rule
 from cangraph.windows import Sliding
 
 __all__ = ["Monitor"]
@@ -48,10 +48,11 @@ class Monitor:
     value), how much it is blamed, the attack it looks like, and `delay`: s from the start of the
     first suspicious window to the alarm.
 
-    `at` is the threshold, by default that of the detector; `k`, `n` and `hold` are those of
+    `at`, `k` and `n` are by default those of the detector's `rule`; `hold` is that of
     `watch.Watch`. With `calibrate`, the first so many seconds are taken for clean traffic: they
-    raise no alarm, and set the threshold to their conformal quantile (`clean_threshold`), which n
-    windows let a new one pass with the `rate`, or 1/(n + 1) where that is more.
+    raise no alarm, and set the threshold of windows to their conformal quantile
+    (`clean_threshold`), which n windows let a new one pass with the `rate`, or 1/(n + 1) where that
+    is more; that of a GAT never falls.
 
     Raises `ValueError` for a stride, k, n or rate that is none.
     """
@@ -61,8 +62,8 @@ class Monitor:
         detector: Exported,
         *,
         at: float | None = None,
-        k: int = 2,
-        n: int = 3,
+        k: int | None = None,
+        n: int | None = None,
         hold: float = 1.0,
         stride: int | None = None,
         calibrate: float = 0.0,
@@ -76,7 +77,9 @@ class Monitor:
                 "a frame or more, 0 s or more, a share between 0 and 1; use the defaults"
             )
         self.detector, self.tell_windows = detector, tell_windows
-        self.watch = Watch(detector.threshold if at is None else at, k, n, hold)
+        own = detector.rule
+        rule = [b if a is None else a for a, b in zip((at, k, n), own, strict=True)]
+        self.watch = Watch(*rule, hold)
         self.sliding = Sliding(detector.window, stride)
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
@@ -168,7 +171,9 @@ class Monitor:
         if n:
             none = np.zeros(n)
             clean = Scores(values, none.astype(bool), none, none, none, none, captures=())
-            self.watch.at = clean_threshold(clean, self.rate)
+            probable = not alarm_rule(self.detector.kind, before).n
+            least = before if probable else -np.inf  # of other scores, each car has its level
+            self.watch.at = max(clean_threshold(clean, self.rate), least)
         promised = (int((values >= self.watch.at).sum()) + 1) / (n + 1)
         at = {"at": self.watch.at, "before": before, "windows": n, "rate": promised}
         return [{"event": "calibrated", "time": now} | at]

@@ -16,13 +16,15 @@ from cangraph.alarms import (
     recall_at_false_alarms,
 )
 from cangraph.blame import frame_scores
-from cangraph.calibration import calibrated, log_odds, temper, temperature
+from cangraph.calibration import log_odds, recalibrated, temper, temperature
 from cangraph.datasets import read
 from cangraph.graphs import Graphs
 from cangraph.intervals import clustered
 from cangraph.params import Params
 from cangraph.scores import METRICS, Scores, attack_spans, by_capture, metrics, why_undefined
 from cangraph.splits import Split
+from cangraph.verdict import SINGLE
+from cangraph.watch import alarm_rule
 
 __all__ = ["ALL", "Run", "at_false_alarms", "delays", "drift", "events_of", "gather", "histories"]
 __all__ += ["intervals", "measured", "seeds", "tempered", "timelines", "typical", "undefined"]
@@ -79,6 +81,12 @@ class Run:
         """What a stage saved under `key`; `otherwise` where the stage is missing."""
         return self.facts.get(stage, {}).get(key, otherwise)
 
+    def judged(self, name: str) -> tuple[Scores, float, int, int]:
+        """A detector's scores and what raises an alarm of it (`watch.alarm_rule`)."""
+        scores, at = self.detectors[name]
+        gat = name.startswith("fusion") and self.part("fusion", "default") == SINGLE[1]
+        return scores, *alarm_rule("GAT" if gat or name.startswith("GAT ") else name, at)
+
     def frames(self, name: str) -> tuple[Scores, float]:
         """A detector's verdict on frames: of a GAT by window and ID, of others by window."""
         scores, at = self.detectors[name]
@@ -114,7 +122,7 @@ def gather(params: Params, with_baselines: bool = True) -> Run:
         raise FileNotFoundError(next(iter(missing.values())))
     found = Run(params, data, detectors, facts, missing)
     scores, at = detectors[found.main]
-    detectors[f"{found.main}, 10 s"] = calibrated(scores, 10.0, otherwise=at), 0.0
+    detectors[f"{found.main}, 10 s"] = recalibrated(scores, at, 10.0), 0.5
     if with_baselines:
         detectors |= baselines.decided(data.train, data.test, found.captures)
     return found
@@ -141,7 +149,7 @@ def measured(run: Run, frames: Sequence[str] = ()) -> dict[str, list[dict]]:
     kinds = {
         "window": {name: by_capture(*pair) for name, pair in run.detectors.items()},
         "frame": {name: by_capture(*run.frames(name)) for name in frames},
-        "event": {name: events_by_capture(*pair) for name, pair in run.detectors.items()},
+        "event": {name: events_by_capture(*run.judged(name)) for name in run.detectors},
     }
     return {
         level: [{"detector": name} | row for name, rows in of.items() for row in rows]
@@ -239,24 +247,24 @@ def drift(run: Run) -> list[dict]:
 def events_of(run: Run, names: Sequence[str] = ()) -> list[dict]:
     """`event_metrics` of detectors, all captures pooled: a row each."""
     chosen = names or run.detectors
-    return [{"detector": name} | event_metrics(*run.detectors[name]) for name in chosen]
+    return [{"detector": name} | event_metrics(*run.judged(name)) for name in chosen]
 
 
 def at_false_alarms(run: Run, names: Sequence[str]) -> list[dict]:
     """`recall_at_false_alarms` of detectors in every scenario: `detector`, `scenario`, `recall`."""
     rows = []
     for name in names:
-        scores, _ = run.detectors[name]
+        scores, _, k, n = run.judged(name)  # a ranking has no evidence: any window, or 2 of 3
         for scenario in np.unique(scores.scenario).tolist():
-            best = recall_at_false_alarms(scores[scores.scenario == scenario])
+            best = recall_at_false_alarms(scores[scores.scenario == scenario], k=k or 1, n=n or 1)
             rows.append({"detector": name, "scenario": scenario, "recall": best.get("recall")})
     return rows
 
 
 def delays(run: Run) -> dict[str, list[float | None]]:
     """Delays of the main detector by capture, of captures with attacks."""
-    scores, at = run.detectors[run.main]
-    found = event_delays(scores, at)
+    scores, *rule = run.judged(run.main)
+    found = event_delays(scores, *rule)
     return {scores.captures[number].label: mine for number, mine in found.items() if mine}
 
 
@@ -265,8 +273,8 @@ def waits(run: Run, seconds: Sequence[float]) -> list[dict]:
     scores, at = run.detectors[run.main]
     rows = []
     for clean in seconds:
-        windows = calibrated(scores, clean, otherwise=at)
-        rows.append({"clean seconds": clean, "windows": len(windows)} | metrics(windows, 0.0))
+        windows = recalibrated(scores, at, clean)
+        rows.append({"clean seconds": clean, "windows": len(windows)} | metrics(windows, 0.5))
     return rows
 
 

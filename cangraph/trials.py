@@ -31,11 +31,10 @@ def tried(
     detector: Exported,
     capture: Frames,
     since: float,
-    at: float,
     severities: Sequence[float] = (1.0, 0.5, 0.2),
     seed: int = 0,
 ) -> list[dict]:
-    """The attacks of each kind and severity that raise an alarm at the threshold `at`, synthesised
+    """The attacks of each kind and severity that raise an alarm of the detector, synthesised
     into a clean capture from `since` s on (`spans_of`): a row for each, its `attack`, `severity`,
     and `event_metrics`. A span without a victim for an attack holds none.
 
@@ -60,5 +59,7 @@ def tried(
                     made = inject(made, kind, spans=[span], severity=severity, seed=dice)
             scores = detector.score(to_graphs([made], detector.window, detector.stride))
             judged = scores[scores.start >= since - first]
-            rows.append({"attack": kind, "severity": severity} | event_metrics(judged, at))
+            rows.append(
+                {"attack": kind, "severity": severity} | event_metrics(judged, *detector.rule)
+            )
     return rows

@@ -1,5 +1,7 @@
 """Alarms, delays, false alarms and duty of a few windows, counted by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -159,8 +161,23 @@ def test_an_alarm_in_the_aftermath_is_late_but_right():
     late = event_metrics(scores, at=5)
     assert (late["found"], late["false_alarms"], late["delay_median"]) == (1, 0, 2.0)
     assert late["duty"] == approx(2 / 7)  # the alarm is 4–6, all of it behind the aftermath
-    too_late = event_metrics(scores, at=5, aftermath=0.5)
+    too_late = event_metrics(scores_of("00[9]090900"), at=5)
     assert (too_late["found"], too_late["false_alarms"]) == (0, 1)
+
+
+def test_evidence_is_summed_until_it_speaks_against_an_attack():
+    # log-odds: 3, over log 19 at once; 1 three times; 1 and -1 in turn
+    sure, leaning, neither, quiet = (1 / (1 + np.exp(-z)) for z in (3.0, 1.0, -1.0, -9.0))
+    told = [quiet, sure, quiet, leaning, leaning, leaning, quiet, *[leaning, neither] * 4, quiet]
+    scores = replace(scores_of("0" * len(told)), value=np.array(told))
+    alarms = raise_alarms(scores, 0.5, 0, 0, hold=0.0)
+    assert [(a.start, a.end, a.peak) for a in alarms] == [(2, 3, sure), (6, 7, leaning)]
+    assert raise_alarms(scores, leaning, 0, 0) == [], "over the odds of a threshold"
+    two = replace(scores, capture=(np.arange(len(told)) > 4).astype(int))
+    assert [a.start for a in raise_alarms(two, 0.5, 0, 0)] == [2], "a capture begins without"
+    certain = replace(scores, value=np.array([1.0] * 9 + [0.0] * (len(told) - 9)))
+    (alarm,) = raise_alarms(certain, 0.5, 0, 0)
+    assert (alarm.start, alarm.end) == (1, 10), "forgotten as soon as it is over"
 
 
 def test_an_alarm_that_is_always_on_finds_nothing():
@@ -212,7 +229,7 @@ def test_time_without_windows_is_not_benign_time():
 
 def test_captures_are_pooled_and_listed():
     scores = scores_of("0099000000", "00[99]00000", "000[0]00000")
-    rows = events_by_capture(scores, at=5)
+    rows = events_by_capture(scores, 5)
     assert [(r["scenario"], r["capture"], r["vehicle"]) for r in rows] == [
         ("t7", "c2", "v"),
         ("t8", "c1", "v"),

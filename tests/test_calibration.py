@@ -15,6 +15,7 @@ from cangraph.calibration import (
     clean_stretch,
     clean_threshold,
     ece,
+    recalibrated,
     relative,
     temper,
     temperature,
@@ -156,6 +157,27 @@ def test_a_capture_without_clean_traffic_is_named_or_falls_back():
     assert np.isnan(found.threshold[1]), "b has no window"
     assert found.windows.tolist() == [2, 0, 0] and found.rate.tolist() == [1 / 3, 1, 1]
     assert calibrated(scores, 2.0, 0.4, otherwise=5.5).value == approx([1, -1.5, -0.5, 0.5])
+    both = calibrated_thresholds(scores, 2.0, 0.4, at_least=1.5, otherwise=5.5)
+    assert both.threshold[[0, 2]] == approx([2, 5.5])
+
+
+def test_no_threshold_is_under_the_least():
+    scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
+    found = calibrated_thresholds(scores, 2.0, false_alarm_rate=0.4, at_least=2.5)
+    assert found.threshold[[0, 2]].tolist() == [2.5, 2.5], "of calm traffic, and without any"
+    assert found.windows.tolist() == [2, 0, 0] and found.rate.tolist() == [1 / 3, 1, 1]
+    assert calibrated_thresholds(scores, 2.0, 0.4, at_least=1.0).threshold[2] == 1.0
+
+
+def test_recalibrated_probabilities_have_the_odds_over_those_of_the_threshold():
+    scores = scores_of([0.2, 0.8, 0.8, 0.96], [0, 0, 0, 1])
+    at = 0.8  # just above it lies the threshold
+    odds = scores.value[2:] / (1 - scores.value[2:]) / (at / (1 - at))
+    found = recalibrated(scores, 0.5, seconds=2.0, false_alarm_rate=0.1)
+    assert found.value == approx(odds / (1 + odds))
+    assert found.value[0] < 0.5, "equal to the highest clean one"
+    with pytest.raises(ValueError, match="recalibrated: values of 1 to 2 came"):
+        recalibrated(scores_of([1, 2]), 0.5)
 
 
 def test_thresholds_of_other_captures_are_refused(two):

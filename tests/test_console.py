@@ -33,7 +33,7 @@ def of(events, *kinds):
 
 
 def test_a_log_is_replayed_as_json_lines(detector_file, log, drive, capsys):
-    assert main(["monitor", str(detector_file), "--log", str(log), "--windows"]) == 0
+    assert main(["monitor", str(detector_file), "--log", str(log), "--windows", "--at", "0.5"]) == 0
     events = lines(capsys)
     assert len(of(events, "window")) == len(drive) // 100
     assert of(events, "alarm")

@@ -1,5 +1,6 @@
 """Traffic as it comes has the windows, scores and alarms of the same traffic on disk."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 
 from cangraph.alarms import raise_alarms
 from cangraph.attacks import inject
-from cangraph.calibration import calibrated, calibrated_thresholds
+from cangraph.calibration import calibrated_thresholds
 from cangraph.exported import Exported
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.graphs import to_graphs
 from cangraph.monitor import Monitor
 from cangraph.readers import LogFile
+from cangraph.watch import alarm_rule
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +39,25 @@ def alarms_of(events):
     return [(since, *rest) for since, rest in found.items()]
 
 
-def expected(scores, at):
+def expected(scores, at, k=0, n=0):
     """The windows and alarms of the path of the notebooks."""
     rows = zip(scores.start.tolist(), scores.end.tolist(), scores.value.tolist(), strict=True)
-    return list(rows), [(a.start, a.end, a.peak) for a in raise_alarms(scores, at)]
+    return list(rows), [(a.start, a.end, a.peak) for a in raise_alarms(scores, at, k, n)]
 
 
+@pytest.mark.parametrize("rule", [(2, 3), (0, 0)])
 @pytest.mark.parametrize("stride", [100, 33])
-def test_a_demo_log_is_judged_as_in_the_notebooks(detector, drive, stride):
+def test_a_demo_log_is_judged_as_in_the_notebooks(detector, drive, stride, rule):
     scores = detector.score(to_graphs([drive], detector.window, stride))
-    monitor = Monitor(detector, stride=stride, tell_windows=True)
-    windows, alarms = expected(scores, detector.threshold)
+    at = detector.threshold if rule[1] else 0.5
+    settings = dict(zip("kn", rule, strict=True))
+    monitor = Monitor(detector, at=at, stride=stride, tell_windows=True, **settings)
+    windows, alarms = expected(scores, at, *rule)
     events = fed(monitor, drive)
     assert windows_of(events) == windows
     assert alarms and alarms_of(events + monitor.ongoing()) == alarms
     assert monitor.count["windows"] == len(scores)
-    assert monitor.count["called"] == (scores.value >= detector.threshold).sum()
+    assert monitor.count["called"] == (scores.value >= at).sum()
     assert monitor.count["alarms"] == len(alarms)
 
 
@@ -70,24 +75,37 @@ def test_real_test_captures_are_judged_as_in_the_notebooks(detector, real_data):
         assert alarms and alarms_of(events + monitor.ongoing()) == alarms
 
 
-def test_the_calibrated_threshold_is_that_of_the_report(detector, drive):
+def test_alarms_are_raised_by_the_rule_of_the_detector(detector):
+    watch = Monitor(detector).watch
+    assert (watch.at, watch.k, watch.n) == detector.rule == alarm_rule("GAT", detector.threshold)
+    watch = Monitor(detector, at=0.4, k=1, n=2).watch
+    assert (watch.at, watch.k, watch.n) == (0.4, 1, 2)
+
+
+@pytest.mark.parametrize("kind", ["GAT", "VGAE"])
+def test_the_calibrated_threshold_is_that_of_the_report(kind, detector, drive):
     scores = detector.score(to_graphs([drive]))
     scores = replace(scores, label=np.zeros(len(scores), bool))  # nobody knows on a bus
     found = calibrated_thresholds(scores, 5.0, 0.3)
-    monitor = Monitor(detector, calibrate=5.0, rate=0.3)
-    events = fed(monitor, drive)
-    (told,) = (event for event in events if event["event"] == "calibrated")
-    assert (told["at"], told["windows"], told["rate"]) == tuple(column[0] for column in found)
-    rest = calibrated(scores, 5.0, 0.3)
-    ends = [(alarm.start, alarm.end) for alarm in raise_alarms(rest, 0.0)]
-    assert (
-        ends and [(since, end) for since, end, _ in alarms_of(events + monitor.ongoing())] == ends
-    )
+    other = copy(detector)
+    other.kind, other.rule = kind, alarm_rule(kind, detector.threshold)
+    for lowest in (0.0, 0.99):
+        monitor = Monitor(other, at=lowest, calibrate=5.0, rate=0.3)
+        events = fed(monitor, drive)
+        (told,) = (event for event in events if event["event"] == "calibrated")
+        at, k, n = alarm_rule(kind, found.threshold[0])
+        at = max(at, lowest) if kind == "GAT" else at  # of other scores, each car has its level
+        assert (told["at"], told["windows"], told["before"]) == (at, found.windows[0], lowest)
+        reached = (scores.value[scores.end <= 5.0] >= at).sum()
+        assert told["rate"] == (reached + 1) / (told["windows"] + 1)
+        rest = scores[scores.end > 5.0]
+        assert alarms_of(events + monitor.ongoing()) == expected(rest, at, k, n)[1]
+    assert kind == "GAT" or alarms_of(events)
 
 
 def test_an_attack_in_clean_traffic_is_blamed_on_its_id(detector, clean):
     log = inject(clean, "flooding", spans=[(6.0, 9.0)])
-    monitor = Monitor(detector, at=0.0)
+    monitor = Monitor(detector, at=0.0, k=2, n=3)
     (alarm,) = (e for e in fed(monitor, log) if e["event"] == "alarm")
     graphs = to_graphs([log])
     blame = detector.blame(graphs)
@@ -117,8 +135,8 @@ def test_a_state_that_does_not_fit_is_refused(detector, drive, tmp_path):
     monitor = Monitor(detector)
     monitor.feed(drive[:500])
     monitor.save(path)
-    with pytest.raises(ValueError, match="saved with another stride and k; expected the same"):
-        Monitor(detector, stride=7, k=1).resume(path)
+    with pytest.raises(ValueError, match="saved with another stride and k and n; expected"):
+        Monitor(detector, stride=7, k=1, n=2).resume(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"no state of a monitor .*; delete it to begin anew"):
         Monitor(detector).resume(path)

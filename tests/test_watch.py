@@ -44,11 +44,33 @@ def test_the_alarms_are_those_of_the_report(rows, k, more, hold):
     assert told(watch, seen_of(values, ends)) == raise_alarms(scores, 1.0, k, k + more, hold)
 
 
-@given(WINDOWS, st.integers(0, 40))
-def test_a_watch_goes_on_from_its_state(rows, cut):
+CHANCES = st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.6, 0.8, 0.96, 1.0])
+
+
+@given(st.lists(st.tuples(CHANCES, st.sampled_from([0.25, 2.0])), min_size=1, max_size=40))
+def test_the_alarms_by_evidence_are_those_of_the_report(rows):
     values, gaps = np.array(rows).T
-    windows = seen_of(values, np.cumsum(gaps))
-    whole, first, second = Watch(1.0), Watch(1.0), Watch(1.0)
+    ends = np.cumsum(gaps)
+    n = len(values)
+    scores = Scores(values, np.zeros(n, bool), *np.zeros((2, n), int), ends - 0.5, ends, ())
+    assert told(Watch(0.5, 0, 0), seen_of(values, ends)) == raise_alarms(scores, 0.5, 0, 0)
+
+
+def test_evidence_tells_since_when():
+    windows = [Seen(v, t, t + 1.0) for t, v in enumerate([0.01, 0.7, 0.8, 0.9, 0.99])]
+    watch = Watch(0.5, 0, 0)
+    turns = [watch.see(window) for window in windows]
+    assert turns[:3] == [None] * 3 and turns[4] is None
+    assert (turns[3].end, turns[3].delay, turns[3].suspect) == (4.0, 3.0, windows[3])
+    assert watch.alarm.suspect == windows[4]
+
+
+@given(WINDOWS, st.integers(0, 40), st.booleans())
+def test_a_watch_goes_on_from_its_state(rows, cut, summed):
+    values, gaps = np.array(rows).T
+    windows = seen_of(values / 4, np.cumsum(gaps))
+    rule = (0.4, 0, 0) if summed else (0.25,)
+    whole, first, second = Watch(*rule), Watch(*rule), Watch(*rule)
     turns = [whole.see(window) for window in windows]
     before = [first.see(window) for window in windows[:cut]]
     second.restore(json.loads(json.dumps(first.state())))
@@ -69,5 +91,6 @@ def test_an_alarm_tells_its_suspect_and_how_long_it_took():
 
 
 def test_k_of_n_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="k is 4 and n is 3; expected k of the last n"):
-        Watch(0.5, 4, 3)
+    for k, n in ((4, 3), (1, 0), (0, 3)):
+        with pytest.raises(ValueError, match=f"k is {k} and n is {n}; expected k of the last n"):
+            Watch(0.5, k, n)
