@@ -2,6 +2,7 @@
 
     CANGRAPH_DATA=… python benchmarks/training.py [--dataset demo|hcrl_sa] [--quick]
         [--tasks vgae teacher student distilled] [--sizes 32 512] [--repeats 5] [--compile]
+        [--device cuda]
 
 All competitors see the same windows (the labelled training windows of the dataset), the same
 model from the same first weights, the same optimiser and clipping, on one thread:
@@ -18,8 +19,9 @@ writes every step to a CSV, the bare loops sum the terms of the loss and read th
 With `--compile` the loss is compiled by torch for windows of any size, after a round that warms up.
 
 Competitors take turns within each repeat, since other work on the machine meets all of them: a
-time is the median over the repeats, a ratio the median of those within a repeat. The last line is
-one JSON object, of each competitor [s, ratio].
+time is the median over the repeats, a ratio the median of those within a repeat. On a GPU ours has
+the windows of an epoch there as a whole, the others copy batch by batch. The last line is one JSON
+object, of each competitor [s, ratio].
 """
 
 import argparse
@@ -49,6 +51,14 @@ from cangraph.batches import Batch, Batches
 
 RATE, CLIP = 0.001, 1.0
 TASKS = ("vgae", "teacher", "student", "distilled")
+DEVICE = "cpu"
+
+
+def now() -> float:
+    """s, when all that was asked of the device is done."""
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def task_of(name: str, graphs: cg.Graphs, params: cg.Params, compiled: bool = False):
@@ -67,7 +77,7 @@ def task_of(name: str, graphs: cg.Graphs, params: cg.Params, compiled: bool = Fa
     task.optimisation = lambda task: [adamw(task, params.fit.weight_decay)]
     if compiled:
         task.loss = torch.compile(task.loss, dynamic=True)
-    return task
+    return task.to(DEVICE)
 
 
 def adamw(task, weight_decay: float) -> torch.optim.AdamW:
@@ -96,6 +106,7 @@ def as_data(graphs: cg.Graphs) -> list[Data]:
 
 def from_pyg(loader: DataLoader) -> Iterator[Batch]:
     for b in loader:
+        b = b.to(DEVICE)
         yield Batch(
             b.x, b.edge_index, b.edge_attr, b.batch, b.y, b.node_label, b.attack_type
         )  # fmt: skip
@@ -105,7 +116,7 @@ class Loaders:
     """What makes the batches of an epoch, by name."""
 
     def __init__(self, graphs: cg.Graphs, data: list[Data], size: int):
-        self.ours = Batches(graphs, size, seed=0)
+        self.ours = Batches(graphs, size, seed=0, device=DEVICE)
         self.pyg = {
             workers: DataLoader(
                 data, size, shuffle=True, num_workers=workers, persistent_workers=workers > 0
@@ -135,22 +146,23 @@ class Bare:
         return terms
 
     def __call__(self, batches: Iterator[Batch]) -> float:
-        began, sums = time.perf_counter(), {}
+        began, sums = now(), {}
         for batch in batches:
             terms = self.step(batch)
             if self.logs:
                 for name, value in terms.items():
                     sums[name] = sums.get(name, 0.0) + value.detach()
         {name: float(value) for name, value in sums.items()}
-        return time.perf_counter() - began
+        return now() - began
 
 
 class ByHand(Bare):
     """A progress bar and metrics in every step."""
 
     def __call__(self, batches: Iterator[Batch]) -> float:
-        began = time.perf_counter()
-        metrics, history = {"accuracy": BinaryAccuracy(), "f1": BinaryF1Score()}, []
+        began = now()
+        metrics = {"accuracy": BinaryAccuracy().to(DEVICE), "f1": BinaryF1Score().to(DEVICE)}
+        history = []
         with open(os.devnull, "w") as nowhere, tqdm(batches, file=nowhere) as bar:
             for batch in bar:
                 row = {name: value.item() for name, value in self.step(batch).items()}
@@ -161,17 +173,17 @@ class ByHand(Bare):
                         row[name] = metric(p, batch.label.int()).item()
                 bar.set_postfix(row)
                 history.append(row)
-        return time.perf_counter() - began
+        return now() - began
 
 
 class Clock(Callback):
     """From the start of the first epoch to its end."""
 
     def on_train_epoch_start(self, trainer, task):
-        self.began = time.perf_counter()
+        self.began = now()
 
     def on_train_epoch_end(self, trainer, task):
-        self.took = time.perf_counter() - self.began
+        self.took = now() - self.began
 
 
 class Lightning:
@@ -187,7 +199,7 @@ class Lightning:
         with tempfile.TemporaryDirectory() as folder:
             trainer = L.Trainer(
                 max_epochs=1,
-                accelerator="cpu",
+                accelerator="cpu" if DEVICE == "cpu" else "gpu",
                 callbacks=[clock],
                 gradient_clip_val=CLIP,
                 logger=CSVLogger(folder) if self.logs else False,
@@ -229,10 +241,10 @@ def show(title: str, took: dict[str, list[float]], over: str) -> dict[str, list[
 
 
 def gone_through(batches: Iterator[Batch]) -> float:
-    began = time.perf_counter()
+    began = now()
     for _ in batches:
         pass
-    return time.perf_counter() - began
+    return now() - began
 
 
 def batch_making(loaders: Loaders, repeats: int) -> dict[str, list[float]]:
@@ -262,7 +274,8 @@ def scaling(graphs: cg.Graphs, params: cg.Params, repeats: int) -> dict[str, lis
     many = {k: graphs[np.tile(np.arange(len(graphs)), k)] for k in (1, 2, 4, 8)}
     runs = {k: Lightning(task_of("student", graphs, params), True) for k in many}
     work = {
-        f"{k}x": lambda k=k: runs[k](Batches(many[k], params.fit.batch_size, 0)) / k for k in many
+        f"{k}x": lambda k=k: runs[k](Batches(many[k], params.fit.batch_size, 0, DEVICE)) / k
+        for k in many
     }
     return take_turns(work, repeats)
 
@@ -270,9 +283,10 @@ def scaling(graphs: cg.Graphs, params: cg.Params, repeats: int) -> dict[str, lis
 def where_time_goes(name: str, graphs: cg.Graphs, params: cg.Params, rows: int = 12) -> list[dict]:
     """The operators that take most of an epoch, by their own time on the CPU."""
     bare = Bare(task_of(name, graphs, params), False)
-    bare(iter(Batches(graphs, params.fit.batch_size, 0)))
+    batches = Batches(graphs, params.fit.batch_size, 0, DEVICE)
+    bare(iter(batches))
     with profile(activities=[ProfilerActivity.CPU]) as seen:
-        bare(iter(Batches(graphs, params.fit.batch_size, 0)))
+        bare(iter(batches))
     found = sorted(seen.key_averages(), key=lambda e: -e.self_cpu_time_total)
     total = sum(e.self_cpu_time_total for e in found)
     return [
@@ -289,7 +303,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="also with torch.compile (minutes)")
     parser.add_argument("--quick", action="store_true", help="400 windows, one repeat, no scaling")
+    parser.add_argument("--device", default=DEVICE, choices=["cpu", "cuda"])
     given = parser.parse_args()
+    globals()["DEVICE"] = given.device
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -299,8 +315,10 @@ def main() -> None:
     if given.quick:
         given.repeats, graphs = 1, graphs[np.random.default_rng(0).permutation(len(graphs))[:400]]
     data = as_data(graphs)
-    print(f"{given.dataset}: {graphs}, {Path(__file__).name}, {given.repeats} repeats, 1 thread\n")
+    how = f"{given.repeats} repeats, 1 thread, {given.device}"
+    print(f"{given.dataset}: {graphs}, {Path(__file__).name}, {how}\n")
     record: dict = {"dataset": given.dataset, "windows": len(graphs), "repeats": given.repeats}
+    record["device"] = torch.cuda.get_device_name() if given.device == "cuda" else "cpu"
     for size in given.sizes:
         loaders = Loaders(graphs, data, size)
         title = f"making batches of {size}"
