@@ -93,7 +93,8 @@ class _Largest(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, states: Tensor, window: Tensor, windows: int) -> Tensor:
-        largest = scatter(states, window, dim_size=windows, reduce="max")
+        # detached: on a GPU PyG would warn that a package is missing for a backward that is ours
+        largest = scatter(states.detach(), window, dim_size=windows, reduce="max")
         ctx.save_for_backward(states, window, largest)
         return largest
 
@@ -255,12 +256,9 @@ class VGAE(PyGVGAE):
 
     def pool(self, batch: Batch) -> Tensor:
         """Pooled μ of the last encoding, (B, 2·latent)."""
-        mu = self.__mu__
-        pooled = [
-            scatter(mu, batch.batch, dim_size=batch.num_graphs, reduce=how)
-            for how in ("mean", "max")
-        ]
-        return torch.cat(pooled, dim=1)
+        mu, where, windows = self.__mu__, batch.batch, batch.num_graphs
+        mean = scatter(mu, where, dim_size=windows, reduce="mean")
+        return torch.cat([mean, _Largest.apply(mu, where, windows)], dim=1)
 
     def errors(self, batch: Batch) -> WindowErrors:
         """Errors of each window, without sampling (in evaluation mode)."""
