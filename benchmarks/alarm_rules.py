@@ -2,8 +2,10 @@
 
     make run DATASET=demo       # or any other; then
     CANGRAPH_DATA=… python benchmarks/alarm_rules.py [--datasets demo hcrl_sa set_04]
+        [--across hcrl_sa set_04]
 
-The scores of a run's GAT teacher on its test windows, zero-shot, by each rule for alarms: attacks
+The scores of a run's GAT teacher on its test windows, and on the captures of other datasets
+(`detection.foreign`), zero-shot, by each rule for alarms: attacks
 found, false alarms an hour of benign time, median delay in s; all captures pooled. And by each
 threshold: F1 and false-positive rate, means over captures, on the windows behind the first 10 s.
 The last line is one JSON object.
@@ -11,6 +13,8 @@ The last line is one JSON object.
 
 import argparse
 import json
+
+from detection import foreign
 
 import cangraph as cg
 
@@ -38,23 +42,37 @@ def mean(rows: list[dict], metric: str) -> float:
     return round(sum(known) / len(known), 4)
 
 
+def rows(where: str, scores: cg.Scores) -> dict[str, dict]:
+    """A row for each rule and each threshold."""
+    found = {}
+    for name, rule in RULES.items():
+        told = cg.event_metrics(scores, *rule)
+        kept = ("found", "events", "false_alarms_per_hour", "delay_median")
+        found[f"{where} | {name}"] = {key: told[key] for key in kept}
+    for name, pair in thresholds(scores).items():
+        judged = cg.by_capture(*pair)
+        found[f"{where} | {name}"] = {metric: mean(judged, metric) for metric in ("f1", "fpr")}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", nargs="+", default=["demo"])
+    parser.add_argument("--across", nargs="*", default=[], help="datasets to judge as well")
+    given = parser.parse_args()
+    abroad = {name: foreign(name) for name in given.across}
     record = {}
-    for dataset in parser.parse_args().datasets:
+    for dataset in given.datasets:
         params = cg.load_params(dataset)
-        data = cg.runs.load_data(params)
-        scores = cg.runs.load_scores("teacher", params, data)["gat/test"]
-        for name, rule in RULES.items():
-            told = cg.event_metrics(scores, *rule)
-            kept = ("found", "events", "false_alarms_per_hour", "delay_median")
-            record[f"{dataset} | {name}"] = row = {key: told[key] for key in kept}
-            print(f"{dataset:<9}{name:<38}", row)
-        for name, pair in thresholds(scores).items():
-            rows = cg.by_capture(*pair)
-            record[f"{dataset} | {name}"] = row = {m: mean(rows, m) for m in ("f1", "fpr")}
-            print(f"{dataset:<9}{name:<38}", row)
+        gat = cg.runs.load_models("teacher", params)["gat"]
+        test = {dataset: cg.runs.load_data(params).test}
+        test |= {
+            f"{dataset} on {name}": graphs for name, graphs in abroad.items() if name != dataset
+        }
+        for where, graphs in test.items():
+            record |= rows(where, gat.score(graphs))
+    for name, row in record.items():
+        print(f"{name:<60}", row)
     print(json.dumps(record))
 
 

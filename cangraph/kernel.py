@@ -56,24 +56,29 @@ def _bits(reliability, judged):
 def _counters(p, j, value, before, passed, missing, weight, again):
     """Judge the two-bit counters of byte j, which was `before`, and `passed` in an early frame
     since; learn with `weight`, or `again` if one is broken twice in a row. Counts may be missing
-    with `missing` frames. Returns how reliable the best one broken was, and the best one kept."""
-    lost = held = np.float32(0.0)
+    with `missing` frames. Returns how reliable the best one broken was, which is not excused
+    (lapsed 3), whether one is kept, and whether there is any."""
+    lost, held, ruled = np.float32(0.0), False, False
     for c in range(4):  # without branches, which would be guessed wrong half of the time
-        turn = np.uint8(((value >> (2 * c)) - (before >> (2 * c))) & 3)
+        now, ago, aside = value >> (2 * c), before >> (2 * c), passed >> (2 * c)
+        turn = np.uint8((now - ago) & 3)
         old, kept, lapsed = p.turn[j, c], p.kept[j, c], p.lapsed[j, c]
         # AUTOSAR's E2E profile 1 counts to 14: 0xF is no count
-        around = ((before >> (2 * c)) & 15 == 14) & ((value >> (2 * c)) & 15 == 0)
-        hit = (turn == old) | (turn == (old * missing & 3)) | (around & (old == 1) & (c % 2 == 0))
-        hit |= ((value >> (2 * c)) - (passed >> (2 * c))) & 3 == old
+        around = (now & 15 < ago & 15) & (now & 15 == ((ago & 15) + missing) % 15)
+        around |= (now & 15 < aside & 15) & (now & 15 == ((aside & 15) + 1) % 15)
+        hit = (turn == old) | (turn == (old * missing & 3)) | ((now - aside) & 3 == old)
+        hit |= around & (ago & 15 != 15) & (old == 1) & (c % 2 == 0)
         broken = ~hit & (old != 0)  # bits that rest are no counter
-        rule = (kept > _RULE) | ((lapsed == 2) & (kept > _FADED))
-        lost = max(lost, kept * np.float32(broken & rule))
-        held = max(held, kept * np.float32(hit & rule & (old != 0)))
-        kept = _judged(kept, rule, hit, broken, lapsed > 0, weight, again)
+        rule = (kept > _RULE) | ((lapsed >= 2) & (kept > _FADED))
+        lost = max(lost, kept * np.float32(broken & rule & (lapsed != 3)))
+        held |= hit & rule & (old != 0)
+        ruled |= rule & (old != 0)
+        kept = _judged(kept, rule, hit, broken, (lapsed > 0) & (lapsed != 3), weight, again)
         p.kept[j, c] = kept
         p.turn[j, c] = turn if (kept < 0.5) & (weight > 0) else old
-        p.lapsed[j, c] = np.uint8(broken) << np.uint8(rule) if weight > 0 else lapsed
-    return lost, held
+        after = np.uint8(broken) * np.uint8(3 if rule & (lapsed == 3) else 2 if rule else 1)
+        p.lapsed[j, c] = after if weight > 0 else lapsed
+    return lost, held, ruled
 
 
 @numba.njit(cache=True, nogil=True)
@@ -203,7 +208,8 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             p.trust = 0.0
         novel, stuck, leap, broken, summed, moved = 0, 1.0, 1.0, 0.0, 0.0, 0
         counted, news, overtaken = False, False, learns and p.last_time > p.base_time
-        missing = int(np.rint(2.0**ratio)) if ratio > _REGULAR else 1
+        period = max(2.0**p.log_period - 1.0, 1.0) * _TICK
+        missing = int(np.rint(gap / period)) if ratio > _REGULAR else 1
         flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
         step = np.float32(learns * max(1.0 / (n + 1), min(gap / _MEMORY, 1.0 / _FLIP_MEMORY)))
         counting = np.float32(learns * max(1.0 / max(n, 1), 1.0 / _RULE_MEMORY))
@@ -231,9 +237,9 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
                     moves |= q > 0
                 p.moves[j] = np.uint8(moves)
                 passed = p.ahead_data[j] if overtaken and j < p.ahead_dlc else before
-                lost, kept = _counters(p, j, value, before, passed, missing, counting, again)
-                broken, counted = max(broken, lost), counted or kept > 0
-                news |= changed > 0 and lost + kept == 0  # in a byte that holds no counter
+                told = _counters(p, j, value, before, passed, missing, counting, again)
+                broken, counted = max(broken, told[0]), counted or told[1]
+                news |= changed > 0 and not told[2]  # in a byte that holds no counter
                 resting, size = p.rest[j], np.float32(0.0)
                 if changed:
                     delta[0, moved], delta[1:, moved] = changed, np.uint8(value - before)
@@ -273,9 +279,8 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             summed = _checksums(p, data, i, dlc, delta[:, :moved], learns, again)
         if broken > 0 and counted and news:  # what counts only while the rest rests is a checksum
             broken = 0.0
-            for k in range(4 * dlc if learns else 0):
-                if p.lapsed[k // 4, k % 4] == 2:
-                    p.kept[k // 4, k % 4] = min(p.kept[k // 4, k % 4], np.float32(0.5))
+            for k in range(4 * dlc if learns else 0):  # excused until it is kept again
+                p.lapsed[k // 4, k % 4] += p.lapsed[k // 4, k % 4] == 2
         flipped, likely = flips.sum(), expected.sum()
         excess = min(max((flipped - likely) / np.sqrt(1.0 + spread.sum()), -8.0), 8.0)
         if learns:
