@@ -173,7 +173,7 @@ def abroad(record: dict, dataset: str) -> list[str]:
 def alarms(record: dict) -> list[str]:
     """Attacks found and false alarms an hour by the rule for alarms, zero-shot, of each dataset."""
     columns = ["test_01", "test_02", "test_03", "test_04", "test_06"]
-    columns += ["suppression in clean captures", "clean captures not trained on"]
+    columns += ["suppression in training captures", "clean captures not trained on"]
     lines = head("GAT, both", [" ".join(c.split("_")) for c in columns])
     for dataset in DATASETS:
         begin = f"{dataset} GAT, both | "

@@ -69,24 +69,22 @@ def _evidence(scores: Scores, k: int, n: int) -> np.ndarray:
     return found
 
 
-def _alarmed(scores: Scores, at: float, k: int, n: int) -> np.ndarray:
-    """The windows of scores in order that k of the last n, or evidence, alarm at, bool (B,)."""
-    if n:
-        return _evidence(scores, k, n) >= at
-    check(k, n)
-    sums = np.empty(len(scores))
+def _sums(scores: Scores, at: float) -> np.ndarray:
+    """The evidence after each window of scores in order (`watch.added`)."""
+    found = np.empty(len(scores))
     for _, mine in _captures(scores):
         values = scores.value[mine].tolist()
-        sums[mine] = [*accumulate(values, lambda s, v: added(s, v, at), initial=0.0)][1:]
-    return sums >= SURE
+        found[mine] = [*accumulate(values, lambda s, v: added(s, v, at), initial=0.0)][1:]
+    return found
 
 
-def _alarms(scores: Scores, alarmed: np.ndarray, n: int, hold: float) -> list[Alarm]:
-    """`raise_alarms` of scores in order, of which some are `alarmed`."""
+def _alarms(scores: Scores, level: np.ndarray, at: float, n: int, hold: float) -> list[Alarm]:
+    """`raise_alarms` of scores in order where a `level` reaches `at`; with n = 0 of evidence."""
     found: list[Alarm] = []
     for number, mine in _captures(scores):
         value, end = scores.value[mine], scores.end[mine]
-        on = np.concatenate([[False], alarmed[mine], [False]])
+        on = np.concatenate([[False], level[mine] >= at, [False]])
+        fresh = np.flatnonzero(np.concatenate([[0.0], level[mine][:-1]]) == 0)  # without evidence
         rises = np.flatnonzero(~on[:-1] & on[1:]).tolist()
         falls = np.flatnonzero(on[:-1] & ~on[1:]).tolist()
         spans: list[list[int]] = []  # first window on, first window off
@@ -96,15 +94,14 @@ def _alarms(scores: Scores, alarmed: np.ndarray, n: int, hold: float) -> list[Al
             else:
                 spans.append([rise, fall])
         for rise, fall in spans:
-            peak = float(value[max(rise - max(n, 1) + 1, 0) : fall].max())
+            first = max(rise - n + 1, 0) if n else fresh[np.searchsorted(fresh, rise, "right") - 1]
+            peak = float(value[first:fall].max())
             over = end[min(fall, len(end) - 1)]
             found.append(Alarm(number, float(end[rise]), float(over), peak))
     return found
 
 
-def raise_alarms(
-    scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0
-) -> list[Alarm]:
+def raise_alarms(scores: Scores, at: float, k=2, n=3, hold: float = 1.0) -> list[Alarm]:
     """The alarms that windows raise: k of the last n in a capture with `value >= at`, or with
     k = n = 0, of probabilities, the evidence of the last ones (`watch.added`).
 
@@ -118,7 +115,10 @@ def raise_alarms(
     [Alarm(capture=0, start=3.0, end=5.0, peak=9.0)]
     """
     scores = _in_order(scores)
-    return _alarms(scores, _alarmed(scores, at, k, n), n, hold)
+    check(k, n)
+    if n:
+        return _alarms(scores, _evidence(scores, k, n), at, n, hold)
+    return _alarms(scores, _sums(scores, at), SURE, n, hold)
 
 
 def events(scores: Scores, longest_gap: float = _LONGEST_GAP) -> list[Event]:
@@ -295,16 +295,17 @@ def alarm_curve(scores: Scores, k: int = 2, n: int = 3, hold: float = 1.0) -> li
             about = (scores.end[mine] >= known) & (scores.end[mine] <= end + _AFTERMATH)
             levels.append(float(evidence[mine][about].max()))
     return [
-        _judge(truth, _alarms(scores, evidence >= at, n, hold)) | {"at": at}
+        _judge(truth, _alarms(scores, evidence, at, n, hold)) | {"at": at}
         for at in sorted({level for level in levels if level > -np.inf}, reverse=True)
     ]
 
 
 def recall_at_false_alarms(
-    scores: Scores, per_hour: float = 5.0, duty: float = 0.05, **alarm: float
+    scores: Scores, per_hour: float = 5.0, duty: float = 0.05, hold: float = 1.0
 ) -> dict:
     """The best event recall with at most `per_hour` false alarms per hour of benign time and at
-    most the share `duty` of it under alarm: the row of `alarm_curve` there, which is given `alarm`.
+    most the share `duty` of it under alarm: the row of `alarm_curve` there, of any window or of 2
+    of 3, whichever finds more.
 
     Duty is bounded because an alarm that sticks after the first attack finds all later ones and
     is never false. Of equal recalls the highest threshold counts. It is chosen with the labels of
@@ -312,7 +313,8 @@ def recall_at_false_alarms(
     """
     allowed = [
         row
-        for row in alarm_curve(scores, **alarm)
+        for k, n in ((2, 3), (1, 1))
+        for row in alarm_curve(scores, k, n, hold)
         if (row["false_alarms_per_hour"] or 0.0) <= per_hour and (row["duty"] or 0.0) <= duty
     ]
     return max(allowed, key=lambda row: row["recall"] or 0.0, default={})

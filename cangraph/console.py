@@ -56,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         help="set the threshold on the first S s, which are taken for clean traffic",
     )
     alarms.add_argument("--rate", type=float, default=1e-3, help="of false alarms, to calibrate")
-    alarms.add_argument("-k", type=int, help="windows of the last n for an alarm (of a GAT 0)")
-    alarms.add_argument("-n", type=int, help="windows that are looked at; 0: evidence")
+    alarms.add_argument("-k", type=int, help="windows of the last n for an alarm (2)")
+    alarms.add_argument("-n", type=int, help="windows that are looked at (3)")
     alarms.add_argument("--hold", type=float, default=1.0, metavar="S", help="join alarms within S")
     alarms.add_argument("--stride", type=int, help="frames from one window to the next")
     add_bus_arguments(run)

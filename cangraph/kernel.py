@@ -55,9 +55,8 @@ def _bits(reliability, judged):
 @numba.njit(cache=True, nogil=True)
 def _counters(p, j, value, before, passed, missing, weight, again):
     """Judge the two-bit counters of byte j, which was `before`, and `passed` in an early frame
-    since; learn with `weight`, or `again` if one is broken twice in a row. Counts may be missing
-    with `missing` frames. Returns how reliable the best one broken was, which is not excused
-    (lapsed 3), whether one is kept, and whether there is any."""
+    since, while frames may be `missing`; learn with `weight`, or `again` if one is broken twice.
+    Returns how reliable the best one broken and not excused (3) was, if one is kept, if any is."""
     lost, held, ruled = np.float32(0.0), False, False
     for c in range(4):  # without branches, which would be guessed wrong half of the time
         now, ago, aside = value >> (2 * c), before >> (2 * c), passed >> (2 * c)
@@ -86,8 +85,7 @@ def _judged(kept, rule, hit, broken, lapsed, weight, again):
     """How reliable a rule is after another frame. Of a rule that held, a first break says nothing
     yet: broken again, it fades with `again`; kept again, it is one that is broken at times."""
     if rule & (weight > 0) & (lapsed | broken):
-        fade = np.float32(_ONCE) if hit else again if lapsed else np.float32(0.0)
-        return kept - fade * kept
+        return kept - kept * (np.float32(_ONCE) if hit else again if lapsed else np.float32(0.0))
     return kept + weight * (np.float32(hit) - kept)
 
 
@@ -134,8 +132,7 @@ def _checksums(p, data, i, dlc, delta, learns, again):
             if hit and not lapsed and not p.sums_proven[k]:
                 p.sums_proven[k] = not _cancels(k, delta[k])
             elif not hit and (authentic or p.sums_kept[k] < 0.5):
-                # one broken frame accuses none behind it
-                p.sums[k], p.sums_proven[k] = values[k], 0
+                p.sums[k], p.sums_proven[k] = values[k], 0  # it accuses no frame behind it
                 p.sums_kept[k] = min(p.sums_kept[k], np.float32(0.5))
     p.sums_seen += learns
     return 0.0 if authentic else broken
@@ -184,9 +181,7 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
         tick = np.log2(gap + 1.0)
         # learning counts whole ticks too: a rate of learning that knows finer ones tells them
         since, gap = since * _TICK, gap * _TICK
-        ratio = 0.0
-        if n >= 2:  # a period is known from the second frame on
-            ratio = min(max(tick - p.log_period, -_CLIP), _CLIP)
+        ratio = min(max(tick - p.log_period, -_CLIP), _CLIP) if n >= 2 else 0.0  # no period yet
         slack = min(_EARLY[0], _WAIT / 2.0**p.log_period)
         early = -min(slack + _EARLY[1] * p.jitter, _EARLY[2])
         clock, late, intruder = False, False, 0.0

@@ -19,7 +19,7 @@ from cangraph.files import put
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.profiles import Profiles
 from cangraph.scores import Scores
-from cangraph.watch import Seen, Turn, Watch, alarm_rule
+from cangraph.watch import Rule, Seen, Turn, Watch, alarm_rule
 from cangraph.windows import Sliding
 
 __all__ = ["Monitor"]
@@ -78,6 +78,13 @@ class Monitor:
             )
         self.detector, self.tell_windows = detector, tell_windows
         own = detector.rule
+        if (k, n) != (None, None):  # either alone: of 2 of 3
+            own = Rule(own.at)
+        if (k, n) == (0, 0) and detector.rule.n:
+            raise ValueError(
+                f"monitor: k and n are 0, for evidence, with a {detector.kind}; expected values "
+                "that are probabilities; use 2 of 3 windows"
+            )
         rule = [b if a is None else a for a, b in zip((at, k, n), own, strict=True)]
         self.watch = Watch(*rule, hold)
         self.sliding = Sliding(detector.window, stride)
@@ -182,7 +189,7 @@ class Monitor:
         """The alarm that is not over, as it stands after the last window."""
         if not self.watch.on:
             return []
-        event = _told(self.watch.alarm._replace(end=self.watch.last[-1].end))
+        event = _told(self.watch.alarm._replace(end=self.watch.time))
         return [event | {"event": "ongoing"}]
 
     def statistics(self) -> Event:

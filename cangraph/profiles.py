@@ -34,9 +34,9 @@ def _slot(width: int) -> np.dtype:
     it took, `moves` says whether it ever flips, `changes` how often it did (up to 255), `rest` for
     how many frames it has not, `longest` the longest such rest and `step` the longest step so far.
     `turn` and `kept` are the step of each two-bit counter in it and how reliably it is kept,
-    `lapsed` whether the last frame broke it, 2 if it was a rule; `sums`, `sums_kept` and
-    `sums_lapsed` the same of five checksums, judged `sums_seen` times; `sums_proven` those that
-    were kept while bytes changed that do not cancel out.
+    `lapsed` whether the last frame broke it, 2 if it was a rule, 3 if it was excused; `sums`,
+    `sums_kept` and `sums_lapsed` the same of five checksums, judged `sums_seen` times;
+    `sums_proven` those that were kept while bytes changed that do not cancel out.
     """
     return np.dtype(
         [
@@ -153,8 +153,9 @@ def profile(
     bytes, or the last byte minus the sum of the others, sums also without the byte before the last
     (the upper one of a sum of 16 bits), that stay the same while the payload changes, once they did
     so while bytes changed that do not cancel out in pairs. While such a checksum is kept, others
-    that break are none. While a counter is kept and a byte without any changes, counters that break
-    are none either: they only counted along, as an unknown checksum does while the payload rests.
+    that break are none. While a counter is kept and a byte without any changes, others that break
+    are excused until they are kept again: they may only have counted along, as a checksum does
+    while the payload rests.
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)

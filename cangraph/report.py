@@ -85,7 +85,8 @@ class Run:
         """A detector's scores and what raises an alarm of it (`watch.alarm_rule`)."""
         scores, at = self.detectors[name]
         gat = name.startswith("fusion") and self.part("fusion", "default") == SINGLE[1]
-        return scores, *alarm_rule("GAT" if gat or name.startswith("GAT ") else name, at)
+        gat |= name.startswith(("GAT ", "boosted trees"))  # as probable
+        return scores, *alarm_rule("GAT" if gat else name, at)
 
     def frames(self, name: str) -> tuple[Scores, float]:
         """A detector's verdict on frames: of a GAT by window and ID, of others by window."""
@@ -121,8 +122,7 @@ def gather(params: Params, with_baselines: bool = True) -> Run:
     if not detectors:
         raise FileNotFoundError(next(iter(missing.values())))
     found = Run(params, data, detectors, facts, missing)
-    scores, at = detectors[found.main]
-    detectors[f"{found.main}, 10 s"] = recalibrated(scores, at, 10.0), 0.5
+    detectors[f"{found.main}, 10 s"] = recalibrated(*detectors[found.main], 10.0), 0.5
     if with_baselines:
         detectors |= baselines.decided(data.train, data.test, found.captures)
     return found
@@ -254,9 +254,9 @@ def at_false_alarms(run: Run, names: Sequence[str]) -> list[dict]:
     """`recall_at_false_alarms` of detectors in every scenario: `detector`, `scenario`, `recall`."""
     rows = []
     for name in names:
-        scores, _, k, n = run.judged(name)  # a ranking has no evidence: any window, or 2 of 3
+        scores, _ = run.detectors[name]
         for scenario in np.unique(scores.scenario).tolist():
-            best = recall_at_false_alarms(scores[scores.scenario == scenario], k=k or 1, n=n or 1)
+            best = recall_at_false_alarms(scores[scores.scenario == scenario])
             rows.append({"detector": name, "scenario": scenario, "recall": best.get("recall")})
     return rows
 

@@ -105,15 +105,16 @@ class Watch:
     def __init__(self, at: float, k: int = 2, n: int = 3, hold: float = 1.0):
         check(k, n)
         self.at, self.k, self.n, self.hold = at, k, n, hold
-        self.last: deque[Seen] = deque(maxlen=max(n, 1))
-        self.evidence, self.since = 0.0, 0.0  # since the window that began at that time, in s
+        self.last: deque[Seen] = deque(maxlen=n or 2)  # by evidence: the first and the highest
+        self.evidence = 0.0
+        self.time = 0.0  # s, the end of the last window
         self.on = False
         self.alarm: Turn | None = None  # the last one
         self.between: Seen | None = None  # the window with the highest value since it was over
 
     def see(self, window: Seen) -> Turn | None:
         """What this window, the next one, does to the alarm."""
-        self.last.append(window)
+        self.time = window.end
         was, (self.on, since) = self.on, self._judged(window)
         if self.on and was:
             self._higher(window)
@@ -131,11 +132,14 @@ class Watch:
     def _judged(self, window: Seen) -> tuple[bool, float]:
         """Whether there is an alarm, and the start of the first window that it rests on."""
         if self.n:
+            self.last.append(window)
             suspects = [seen for seen in self.last if seen.value >= self.at]
             return len(suspects) >= self.k, suspects[0].start if suspects else window.start
-        self.since = self.since if self.evidence else window.start
+        if not self.evidence:  # what was before counts no more
+            self.last.extend([window, window])
         self.evidence = added(self.evidence, window.value, self.at)
-        return self.evidence >= SURE, self.since
+        self.last[1] = max(self.last[1], window, key=lambda seen: seen.value)
+        return self.evidence >= SURE, self.last[0].start
 
     def _rise(self, window: Seen, since: float) -> None:
         if self.alarm is not None and window.end - self.alarm.end <= self.hold:
@@ -156,7 +160,7 @@ class Watch:
         alarm = self.alarm and self.alarm._replace(suspect=list(self.alarm.suspect))
         return {
             "last": [list(seen) for seen in self.last],
-            "evidence": [self.evidence, self.since],
+            "evidence": [self.evidence, self.time],
             "on": self.on,
             "alarm": alarm and list(alarm),
             "between": self.between and list(self.between),
@@ -164,8 +168,8 @@ class Watch:
 
     def restore(self, state: dict) -> None:
         """Go on from a `state`."""
-        self.last = deque((Seen(*seen) for seen in state["last"]), maxlen=max(self.n, 1))
-        self.evidence, self.since = state["evidence"]
+        self.last = deque((Seen(*seen) for seen in state["last"]), maxlen=self.n or 2)
+        self.evidence, self.time = state["evidence"]
         self.on, alarm = state["on"], state["alarm"]
         self.alarm = alarm and Turn(*alarm)._replace(suspect=Seen(*alarm[4]))
         self.between = state["between"] and Seen(*state["between"])

@@ -290,7 +290,7 @@ def test_an_alarm_that_sticks_is_not_bought_with_duty():
     stuck = recall_at_false_alarms(scores, duty=1)
     assert (stuck["found"], stuck["false_alarms"], stuck["at"]) == (2, 0, 7)
     assert stuck["duty"] > 0.3
-    assert recall_at_false_alarms(scores, duty=0.1)["found"] == 0
+    assert recall_at_false_alarms(scores, duty=0.1)["found"] == 1, "the highest window alone"
 
 
 @given(st.lists(st.text("0123456[]", max_size=20), min_size=1, max_size=3))

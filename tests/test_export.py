@@ -51,6 +51,7 @@ def test_a_rule_of_fusion_in_a_file_is_the_rule(name, nets, many, tmp_path):
     rule = rules(params.fusion)[name].fit(scores)
     fused = Fused(nets["vgae"].model, nets["gat"].model, rule)
     detector = to_onnx(fused, tmp_path / "fused.onnx", 0.5, params)
+    assert detector.rule == ((0.5, 0, 0) if name == "GAT alone" else (0.5, 2, 3))
     apart = np.abs(detector.score(many).value - rule.score(scores).value)
     # a policy chooses: where two weights are worth the same, rounding does
     assert np.mean(apart < CLOSE) > 0.999 if name == "DQN fusion" else apart.max() < CLOSE

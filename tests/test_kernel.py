@@ -542,11 +542,38 @@ def test_one_half_of_a_counter_is_no_excuse_for_the_other():
     assert features(after([10] * 300, payloads), "broken_rule")[-1] > 2
 
 
-@pytest.mark.parametrize(("skipped", "kept"), [(3, True), (1, True), (2, False)])
-def test_a_counter_may_skip_what_is_missing(skipped, kept):
-    payloads = [[i % 16] for i in range(300)] + [[(299 + skipped) % 16]]
-    told = features(after([10] * 299 + [30], payloads), "broken_rule")
-    assert (told[-1] == 0) == kept
+@pytest.mark.parametrize("turn", [15, 16])
+@pytest.mark.parametrize(("period", "missing"), [(10, 3), (10, 8), (2, 3), (20, 13), (100, 70)])
+def test_a_counter_may_skip_what_is_missing(period, missing, turn):
+    for n in range(300, 315):  # also over the turn
+        payloads = [[i % turn] for i in range(n)]
+        gaps = [period] * (n - 1) + [period * missing]
+        wrong = next(k for k in range(2, 9) if k % 4 not in (1, missing % 4))
+        for skipped, kept in ((missing, True), (1, True), (wrong, False)):
+            more = [*payloads, [(n - 1 + skipped) % turn]]
+            rule = features(after(gaps, more), "broken_rule")[-1]
+            if kept or (n - 1) % turn + skipped < turn:  # 14 goes to 0 in either
+                assert (rule == 0) == kept, (n, skipped)
+
+
+def test_a_count_to_14_goes_on_from_an_early_frame():
+    payloads = [[i % 15] for i in range(300)]
+    gaps = [10] * 289 + [10] * 8 + [7, 15]  # the frame before the last is not learnt
+    assert max(features(after(gaps[:299], payloads), "broken_rule")) == 0
+    for turn in range(15):
+        ahead = [[(i + turn) % 15] for i in range(300)]
+        assert max(features(after(gaps[:299], ahead), "broken_rule")) == 0
+
+
+@pytest.mark.parametrize("last", range(0, 256, 17))
+def test_a_frame_that_is_excused_makes_no_rule_forgotten(last):
+    # on the clock, with the counter stopped, news, and anything for a checksum
+    payloads = [along(i, 0x40) for i in range(600)] + [[*along(599, 0x11)[:2], last]]
+    payloads += [along(i, 7 * i % 256) for i in range(601, 700)]
+    told = np.array(features(after([10] * 699, payloads), "broken_rule"))
+    assert (told[601:] > 0).sum() <= 1
+    stopped = [*payloads, *[along(699, 9)] * 5]
+    assert max(features(after([10] * 704, stopped), "broken_rule")[700:]) > 2
 
 
 def test_a_counter_that_is_there_twice_is_no_checksum():

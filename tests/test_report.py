@@ -112,6 +112,17 @@ def test_every_baseline_stands_beside_with_a_threshold(run):
         assert len(scores) == len(run.data.test) and np.isfinite(at), name
 
 
+@pytest.mark.parametrize("default", ["GAT alone", "DQN fusion"])
+def test_probabilities_raise_alarms_by_evidence(default, run):
+    run.detectors["fusion"] = run.detectors["GAT teacher"][0], 0.5
+    run.facts["fusion"] = {"default": default}
+    ours = {name for name in run.detectors if run.judged(name)[2:] == (0, 0)}
+    known = {"GAT teacher", "GAT teacher, 10 s", "boosted trees"}
+    assert ours == (known | {"fusion"} if default == "GAT alone" else known)
+    scores, at = run.detectors["GAT teacher, 10 s"]
+    assert at == 0.5 and scores.value.min() >= 0 and scores.value.max() <= 1
+
+
 def test_intervals_take_captures_and_seeds(run, params):
     others = report.seeds(params)
     assert [other.params.seed for other in others] == [1]

@@ -63,6 +63,9 @@ def test_evidence_tells_since_when():
     assert turns[:3] == [None] * 3 and turns[4] is None
     assert (turns[3].end, turns[3].delay, turns[3].suspect) == (4.0, 3.0, windows[3])
     assert watch.alarm.suspect == windows[4]
+    watch = Watch(0.5, 0, 0)
+    turn = [watch.see(Seen(v, t, t + 1.0, t)) for t, v in enumerate([0.01, 0.9, 0.7])][2]
+    assert (turn.peak, turn.suspect.blamed, turn.delay) == (0.9, 1, 2.0), "the highest it rests on"
 
 
 @given(WINDOWS, st.integers(0, 40), st.booleans())
