@@ -111,8 +111,7 @@ def _checksums(p, data, i, dlc, delta, learns, again):
     one that is proven is kept by such bytes, another that is broken was none."""
     crossed, total = 0, 0
     for j in range(dlc):
-        crossed ^= data[i, j]
-        total += data[i, j]
+        crossed, total = crossed ^ data[i, j], total + data[i, j]
     last = 2 * data[i, dlc - 1] - total
     upper = data[i, dlc - 2] if dlc > 2 else 0  # of a sum of 16 bits
     values = crossed & 255, total & 255, last & 255, (last + upper) & 255, (total - upper) & 255
@@ -135,18 +134,19 @@ def _checksums(p, data, i, dlc, delta, learns, again):
                 p.sums[k], p.sums_proven[k] = values[k], 0  # it accuses no frame behind it
                 p.sums_kept[k] = min(p.sums_kept[k], np.float32(0.5))
     p.sums_seen += learns
+    if authentic and learns:
+        p.kept[dlc - 1] = 0.0  # what counts in a checksum is no counter
     return 0.0 if authentic else broken
 
 
 @numba.njit(cache=True, nogil=True)
 def _await(p, payload, dlc, ratio, learns, clock):
-    """A car that has news sends it ahead of time and goes on saying it; next to what an attacker
-    says, the genuine frame says something else. So an ID that keeps its word may be early again:
-    `eager` is how early, in octaves. What an ID says that never rests is repeated by chance, and
-    behind a forged frame that came in its turn the genuine one says what was said before. What was
-    early with values that are not its own does not count against it."""
+    """A car that has news says it early and goes on saying it; next to a forged frame the genuine
+    one says something else. So who keeps his word may be early again: `eager` is how early, in
+    octaves. What never rests is repeated by chance; behind a forged frame in its turn comes what
+    was said before; what is early with foreign values does not count against the ID."""
     same, news = dlc == p.ahead_dlc and not clock and p.rate[:dlc].sum() < _RESTING, False
-    own = True  # values that the ID had before
+    own = True  # its values
     for j in range(dlc):
         same &= payload[j] == p.ahead_data[j]
         news |= payload[j] != p.clock_data[j]

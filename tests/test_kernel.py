@@ -576,6 +576,14 @@ def test_a_frame_that_is_excused_makes_no_rule_forgotten(last):
     assert max(features(after([10] * 704, stopped), "broken_rule")[700:]) > 2
 
 
+def test_what_counts_in_a_checksum_is_no_counter_without_news_either():
+    i = np.arange(600)
+    data = np.column_stack([0x40 + 3 * (i > 100) * (i // 50), i % 16, 0 * i])
+    data[:, 2] = data[:, 0] ^ data[:, 1] ^ 0x33  # counts up, or down when the data have odd bits
+    told = features(after([10] * 599, data.tolist()), "broken_rule")
+    assert max(told) == 0
+
+
 def test_a_counter_that_is_there_twice_is_no_checksum():
     twice = [[i % 16, 0x40, i % 16] for i in range(300)]  # their XOR never changes
     anew = [[i % 16, 0x80, i % 16] for i in range(300, 303)]
