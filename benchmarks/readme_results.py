@@ -45,17 +45,25 @@ PROSE = {
             ("set_04 boosted trees, both", "test_06", "auroc", 3),
             ("set_04 GAT, both", "test_06", "auroc", 3),
         ],
+        "misses most of its unknown car (F1 {} for {})": [
+            ("set_04 boosted trees, both", "test_02", "f1 zero-shot", 3),
+            ("set_04 GAT, both", "test_02", "f1 zero-shot", 3),
+        ],
         "on test 04 ({} for {}, one seed)": [
             ("hcrl_sa GAT, both, no other cars", "test_04", "f1 zero-shot", 3),
             ("hcrl_sa GAT, both", "test_04", "f1 zero-shot", 3),
         ],
-        "calibrated F1 on test 02 alone ({} for {}, one seed)": [
-            ("hcrl_sa GAT, both, no edges", "test_02", "f1 calibrated", 3),
-            ("hcrl_sa GAT, both", "test_02", "f1 calibrated", 3),
+        "more on set_04 (its unknown car {} for {})": [
+            ("hcrl_sa GAT, both, no other cars", "set_04 test_02", "f1 zero-shot", 3),
+            ("hcrl_sa GAT, both", "set_04 test_02", "f1 zero-shot", 3),
         ],
-        "(AUPRC of set_04's masquerade {} for {})": [
-            ("set_04 GAT, both, 5 seeds as one", "test_06", "auprc", 3),
-            ("set_04 GAT, both", "test_06", "auprc", 3),
+        "without them F1 on set_04's unknown car is {} for {},": [
+            ("hcrl_sa GAT, both, no edges", "set_04 test_02", "f1 zero-shot", 3),
+            ("hcrl_sa GAT, both", "set_04 test_02", "f1 zero-shot", 3),
+        ],
+        "(AUPRC of set_04's unknown car {} for {})": [
+            ("set_04 GAT, both, 5 seeds as one", "test_02", "auprc", 3),
+            ("set_04 GAT, both", "test_02", "auprc", 3),
         ],
         "holds the zero-shot F1 of test 02 at {})": [
             ("hcrl_sa GAT, clean", "test_02", "f1 zero-shot", 2)

@@ -67,12 +67,12 @@ def test_real_test_captures_are_judged_as_in_the_notebooks(detector, real_data):
     for path in paths:
         frames = next(LogFile(path).chunks(60_000))
         scores = detector.score(to_graphs([frames]))
-        at = float(np.quantile(scores.value, 0.8))
-        monitor = Monitor(detector, at=at, tell_windows=True)
-        events = fed(monitor, frames, 1009)
-        windows, alarms = expected(scores, at)
-        assert windows_of(events) == windows
-        assert alarms and alarms_of(events + monitor.ongoing()) == alarms
+        for at, k, n in ((float(np.quantile(scores.value, 0.8)), 2, 3), (0.5, 0, 0)):
+            monitor = Monitor(detector, at=at, k=k, n=n, tell_windows=True)
+            events = fed(monitor, frames, 1009)
+            windows, alarms = expected(scores, at, k, n)
+            assert windows_of(events) == windows
+            assert alarms and alarms_of(events + monitor.ongoing()) == alarms
 
 
 def other(detector, kind, spread=1.0):
