@@ -14,6 +14,7 @@ tell without any run whether the two have drifted apart. The last line is one JS
 import argparse
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import cangraph as cg
@@ -23,59 +24,52 @@ DATASETS = ("hcrl_sa", "set_04", "demo")  # those that docs/*.json tell of are s
 DETECTORS = ("GAT teacher", "GAT teacher, 10 s", "GAT student", "fusion", "calibrated count")
 SHOWN = "GAT|trees|calibrated count"  # the rest stands in docs/detection.json
 METRICS = ("auroc", "f1")
-MEASURED = ("auroc", "f1 zero-shot", "f1 calibrated")
+MEASURED = (("auroc", 3), ("f1 zero-shot", 3), ("f1 calibrated", 3))
 ALARMS = (("events, zero-shot", 2), ("false alarms per hour, zero-shot", 0))
 OPEN, CLOSE = "<!-- results -->\n", "<!-- /results -->"
 
+
+def _against(one: str, other: str, scenario: str, metric: str) -> list[tuple]:
+    """Where a figure of two detectors stands, with three digits."""
+    return [(detector, scenario, metric, 3) for detector in (one, other)]
+
+
 # file → a sentence's words with {} for each figure → where its figures stand in docs/detection.json
 # and with how many digits; a list is read along its scenarios
+SA_GAT, SET_GAT, SET_TREES = "hcrl_sa GAT, both", "set_04 GAT, both", "set_04 boosted trees, both"
+ALONE = "hcrl_sa GAT, both, no other cars"
 _ALL_FOUR = ["test_01", "test_02", "test_03", "test_04"]
 PROSE = {
     "README.md": {
         "AUROC is {} / {} / {} and F1 {} / {} / {} on its known attacks": [
-            ("hcrl_sa GAT, both", f"set_04 {t}", m, 3 if m == "auroc" else 2)
+            (SA_GAT, f"set_04 {t}", m, 3 if m == "auroc" else 2)
             for m in ("auroc", "f1 zero-shot")
             for t in ("test_01", "test_02", "test_06")
         ],
-        "set_04's unknown car: AUROC {} and {}": [
-            ("set_04 boosted trees, both", "test_02", "auroc", 3),
-            ("set_04 GAT, both", "test_02", "auroc", 3),
-        ],
-        "but for masquerade ({} and {})": [
-            ("set_04 boosted trees, both", "test_06", "auroc", 3),
-            ("set_04 GAT, both", "test_06", "auroc", 3),
-        ],
-        "misses most of its unknown car (F1 {} for {})": [
-            ("set_04 boosted trees, both", "test_02", "f1 zero-shot", 3),
-            ("set_04 GAT, both", "test_02", "f1 zero-shot", 3),
-        ],
-        "on test 04 ({} for {}, one seed)": [
-            ("hcrl_sa GAT, both, no other cars", "test_04", "f1 zero-shot", 3),
-            ("hcrl_sa GAT, both", "test_04", "f1 zero-shot", 3),
-        ],
-        "more on set_04 (its unknown car {} for {})": [
-            ("hcrl_sa GAT, both, no other cars", "set_04 test_02", "f1 zero-shot", 3),
-            ("hcrl_sa GAT, both", "set_04 test_02", "f1 zero-shot", 3),
-        ],
-        "without them F1 on set_04's unknown car is {} for {},": [
-            ("hcrl_sa GAT, both, no edges", "set_04 test_02", "f1 zero-shot", 3),
-            ("hcrl_sa GAT, both", "set_04 test_02", "f1 zero-shot", 3),
-        ],
-        "(AUPRC of set_04's unknown car {} for {})": [
-            ("set_04 GAT, both, 5 seeds as one", "test_02", "auprc", 3),
-            ("set_04 GAT, both", "test_02", "auprc", 3),
-        ],
+        "set_04's unknown car: AUROC {} and {}": _against(SET_TREES, SET_GAT, "test_02", "auroc"),
+        "but for masquerade ({} and {})": _against(SET_TREES, SET_GAT, "test_06", "auroc"),
+        "misses most of its unknown car (F1 {} for {})": _against(
+            SET_TREES, SET_GAT, "test_02", "f1 zero-shot"
+        ),
+        "on test 04 ({} for {}, one seed)": _against(ALONE, SA_GAT, "test_04", "f1 zero-shot"),
+        "more on set_04 (its unknown car {} for {})": _against(
+            ALONE, SA_GAT, "set_04 test_02", "f1 zero-shot"
+        ),
+        "without them F1 on set_04's unknown car is {} for {},": _against(
+            "hcrl_sa GAT, both, no edges", SA_GAT, "set_04 test_02", "f1 zero-shot"
+        ),
+        "(AUPRC of set_04's unknown car {} for {})": _against(
+            "set_04 GAT, both, 5 seeds as one", SET_GAT, "test_02", "auprc"
+        ),
         "holds the zero-shot F1 of test 02 at {})": [
             ("hcrl_sa GAT, clean", "test_02", "f1 zero-shot", 2)
         ],
     },
     "docs/design.md": {
         "hcrl_sa without them {} / {} / {} / {}": [
-            ("hcrl_sa GAT, both, no other cars", t, "f1 zero-shot", 2) for t in _ALL_FOUR
+            (ALONE, t, "f1 zero-shot", 2) for t in _ALL_FOUR
         ],
-        "with them {} / {} / {} / {}.": [
-            ("hcrl_sa GAT, both", t, "f1 zero-shot", 2) for t in _ALL_FOUR
-        ],
+        "with them {} / {} / {} / {}.": [(SA_GAT, t, "f1 zero-shot", 2) for t in _ALL_FOUR],
     },
 }
 
@@ -152,6 +146,11 @@ def papers(dataset: str, scenarios: list[str]) -> list[str]:
     return lines
 
 
+def measured_cells(rows: Iterable[dict], metrics=MEASURED) -> list[str]:
+    """Figures of `benchmarks/detection.py`, a cell for each row."""
+    return [" / ".join(figure(row.get(metric), n) for metric, n in metrics) for row in rows]
+
+
 def detection(record: dict, dataset: str) -> list[str]:
     """AUROC and both kinds of F1 of each detector of `benchmarks/detection.py`, by scenario."""
     names = [key.split(" | ") for key in record if key.startswith(dataset)]
@@ -159,10 +158,7 @@ def detection(record: dict, dataset: str) -> list[str]:
     scenarios = sorted({s for _, s in names if s.startswith("test") and "suppress" not in s})
     lines = head(dataset, [" ".join(s.split("_")[:2]) for s in scenarios])
     for name in shown:
-        cells = []
-        for scenario in scenarios:
-            mine = record.get(f"{name} | {scenario}", {})
-            cells.append(" / ".join(figure(mine.get(metric)) for metric in MEASURED))
+        cells = measured_cells(record.get(f"{name} | {scenario}", {}) for scenario in scenarios)
         lines.append(f"| {name.removeprefix(dataset).strip()} | " + " | ".join(cells) + " |")
     return lines + papers(dataset, scenarios)
 
@@ -177,7 +173,7 @@ def abroad(record: dict, dataset: str) -> list[str]:
     for home in (d for d in DATASETS if d != dataset):
         for name in ("GAT, both", "boosted trees, both"):
             rows = [record.get(f"{home} {name} | {dataset} {s}", {}) for s in scenarios]
-            cells = [" / ".join(figure(row.get(metric)) for metric in MEASURED) for row in rows]
+            cells = measured_cells(rows)
             if any(rows):
                 lines.append(f"| {name.split(',')[0]}, trained on {home} | {' | '.join(cells)} |")
     return lines
@@ -192,7 +188,7 @@ def alarms(record: dict) -> list[str]:
         begin = f"{dataset} GAT, both | "
         mine = {k.removeprefix(begin): v for k, v in record.items() if k.startswith(begin)}
         rows = [next((v for k, v in mine.items() if k.startswith(c)), {}) for c in columns]
-        cells = [" / ".join(figure(row.get(what), n) for what, n in ALARMS) for row in rows]
+        cells = measured_cells(rows, ALARMS)
         if mine:
             lines.append(f"| {dataset} | {' | '.join(cells)} |")
     return lines

@@ -296,6 +296,7 @@ def where_time_goes(name: str, graphs: cg.Graphs, params: cg.Params, rows: int =
 
 
 def main() -> None:
+    global DEVICE
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="demo", choices=["demo", "hcrl_sa"])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
@@ -305,7 +306,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="400 windows, one repeat, no scaling")
     parser.add_argument("--device", default=DEVICE, choices=["cpu", "cuda"])
     given = parser.parse_args()
-    globals()["DEVICE"] = given.device
+    DEVICE = given.device
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

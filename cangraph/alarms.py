@@ -51,10 +51,8 @@ def _in_order(scores: Scores) -> Scores:
 
 def _captures(scores: Scores) -> list[tuple[int, slice]]:
     """The windows of each capture, of scores in order."""
-    return [
-        (int(number), slice(*np.searchsorted(scores.capture, [number, number + 1])))
-        for number in np.unique(scores.capture)
-    ]
+    of = scores.capture
+    return [(int(c), slice(*np.searchsorted(of, [c, c + 1]))) for c in np.unique(of)]
 
 
 def _evidence(scores: Scores, k: int, n: int) -> np.ndarray:
@@ -82,9 +80,8 @@ def _alarms(scores: Scores, level: np.ndarray, at: float, n: int, hold: float) -
     """`raise_alarms` of scores in order where a `level` reaches `at`; with n = 0 of evidence."""
     found: list[Alarm] = []
     for number, mine in _captures(scores):
-        value, end = scores.value[mine], scores.end[mine]
-        on = np.concatenate([[False], level[mine] >= at, [False]])
-        fresh = np.flatnonzero(np.concatenate([[0.0], level[mine][:-1]]) == 0)  # without evidence
+        value, end, height = scores.value[mine], scores.end[mine], level[mine]
+        on = np.concatenate([[False], height >= at, [False]])
         rises = np.flatnonzero(~on[:-1] & on[1:]).tolist()
         falls = np.flatnonzero(on[:-1] & ~on[1:]).tolist()
         spans: list[list[int]] = []  # first window on, first window off
@@ -94,14 +91,18 @@ def _alarms(scores: Scores, level: np.ndarray, at: float, n: int, hold: float) -
             else:
                 spans.append([rise, fall])
         for rise, fall in spans:
-            first = max(rise - n + 1, 0) if n else fresh[np.searchsorted(fresh, rise, "right") - 1]
+            first = max(rise - n + 1, 0)
+            if not n:  # behind the last window that left no evidence
+                first = 1 + np.flatnonzero(height[:rise] == 0).max(initial=-1)
             peak = float(value[first:fall].max())
             over = end[min(fall, len(end) - 1)]
             found.append(Alarm(number, float(end[rise]), float(over), peak))
     return found
 
 
-def raise_alarms(scores: Scores, at: float, k=2, n=3, hold: float = 1.0) -> list[Alarm]:
+def raise_alarms(
+    scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0
+) -> list[Alarm]:
     """The alarms that windows raise: k of the last n in a capture with `value >= at`, or with
     k = n = 0, of probabilities, the evidence of the last ones (`watch.added`).
 
@@ -114,11 +115,10 @@ def raise_alarms(scores: Scores, at: float, k=2, n=3, hold: float = 1.0) -> list
     >>> raise_alarms(windows, at=5.0)
     [Alarm(capture=0, start=3.0, end=5.0, peak=9.0)]
     """
-    scores = _in_order(scores)
     check(k, n)
-    if n:
-        return _alarms(scores, _evidence(scores, k, n), at, n, hold)
-    return _alarms(scores, _sums(scores, at), SURE, n, hold)
+    scores = _in_order(scores)
+    level, at = (_evidence(scores, k, n), at) if n else (_sums(scores, at), SURE)
+    return _alarms(scores, level, at, n, hold)
 
 
 def events(scores: Scores, longest_gap: float = _LONGEST_GAP) -> list[Event]:

@@ -203,8 +203,9 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
             p.trust = 0.0
         novel, stuck, leap, broken, summed, moved = 0, 1.0, 1.0, 0.0, 0.0, 0
         counted, news, overtaken = False, False, learns and p.last_time > p.base_time
-        period = max(2.0**p.log_period - 1.0, 1.0) * _TICK
-        missing = int(np.rint(gap / period)) if ratio > _REGULAR else 1
+        missing = 1
+        if ratio > _REGULAR:
+            missing = int(np.rint(gap / (max(2.0**p.log_period - 1.0, 1.0) * _TICK)))
         flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
         step = np.float32(learns * max(1.0 / (n + 1), min(gap / _MEMORY, 1.0 / _FLIP_MEMORY)))
         counting = np.float32(learns * max(1.0 / max(n, 1), 1.0 / _RULE_MEMORY))
@@ -299,7 +300,6 @@ def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share
         out[i, 8], out[i, 9], out[i, 10] = min(np.log2(stuck), _CLIP), raw[2], raw[3]
         out[i, 11], out[i, 12] = 1.0 if n and dlc != p.dlc else 0.0, raw[4]
         out[i, 13] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
-
         if n:
             weight = max(min(1.0, since / _MEMORY), 1.0 / n if n <= _YOUNG else 0.0)
             if n == 1:

@@ -19,7 +19,7 @@ from cangraph.files import put
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.profiles import Profiles
 from cangraph.scores import Scores
-from cangraph.watch import Rule, Seen, Turn, Watch, alarm_rule
+from cangraph.watch import Rule, Seen, Turn, Watch
 from cangraph.windows import Sliding
 
 __all__ = ["Monitor"]
@@ -178,8 +178,7 @@ class Monitor:
         if n:
             none = np.zeros(n)
             clean = Scores(values, none.astype(bool), none, none, none, none, captures=())
-            probable = not alarm_rule(self.detector.kind, before).n
-            least = before if probable else -np.inf  # of other scores, each car has its level
+            least = -np.inf if self.detector.rule.n else before  # of a GAT it never falls
             self.watch.at = max(clean_threshold(clean, self.rate), least)
         promised = (int((values >= self.watch.at).sum()) + 1) / (n + 1)
         at = {"at": self.watch.at, "before": before, "windows": n, "rate": promised}

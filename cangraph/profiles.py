@@ -147,15 +147,15 @@ def profile(
     each that is not repeated, or where Σ q_b is 1.25 or more. One that says what was said before
     the last frame on time is no news, and one with values that the ID never had costs it nothing.
 
-    Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at
-    each frame, learnt or not, or by as many steps as frames are missing, or from 14 to 0 as in
-    AUTOSAR's E2E profile 1, and checksums: XOR or sum of all
-    bytes, or the last byte minus the sum of the others, sums also without the byte before the last
-    (the upper one of a sum of 16 bits), that stay the same while the payload changes, once they did
-    so while bytes changed that do not cancel out in pairs. While such a checksum is kept, others
-    that break are none. While a counter is kept and a byte without any changes, others that break
-    are excused until they are kept again: they may only have counted along, as a checksum does
-    while the payload rests.
+    Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at each
+    frame, learnt or not, or by as many steps as frames are missing, or from 14 to 0 as in AUTOSAR's
+    E2E profile 1, and checksums: XOR or sum of all bytes, or the last byte minus the sum of the
+    others, sums also without the byte before the last (the upper one of a sum of 16 bits), that
+    stay the same while the payload changes, once they did so while bytes changed that do not cancel
+    out in pairs. While such a checksum is kept, others that break are none, and neither is a
+    counter in the last byte. While a counter is kept and a byte without any changes, others that
+    break are excused until they are kept again: they may only have counted along, as a checksum
+    does while the payload rests.
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
     >>> features, slots = profile(frames)
