@@ -12,7 +12,7 @@ STAGES = ["data_prep", "teacher", "distillation", "fusion", "diagnostics"]
 SEEDS = range(int(config.get("seeds", 0)))  # of every dataset; 0: only what the targets name
 RUNS = []
 if SEEDS:
-    from cangraph.datasets import present
+    from cangraph.data.datasets import present
 
     RUNS = [f"{name}/seed_{n}" if n else name for n in SEEDS for name in present()]
 
@@ -38,7 +38,7 @@ RENDER = """
         || {{ mv {params.stem}.part.ipynb {params.stem}.failed.ipynb; \
              echo "{params.stem} failed; open {params.stem}.failed.ipynb" >&2; exit 1; }}
     mv {params.stem}.part.ipynb {log.notebook}
-    python -m cangraph.pages {log.notebook}
+    python -m cangraph.report.pages {log.notebook}
     """
 
 

@@ -33,7 +33,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 import cangraph as cg
-from cangraph.graphs import join
+from cangraph.data.graphs import join
 
 RATE = 1e-3  # false alarms a window that calibration aims at
 

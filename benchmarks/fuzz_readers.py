@@ -25,10 +25,10 @@ import can
 import numpy as np
 import zstandard
 
+from cangraph.bus.simulator import simulate
 from cangraph.frames import Frames
-from cangraph.readers import LogFile, read_frames
-from cangraph.simulator import simulate
-from cangraph.writers import write_frames
+from cangraph.io.readers import LogFile, read_frames
+from cangraph.io.writers import write_frames
 
 LIMIT = 10.0  # s for one file; the largest has 150 frames
 COLUMNS = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame", "attack")

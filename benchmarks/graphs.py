@@ -28,10 +28,10 @@ from pathlib import Path
 import numpy as np
 
 import cangraph as cg
-from cangraph.features import FRAME_FEATURES
+from cangraph.data.store import load
+from cangraph.features.schema import FRAME_FEATURES
+from cangraph.features.windows import windows
 from cangraph.params import data_home
-from cangraph.prepared import load
-from cangraph.windows import windows
 
 RECORD = np.dtype([("timestamp", "f8"), ("arbitration_id", "u4"), ("dlc", "u1"), ("data", "u1", 8)])
 

@@ -55,7 +55,7 @@ def judges(runtime: str, folder: Path):
         return lambda part: detector.judge(part["x"], part["edge_index"], part["edge_attr"]).value
     import torch
 
-    from cangraph.onewindow import OneGAT
+    from cangraph.deploy.onewindow import OneGAT
 
     torch.set_num_threads(1)
     one = OneGAT(net()[0]).eval()
@@ -73,7 +73,7 @@ def judges(runtime: str, folder: Path):
 def latency(runtime: str, folder: Path, log: Path | None) -> dict:
     """p50 and p99 of a window in ms, of its features, of its net and of both, and of both on the
     processor."""
-    from cangraph.windows import Sliding
+    from cangraph.features.windows import Sliding
 
     frames = cg.read_frames(log) if log else cg.simulate("aster", 120.0, seed=1)
     judge, sliding = judges(runtime, folder), Sliding(100, 100)
@@ -119,7 +119,15 @@ def send(rate: int, seconds: float, port: int) -> dict:
 def sustained(rate: int, seconds: float, detector: Path, port: int) -> dict:
     """What the monitor counts of frames at a rate, and the share of a core that it takes."""
     bus = ["-i", "udp_multicast", "-c", "239.74.163.2", "--bus-kwargs", f"port={port}"]
-    command = [sys.executable, "-m", "cangraph.console", "monitor", str(detector), "--json", *bus]
+    command = [
+        sys.executable,
+        "-m",
+        "cangraph.deploy.console",
+        "monitor",
+        str(detector),
+        "--json",
+        *bus,
+    ]
     # into a file: a pipe that nobody reads fills up, and a monitor that cannot speak waits
     with tempfile.TemporaryFile("w+") as out:
         with subprocess.Popen([*command, "--statistics", "0.5"], stdout=out, text=True) as monitor:

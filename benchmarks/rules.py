@@ -14,7 +14,7 @@ import json
 from collections import Counter
 
 import cangraph as cg
-from cangraph.features import FRAME_FEATURES
+from cangraph.features.schema import FRAME_FEATURES
 
 NAMES = [feature.name for feature in FRAME_FEATURES]
 

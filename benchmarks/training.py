@@ -47,7 +47,7 @@ from torchmetrics.classification import BinaryAccuracy, BinaryF1Score
 from tqdm import tqdm
 
 import cangraph as cg
-from cangraph.batches import Batch, Batches
+from cangraph.data.batches import Batch, Batches
 
 RATE, CLIP = 0.001, 1.0
 TASKS = ("vgae", "teacher", "student", "distilled")

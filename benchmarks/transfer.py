@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 import cangraph as cg
-from cangraph.transfer import stretch
+from cangraph.train.adapt import stretch
 
 HOWS = ("frozen", "gradual", "discriminative")
 SOURCES = {"alone": {"fleet": 0, "varied": 0.0}, "others": {}}

@@ -17,12 +17,12 @@ import psutil
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
-from cangraph import prepared
+from cangraph.data import store as prepared
+from cangraph.data.splits import Split
+from cangraph.evaluation.scores import Scores
 from cangraph.files import put
 from cangraph.frames import CaptureInfo
 from cangraph.params import Params, home, versions
-from cangraph.scores import Scores
-from cangraph.splits import Split
 
 __all__ = [
     "STAGES",
@@ -229,8 +229,8 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
     """
     import torch
 
-    from cangraph.models import GAT, VGAE
-    from cangraph.tasks import Detector, Reconstructor
+    from cangraph.nn.models import GAT, VGAE
+    from cangraph.train.tasks import Detector, Reconstructor
 
     path = _existing(params, stage, ".ckpt")
     kinds = {"GAT": (GAT, Detector), "VGAE": (VGAE, Reconstructor)}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from scorings import torn
 
-from cangraph.simulator import simulate
+from cangraph.bus.simulator import simulate
 
 settings.register_profile("cangraph", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("cangraph")
@@ -71,11 +71,11 @@ def held_out():
 @pytest.fixture(scope="session")
 def nets(drive):
     """A GAT and a VGAE that were not trained, with the scalers of a drive, as tasks."""
-    from cangraph.batches import batch_of
-    from cangraph.graphs import to_graphs
-    from cangraph.models import GAT, VGAE
-    from cangraph.tasks import Detector, Reconstructor
-    from cangraph.training import seed_everything
+    from cangraph.data.batches import batch_of
+    from cangraph.data.graphs import to_graphs
+    from cangraph.nn.models import GAT, VGAE
+    from cangraph.train.fit import seed_everything
+    from cangraph.train.tasks import Detector, Reconstructor
 
     graphs = to_graphs([drive])
     seed_everything(0)
@@ -93,8 +93,8 @@ def nets(drive):
 def detector_file(nets, drive, tmp_path_factory):
     """The GAT of `nets` in a file, with the threshold that a tenth of the windows of `drive`
     reach."""
-    from cangraph.export import to_onnx
-    from cangraph.graphs import to_graphs
+    from cangraph.data.graphs import to_graphs
+    from cangraph.deploy.export import to_onnx
     from cangraph.params import load_params
 
     at = float(np.quantile(nets["gat"].score(to_graphs([drive])).value, 0.9))

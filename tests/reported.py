@@ -3,8 +3,8 @@
 import json
 
 from cangraph.params import load_params
+from cangraph.report.summary import MODELS
 from cangraph.runs import STAGES
-from cangraph.summary import MODELS
 
 __all__ = ["put_run"]
 

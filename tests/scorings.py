@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from cangraph.evaluation.scores import Scores
 from cangraph.frames import Frames
 from cangraph.params import FusionParams
-from cangraph.scores import Scores
 
 __all__ = ["PARAMS", "brier", "scores_of", "torn"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cangraph.pages import BROWSERS
+from cangraph.report.pages import BROWSERS
 from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]

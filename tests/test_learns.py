@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from cangraph.batches import batch_of
-from cangraph.graphs import to_graphs
-from cangraph.losses import feature_error
-from cangraph.models import GAT, VGAE
+from cangraph.bus.simulator import simulate
+from cangraph.data.batches import batch_of
+from cangraph.data.graphs import to_graphs
+from cangraph.data.splits import Split
+from cangraph.evaluation.scores import metrics, threshold
+from cangraph.nn.losses import feature_error
+from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
-from cangraph.scores import metrics, threshold
-from cangraph.simulator import simulate
-from cangraph.splits import Split
-from cangraph.tasks import Detector, Reconstructor
-from cangraph.training import fit, seed_everything
+from cangraph.train.fit import fit, seed_everything
+from cangraph.train.tasks import Detector, Reconstructor
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_vgae_sees_benign_windows_only(few, params):
 
 
 def test_a_distilled_student_is_no_worse_than_one_without_a_teacher(graphs, params):
-    from cangraph.distillation import distill
+    from cangraph.train.distillation import distill
 
     fresh = to_graphs([simulate("aster", 16.0, attack="fuzzing", seed=4)], 100, 100)
     seed_everything(0)

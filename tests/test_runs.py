@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from cangraph import runs
-from cangraph.batches import batch_of
-from cangraph.graphs import Graphs, to_graphs
-from cangraph.models import GAT, VGAE
+from cangraph.bus.simulator import simulate
+from cangraph.data.batches import batch_of
+from cangraph.data.graphs import Graphs, to_graphs
+from cangraph.data.splits import split
+from cangraph.data.store import prepare
+from cangraph.evaluation.scores import Scores
+from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
-from cangraph.prepared import prepare
-from cangraph.scores import Scores
-from cangraph.simulator import simulate
-from cangraph.splits import split
 
 SPLIT = {"gap": 0.05}  # s; the captures here are short
 

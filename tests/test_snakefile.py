@@ -27,7 +27,7 @@ if test -e "fail" && test "$stem" = "$(cat fail)"; then exit 1; fi
 echo '{"stage": "x"}' > "$stem.json"
 """
 PYTHON = """#!/bin/sh
-# -m cangraph.pages notebook
+# -m cangraph.report.pages notebook
 for last; do :; done
 touch "${last%.ipynb}.html"
 """

@@ -1,0 +1,1 @@
+"""What a bus does: simulated vehicles, attacks injected into traffic, arbitration."""

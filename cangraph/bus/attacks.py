@@ -1,0 +1,290 @@
+"""The attack synthesiser: labelled attacks put into any bus log.
+
+What an attacker adds competes with the genuine frames for the bus: it waits until the bus is
+free, the lowest ID wins, and the genuine frames behind it queue. So no gap gives it away.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from cangraph.bus.arbitration import BIT_RATE, Queued, transmit
+from cangraph.frames import AttackSpan, Frames, attack_code
+
+__all__ = ["ATTACKS", "PAYLOADS", "NoVictimError", "inject"]
+
+PAYLOADS = ("frozen", "fixed", "shifted", "replayed", "drifting")  # what a masquerade sends
+_MOVING = 0.1  # share of an ID's frames that differ from the one before, for its data to change
+_REGULAR = 5  # frames within a span from which on an ID sends regularly
+
+
+class NoVictimError(ValueError):
+    """A span of the log holds nothing that the attack could work on."""
+
+
+def inject(
+    frames: Frames,
+    attack: str,
+    *,
+    spans: Iterable[tuple[float, float]],
+    severity: float = 1.0,
+    seed: int = 0,
+    payload: str = "",
+    bit_rate: int = BIT_RATE,
+) -> Frames:
+    """The log with an attack of one of `ATTACKS` in each of the `spans`, labelled.
+
+    `spans` are (start, end) in s since the first frame. `severity` in (0, 1] goes from a single
+    frame or ID and a small change of payload to many, often and far. `payload` is what a
+    masquerade sends, one of `PAYLOADS`, drawn for each span when empty. `seed` draws the rest:
+    the victim, among the IDs that send regularly in the span, the moments, the bytes.
+
+    | attack | what happens in a span |
+    |---|---|
+    | flooding | ID 0 takes up to half of the bus |
+    | fuzzing | random IDs and payloads |
+    | spoofing | an ID sends a payload from another time, or one with flipped bits, as well |
+    | malfunction | an ID sends random bytes as well |
+    | replay | some IDs of an earlier stretch of the log are sent again |
+    | suppression | frames of some IDs are missing: `attack_spans`, not `attack`, says so |
+    | masquerade | the frames of an ID carry other bytes, at their own times |
+
+    `arbitration.transmit` sends what is added at `bit_rate` bit/s: genuine frames that it does not
+    delay, as all of those behind a suppressed or altered one, keep their timestamps to the bit.
+
+    Raises `ValueError` for what is unknown or out of range, and `NoVictimError`, which is one, for
+    a span without a frame to work on.
+
+    >>> log = Frames(np.arange(1000) * 0.01, np.arange(1000) % 5)
+    >>> inject(log, "fuzzing", spans=[(2, 3), (5, 6)], severity=0.5)
+    Frames('': 1,069 frames, 51 IDs, 10.0 s, 69 attack frames)
+    """
+    spans = [(float(start), float(end)) for start, end in spans]
+    _check(frames, attack, spans, severity, payload)
+    rng = np.random.default_rng(seed)
+    since = frames.timestamp - frames.timestamp[0]
+    stretches = [_Stretch(frames, since, *span, severity, rng) for span in spans]
+    if attack == "suppression":
+        return _suppressed(frames, stretches)
+    if attack == "masquerade":
+        return _masqueraded(frames, stretches, payload)
+    added = [_ADDING[attack](stretch) for stretch in stretches]
+    return transmit(frames, added, attack, bit_rate)
+
+
+def _check(frames, attack, spans, severity, payload):
+    where = f"attacks.inject into {frames.name!r}"
+    if attack not in ATTACKS:
+        raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
+    if not 0 < severity <= 1:
+        raise ValueError(f"{where}: severity {severity}; expected 0 < severity <= 1; 1 is gross")
+    if payload and (attack != "masquerade" or payload not in PAYLOADS):
+        raise ValueError(
+            f"{where}: payload {payload!r} for {attack}; expected one of {', '.join(PAYLOADS)} for "
+            "a masquerade; leave it out"
+        )
+    if not spans or not all(0 <= start < end and start < frames.duration for start, end in spans):
+        raise ValueError(
+            f"{where}: spans {spans}; expected (start, end) with start < end within the log's "
+            f"{frames.duration:.1f} s; count in seconds from its first frame"
+        )
+
+
+class _Stretch(NamedTuple):
+    """One span of a log, s since its first frame, and how hard the attack is there."""
+
+    frames: Frames
+    since: np.ndarray
+    start: float
+    end: float
+    severity: float
+    rng: np.random.Generator
+
+    def moments(self, gap: float) -> np.ndarray:
+        """Release times, s: one every `gap` s at severity 1, a single one towards severity 0."""
+        length = self.end - self.start
+        n = self.some(length / gap)
+        # not quite periodic: the task of an attacker has jitter too
+        steps = np.arange(n) + self.rng.uniform(0, 0.8) + self.rng.uniform(0, 0.2, n)
+        return self.start + steps * length / n
+
+    def some(self, most: float) -> int:
+        """How many of `most`: all at severity 1, one towards severity 0."""
+        return round(max(most, 1) ** self.severity)
+
+    def genuine(self, start: float, end: float) -> np.ndarray:
+        """Rows that no attack has touched."""
+        begin, stop = np.searchsorted(self.since, (start, end))
+        return begin + np.flatnonzero(~self.frames.attack[begin:stop])
+
+    def victims(self, moving: bool = False) -> list[np.ndarray]:
+        """The rows here of each ID that sends data regularly, and changing data if `moving`; where
+        there is none, of what comes nearest to it."""
+        rows = self.genuine(self.start, self.end)
+        rows = rows[self.frames.bytes_used[rows] > 0]
+        if not len(rows):
+            raise NoVictimError(
+                f"attacks.inject into {self.frames.name!r}: no data from {self.start:g} to "
+                f"{self.end:g} s; expected frames of a victim; choose another span"
+            )
+        rows = rows[np.argsort(self.frames.arbitration_id[rows], kind="stable")]
+        of_id = np.split(rows, 1 + np.flatnonzero(np.diff(self.frames.arbitration_id[rows])))
+        steady = [r for r in of_id if len(r) >= _REGULAR and self._steady(r)]
+        if moving:
+            changing = [r for r in of_id if self._changes(r)]
+            steady = [r for r in steady if any(r is c for c in changing)] or changing or steady
+        return steady or [max(of_id, key=len)]
+
+    def _steady(self, rows):
+        gaps = np.diff(self.since[rows])
+        return np.quantile(gaps, 0.9) <= 2 * np.median(gaps)
+
+    def _changes(self, rows):
+        return len(rows) > 1 and np.diff(self.frames.data[rows], axis=0).any(1).mean() >= _MOVING
+
+    def victim(self) -> np.ndarray:
+        """The rows here of one ID that sends changing data regularly."""
+        victims = self.victims(moving=True)
+        return victims[self.rng.integers(len(victims))]
+
+    def period(self, rows: np.ndarray) -> float:
+        """Median time from one frame to the next, s."""
+        return float(np.median(np.diff(self.since[rows]))) if len(rows) > 1 else np.inf
+
+
+def _flooding(stretch) -> Queued:
+    release = stretch.moments(stretch.rng.uniform(0.45e-3, 0.5e-3))
+    n = len(release)
+    zero = np.zeros(n, np.uint32)  # ID 0 wins every arbitration
+    data = np.zeros((n, stretch.frames.data.shape[1]), np.uint8)
+    return Queued(release, zero, np.full(n, 8), data, zero, zero)
+
+
+def _fuzzing(stretch) -> Queued:
+    release = stretch.moments(stretch.rng.uniform(0.5e-3, 1e-3))
+    n = len(release)
+    extended = stretch.frames.is_extended_id.mean() > 0.5
+    bits = 29 if extended else 11
+    known = stretch.rng.integers(0, 1 << bits, stretch.some(2048))
+    data = np.zeros((n, stretch.frames.data.shape[1]), np.uint8)
+    data[:, :8] = stretch.rng.integers(0, 256, (n, 8), np.uint8)
+    ids = stretch.rng.choice(known, n)
+    return Queued(release, ids, np.full(n, 8), data, np.full(n, extended), np.zeros(n, np.bool_))
+
+
+def _spoofing(stretch) -> Queued:
+    rows = stretch.victim()
+    release = stretch.moments(min(stretch.period(rows) / 4, 8e-3))
+    copied = np.full(len(release), rows[0])
+    return Queued.like(
+        stretch.frames, copied, release, np.tile(_forged(stretch, rows), (len(release), 1))
+    )
+
+
+def _forged(stretch, rows):
+    """A payload that the victim does not send now: its own of another time, or with flipped bits;
+    the higher the severity, the more bits differ."""
+    frames, now = stretch.frames, stretch.frames.data[rows[0]]
+    own = (frames.arbitration_id == frames.arbitration_id[rows[0]]) & ~frames.attack
+    sent = np.unique(frames.data[own], axis=0)
+    distance = np.bitwise_count(sent ^ now).sum(1)
+    if len(sent) > 1 and stretch.rng.random() < 0.5:
+        nearest_first = np.argsort(distance, kind="stable")  # the first is `now`
+        return sent[nearest_first[int(np.ceil(stretch.severity * (len(sent) - 1)))]]
+    bits = 8 * int(frames.dlc[rows[0]])
+    flips = np.zeros(8 * len(now), np.uint8)
+    flips[stretch.rng.permutation(bits)[: int(np.ceil(stretch.severity * bits / 2))]] = 1
+    return now ^ np.packbits(flips)
+
+
+def _malfunction(stretch) -> Queued:
+    rows = stretch.victim()
+    release = stretch.moments(min(stretch.period(rows) / 4, 4e-3))
+    n, dlc = len(release), int(stretch.frames.dlc[rows[0]])
+    data = np.tile(stretch.frames.data[rows[0]], (n, 1))
+    wild = stretch.rng.permutation(dlc)[: int(np.ceil(stretch.severity * dlc))]
+    data[:, wild] = stretch.rng.integers(0, 256, (n, len(wild)), np.uint8)
+    return Queued.like(stretch.frames, np.full(n, rows[0]), release, data)
+
+
+def _replay(stretch) -> Queued:
+    length = min(stretch.end - stretch.start, stretch.start)
+    begin = stretch.rng.uniform(0, stretch.start - length)
+    rows = stretch.genuine(begin, begin + length)
+    if not len(rows):
+        raise NoVictimError(
+            f"attacks.inject into {stretch.frames.name!r}: no genuine frame before "
+            f"{stretch.start:g} s to replay; expected an earlier stretch; start the span later"
+        )
+    ids = np.unique(stretch.frames.arbitration_id[rows])
+    ids = stretch.rng.permutation(ids)[: stretch.some(-(-len(ids) // 2))]
+    rows = rows[np.isin(stretch.frames.arbitration_id[rows], ids)]
+    release = stretch.since[rows] + (stretch.start - begin)
+    return Queued.like(stretch.frames, rows, release, stretch.frames.data[rows])
+
+
+_ADDING = {
+    "flooding": _flooding,
+    "fuzzing": _fuzzing,
+    "spoofing": _spoofing,
+    "malfunction": _malfunction,
+    "replay": _replay,
+}
+ATTACKS = (*_ADDING, "suppression", "masquerade")
+
+
+def _suppressed(frames, stretches) -> Frames:
+    keep, spans = np.ones(len(frames), np.bool_), list(frames.attack_spans)
+    for stretch in stretches:
+        victims = stretch.victims()
+        chosen = stretch.rng.permutation(len(victims))[: stretch.some(-(-len(victims) // 4))]
+        for rows in (victims[k] for k in np.sort(chosen)):
+            keep[rows] = False
+            first, last = stretch.since[rows[[0, -1]]].tolist()
+            victim = int(frames.arbitration_id[rows[0]])
+            spans.append(AttackSpan(first, last, "suppression", victim))
+    return replace(frames, attack_spans=tuple(spans))[keep]
+
+
+def _masqueraded(frames, stretches, payload) -> Frames:
+    data, kind = frames.data.copy(), frames.attack_type.copy()
+    for stretch in stretches:
+        rows = stretch.victim()
+        drawn = PAYLOADS[stretch.rng.integers(len(PAYLOADS))]
+        data[rows] = _posed(stretch, rows, payload or drawn)
+        kind[rows] = attack_code("masquerade")
+    return replace(frames, data=data, attack=frames.attack | (kind > 0), attack_type=kind)
+
+
+def _posed(stretch, rows, payload):
+    """What the frames of `rows` carry instead; the severity says how many of the bytes that move
+    are frozen, fixed at a value of another time or replayed, or how far one of them is shifted or
+    drifts."""
+    frames, rng = stretch.frames, stretch.rng
+    data, n = frames.data[rows], len(rows)
+    own = (frames.arbitration_id == frames.arbitration_id[rows[0]]) & ~frames.attack
+    moving = np.flatnonzero(np.ptp(data, 0))
+    moving = rng.permutation(moving if len(moving) else int(frames.dlc[rows].min()))
+    moving = moving[: int(np.ceil(stretch.severity * len(moving)))]
+    before = stretch.genuine(0, stretch.start)
+    before = before[frames.arbitration_id[before] == frames.arbitration_id[rows[0]]]
+    if payload == "frozen":
+        data[:, moving] = data[0, moving]
+    elif payload == "fixed":
+        other = frames.data[rng.choice(np.flatnonzero(own))]
+        data[:, moving] = other[moving]
+    elif payload == "replayed":
+        if not len(before):
+            raise NoVictimError(
+                f"attacks.inject into {frames.name!r}: the victim sends nothing before "
+                f"{stretch.start:g} s; expected frames to replay; start the span later"
+            )
+        first = rng.integers(max(1, len(before) - n))
+        old = frames.data[before[(first + np.arange(n)) % len(before)]]
+        data[:, moving] = old[:, moving]
+    else:
+        share = np.ones(n) if payload == "shifted" else np.arange(1, n + 1) / n
+        data[:, moving[0]] += np.ceil(share * stretch.severity * 128).astype(np.uint8)
+    return data

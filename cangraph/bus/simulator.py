@@ -1,0 +1,313 @@
+"""The simulated bus: vehicles, their drives, and seven attacks, as `Frames`.
+
+A vehicle is a fixed table of `messages`. In a capture each is released by its node's clock, filled
+from the state of the drive, and sent when it wins arbitration on a 500 kbit/s bus. `attacks.inject`
+makes the attacks: their frames compete on the same bus.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from cangraph.bus.arbitration import arbitrate, frame_duration
+from cangraph.bus.attacks import ATTACKS, inject
+from cangraph.frames import Frames, attack_code
+
+__all__ = ["VEHICLES", "messages", "simulate"]
+
+_RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
+_NODES = 8  # control units on the bus, each with a clock of its own
+
+_PERIODS = {  # vehicle: how many messages have which period in ms
+    "aster": {10: 7, 20: 9, 50: 6, 100: 8, 200: 5, 500: 3, 1000: 3},
+    "borage": {10: 5, 20: 6, 50: 5, 100: 6, 200: 4, 500: 2, 1000: 2},
+    "clover": {10: 4, 20: 8, 50: 9, 100: 20, 200: 14, 500: 11, 1000: 10},
+}
+VEHICLES = tuple(_PERIODS)
+_FLEET = 1000  # the number of the first vehicle that is drawn
+_FRAME_TIME = 0.25e-3  # s, of a frame of 8 bytes at 500 kbit/s with its stuff bits
+_PARKED = 20.0  # s that a drawn vehicle stands before it drives, at most; half of them do not
+_BUSY = 0.6  # largest share of the bus that a drawn vehicle takes
+
+_ANALOG = ("speed", "rpm", "pedal", "brake", "steering", "lateral", "temperature", "fuel")
+_DISCRETE = ("gear", "braking", "lights", "wipers", "climate")
+
+
+class Field(NamedTuple):
+    """A part of a payload, from `byte` on; one byte, a signal two.
+
+    table: `values` in turn, frame by frame: a constant, or a multiplexer page.
+    counter: frames sent so far modulo `values[0]`, with the bits `values[1]` set.
+    signal: `values[0]` + `values[1]` × channel (0..1) + `noise` LSB, big-endian.
+    enum: one of `values`, by the state of the channel.
+    switch: one of `values`, the next at each event.
+    xor, sum: checksum of all other bytes and `values[0]`.
+    """
+
+    kind: str
+    byte: int
+    values: tuple[int, ...]
+    channel: str = ""
+    noise: float = 0.0
+
+
+class Message(NamedTuple):
+    """What a vehicle sends under one arbitration ID."""
+
+    arbitration_id: int
+    dlc: int
+    period: float  # s; 0: on events only
+    events: float  # per s; at each it is sent again and again, to be heard:
+    repeats: int  # so many times,
+    pace: float  # s from one to the next
+    jitter: float  # s, standard deviation
+    offset: float  # s, in the schedule of the node
+    node: int
+    fields: tuple[Field, ...]
+
+
+@lru_cache
+def messages(vehicle: str) -> tuple[Message, ...]:
+    """The messages of a vehicle by rising arbitration ID: one of `VEHICLES`, or `fleet-<n>`, the
+    n-th of endlessly many that are drawn. Raises `ValueError` for an unknown one.
+
+    >>> len(messages("aster")), len(messages("fleet-0")) == len(messages("fleet-1"))
+    (45, False)
+    """
+    rng = np.random.default_rng([2016, _number(vehicle)])  # never changes, unlike a drive
+    periods = _PERIODS.get(vehicle) or _drawn_periods(rng)
+    never, twice = (0.0, 2, 0.02), (2, 0.02)
+    timing = [(period, *never) for period, count in periods.items() for _ in range(count)]
+    # a rare signal, a busy switch, and slow messages that are sent on change too
+    timing += [(0, 0.05, *twice), (0, 0.5, *twice), (500, 0.25, *twice), (1000, 0.5, *twice)]
+    known = len(timing)
+    if vehicle not in VEHICLES:  # lamps, doors: periodic, and at once when a switch turns
+        for _ in range(rng.integers(3)):  # busy ones: the first turn of a rare one is odd indeed
+            again = int(rng.integers(1, 6)), rng.uniform(0.01, 0.05)
+            timing.append((int(rng.choice([100, 200, 500])), rng.uniform(0.3, 1.5), *again))
+    # urgent messages get low IDs, as in a car, but not without exceptions
+    rank = np.log([period or 300 for period, *_ in timing]) + rng.normal(0, 0.6, len(timing))
+    ids = np.sort(rng.choice(np.arange(0x040, 0x7C0), len(timing), replace=False))
+    pages = 2  # multiplexed messages still to give away, to the first slow ones
+    table = []
+    for arbitration_id, k in zip(ids.tolist(), np.argsort(rank), strict=True):
+        period, events, repeats, pace = timing[k]
+        multiplexed = pages > 0 and period in (100, 200)
+        pages -= multiplexed
+        dlc = 8 if multiplexed or rng.random() < 0.8 else int(rng.integers(2, 8))
+        jitter = min(period * rng.uniform(0.002, 0.02), 2.0)  # ms
+        offset, node = int(rng.integers(max(period, 1))), int(rng.integers(_NODES))
+        timed = period * 1e-3, events, repeats, pace, jitter * 1e-3, offset * 1e-3, node
+        fields = _layout(dlc, 0 < period <= 50, multiplexed, rng)
+        if k >= known:
+            fields = _switched(fields, rng)
+        table.append(Message(arbitration_id, dlc, *timed, fields))
+    return tuple(table)
+
+
+def _number(vehicle: str) -> int:
+    """The number of a vehicle, for the seeds of what is drawn for it."""
+    if vehicle in VEHICLES:
+        return VEHICLES.index(vehicle)
+    drawn = re.fullmatch(r"fleet-(\d{1,9})", vehicle)
+    if not drawn:
+        raise ValueError(
+            f"vehicle: {vehicle!r} is unknown; expected one of {', '.join(VEHICLES)}, or fleet-0, "
+            "fleet-1, …"
+        )
+    return _FLEET + int(drawn.group(1))
+
+
+def _drawn_periods(rng) -> dict[int, int]:
+    """How many messages have which period in ms, for a bus that is not overloaded."""
+    choices = list(_PERIODS["aster"])
+    while True:
+        counts = rng.multinomial(rng.integers(25, 95), rng.dirichlet(np.full(len(choices), 2.0)))
+        periods = dict(zip(choices, counts.tolist(), strict=True))
+        load = sum(n / period for period, n in periods.items()) * 1e3 * _FRAME_TIME
+        if load <= _BUSY:
+            return periods
+
+
+def _layout(dlc, fast, multiplexed, rng):
+    fields, byte, end, checksum = [], 0, dlc, []
+    if fast and dlc >= 4 and rng.random() < 0.7:  # control loops guard their messages
+        end = dlc - 2
+        modulus, high = (256, 0) if rng.random() < 0.3 else (16, int(rng.integers(16)) << 4)
+        fields.append(Field("counter", end, (modulus, high)))
+        checksum = [Field(str(rng.choice(["xor", "sum"])), dlc - 1, (int(rng.integers(256)),))]
+    if multiplexed:
+        pages, byte = int(rng.integers(3, 7)), 5
+        columns = [range(pages), *rng.integers(0, 256, (4, pages)).tolist()]
+        fields += [Field("table", k, tuple(column)) for k, column in enumerate(columns)]
+    while byte < end:
+        if end - byte >= 2 and rng.random() < (0.7 if fast else 0.35):
+            values = int(rng.integers(0, 8000)), int(rng.integers(2000, 50000))
+            noise = float(rng.choice([0.0, 0.4, 1.0, 4.0]))
+            field = Field("signal", byte, values, str(rng.choice(_ANALOG)), noise)
+        elif rng.random() < 0.4:
+            shift = int(rng.integers(6))
+            states = tuple(k << shift for k in range(int(rng.integers(2, 5))))
+            field = Field("enum", byte, states, str(rng.choice(_DISCRETE)))
+        else:
+            field = Field("table", byte, (int(rng.choice([0, 0, 255, rng.integers(256)])),))
+        fields.append(field)
+        byte += 2 if field.kind == "signal" else 1
+    return tuple(fields + checksum)  # the checksum last: it covers what the others wrote
+
+
+def _switched(fields, rng):
+    """The fields, of which one that never changes has become a switch, if there is any."""
+    still = [
+        k for k, field in enumerate(fields) if field.kind == "table" and len(field.values) == 1
+    ]
+    if not still:
+        return fields
+    k = int(rng.choice(still))
+    off = fields[k].values[0]
+    turned = fields[k]._replace(kind="switch", values=(off, off ^ 1 << int(rng.integers(8))))
+    return (*fields[:k], turned, *fields[k + 1 :])
+
+
+def _drive(seconds, parked, rng):
+    """One trip that begins when the car has been `parked` for so many s, every channel scaled to
+    0..1, `_RATE` samples per s."""
+    n = int((seconds + 1) * _RATE)
+    driven = np.arange(n) >= parked * _RATE
+
+    def steps(n, shortest, longest, values):
+        holds = rng.uniform(shortest, longest, int(n / (shortest * _RATE)) + 2) * _RATE
+        return np.repeat(values(len(holds)), holds.astype(np.int64))[:n]
+
+    def smooth(width, shortest, longest, values):
+        kernel = np.hanning(width * _RATE + 2)[1:-1]
+        wanted = steps(n + len(kernel) - 1, shortest, longest, values)
+        return np.convolve(wanted, kernel / kernel.sum(), "valid")
+
+    # km/h, with a red light now and then
+    speed = smooth(8, 5, 15, lambda k: np.where(rng.random(k) < 0.3, 0, rng.uniform(15, 100, k)))
+    if parked:  # it pulls away, rather than to appear at speed
+        speed *= np.clip((np.arange(n) / _RATE - parked) / 6, 0, 1)
+    acceleration = np.gradient(speed) * _RATE  # km/h per s
+    gear = np.digitize(speed, [1, 18, 35, 55, 75])
+    pedal = np.clip(speed / 400 + acceleration / 20, 0, 1)
+    brake = np.clip(-acceleration / 20, 0, 1)
+    rpm = np.maximum(800, speed * np.array([0, 150, 85, 58, 43, 34])[gear]) + 400 * pedal
+    steering = driven * smooth(2, 1, 6, lambda k: rng.normal(0, 0.12, k))
+    lateral = 0.5 + steering * (speed / 100) ** 2
+    warming = (90 - rng.uniform(10, 85)) * np.exp(-np.arange(n) / _RATE / 300)  # to 90 °C
+    fuel = rng.uniform(0.1, 1) - 1e-6 * np.cumsum(pedal)
+    analog = speed / 130, rpm / 4500, pedal, brake, 0.5 + steering, lateral, (90 - warming) / 130
+    switches = (steps(n, 8, 40, rng.random) for _ in _DISCRETE[2:])
+    channels = *analog, fuel, gear / 6, (brake > 0.02) * 0.9, *switches
+    return dict(zip((*_ANALOG, *_DISCRETE, "driven"), (*channels, driven), strict=True))
+
+
+def _times(message, seconds, phase, skew, rng):
+    """When a message is released, and its events, s, ascending; `skew` is the relative error of its
+    clock."""
+    times, period, events = np.zeros(0), message.period, np.zeros(0)
+    if period:
+        times = np.arange((phase + message.offset) % period, seconds, period * (1 + skew))
+        # less than half a period, so that a message never overtakes itself
+        times += rng.normal(0, message.jitter, len(times)).clip(-period / 3, period / 3)
+    if message.events:
+        events = np.sort(rng.uniform(0, seconds, rng.poisson(message.events * seconds)))
+        again = message.pace * np.arange(message.repeats)
+        times = np.concatenate([times, (events + again[:, None]).ravel()])
+    return np.sort(times[(times >= 0) & (times < seconds)]), events
+
+
+def _payload(message, times, events, drive, rng):
+    """What a message carries at each of its times, u1 (n, 8)."""
+    data = np.zeros((len(times), 8), np.uint8)
+    count = rng.integers(256) + np.arange(len(times))
+    sample = (times * _RATE).astype(np.int64)
+    for kind, byte, values, channel, noise in message.fields:
+        if kind == "table":
+            data[:, byte] = np.array(values)[count % len(values)]
+        elif kind == "switch":
+            turned = np.searchsorted(events, times, side="right")
+            data[:, byte] = np.array(values)[turned % len(values)]
+        elif kind == "counter":
+            data[:, byte] = count % values[0] | values[1]
+        elif kind == "enum":
+            data[:, byte] = np.array(values)[(drive[channel][sample] * len(values)).astype(int)]
+        elif kind == "signal":
+            raw = values[0] + values[1] * drive[channel][sample]
+            noise_now = noise * drive["driven"][sample]
+            raw = np.rint(raw + noise_now * rng.standard_normal(len(times))).clip(0, 0xFFFF)
+            data[:, byte : byte + 2] = raw.astype(">u2")[:, None].view(np.uint8)
+        else:  # the byte of the checksum is still 0, which changes no sum
+            combine = {"xor": np.bitwise_xor, "sum": np.add}[kind]
+            data[:, byte] = combine(combine.reduce(data, axis=1), values[0]) & 0xFF
+    return data
+
+
+def _spans(seconds, bursts, rng):
+    """Start and end of each burst of an attack, s."""
+    clean = 11 * min(1.0, seconds / 15)  # s without attack: 10 to calibrate on, and a margin
+    part = (seconds - clean) / bursts  # a burst lies well inside a part of its own
+    length = np.minimum(rng.uniform(2, 5, bursts), 0.7 * part)
+    begin = clean + part * np.arange(bursts) + rng.uniform(0.1, 0.9, bursts) * (part - length)
+    return np.column_stack([begin, begin + length]).tolist()
+
+
+def simulate(
+    vehicle: str,
+    seconds: float,
+    *,
+    attack: str = "",
+    seed: int = 0,
+    bursts: int = 3,
+    start: float = 0.0,
+    severity: float = 1.0,
+    payload: str = "",
+) -> Frames:
+    """One capture of one drive, attack free or under one of `attacks.ATTACKS`.
+
+    The attack comes in `bursts` of 2-5 s, none in the first 11 s (in a capture under 15 s, 73 %);
+    `severity` and `payload` are those of `attacks.inject`: towards severity 0, a burst of spoofing
+    is a single frame. A `seed` is a drive: with and without attack, the vehicle sends the same
+    frames. Timestamps are the ends of frames in s, after `start`.
+
+    Raises `ValueError` for what makes no capture.
+
+    >>> simulate("borage", 16.0, attack="flooding", bursts=1).name
+    'flooding-borage'
+    """
+    table = messages(vehicle)
+    if attack and attack not in ATTACKS:
+        raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
+    if not (0 < seconds < np.inf and bursts > 0 and seed >= 0):
+        what = f"{seconds} seconds, {bursts} bursts, seed {seed}"
+        wanted = "seconds and bursts above 0, and a seed from 0 on; try simulate('aster', 40.0)"
+        raise ValueError(f"simulate: {what}; expected {wanted}")
+    number = _number(vehicle)
+    rng = np.random.default_rng([seed, number])
+    # a car of the fleet may stand for a while; those of the demo are under way
+    parked = 0.0 if vehicle in VEHICLES else max(rng.uniform(-_PARKED, _PARKED), 0.0)
+    drive = _drive(seconds, parked, rng)
+    phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
+    parts = []
+    for message in table:
+        times, events = _times(message, seconds, phase[message.node], skew[message.node], rng)
+        ids, dlc = np.full(len(times), message.arbitration_id), np.full(len(times), message.dlc)
+        parts.append((times, ids, dlc, _payload(message, times, events, drive, rng)))
+    times, ids, dlc, data = (np.concatenate(column) for column in zip(*parts, strict=True))
+    release = np.rint(times * 1e6).astype(np.int64) * 1000  # ns
+    queue = np.argsort(release, kind="stable")
+    order, end = arbitrate(release[queue], ids[queue], frame_duration(dlc[queue]))
+    recorded = end <= seconds * 1e9
+    sent, timestamp = queue[order[recorded]], np.round(start + end[recorded] * 1e-9, 6)
+    name = f"{attack or 'attack-free'}-{vehicle}"
+    frames = Frames(timestamp, ids[sent], dlc[sent], data[sent], name=name, vehicle=vehicle)
+    if not (attack and len(frames)):
+        return frames
+    # from a stream of its own, so that the drive does not change with the attack
+    rng = np.random.default_rng([seed, number, attack_code(attack)])
+    spans, dice = _spans(seconds, bursts, rng), int(rng.integers(2**32))
+    frames = inject(frames, attack, spans=spans, severity=severity, seed=dice, payload=payload)
+    return frames[frames.timestamp <= start + seconds]

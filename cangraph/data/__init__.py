@@ -1,0 +1,1 @@
+"""Captures of a dataset as graphs: prepared, split, synthesised, cut into batches."""

@@ -1,0 +1,247 @@
+"""Windows as batches: one disconnected graph, cut by index arithmetic out of flat tensors."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cangraph.data.graphs import Graphs
+
+__all__ = ["Batch", "Batches", "Budget", "Windows", "batch_of", "parts"]
+
+_AHEAD = 1024  # windows that are gathered at once; the batches are slices of them
+
+
+class Batch(NamedTuple):
+    """B windows as one disconnected graph: `x` (N, d_x), `edge_index` (2, E) counted over the
+    batch, `edge_attr` (E, d_e), `batch` (N,) the window of each node, `label` (B,) and
+    `node_label` (N,) 0 or 1, `attack_type` (B,) index into `ATTACK_TYPES`. `share`: what it counts
+    in the mean over the processes that have a part of one batch each (see `Batches`)."""
+
+    x: Tensor
+    edge_index: Tensor
+    edge_attr: Tensor
+    batch: Tensor
+    label: Tensor
+    node_label: Tensor
+    attack_type: Tensor
+    share: float = 1.0
+
+    @property
+    def num_graphs(self) -> int:
+        return len(self.label)
+
+
+class Windows(NamedTuple):
+    """All windows of some `Graphs` as flat tensors on one device: what batches are cut from.
+
+    | tensor | dtype, shape | |
+    |---|---|---|
+    | x, edge_attr | f4 (N, d_x), f4 (E, d_e) | features |
+    | edge_index | i4 (2, E) | counted within the window |
+    | node_ptr, edge_ptr | i8 (B+1,) | window b owns nodes node_ptr[b]:node_ptr[b+1] |
+    | label, attack_type | bool, u1 (B,) | of windows |
+    | node_attack | bool (N,) | of nodes |
+    """
+
+    x: Tensor
+    edge_index: Tensor
+    edge_attr: Tensor
+    node_ptr: Tensor
+    edge_ptr: Tensor
+    label: Tensor
+    node_attack: Tensor
+    attack_type: Tensor
+
+    @classmethod
+    def of(cls, graphs: Graphs, device: str | torch.device = "cpu") -> "Windows":
+        """The tensors of `graphs`; on a CPU they share its memory."""
+        with warnings.catch_warnings():
+            # arrays mapped from a file cannot be written, and nothing here writes
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            tensors = (torch.from_numpy(getattr(graphs, name)) for name in cls._fields)
+            return cls(*(tensor.to(device) for tensor in tensors))
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, index: Tensor) -> Batch:
+        """The windows at the positions `index`, i8 (B,) on the same device, as one `Batch`.
+
+        >>> from cangraph.frames import Frames
+        >>> from cangraph.data.graphs import to_graphs
+        >>> graphs = to_graphs([Frames(np.arange(8.0), np.arange(8) % 3)], window=4, stride=4)
+        >>> Windows.of(graphs).take(torch.tensor([1, 0, 1])).batch
+        tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+        """
+        nodes, window, first = _owned(self.node_ptr, index)
+        edges, of_edge, _ = _owned(self.edge_ptr, index)
+        return Batch(
+            x=self.x.index_select(0, nodes),
+            edge_index=self.edge_index.index_select(1, edges) + first.index_select(0, of_edge),
+            edge_attr=self.edge_attr.index_select(0, edges),
+            batch=window,
+            label=self.label.index_select(0, index).float(),
+            node_label=self.node_attack.index_select(0, nodes).float(),
+            attack_type=self.attack_type.index_select(0, index).long(),
+        )
+
+
+def _owned(ptr: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the windows `index` own: the flat position of each item, its place in `index`, and the
+    number of items before each place."""
+    begin = ptr[index]
+    size = ptr[index + 1] - begin
+    first = size.cumsum(0) - size
+    place = torch.arange(len(index), device=ptr.device).repeat_interleave(size)
+    position = torch.arange(len(place), device=ptr.device)
+    return position + (begin - first).index_select(0, place), place, first
+
+
+def batch_of(graphs: Graphs) -> Batch:
+    """All windows of `graphs` as one `Batch`; features are shared, not copied."""
+    nodes = torch.from_numpy(graphs.node_ptr).diff()
+    edges = torch.from_numpy(graphs.edge_ptr).diff()
+    offset = torch.from_numpy(graphs.node_ptr[:-1]).repeat_interleave(edges)
+    return Batch(
+        x=torch.from_numpy(graphs.x),
+        edge_index=torch.from_numpy(graphs.edge_index).long() + offset,
+        edge_attr=torch.from_numpy(graphs.edge_attr),
+        batch=torch.arange(len(graphs)).repeat_interleave(nodes),
+        label=torch.from_numpy(graphs.label).float(),
+        node_label=torch.from_numpy(graphs.node_attack).float(),
+        attack_type=torch.from_numpy(graphs.attack_type).long(),
+    )
+
+
+class Batches:
+    """Iterates over windows in batches of `size`, cut out by index arithmetic on `device`, where
+    the windows of an epoch lie as a whole. `draw` gives the windows of epoch 0, 1, … (`Graphs`
+    stand for a draw that is always the same); all epochs are as long as the first, so that a
+    schedule knows its steps. With a `seed` the order is new in every epoch, and the same for the
+    same seed. What of a batch is in memory at once is bounded by `parts`, not here.
+
+    Of W processes, each is given the windows process, process + W, … of every batch. With B_r of
+    its B windows, process r has the `share` W · B_r / B: then the mean over processes, which is
+    what they exchange, is the mean over windows. Where a batch has fewer windows than there are
+    processes, the others look at its first one, at a share of 0: all have as many steps.
+
+    >>> from cangraph.frames import Frames
+    >>> from cangraph.data.graphs import to_graphs
+    >>> graphs = to_graphs([Frames(np.arange(12.0), np.arange(12) % 3)], window=4, stride=4)
+    >>> batches = Batches(graphs, 2)
+    >>> batches.process, batches.processes = 1, 2
+    >>> [(batch.num_graphs, batch.share) for batch in batches]
+    [(1, 1.0), (1, 0.0)]
+    """
+
+    def __init__(
+        self,
+        draw: Graphs | Callable[[int], Graphs],
+        size: int,
+        seed: int | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        self.draw = (lambda _: draw) if isinstance(draw, Graphs) else draw
+        self.size, self.epoch, self.device = size, 0, device
+        self.process, self.processes = 0, 1
+        self.drawn: Graphs | None = self.draw(0)  # kept until epoch 0 is gone through
+        self.windows = len(self.drawn)
+        self.rng = None if seed is None else np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return -(-self.windows // self.size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        graphs = self.drawn if self.epoch == 0 and self.drawn is not None else self.draw(self.epoch)
+        self.drawn = None
+        self.epoch += 1
+        n = len(graphs)
+        order = np.arange(n) if self.rng is None else self.rng.permutation(n)
+        order = torch.from_numpy(np.resize(order, self.windows)).to(self.device)
+        windows = Windows.of(graphs, self.device)
+        counts = windows.node_ptr.diff(), windows.edge_ptr.diff()
+        ahead = max(_AHEAD // self.size, 1) * self.size
+        for begin in range(0, self.windows, ahead):
+            own, shares = zip(
+                *map(self._own, order[begin : begin + ahead].split(self.size)), strict=True
+            )
+            index, cuts = torch.cat(own), [0, *accumulate(map(len, own))]
+            batches = _cut(windows.take(index), cuts, *(count[index] for count in counts))
+            for batch, share in zip(batches, shares, strict=True):
+                yield batch._replace(share=share)
+
+    def _own(self, index: Tensor) -> tuple[Tensor, float]:
+        """The windows of a batch that are this process's, and its share."""
+        own = index[self.process :: self.processes]
+        share = self.processes * len(own) / len(index)
+        return (own, share) if share else (index[:1], 0.0)
+
+    def state_dict(self) -> dict:
+        """What the order of the epochs to come depends on."""
+        dice = None if self.rng is None else self.rng.bit_generator.state
+        return {"epoch": self.epoch, "dice": dice}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.epoch = state["epoch"]
+        if self.rng is not None:
+            self.rng.bit_generator.state = state["dice"]
+
+
+class Budget(NamedTuple):
+    """The most nodes and edges that are in memory at once; None: no limit."""
+
+    nodes: int | None = None
+    edges: int | None = None
+
+    def holds(self, nodes: int, edges: int) -> bool:
+        """Whether so many fit."""
+        return (self.nodes is None or nodes <= self.nodes) and (
+            self.edges is None or edges <= self.edges
+        )
+
+
+def parts(batch: Batch, budget: Budget) -> list[Batch]:
+    """The windows of `batch` in batches within the budget, in the same order: a part ends when the
+    next window would exceed it. A window that exceeds it by itself is a part of its own.
+
+    >>> from cangraph.frames import Frames
+    >>> from cangraph.data.graphs import to_graphs
+    >>> graphs = to_graphs([Frames(np.arange(12.0), np.arange(12) % 3)], window=4, stride=4)
+    >>> [part.num_graphs for part in parts(batch_of(graphs), Budget(nodes=6))]
+    [2, 1]
+    """
+    if budget.holds(len(batch.x), len(batch.edge_attr)):
+        return [batch]
+    of_edge = batch.batch[batch.edge_index[0]]
+    counts = [torch.bincount(w, minlength=batch.num_graphs) for w in (batch.batch, of_edge)]
+    cuts, nodes, edges = [0], 0, 0
+    for window, (n, e) in enumerate(torch.stack(counts, dim=1).tolist()):
+        if window > cuts[-1] and not budget.holds(nodes + n, edges + e):
+            cuts.append(window)
+            nodes = edges = 0
+        nodes, edges = nodes + n, edges + e
+    return _cut(batch, [*cuts, batch.num_graphs], *counts)
+
+
+def _cut(batch: Batch, cuts: list[int], nodes: Tensor, edges: Tensor) -> list[Batch]:
+    """Slices of a batch between the windows `cuts`, of which window b owns `nodes[b]` nodes."""
+    at = torch.tensor(cuts, device=nodes.device)
+    before = [torch.nn.functional.pad(count.cumsum(0), (1, 0))[at] for count in (nodes, edges)]
+    spans = [cuts, *torch.stack(before).tolist()]
+    return [
+        Batch(
+            x=batch.x[n0:n1],
+            edge_index=batch.edge_index[:, e0:e1] - n0,
+            edge_attr=batch.edge_attr[e0:e1],
+            batch=batch.batch[n0:n1] - w0,
+            label=batch.label[w0:w1],
+            node_label=batch.node_label[n0:n1],
+            attack_type=batch.attack_type[w0:w1],
+        )
+        for (w0, w1), (n0, n1), (e0, e1) in zip(*map(pairwise, spans), strict=True)
+    ]

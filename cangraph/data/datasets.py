@@ -1,0 +1,289 @@
+"""The catalog: six public datasets and the demo bus, and which capture plays which role."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cangraph.bus.demo import demo_captures
+from cangraph.frames import Frames
+from cangraph.io.readers import ENDINGS, is_log, read_frames
+from cangraph.params import data_home
+
+__all__ = ["DATASETS", "SCENARIOS", "Dataset", "clean_captures", "present", "read"]
+__all__ += ["same_recording", "wanting"]
+
+TRAIN_CLEAN, TRAIN_ATTACKS = "train_01_attack_free", "train_02_with_attacks"
+TRAIN = (TRAIN_CLEAN, TRAIN_ATTACKS)
+SCENARIOS = (
+    "test_01_known_vehicle_known_attack",
+    "test_02_unknown_vehicle_known_attack",
+    "test_03_known_vehicle_unknown_attack",
+    "test_04_unknown_vehicle_unknown_attack",
+)
+
+
+class Original(NamedTuple):
+    """Files of a dataset's original release: `pattern` of the name, the role they play, and
+    the span of the file (shares of its rows) that plays it. No scenario: it is left aside."""
+
+    pattern: str
+    scenario: str
+    since: float = 0.0
+    until: float = 1.0
+
+
+class Dataset(NamedTuple):
+    """A dataset: what it is, its test scenarios, where its authors publish it, whom to cite."""
+
+    about: str
+    scenarios: tuple[str, ...]
+    publisher: str
+    originals: tuple[Original, ...] = ()
+
+
+_LAMPE = (
+    "can-train-and-test by Lampe and Meng (2023), published on bitbucket as "
+    "brooke-lampe/can-train-and-test"
+)
+_HCRL = "the Hacking and Countermeasure Research Lab (HCRL), ocslab.hksecurity.net"
+_SETS = (*SCENARIOS, "test_05_suppress", "test_06_masquerade")
+
+DATASETS = {
+    "demo": Dataset("three simulated vehicles, one of them unknown in training", _SETS, ""),
+    "hcrl_ch": Dataset(
+        "Car-Hacking: a Hyundai Sonata under DoS, fuzzy and spoofing attacks",
+        SCENARIOS,
+        f"{_HCRL}, Car-Hacking Dataset; or {_LAMPE}",
+        (
+            Original(r"normal_run_data.*", TRAIN_CLEAN),
+            Original(r"(DoS|Fuzzy)_dataset", TRAIN_ATTACKS, until=0.7),
+            Original(r"(DoS|Fuzzy)_dataset", SCENARIOS[0], since=0.75),
+            Original(r"(gear|RPM)_dataset", SCENARIOS[2]),
+        ),
+    ),
+    "hcrl_sa": Dataset(
+        "Survival Analysis: Kia Soul and Hyundai Sonata, Chevrolet Spark unknown in training",
+        SCENARIOS,
+        f"{_HCRL}, Survival Analysis Dataset; or {_LAMPE}",
+        (
+            Original(r"FreeDrivingData.*(KIA|SONATA).*", TRAIN_CLEAN),
+            Original(r"Flooding_dataset.*KIA", TRAIN_ATTACKS),
+            Original(r"Fuzzy_dataset.*SONATA", TRAIN_ATTACKS),
+            Original(r"Flooding_dataset.*SONATA", SCENARIOS[0]),
+            Original(r"Fuzzy_dataset.*KIA", SCENARIOS[0]),
+            Original(r"FreeDrivingData.*Spark", ""),  # the unknown vehicle, and no attack
+            Original(r"(Flooding|Fuzzy)_dataset.*Spark", SCENARIOS[1]),
+            Original(r"Malfunction.*(KIA|SONATA)", SCENARIOS[2]),
+            Original(r"Malfunction.*Spark", SCENARIOS[3]),
+        ),
+    ),
+    **{
+        f"set_0{n}": Dataset(f"can-train-and-test, set {n}: known and unknown cars", _SETS, _LAMPE)
+        for n in range(1, 5)
+    },
+}
+
+# file name → attack type: what the authors' names mean
+_ATTACK_NAMES = {
+    r"dos|flood": "flooding",
+    r"fuzz": "fuzzing",
+    r"malfunction": "malfunction",
+    r"suppress": "suppression",
+    r"masquerade": "masquerade",
+    r"replay": "replay",
+    r"rpm|speed|gear|standstill|systematic|interval|force|neutral|double|triple|spoof": "spoofing",
+}
+
+
+# hidden files, documents, and what SQLite keeps beside a .db
+_NO_CAPTURE = re.compile(
+    r"^\.|^(readme|licen[cs]e|notes?|citation|changelog)\b"
+    r"|\.(md|rst|pdf|html?|docx?|json|ya?ml|toml|bib|py|ipynb|png|jpe?g|md5|sha\d+)$"
+    r"|-(wal|shm|journal)$|^(desktop\.ini|thumbs\.db)$",
+    re.IGNORECASE,
+)
+
+
+def _attack_type(name: str) -> str:
+    for pattern, attack_type in _ATTACK_NAMES.items():
+        if re.search(pattern, name.lower()):
+            return attack_type
+    return "other"
+
+
+def _vehicle(name: str) -> str:
+    """The vehicle in a capture's name: the word or number behind the last dash or underscore.
+
+    >>> _vehicle("DoS-sonata"), _vehicle("rpm-accessory-2"), _vehicle("Fuzzy_dataset_KIA")
+    ('sonata', '2', 'kia')
+    """
+    return re.split(r"[-_]", name)[-1].lower()
+
+
+def read(dataset: str, seed: int = 0) -> list[Frames]:
+    """Every capture of a dataset, with its scenario, vehicle and base recording.
+
+    Files are looked for in `CANGRAPH_DATA`: `<dataset>/<scenario>/*`, of any format that
+    `read_frames` knows, or the original HCRL files anywhere under `<dataset>/`. Hidden files and
+    documents (a README, a licence, .md, .pdf, …) are passed over. A capture whose content was
+    already read from another file is left out and named in `Frames.copies` of the one that was
+    kept. `seed` draws the demo bus; files ignore it.
+
+    Raises `FileNotFoundError` that names the folder, the files and their publisher, and
+    `ValueError` for a file of which no one can say what it is for.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f"dataset: {dataset!r} is unknown; expected one of {', '.join(DATASETS)}")
+    captures = demo_captures(seed) if dataset == "demo" else _read_folder(dataset)
+    captures = _distinct(captures)
+    recordings = same_recording(captures)
+    return [c.label(recording=r) for c, r in zip(captures, recordings, strict=True)]
+
+
+def present() -> list[str]:
+    """The datasets of the catalog that can be read now, by the names of files alone: the demo bus,
+    and those with captures in `CANGRAPH_DATA`."""
+    return [name for name in DATASETS if name == "demo" or _there(name)]
+
+
+def _there(dataset: str) -> bool:
+    known, folder = DATASETS[dataset], data_home() / dataset
+    if any(_logs((folder / scenario).glob("*")) for scenario in TRAIN + known.scenarios):
+        return True
+    names = "|".join(original.pattern for original in known.originals)
+    logs = _logs(folder.rglob("*")) if names else []
+    return any(re.fullmatch(names, path.name.split(".")[0], re.IGNORECASE) for path in logs)
+
+
+def wanting(dataset: str) -> str:
+    """Why a dataset of the catalog cannot be read: the folder that holds no captures, the files
+    that it should hold, and where they are published."""
+    known = DATASETS[dataset]
+    layout = f"{TRAIN_CLEAN}/*.csv, {TRAIN_ATTACKS}/*.csv, {SCENARIOS[0]}/*.csv, …"
+    if known.originals:
+        names = dict.fromkeys(original.pattern for original in known.originals)
+        layout += f" or the original files {', '.join(names)}"
+    return (
+        f"no captures in {data_home() / dataset}; expected {layout}; get them from "
+        f"{known.publisher}, or set CANGRAPH_DATA to the folder above {dataset}/"
+    )
+
+
+def _read_folder(dataset: str) -> list[Frames]:
+    known = DATASETS[dataset]
+    folder = data_home() / dataset
+    captures = []
+    for scenario in TRAIN + known.scenarios:
+        for path in _logs((folder / scenario).glob("*")):
+            if not is_log(path):
+                raise ValueError(
+                    f"{path}: the ending is not known; expected one of {', '.join(ENDINGS)}, plain "
+                    "or packed as .gz, .zst or .xz; unpack or convert the file, or take it away"
+                )
+            name = path.name.split(".")[0]
+            captures.append(
+                read_frames(
+                    path, attack_type=_attack_type(name), scenario=scenario, vehicle=_vehicle(name)
+                )
+            )
+    if not captures:
+        captures = _read_originals(folder, known.originals)
+    if not captures:
+        raise FileNotFoundError(f"dataset {dataset!r}: {wanting(dataset)}")
+    return captures
+
+
+def _logs(paths: Iterable[Path]) -> list[Path]:
+    """The files in order, without those that are no captures by their names."""
+    return sorted(p for p in paths if p.is_file() and not _NO_CAPTURE.search(p.name))
+
+
+def _read_originals(folder: Path, originals: Sequence[Original]) -> list[Frames]:
+    captures = []
+    for path in _logs(folder.rglob("*")) if originals else ():
+        stem = path.name.split(".")[0]
+        roles = [o for o in originals if re.fullmatch(o.pattern, stem, re.IGNORECASE)]
+        if not roles:
+            names = dict.fromkeys(o.pattern for o in originals)
+            raise ValueError(
+                f"{path}: no original file has this name; expected {', '.join(names)}; "
+                "rename the file, or take it away"
+            )
+        if not any(role.scenario for role in roles):
+            continue
+        frames = read_frames(path, attack_type=_attack_type(stem), vehicle=_original_vehicle(stem))
+        for role in roles:
+            part = slice(int(role.since * len(frames)), int(role.until * len(frames)))
+            captures.append(frames[part].label(scenario=role.scenario))
+    return captures
+
+
+def _original_vehicle(stem: str) -> str:
+    named = re.search(r"kia|sonata|spark", stem.lower())
+    return named.group() if named else "sonata"  # the Car-Hacking files name no car; it is one
+
+
+def _distinct(captures: Sequence[Frames]) -> list[Frames]:
+    """The captures without those whose content came before, which the first one names."""
+    seen: dict[str, list[Frames]] = {}
+    for capture in captures:
+        seen.setdefault(capture.sha256(), []).append(capture)
+    return [
+        first.label(copies=tuple(copy.info.label for copy in copies))
+        for first, *copies in seen.values()
+    ]
+
+
+def clean_captures(captures: Sequence[Frames]) -> list[Frames]:
+    """The attack-free training captures that share no recording with a test capture: what a
+    detector may be trained on when all attacks are synthesised."""
+    tested = {c.recording for c in captures if not c.scenario.startswith("train")}
+    return [c for c in captures if c.scenario == TRAIN_CLEAN and c.recording not in tested]
+
+
+_GRAM = 8  # frames; so many in a row with equal (id, data) do not recur by chance
+_SHARED = 0.3  # share of common runs from which on two captures are one recording
+
+
+def same_recording(captures: Sequence[Frames]) -> list[str]:
+    """The base recording of each capture: the name of the first capture it shares one with.
+
+    Two captures derive from one recording when at least 30 % of the shorter one's runs of 8
+    benign frames, by (arbitration ID, data), stand in the other as well. Timestamps do not count:
+    authors shift them. Drives of one car share under 15 %, altered copies over 50 %.
+
+    >>> log = Frames(np.arange(99.), np.arange(99) % 7, data=np.arange(99 * 8).reshape(99, 8) % 251)
+    >>> same_recording([log.label(name="a"), log[20:].label(name="b")])
+    ['a', 'a']
+    """
+    runs = [_runs(capture) for capture in captures]
+    group = np.arange(len(captures))  # each capture's recording, by its first capture
+    for i, mine in enumerate(runs):
+        for j in range(i):
+            shorter = min(len(mine), len(runs[j]))
+            common = len(np.intersect1d(mine, runs[j], assume_unique=True))
+            if shorter and common >= _SHARED * shorter:
+                one, other = sorted((group[i], group[j]))
+                group[group == other] = one
+    return [f"{captures[k].scenario}/{captures[k].name}".lstrip("/") for k in group]
+
+
+def _runs(frames: Frames) -> np.ndarray:
+    """Hashes of an eighth of the runs of `_GRAM` benign frames, sorted, u8."""
+    benign = ~frames.attack
+    odd = np.uint64(0x9E3779B97F4A7C15)
+    payload = np.ascontiguousarray(frames.data[benign, :8]).view("<u8")[:, 0]
+    mixed = payload * odd ^ (payload >> np.uint64(31))
+    mixed = (mixed + frames.arbitration_id[benign]) * odd
+    mixed ^= mixed >> np.uint64(29)
+    n = len(mixed) - _GRAM + 1
+    if n < 1:
+        return np.zeros(0, np.uint64)
+    run = np.zeros(n, np.uint64)
+    for i in range(_GRAM):
+        run = run * odd + mixed[i : i + n]
+    run ^= run >> np.uint64(32)
+    return np.unique(run[run % np.uint64(8) == 0])

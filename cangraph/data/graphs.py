@@ -1,0 +1,287 @@
+"""Windows of frames as graphs: nodes are arbitration IDs, edges are successions."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
+from cangraph.features.windows import windows
+from cangraph.frames import CaptureInfo, Frames
+
+__all__ = [
+    "Capture",
+    "GraphSpec",
+    "Graphs",
+    "Part",
+    "checked",
+    "join",
+    "stream",
+    "threads_for",
+    "to_graphs",
+]
+
+Part = dict[str, np.ndarray]  # what `windows` yields
+_REPORTED = ("reordered", "padded", "error_frames", "refused")  # in a report as in `CaptureInfo`
+
+
+class Capture(Protocol):
+    """What can be made into graphs: `Frames`, or a log that comes in chunks because it is larger
+    than memory. `chunks` yields `Frames` in order of time, `sha256` tells the content."""
+
+    name: str
+    scenario: str
+    vehicle: str
+    recording: str
+
+    def sha256(self) -> str: ...
+    def chunks(self) -> Iterator[Frames]: ...
+
+
+class GraphSpec(NamedTuple):
+    """The sizes that a model needs to know: features of a node and of an edge."""
+
+    node_features: int = len(NODE_FEATURES)
+    edge_features: int = len(EDGE_FEATURES)
+
+
+@dataclass(frozen=True, eq=False)
+class Graphs:
+    """Many window graphs as flat arrays. B windows, N nodes and E edges in total.
+
+    | array | dtype, shape | unit, meaning |
+    |---|---|---|
+    | x | f4 (N, 24) | `NODE_FEATURES` |
+    | edge_index | i4 (2, E) | source and target, counted within the window |
+    | edge_attr | f4 (E, 3) | `EDGE_FEATURES` |
+    | node_ptr, edge_ptr | i8 (B+1,) | window b owns nodes node_ptr[b]:node_ptr[b+1] |
+    | node_id | u4 (N,) | arbitration ID of the node |
+    | node_count | i4 (N,) | frames of the window that carry the ID; 0: expected, but silent |
+    | node_attack | bool (N,) | a frame under attack carries the ID, or its frames are suppressed |
+    | label, attack_type | bool, u1 (B,) | attack frames in the window, or some suppressed |
+    | capture | i4 (B,) | index into `captures` |
+    | begin | i8 (B,) | position of the window's first frame in its capture |
+    | start, end | f8 (B,) | s since the capture's first frame, of the first and last frame |
+
+    `graphs[index]` (slice, mask or positions) is again `Graphs`. `key` names the files that
+    `prepared.prepare` mapped the arrays from; it is empty for graphs that were made in memory.
+    """
+
+    x: np.ndarray
+    edge_index: np.ndarray
+    edge_attr: np.ndarray
+    node_ptr: np.ndarray
+    edge_ptr: np.ndarray
+    node_id: np.ndarray
+    node_count: np.ndarray
+    node_attack: np.ndarray
+    label: np.ndarray
+    attack_type: np.ndarray
+    capture: np.ndarray
+    begin: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    captures: tuple[CaptureInfo, ...]
+    window: int
+    key: str = field(default="", init=False)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __repr__(self) -> str:
+        return (
+            f"Graphs({len(self):,} windows of {self.window} frames, {len(self.x):,} nodes, "
+            f"{len(self.edge_attr):,} edges, {int(self.label.sum()):,} windows under attack)"
+        )
+
+    @property
+    def spec(self) -> GraphSpec:
+        """Feature counts of nodes and edges."""
+        return GraphSpec(self.x.shape[1], self.edge_attr.shape[1])
+
+    def require(self, captures: Sequence[Frames], who: str) -> None:
+        """Raises `ValueError`, in the name of `who`, unless `captures` are what the windows were
+        made of."""
+        found = [(frames.name, len(frames)) for frames in captures]
+        expected = [(info.name, info.frames) for info in self.captures]
+        if found != expected:
+            raise ValueError(
+                f"{who}: {len(found)} captures came, which are not the {len(expected)} of the "
+                "windows; expected the same in the same order; give what to_graphs was given"
+            )
+
+    @property
+    def scenario(self) -> np.ndarray:
+        """Scenario of each window's capture, str (B,)."""
+        return np.array([c.scenario for c in self.captures])[self.capture]
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of the arrays."""
+        return tuple(f.name for f in fields(cls) if f.type is np.ndarray)
+
+    def __getitem__(self, index) -> "Graphs":
+        index = np.atleast_1d(np.arange(len(self))[index])
+        nodes, node_ptr = _positions(self.node_ptr, index)
+        edges, edge_ptr = _positions(self.edge_ptr, index)
+        return Graphs(
+            x=self.x[nodes],
+            edge_index=self.edge_index[:, edges],
+            edge_attr=self.edge_attr[edges],
+            node_ptr=node_ptr,
+            edge_ptr=edge_ptr,
+            node_id=self.node_id[nodes],
+            node_count=self.node_count[nodes],
+            node_attack=self.node_attack[nodes],
+            label=self.label[index],
+            attack_type=self.attack_type[index],
+            capture=self.capture[index],
+            begin=self.begin[index],
+            start=self.start[index],
+            end=self.end[index],
+            captures=self.captures,
+            window=self.window,
+        )
+
+
+def _positions(ptr: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flat positions of the items that the windows `index` own, and the pointer over them."""
+    size = ptr[index + 1] - ptr[index]
+    new = np.zeros(len(index) + 1, np.int64)
+    np.cumsum(size, out=new[1:])
+    return np.arange(new[-1]) + np.repeat(ptr[index] - new[:-1], size), new
+
+
+def checked(caller: str, captures: Sequence[Capture], window: int, stride: int) -> None:
+    """Raises `ValueError` when no capture is given, or window or stride is none."""
+    if not len(captures):
+        raise ValueError(f"{caller}: no capture came; expected at least one; read a dataset first")
+    for name, value in {"window": window, "stride": stride}.items():
+        if value < 2 - (name == "stride"):
+            raise ValueError(f"{caller}: {name} is {value}; expected frames; use the default 100")
+
+
+def threads_for(captures: Sequence[Capture]) -> int:
+    """Threads for each of several captures that are worked on at once: one long log gets all."""
+    return max(1, (os.cpu_count() or 1) // len(captures))
+
+
+def stream(
+    capture: Capture,
+    sha256: str,
+    window: int,
+    stride: int,
+    take: Callable[[Part], None],
+    threads: int = 1,
+) -> CaptureInfo:
+    """Hand the windows of a capture part by part to `take`; what is known of it at the end.
+
+    Raises `ValueError` when it is shorter than a window, or its chunks are not in order.
+    """
+    count: Counter[str] = Counter()
+    ids: set[int] = set()
+    times: list[float] = []  # of the first and the last frame of each chunk
+
+    def passing() -> Iterator[Frames]:
+        for frames in capture.chunks():
+            said = {name: getattr(frames.report, name) for name in _REPORTED}
+            count.update(said, frames=len(frames), attack_frames=int(frames.attack.sum()))
+            ids.update(np.unique(frames.arbitration_id).tolist())
+            if len(frames):
+                if times and frames.timestamp[0] < times[-1]:
+                    raise ValueError(
+                        f"capture {capture.name!r}: a chunk begins at {frames.timestamp[0]} s, "
+                        f"before the end of the last at {times[-1]} s; expected chunks in order; "
+                        "sort the log by time"
+                    )
+                times.extend(frames.timestamp[[0, -1]].tolist())
+            yield frames
+
+    for part in windows(passing(), window, stride, threads):
+        take(part)
+    if count["frames"] < window:
+        raise ValueError(
+            f"capture {capture.name!r}: it has {count['frames']} frames; expected at least one "
+            f"window of {window}; leave it out or lower the window"
+        )
+    return CaptureInfo(
+        name=capture.name,
+        scenario=capture.scenario,
+        vehicle=capture.vehicle,
+        recording=capture.recording,
+        seconds=round(times[-1] - times[0], 6),
+        arbitration_ids=len(ids),
+        sha256=sha256,
+        **count,
+    )
+
+
+def join(parts: Sequence[Graphs]) -> Graphs:
+    """The windows of several `Graphs` one behind the other, with the captures of all.
+
+    Raises `ValueError` when there is none, or their windows differ in length.
+
+    >>> one = to_graphs([Frames(np.arange(4.0), np.array([1, 2, 1, 2]))], 4, 4)
+    >>> join([one, one]).node_ptr.tolist()
+    [0, 2, 4]
+    """
+    if not parts or len({part.window for part in parts}) > 1:
+        raise ValueError(
+            f"join: windows of {[part.window for part in parts]} frames; expected one length; "
+            "cut all captures alike"
+        )
+    joined = {}
+    for name in Graphs.names():
+        arrays = [getattr(part, name) for part in parts]
+        if name.endswith("_ptr"):
+            sizes = np.concatenate([np.diff(array) for array in arrays])
+            joined[name] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+            continue
+        if name == "capture":
+            before = np.cumsum([0, *(len(part.captures) for part in parts)])
+            arrays = [a + np.int32(k) for a, k in zip(arrays, before, strict=False)]
+        joined[name] = np.concatenate(arrays, -1 if name == "edge_index" else 0)
+    captures = tuple(capture for part in parts for capture in part.captures)
+    return Graphs(**joined, captures=captures, window=parts[0].window)
+
+
+def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100) -> Graphs:
+    """Cut captures into windows of `window` frames, one every `stride`, and make each a graph.
+
+    The profile of every ID runs through each capture from its first frame, so a window knows
+    its own past and nothing else. Frames behind the last whole window belong to no window.
+    All graphs lie in memory; `prepared.prepare` makes the same ones on disk.
+
+    Raises `ValueError` when no capture is given, or one is shorter than a window.
+
+    >>> frames = Frames(np.arange(4) * 0.01, np.array([1, 2, 1, 2]))
+    >>> graphs = to_graphs([frames], window=4, stride=4)
+    >>> graphs.node_id, graphs.edge_index.tolist(), graphs.edge_attr[:, 0].round(2)
+    (array([1, 2], dtype=uint32), [[0, 1], [1, 0]], array([1.58, 1.  ], dtype=float32))
+    """
+    checked("to_graphs", captures, window, stride)
+    by_capture: list[list[Part]] = [[] for _ in captures]
+
+    threads = threads_for(captures)
+
+    def run(capture: Capture, mine: list[Part]) -> CaptureInfo:
+        return stream(capture, capture.sha256(), window, stride, mine.append, threads)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels release the GIL
+        infos = tuple(pool.map(run, captures, by_capture))
+    parts = [part for mine in by_capture for part in mine]
+    counts = [sum(len(part["begin"]) for part in mine) for mine in by_capture]
+    joined = {"capture": np.repeat(np.arange(len(counts), dtype=np.int32), counts)}
+    joined |= {
+        name: np.concatenate([part[name] for part in parts], -1 if name == "edge_index" else 0)
+        for name in parts[0]
+        if not name.endswith("_size")
+    }
+    for kind in ("node", "edge"):
+        size = np.concatenate([part[f"{kind}_size"] for part in parts])
+        joined[f"{kind}_ptr"] = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+    return Graphs(**joined, captures=infos, window=window)

@@ -1,0 +1,216 @@
+"""Which windows train, stop, calibrate and test: by base recording and time, with a gap."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cangraph.data.graphs import Graphs
+from cangraph.params import SplitParams
+
+__all__ = ["PARTS", "Split", "by_time", "complete", "nameless", "separated", "split"]
+
+PARTS = ("train", "val", "calib", "test", "dropped")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The windows of each part: `train` fits, `val` chooses the epoch, `calib` sets threshold and
+    fusion, `test` is only looked at. `part` is the part of every window, u1 (B,) into `PARTS`;
+    `notes` says what was merged or left out and why."""
+
+    graphs: Graphs
+    part: np.ndarray
+    notes: tuple[str, ...]
+
+    def _take(self, part: str) -> Graphs:
+        return self.graphs[self.part == PARTS.index(part)]
+
+    @cached_property
+    def train(self) -> Graphs:
+        return self._take("train")
+
+    @cached_property
+    def val(self) -> Graphs:
+        return self._take("val")
+
+    @cached_property
+    def calib(self) -> Graphs:
+        return self._take("calib")
+
+    @cached_property
+    def test(self) -> Graphs:
+        return self._take("test")
+
+    def draw(self, number: int, progress: float = 1.0) -> Graphs:
+        """The windows to train on in epoch `number`: always `train`."""
+        return self.train
+
+    def counts(self) -> list[dict]:
+        """Windows, attack windows and captures of each part, a row for each."""
+        rows = []
+        for number, name in enumerate(PARTS):
+            mine = self.part == number
+            rows.append(
+                {
+                    "part": name,
+                    "windows": int(mine.sum()),
+                    "attack_windows": int(self.graphs.label[mine].sum()),
+                    "captures": len(np.unique(self.graphs.capture[mine])),
+                }
+            )
+        return rows
+
+
+def _blocks(n: int, val: float, calib: float) -> np.ndarray:
+    """Part of each of n blocks: val and calib spread evenly, the first block last.
+
+    >>> [PARTS[p][0] for p in _blocks(10, 0.2, 0.2)]
+    ['t', 't', 'v', 't', 'c', 't', 't', 'v', 't', 'c']
+    """
+    parts = np.zeros(n, np.uint8)
+    held = round(n * val), round(n * calib)
+    total = sum(held)
+    if total >= n:
+        raise ValueError(
+            f"split: {held[0]} val and {held[1]} calib blocks of {n} leave none to train on; "
+            "expected some; use more blocks or smaller shares"
+        )
+    places = n - 1 - np.arange(total)[::-1] * n // max(total, 1)
+    turns = np.empty(total, np.uint8)
+    order = sorted(
+        (
+            ((k + 0.5) / count, part)
+            for part, count in ((1, held[0]), (2, held[1]))
+            for k in range(count)
+        )
+    )
+    turns[:] = [part for _, part in order]
+    parts[places] = turns
+    return parts
+
+
+def split(graphs: Graphs, params: SplitParams) -> Split:
+    """Cut the windows of the training captures into train, val and calib; the rest is test.
+
+    The unit is the base recording, and none stands on two sides: a training capture that shares
+    its recording with a test capture is dropped. The others are cut into `blocks` equal spans of
+    time; val and calib blocks lie spread among the train blocks, and windows within `gap` seconds
+    of a border between two parts are dropped. Training captures that share one recording go to
+    train whole, since their times cannot be told to match. `notes` name every capture that was
+    merged or left out.
+
+    Raises `ValueError` when a capture has no recording, when no training capture is left, or when
+    a part has no window.
+    """
+    if params.val + params.calib >= 1:
+        raise ValueError(
+            f"split: val {params.val} + calib {params.calib} leave nothing to train on; "
+            "expected a sum below 1; lower them"
+        )
+    nameless(graphs)
+    trained = np.array([c.scenario.startswith("train") for c in graphs.captures])
+    if not trained.any():
+        raise ValueError(
+            "split: no training capture came; expected scenarios train_01… or train_02…; "
+            "add them to the dataset's folder"
+        )
+    part, notes = separated(graphs, by_time(graphs, params), trained, ~trained)
+    return complete(Split(graphs, part, notes))
+
+
+def nameless(graphs: Graphs) -> None:
+    """Raises `ValueError` that names the captures without a recording."""
+    if without := [c.label for c in graphs.captures if not c.recording]:
+        raise ValueError(
+            f"split: {', '.join(without)} came without a recording; expected one for every "
+            "capture, so that none stands on two sides; read captures with cangraph.read, or "
+            "label them with datasets.same_recording"
+        )
+
+
+def separated(
+    graphs: Graphs, part: np.ndarray, trained: Sequence[bool], tested: Sequence[bool]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The part of every window when, of the captures, some are `trained` on, where `part` cuts
+    them, and some `tested`, and no recording stands on two sides (see `split`); and the notes.
+    A capture that is neither is dropped."""
+    part = part.copy()
+    training, testing = (_by_recording(graphs.captures, side) for side in (trained, tested))
+    for number, info in enumerate(graphs.captures):
+        mine = graphs.capture == number
+        if tested[number]:
+            part[mine] = PARTS.index("test")
+        elif not trained[number] or info.recording in testing:
+            part[mine] = PARTS.index("dropped")
+        elif len(training[info.recording]) > 1:
+            part[mine] = PARTS.index("train")
+    return part, tuple(_notes(training, testing))
+
+
+def by_time(
+    graphs: Graphs, params: SplitParams, seconds: Sequence[float] | None = None
+) -> np.ndarray:
+    """The part of every window, u1 (B,) into `PARTS`, by its time alone: what `split` gives a
+    training capture of its own recording, for altered copies of one, which keep its times. Of
+    each capture, the first `seconds` are cut; by default all of them."""
+    template = _blocks(params.blocks, params.val, params.calib)
+    part = np.zeros(len(graphs), np.uint8)
+    for number in np.unique(graphs.capture):
+        mine = np.flatnonzero(graphs.capture == number)
+        until = graphs.captures[number].seconds if seconds is None else seconds[number]
+        part[mine] = _cut(graphs.start[mine], graphs.end[mine], template, params.gap, until)
+    return part
+
+
+def _by_recording(captures, side: Sequence[bool]) -> dict[str, list[str]]:
+    """The captures of each recording on one side."""
+    groups: dict[str, list[str]] = {}
+    for info, mine in zip(captures, side, strict=True):
+        if mine:
+            groups.setdefault(info.recording, []).append(f"{info.scenario}/{info.name}")
+    return groups
+
+
+def _notes(trained: dict[str, list[str]], tested: dict[str, list[str]]) -> list[str]:
+    """What was left out of training, merged in training, merged in test, a sentence each."""
+    left_out = [
+        f"{name} is left out of training: it is the same recording as "
+        f"{' and '.join(tested[recording])}"
+        for recording, names in trained.items()
+        if recording in tested
+        for name in names
+    ]
+    return left_out + [
+        f"{' and '.join(names)} are merged: they are one recording, which goes to {where} whole"
+        for where, groups in (("train", trained), ("test", tested))
+        for recording, names in groups.items()
+        if len(names) > 1 and not (where == "train" and recording in tested)
+    ]
+
+
+def _cut(start, end, template, gap, seconds) -> np.ndarray:
+    """Part of each window of one capture of so many seconds."""
+    edges = np.linspace(0.0, seconds, len(template) + 1)
+    edges[-1] = np.inf
+    block = np.searchsorted(edges, start, "right") - 1
+    part = template[block]
+    for border in np.flatnonzero(np.diff(template)) + 1:
+        near = (end > edges[border] - gap) & (start < edges[border] + gap)
+        part[near] = PARTS.index("dropped")
+    return part
+
+
+def complete(split: Split, parts: int = 3) -> Split:
+    """The split, if each of its first `parts` has a window, else `ValueError`."""
+    because = f" ({'; '.join(split.notes)})" if split.notes else ""
+    for row in split.counts()[:parts]:
+        if not row["windows"]:
+            remedy = "use fewer blocks, a shorter gap or a larger share"
+            if because:
+                remedy += ", or add training captures of other recordings"
+            raise ValueError(
+                f"split: {row['part']} has no window{because}; expected some; {remedy}"
+            )
+    return split

@@ -1,0 +1,208 @@
+"""Material to train on: clean captures under fresh attacks, on the car itself, on cars made of it,
+and on a fleet of simulated ones.
+
+A detector that is to travel must not learn one car by heart. So each draw holds every clean
+capture several times, each time under other attacks, some of them altered into another car (IDs
+missing, thinned out, bits of the payload in other places, many IDs at rest at once), and some
+simulated vehicles that no other draw has.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from cangraph.bus.attacks import NoVictimError, inject
+from cangraph.bus.simulator import simulate
+from cangraph.data.graphs import Graphs, join, to_graphs
+from cangraph.data.splits import PARTS, Split, by_time
+from cangraph.frames import Frames
+from cangraph.params import Params
+
+__all__ = ["Synthesis", "attacked", "varied"]
+
+# how often each attack is drawn: what is hard to see more often than what is plain
+_WEIGHTS = {
+    "flooding": 0.08,
+    "fuzzing": 0.12,
+    "spoofing": 0.26,
+    "malfunction": 0.12,
+    "replay": 0.12,
+    "suppression": 0.12,
+    "masquerade": 0.18,
+}
+_FIRST = (0.5, 8.0)  # s after the first frame that the first attack begins
+_LENGTH = (0.3, 6.0)  # s that an attack lasts
+_PAUSE = (1.0, 6.0)  # s between two attacks
+_LEAST = {"masquerade": 0.5}  # severity under which an attack leaves no trace in most payloads
+_LOST = (-4.0, -2.0)  # log10 of the share of frames that a recorder loses
+_FLEET_SECONDS = 30.0  # of a simulated vehicle
+_HELD_OUT = 10**6  # draws from here on are never trained on
+
+
+def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Frames:
+    """The capture with attacks all over it, each of a random kind, length and severity from
+    `severity` to 1; attacks for which the capture holds no victim are left out.
+
+    >>> from cangraph.bus.simulator import simulate
+    >>> attacked(simulate("aster", 12.0), np.random.default_rng(0), 0.5).attack.any().item()
+    True
+    """
+    time, out = float(np.exp(rng.uniform(*np.log(_FIRST)))), capture
+    kinds, weights = zip(*_WEIGHTS.items(), strict=True)
+    while time < capture.duration - 1:
+        end = min(time + float(np.exp(rng.uniform(*np.log(_LENGTH)))), capture.duration - 0.1)
+        kind = str(rng.choice(kinds, p=weights))
+        how_hard = float(rng.uniform(max(severity, _LEAST.get(kind, 0.0)), 1.0))
+        dice = int(rng.integers(1 << 31))
+        with suppress(NoVictimError):  # nothing to suppress, replay or pose as in this span
+            out = inject(out, kind, spans=[(time, end)], severity=how_hard, seed=dice)
+        time = end + float(rng.uniform(*_PAUSE))
+    return out
+
+
+def varied(capture: Frames, rng: np.random.Generator) -> Frames:
+    """Another car made of this one: of its IDs some are missing, some send every k-th frame only or
+    lose frames at random, most have the bytes of their payload in another order or inverted bits;
+    now and then many payloads rest at the same time, as when a car stands still, but for those that
+    count, and the recorder loses a frame here and there.
+
+    >>> from cangraph.bus.simulator import simulate
+    >>> car = simulate("aster", 5.0)
+    >>> len(varied(car, np.random.default_rng(0))) < len(car)
+    True
+    """
+    keep, data = rng.random(len(capture)) >= 10 ** rng.uniform(*_LOST), capture.data.copy()
+    _, slot = np.unique(capture.arbitration_id, return_inverse=True)
+    order = np.argsort(slot, kind="stable")
+    of_id = np.split(order, 1 + np.flatnonzero(np.diff(slot[order])))
+    for rows in of_id:
+        keep[rows] &= _thinned(len(rows), rng)
+        used = int(capture.dlc[rows].min())
+        if rng.random() < 0.35:
+            data[rows, :used] = data[rows][:, rng.permutation(used)]
+        if rng.random() < 0.35:
+            data[rows, :used] ^= rng.integers(0, 256, used, np.uint8)
+    may_rest = [rows for rows in of_id if not _counting(data[rows])]
+    since = capture.timestamp - capture.timestamp[0]
+    time = float(rng.uniform(4, 15))
+    while time < since[-1]:
+        end = time + float(rng.uniform(2, 15))
+        begin, stop = np.searchsorted(since, (time, end))
+        still = rng.random(len(may_rest)) < rng.uniform(0.2, 0.7)
+        for rows in (may_rest[k] for k in np.flatnonzero(still)):
+            rows = rows[(rows >= begin) & (rows < stop)]
+            data[rows] = data[rows[:1]]
+        time = end + float(rng.uniform(5, 30))
+    return replace(capture, data=data)[keep]
+
+
+def _thinned(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of an ID's n frames remain, bool (n,)."""
+    drawn = rng.random()
+    if drawn < 0.15:
+        return np.zeros(n, np.bool_)
+    if drawn < 0.35:
+        return np.arange(n) % rng.integers(2, 6) == 0
+    if drawn < 0.5:
+        return rng.random(n) >= rng.uniform(0.05, 0.6)
+    return np.ones(n, np.bool_)
+
+
+def _counting(data: np.ndarray) -> bool:
+    """Whether payloads u1 (n, bytes) hold a counter: two bits that turn by the same step at nearly
+    every frame."""
+    turn = np.diff(data[:, :, None] >> 2 * np.arange(4, dtype=np.uint8), axis=0) & 3
+    return any((turn == step).mean(0).max() > 0.9 for step in (1, 2, 3)) if len(turn) else False
+
+
+class Synthesis:
+    """What `fit.train_on` asks for: labelled windows (`data`), synthesised ones made of `clean`
+    captures, or both. `draw(number, progress)` always gives the same windows for the same two,
+    whatever was drawn before, and synthesised windows that no other number has.
+
+    The time of each clean capture is cut into train, val and calib like that of any training
+    capture (`splits.by_time`); one that shares its recording with another training capture goes to
+    train whole, as in `splits.split`. Simulated vehicles are trained on whole, others are held out.
+
+    Raises `ValueError` when a clean capture holds attacks, or there is nothing to train on.
+    """
+
+    def __init__(self, data: Split, clean: Sequence[Frames], params: Params):
+        if dirty := [c.name for c in clean if c.attack.any() or c.attack_spans]:
+            raise ValueError(
+                f"Synthesis: {', '.join(dirty)} hold attacks; expected clean traffic; use "
+                "datasets.clean_captures"
+            )
+        if not (clean or params.synthesis.fleet or params.fit.train_on == "labelled"):
+            raise ValueError(
+                "Synthesis: no clean capture came; expected attack-free traffic; add captures to "
+                "train_01_attack_free, or set synthesis.fleet or fit.train_on = labelled"
+            )
+        self.data, self.clean, self.params = data, tuple(clean), params
+        self._drawn: dict[tuple[int, float], Graphs] = {}
+        recordings = Counter(
+            info.recording for info in data.graphs.captures if info.scenario.startswith("train")
+        )
+        self._merged = {recording for recording, n in recordings.items() if n > 1}
+
+    def draw(self, number: int, progress: float = 1.0) -> Graphs:
+        """The windows to train on in epoch `number`. `progress`, 0 to 1, is how far the training
+        has come: attacks are gross at first and as subtle as `synthesis.subtle` in the end."""
+        if (number, progress) not in self._drawn:
+            self._drawn[number, progress] = self._mixed(number, progress, "train")
+        return self._drawn[number, progress]
+
+    @cached_property
+    def val(self) -> Graphs:
+        """The windows that choose the epoch to keep, under attacks that are never trained on."""
+        return self._mixed(_HELD_OUT, 1.0, "val")
+
+    @cached_property
+    def calib(self) -> Graphs:
+        """The windows that set thresholds, other cars among them."""
+        return self._mixed(_HELD_OUT + 1, 1.0, "calib")
+
+    def _mixed(self, number: int, progress: float, part: str) -> Graphs:
+        train_on = self.params.fit.train_on
+        labelled = getattr(self.data, part)
+        if train_on == "labelled":
+            return labelled
+        made = self._made(number, progress, part)
+        return made if train_on == "clean" else join([labelled, made])
+
+    def _made(self, number: int, progress: float, part: str) -> Graphs:
+        run = self.params.synthesis
+        severity = run.gross + (run.subtle - run.gross) * progress
+        total = sum(capture.duration for capture in self.clean)
+        copies = max(1, round(run.seconds / total)) if total else 0
+        jobs = [(k, copy) for k in range(len(self.clean)) for copy in range(copies)]
+        jobs += [(-1, vehicle) for vehicle in range(run.fleet)]
+
+        def one(job: tuple[int, int]) -> Frames:
+            which, copy = job
+            rng = np.random.default_rng([self.params.seed, number, which + 1, copy])
+            if which < 0:
+                vehicle = 2 * int(rng.integers(10**8)) + (number >= _HELD_OUT)
+                drive = int(rng.integers(2**31))
+                capture = simulate(f"fleet-{vehicle}", _FLEET_SECONDS, seed=drive)
+            else:
+                capture = self.clean[which]
+                other = varied(capture, rng) if rng.random() < run.varied else capture
+                # of a bus with few IDs, too little may be left
+                capture = other if len(other) >= self.params.window else capture
+            return attacked(capture, rng, severity)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            made = list(pool.map(one, jobs))
+        graphs = to_graphs(made, self.params.window, self.params.window)
+        part_of = by_time(graphs, self.params.split)
+        merged = np.array([info.recording in self._merged for info in graphs.captures])
+        part_of[merged[graphs.capture]] = PARTS.index("train")
+        mine = part_of == PARTS.index(part)
+        return graphs[mine | (graphs.capture >= len(made) - run.fleet)]

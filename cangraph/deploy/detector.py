@@ -1,0 +1,265 @@
+"""A trained detector as a file: loading it and judging windows with ONNX Runtime, without torch.
+
+`export` writes such files. What a file was made for and of stands in its metadata, and every file
+is tried on loading: it judges the last window of a fixed stretch of traffic, which must come out
+as it did where the file was made, features and score alike.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cangraph.data.graphs import Graphs
+from cangraph.deploy.latency import latency
+from cangraph.evaluation.scores import Scores
+from cangraph.evaluation.watch import alarm_rule
+from cangraph.features import kernel, windows
+from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
+from cangraph.frames import ATTACK_TYPES, Frames
+
+__all__ = [
+    "FORMAT",
+    "INPUTS",
+    "KEY",
+    "OUTPUTS",
+    "Exported",
+    "Judged",
+    "judge",
+    "proof",
+    "session",
+    "this_code",
+]
+
+FORMAT = 1
+KEY = "cangraph"  # of the metadata
+INPUTS = ("x", "edge_index", "edge_attr")
+OUTPUTS = ("value", "node", "attack_type")
+_FACTS = {  # what the metadata of a file must say, and of which type
+    "format": int,
+    "kind": str,
+    "threshold": float,
+    "window": int,
+    "stride": int,
+    "node_features": list,
+    "edge_features": list,
+    "attack_types": list,
+    "profile": dict,
+    "parameters": int,
+    "weights_sha256": str,
+    "versions": dict,
+    "trained_on": dict,
+    "proof": dict,
+}
+_PROOF = {"x": list, "value": float, "node": list}
+_NEAR = 1e-4  # other processors round otherwise
+_REMEDY = "export the detector again with this version of cangraph"
+
+
+class Judged(NamedTuple):
+    """What a detector says of one window: its `value` (higher: more likely an attack), how much
+    each `node` is to blame, f8 (N,), and the probability of each of `ATTACK_TYPES`, f8 (9,), all 0
+    where the detector knows no types."""
+
+    value: float
+    node: np.ndarray
+    attack_type: np.ndarray
+
+
+def this_code() -> dict[str, Any]:
+    """What a detector depends on in the code that makes its windows: the features by name, and the
+    constants of the kernels."""
+    constants = {}
+    for module in (kernel, windows):
+        for name, value in vars(module).items():
+            number = np.asarray(value) if name.isupper() else np.zeros(0)
+            if 0 < number.size < 10 and number.dtype.kind in "fi":
+                constants[f"{module.__name__.split('.')[-1]}{name.lower()}"] = number.tolist()
+    return {
+        "node_features": [feature.name for feature in NODE_FEATURES],
+        "edge_features": [feature.name for feature in EDGE_FEATURES],
+        "attack_types": list(ATTACK_TYPES),
+        "profile": constants,
+    }
+
+
+def proof(window: int) -> dict[str, np.ndarray]:
+    """The window that every file is tried on: the last one of a fixed stretch of traffic, of six
+    IDs that count, rest and jump, of which one is missing in the end, and one that comes late.
+    Arrays as `windows.windows` yields."""
+    n = 6 * max(window, 50)
+    step = np.arange(n)
+    time = step * 1e-3 + 2e-4 * (step * step % 7)
+    ids = np.array([0x100, 0x1A0, 0x100, 0x2B0, 0x100, 0x3C0, 0x1A0, 0x4D0])[step % 8]
+    ids[(step > n - window // 2) & (step % 5 == 0)] = 0x7
+    ids[(step > n - window) & (ids == 0x4D0)] = 0x2B0
+    data = np.stack([step // 8 * (k + 1) + step * step // 97 * (k % 3) for k in range(8)], 1) & 255
+    data[ids == 0x3C0] = 0x55
+    # the last window must end with the last frame
+    frames = Frames(time, ids, data=data)[n % window :]
+    found = list(windows.windows([frames], window, window))
+    return {name: _last(found[-1], name) for name in INPUTS}
+
+
+def _last(part: dict[str, np.ndarray], name: str) -> np.ndarray:
+    size = int(part["node_size" if name == "x" else "edge_size"][-1])
+    array = part[name]
+    return array[:, array.shape[1] - size :] if name == "edge_index" else array[len(array) - size :]
+
+
+def session(content: bytes) -> Any:
+    """An ONNX model in onnxruntime, on one thread that does not spin while it waits."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what matters is raised
+    # from bytes: a file can name no other file that holds its weights
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def judge(running: Any, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.ndarray) -> Judged:
+    """What a model in a `session` says of one window (see `Exported.judge`)."""
+    given = (x, edge_index.astype(np.int64), edge_attr)
+    value, node, kinds = running.run(None, dict(zip(INPUTS, given, strict=True)))
+    return Judged(float(value), node, kinds)
+
+
+class Exported:
+    """A detector in an ONNX file that `export.to_onnx` wrote. It judges one window at a time, so
+    that a score does not depend on the windows around it: a log scored here and the same traffic
+    on a bus have equal values to the last bit.
+
+    `about` is the metadata of the file; `kind`, `threshold`, `window` and `stride` are taken from
+    it, and the `rule` for alarms follows (`watch.alarm_rule`); `sha256` is the hash of the file.
+    One thread is used, and none spins.
+
+    Raises `FileNotFoundError`, and `ValueError` for what is no ONNX file, one that `export` did not
+    write, one for other features, and one that does not come to what it came to where it was made.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(
+                f"{path}: there is no such file; expected an exported detector; make one with "
+                "notebooks/your_car.ipynb or cangraph.to_onnx"
+            )
+        content = self.path.read_bytes()
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        try:
+            self._session = session(content)
+        except Exception as error:  # onnxruntime's errors share no class
+            why = " ".join(str(error).split())[:120]
+            raise ValueError(
+                f"{path}: no whole ONNX file ({why}); expected an exported detector; {_REMEDY}"
+            ) from error
+        self.about = self._facts(self._session.get_modelmeta().custom_metadata_map)
+        self.kind, self.threshold = self.about["kind"], self.about["threshold"]
+        self.window, self.stride = self.about["window"], self.about["stride"]
+        self.rule = alarm_rule(self.kind, self.threshold)
+        self._agrees_with_this_code()
+        self._keeps_its_word()
+
+    def __repr__(self) -> str:
+        return (
+            f"Exported({self.path.name!r}: {self.kind}, {self.about['parameters']:,} parameters, "
+            f"windows of {self.window} frames, attack at {self.threshold:.4g})"
+        )
+
+    def _facts(self, metadata: dict[str, str]) -> dict[str, Any]:
+        """The metadata, each fact of the type it should be."""
+        names = tuple(
+            tuple(end.name for end in ends)
+            for ends in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        if KEY not in metadata or names != (INPUTS, OUTPUTS):
+            raise ValueError(
+                f"{self.path}: an ONNX file with inputs {', '.join(names[0])} that cangraph did "
+                f"not write; expected a detector with {', '.join(INPUTS)} and metadata; export one "
+                "with cangraph.to_onnx"
+            )
+        try:
+            facts = json.loads(metadata[KEY])
+            wrong = [n for n, kind in _FACTS.items() if not isinstance(facts.get(n), kind)]
+            wrong += [n for n, kind in _PROOF.items() if not isinstance(facts["proof"][n], kind)]
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            wrong = [f"{type(error).__name__}: {error}"]
+        if not wrong and facts["format"] != FORMAT:
+            wrong = [f"format {facts['format']}, not {FORMAT}"]
+        if wrong:
+            raise ValueError(
+                f"{self.path}: its metadata cannot be read ({', '.join(wrong)}); expected what "
+                f"cangraph.to_onnx writes; {_REMEDY}"
+            )
+        return facts
+
+    def _agrees_with_this_code(self) -> None:
+        """Raises `ValueError` if its windows are made otherwise than windows are here."""
+        for name, here in this_code().items():
+            there = self.about[name]
+            if there == here:
+                continue
+            if isinstance(here, dict):
+                odd = [key for key in here | there if here.get(key) != there.get(key)]
+                came = ", ".join(f"{key} = {there.get(key)} ({here.get(key)} here)" for key in odd)
+            else:
+                odd = sorted({*here} ^ {*there}) or ["their order"]
+                came = f"other names: {', '.join(map(str, odd))}"
+            raise ValueError(
+                f"{self.path}: made for other features, {name.replace('_', ' ')}: {came}; "
+                f"expected those of this version; {_REMEDY}"
+            )
+
+    def _keeps_its_word(self) -> None:
+        """Raises `ValueError` unless the window of `proof` comes out as it did for the maker."""
+        made, said = proof(self.window), self.about["proof"]
+        if made["x"].shape != np.shape(said["x"]):
+            fault = f"{len(made['x'])} nodes instead of {len(said['x'])}"
+        elif (far := np.abs(made["x"] - said["x"]).max(0)).max() > _NEAR:
+            name = NODE_FEATURES[int(far.argmax())].name
+            fault = f"{name} off by {far.max():.2g}"
+        else:
+            judged = self.judge(*made.values())
+            apart = [abs(judged.value - said["value"]), *np.abs(judged.node - said["node"])]
+            if max(apart) <= _NEAR * max(1.0, abs(said["value"])):
+                return
+            fault = f"a value of {judged.value:.6g} instead of {said['value']:.6g}"
+        raise ValueError(
+            f"{self.path}: the window that it is tried on comes out with {fault}; expected what "
+            f"its maker saw: it is damaged, or for other features; {_REMEDY}"
+        )
+
+    def judge(self, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.ndarray) -> Judged:
+        """What the detector says of one window: features of its nodes f4 (N, 24), successions
+        i4 (2, E), their features f4 (E, 3), as in `Graphs`."""
+        return judge(self._session, x, edge_index, edge_attr)
+
+    def judge_all(self, graphs: Graphs) -> list[Judged]:
+        """`judge` of each window."""
+        nodes, edges = (np.append(ptr[:-1], ptr[-1]) for ptr in (graphs.node_ptr, graphs.edge_ptr))
+        return [
+            self.judge(
+                graphs.x[nodes[w] : nodes[w + 1]],
+                graphs.edge_index[:, edges[w] : edges[w + 1]],
+                graphs.edge_attr[edges[w] : edges[w + 1]],
+            )
+            for w in range(len(graphs))
+        ]
+
+    def score(self, graphs: Graphs) -> Scores:
+        """`Scores` of every window, window by window."""
+        return Scores.of(graphs, np.array([judged.value for judged in self.judge_all(graphs)]))
+
+    def blame(self, graphs: Graphs) -> np.ndarray:
+        """How much each node is to blame, f8 (N,)."""
+        return np.concatenate([np.zeros(0), *(judged.node for judged in self.judge_all(graphs))])
+
+    def footprint(self, frames: Frames, windows: int = 200) -> dict[str, float]:
+        """What the file costs: parameters, its bytes, and the latency of one window on one thread,
+        from its frames to its score (`latency.latency`)."""
+        size = {"parameters": self.about["parameters"], "bytes": self.path.stat().st_size}
+        return size | latency(self.judge_all, frames, self.window, windows)

@@ -1,0 +1,65 @@
+"""What a detector would find on a car: attacks of every kind tried on its own clean traffic."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from cangraph.bus.attacks import ATTACKS, NoVictimError, inject
+from cangraph.data.graphs import to_graphs
+from cangraph.deploy.detector import Exported
+from cangraph.evaluation.alarms import event_metrics
+from cangraph.frames import Frames
+
+__all__ = ["spans_of", "tried"]
+
+_LENGTH, _PAUSE, _AHEAD = 2.0, 2.0, 1.0  # s: of an attack, behind one, ahead of the first
+_WARM = 60.0  # s of traffic by which the profiles know the car
+
+
+def spans_of(capture: Frames, since: float) -> list[tuple[float, float]]:
+    """Spans of 2 s, 2 s apart, from `since` to the end, in s since the first frame.
+
+    >>> spans_of(Frames(np.arange(1001) * 0.01, np.zeros(1001)), 1.0)
+    [(2.0, 4.0), (6.0, 8.0)]
+    """
+    begin = np.arange(since + _AHEAD, capture.duration - _LENGTH, _LENGTH + _PAUSE)
+    return [(start, start + _LENGTH) for start in begin.tolist()]
+
+
+def tried(
+    detector: Exported,
+    capture: Frames,
+    since: float,
+    severities: Sequence[float] = (1.0, 0.5, 0.2),
+    seed: int = 0,
+) -> list[dict]:
+    """The attacks of each kind and severity that raise an alarm of the detector, synthesised
+    into a clean capture from `since` s on (`spans_of`): a row for each, its `attack`, `severity`,
+    and `event_metrics`. A span without a victim for an attack holds none.
+
+    Raises `ValueError` when less than an attack fits behind `since`.
+    """
+    spans = spans_of(capture, since)
+    if not spans:
+        raise ValueError(
+            f"tried: {capture.duration - since:.1f} s of {capture.name!r} are left; expected 3 s "
+            "or more for an attack; give a longer log"
+        )
+    first = max(since - _WARM, 0.0)
+    capture = capture[capture.timestamp - capture.timestamp[0] >= first]
+    spans = [(start - first, end - first) for start, end in spans]
+    rows = []
+    for kind in ATTACKS:
+        for severity in severities:
+            made = capture
+            for number, span in enumerate(spans):
+                with suppress(NoVictimError):
+                    dice = 1000 * seed + number
+                    made = inject(made, kind, spans=[span], severity=severity, seed=dice)
+            scores = detector.score(to_graphs([made], detector.window, detector.stride))
+            judged = scores[scores.start >= since - first]
+            rows.append(
+                {"attack": kind, "severity": severity} | event_metrics(judged, *detector.rule)
+            )
+    return rows

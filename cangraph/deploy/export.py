@@ -1,0 +1,174 @@
+"""Detectors into ONNX files, complete: scalers inside, thresholds and origin in the metadata.
+
+`exported` reads them, where there is no torch.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from cangraph.deploy.detector import (
+    FORMAT,
+    INPUTS,
+    KEY,
+    OUTPUTS,
+    Exported,
+    judge,
+    proof,
+    session,
+    this_code,
+)
+from cangraph.deploy.onewindow import Fused, OneGAT, OneVGAE
+from cangraph.files import put
+from cangraph.frames import CaptureInfo
+from cangraph.nn.models import GAT, VGAE, n_parameters
+from cangraph.params import Params, versions
+
+__all__ = ["to_onnx"]
+
+_PARITY = 1e-5  # that a file may differ from the net it was made of
+_PACKAGES = ("cangraph", "onnx", "onnxruntime", "onnxscript")
+
+
+def to_onnx(
+    model: GAT | VGAE | Fused,
+    path: Path | str,
+    threshold: float,
+    params: Params,
+    captures: Sequence[CaptureInfo] = (),
+    int8: bool = False,
+) -> Exported:
+    """Write a detector to an ONNX file, and return it as `exported.Exported` reads it.
+
+    The file judges one window of any size: its inputs are `x` (N, d_x), `edge_index` (2, E) and
+    `edge_attr` (E, d_e), as `Graphs` hold them; its outputs the `value`, by node (N,) and by
+    attack type. The scalers are in it. Its metadata hold the `threshold`, window and stride, the
+    names of the features and the constants of the kernels they come from, the versions, what it was
+    trained on (`params`, and the `captures` by their hashes), the hash of its weights, and a
+    window with the answer to it, on which every reader tries the file.
+
+    `int8`: weights as integers of 8 bits (onnxruntime's dynamic quantisation), a smaller file of
+    which no parity is asked. Where the file is not equal to `model` within 1e-5 on that window,
+    nothing is written, and `ArithmeticError` says so.
+    """
+    one = _one_window(model).eval()
+    tried = proof(params.window)
+    inputs = [torch.from_numpy(tried[name]) for name in INPUTS]
+    inputs[1] = inputs[1].long()
+    with torch.no_grad():
+        wanted = [out.numpy() for out in one(*inputs)]
+    content = _written(one, tuple(inputs))
+    if int8:
+        content = _quantised(content)
+    answer = judge(session(content), **tried)
+    apart = max(abs(answer.value - float(wanted[0])), *np.abs(answer.node - wanted[1]))
+    if not int8 and not apart <= _PARITY * max(1.0, abs(float(wanted[0]))):
+        raise ArithmeticError(
+            f"to_onnx: the file comes to {answer.value}, the {type(model).__name__} to "
+            f"{float(wanted[0])}; expected {_PARITY} between them at most; tell us which versions "
+            "of torch, onnxscript and onnxruntime these are"
+        )
+    fused = isinstance(model, Fused)
+    facts = this_code() | {
+        "format": FORMAT,
+        "kind": f"fusion ({model.kind})" if fused else type(model).__name__,
+        "threshold": float(threshold),
+        "window": params.window,
+        "stride": params.stride,
+        "int8": int8,
+        "parameters": n_parameters(one),
+        "weights_sha256": _sha256(one),
+        "versions": versions() | {name: version(name) for name in _PACKAGES},
+        "trained_on": {
+            "params": params.model_dump(),
+            "captures": {f"{c.scenario}/{c.name}".strip("/"): c.sha256 for c in captures},
+        },
+        "proof": {
+            "x": tried["x"].astype(np.float64).tolist(),
+            "value": answer.value,
+            "node": answer.node.tolist(),
+        },
+    }
+    put(Path(path), [_with(content, facts)])
+    return Exported(path)
+
+
+def _one_window(model: GAT | VGAE | Fused) -> nn.Module:
+    if isinstance(model, Fused):
+        return model.gat if model.kind == "gat" else model  # the VGAE has no say
+    return OneGAT(model) if isinstance(model, GAT) else OneVGAE(model)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch, onnxscript and onnxruntime say of how they work."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _sha256(module: nn.Module) -> str:
+    """Hash of the weights and scalers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _written(one: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """The ONNX model of a module of one window, for any number of nodes and edges."""
+    nodes, edges = Dim("N", min=1), Dim("E", min=0)
+    with _quiet():
+        program = torch.onnx.export(
+            one,
+            inputs,
+            dynamo=True,
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            dynamic_shapes=({0: nodes}, {1: edges}, {0: edges}),
+            verbose=False,
+        )
+    return program.model_proto.SerializeToString()
+
+
+def _quantised(content: bytes) -> bytes:
+    """The model with the weights of its matrix products in 8 bits."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load_from_string(content)
+    del model.graph.value_info[:]  # its shapes by name are more than the quantiser can infer
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder, "int8.onnx")
+        quantize_dynamic(model, path, weight_type=QuantType.QInt8)
+        return path.read_bytes()
+
+
+def _with(content: bytes, facts: dict[str, Any]) -> bytes:
+    """The model with the facts in its metadata."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    model.producer_name, model.producer_version = "cangraph", version("cangraph")
+    for node in model.graph.node:  # where in the source it came from: machine paths
+        del node.metadata_props[:]
+    onnx.helper.set_model_props(model, {KEY: json.dumps(facts, allow_nan=False)})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()

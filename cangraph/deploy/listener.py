@@ -1,0 +1,215 @@
+"""Frames from a bus as they come, through any interface of python-can. It listens only: of a bus
+nothing is called but `recv`, `state` and `shutdown`.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Any
+
+import numpy as np
+
+from cangraph.frames import Frames
+from cangraph.io.pythoncan import columns_of, fault_of
+
+__all__ = ["Clock", "Listener"]
+
+_SLACK = 1e-3  # s that a frame may come before the last one: the tick of the profiles
+_LEAP = 1.0  # s that a clock may run ahead of this machine's between two looks
+_QUIET = 2.0  # s without a frame that are worth a word
+_BUS_OFF = 0x40  # CAN_ERR_BUSOFF of linux/can/error.h, in the ID of an error frame
+_WAIT = 0.2  # s that a look at the bus takes when nothing comes
+
+Notice = dict[str, Any]
+
+
+class Clock:
+    """Times of frames that never go back. A step back of less than 1 ms is evened out and counted
+    in `reordered`; after a greater one, a leap of a second and more ahead of this machine's clock,
+    and a pause of listening, time goes on from the last frame: an ID must not seem silent, or a
+    message early, because someone set a clock. `last` is the time of the last frame in s.
+
+    >>> clock = Clock()
+    >>> times, notices = clock.read(np.array([10.0, 10.1, 3.0, 3.1]), now=0.0)
+    >>> times.round(6).tolist(), notices[0]["event"], notices[0]["seconds"]
+    ([10.0, 10.1, 10.1, 10.2], 'clock', -7.1)
+    """
+
+    def __init__(self):
+        self.last, self.offset, self.reordered = -np.inf, 0.0, 0
+        self.now: float | None = None  # this machine's clock at the last look
+        self.paused = False
+
+    def pause(self, last: float | None = None) -> None:
+        """Frames were missed: the next one is taken to follow the last one (at `last`, if it was
+        heard before this clock ran)."""
+        self.paused = True
+        self.last = self.last if last is None else last
+
+    def read(self, raw: np.ndarray, now: float) -> tuple[np.ndarray, list[Notice]]:
+        """The times of frames in s, f8 (n,), that the bus gave the times `raw`, seen when this
+        machine's clock stood at `now`, and what is to be said about them."""
+        notices: list[Notice] = []
+        elapsed = np.inf if self.now is None else now - self.now
+        if not len(raw):
+            return raw, notices
+        self.now = now
+        times = raw + self.offset
+        step = np.diff(times, prepend=self.last if np.isfinite(self.last) else times[0])
+        if self.paused or (step < 0).any() or (step > elapsed + _LEAP).any():
+            for i, came in enumerate(raw.tolist()):
+                step_here = came + self.offset - self.last
+                if not np.isfinite(step_here):
+                    step_here = 0.0
+                leap = step_here < -_SLACK or step_here > elapsed + _LEAP
+                if self.paused or leap:
+                    self.offset -= step_here
+                    what = "paused" if self.paused else "clock"
+                    notices.append({"event": what, "seconds": round(step_here, 6)})
+                    self.paused = False
+                elif step_here < 0:
+                    self.reordered += 1
+                times[i] = self.last = max(came + self.offset, self.last)
+        self.last = float(times[-1])
+        return times, notices
+
+
+class Listener:
+    """A thread that takes frames off a bus into a queue of at most `limit`, and puts the bus up
+    again when it goes away. What finds the queue full is dropped and counted.
+
+    `open_bus` gives a bus of python-can; the first call is made at once, and what it raises is
+    raised. `take` gives frames and what happened since the last call.
+    """
+
+    def __init__(self, open_bus: Callable[[], Any], limit: int = 20_000, retry: float = 1.0):
+        self._open, self._limit, self._retry = open_bus, limit, retry
+        self.clock = Clock()
+        self.dropped = self.error_frames = self.refused = 0
+        self._queue: deque = deque()
+        self._notices: deque[Notice] = deque()
+        self._ready, self._stopped = Event(), Event()
+        self._wanted = 1
+        self._heard, self._told = time.monotonic(), (0, 0)  # dropped and error frames told of
+        self._silent = self._off = False
+        self._thread = Thread(target=self._listen, args=(open_bus(),), daemon=True)
+        self._thread.start()
+
+    @property
+    def behind(self) -> int:
+        """Frames that wait in the queue."""
+        return len(self._queue)
+
+    def counters(self) -> Notice:
+        """What was counted so far."""
+        names = ("dropped", "error_frames", "refused", "behind")
+        return {n: getattr(self, n) for n in names} | {"reordered": self.clock.reordered}
+
+    def stop(self) -> None:
+        """Close the bus."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _listen(self, bus) -> None:
+        while True:
+            try:
+                self._receive(bus)
+            except Exception as error:  # OSError, CanError, and what drivers raise beside
+                why = " ".join(str(error).split())[:120] or type(error).__name__
+                self._notices.append({"event": "lost", "why": why})
+                self._queue.append(None)  # where frames are missing
+                self._ready.set()
+            self._shut(bus)
+            bus = None
+            while bus is None and not self._stopped.wait(self._retry):
+                try:
+                    bus = self._open()
+                except Exception:  # it is still away
+                    continue
+            if bus is None:
+                return
+            self._notices.append({"event": "back"})
+
+    @staticmethod
+    def _shut(bus) -> None:
+        try:
+            bus.shutdown()
+        except Exception:  # it is gone
+            return
+
+    def _receive(self, bus) -> None:
+        receive, queue, limit = bus.recv, self._queue, self._limit
+        while not self._stopped.is_set():
+            message = receive(_WAIT)
+            if message is None or message.is_error_frame:
+                self._look_at(bus, message)
+            elif len(queue) >= limit:
+                self.dropped += 1
+            else:
+                queue.append(message)
+                if len(queue) >= self._wanted:
+                    self._ready.set()
+
+    def _look_at(self, bus, message) -> None:
+        """Whether the controller has left the bus."""
+        off = getattr(bus.state, "name", "") == "ERROR"
+        if message is not None:
+            self.error_frames += 1
+            off |= bool(message.arbitration_id & _BUS_OFF)
+        if off and not self._off:
+            self._notices.append({"event": "bus-off"})
+        if off or message is None:  # errors go on after it; a quiet look says that it is over
+            self._off = off
+
+    def take(self, wanted: int = 1, patience: float = 0.1) -> tuple[Frames, list[Notice]]:
+        """The frames that came, as soon as they are `wanted` many or `patience` s have passed, and
+        what happened: `lost` and `back` (the interface), `bus-off`, `errors`, `dropped`, `refused`,
+        `clock`, `paused` and `silent`."""
+        self._wanted = wanted
+        if len(self._queue) < wanted:
+            self._ready.wait(patience)
+        self._ready.clear()
+        notices = [self._notices.popleft() for _ in range(len(self._notices))]
+        now = time.monotonic()
+        came = [self._queue.popleft() for _ in range(len(self._queue))]
+        faults = [None if message is None else fault_of(message) for message in came]
+        if wrong := [fault for fault in faults if fault]:
+            self.refused += len(wrong)
+            notices.append({"event": "refused", "frames": len(wrong), "why": wrong[0]})
+            came = [m for m, fault in zip(came, faults, strict=True) if not fault]
+        messages = [message for message in came if message is not None]
+        columns = columns_of(messages)
+        del columns["attack"]
+        times = []
+        for k, part in enumerate(_split(came)):
+            if k:
+                self.clock.pause()
+            part_times, jumps = self.clock.read(np.array([m.timestamp for m in part]), now)
+            times.append(part_times)
+            notices += jumps
+        columns["timestamp"] = np.concatenate(times)
+        notices += self._counted()
+        if messages:
+            self._heard, self._silent = now, False
+        elif now - self._heard > _QUIET and not self._silent:
+            self._silent = True
+            notices.append({"event": "silent", "seconds": round(now - self._heard, 1)})
+        return Frames(**columns), notices
+
+    def _counted(self) -> list[Notice]:
+        """What was dropped, and how many error frames came, since the last word on it."""
+        (dropped, errors), self._told = self._told, (self.dropped, self.error_frames)
+        rows = (("dropped", self.dropped - dropped), ("errors", self.error_frames - errors))
+        return [{"event": what, "frames": n} for what, n in rows if n]
+
+
+def _split(came: list) -> list[list]:
+    """The messages between the places where frames are missing."""
+    parts: list[list] = [[]]
+    for message in came:
+        if message is None:
+            parts.append([])
+        else:
+            parts[-1].append(message)
+    return parts

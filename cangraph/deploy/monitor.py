@@ -1,0 +1,294 @@
+"""A detector on traffic as it comes: windows, scores and alarms while the bus runs.
+
+The kernels are those that made the training material, fed in pieces: a log that is replayed has
+the windows, scores and alarms of `to_graphs`, `Exported.score` and `raise_alarms`, to the bit.
+"""
+
+import io
+import json
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cangraph.deploy.detector import Exported
+from cangraph.evaluation.calibration import clean_threshold
+from cangraph.evaluation.scores import Scores
+from cangraph.evaluation.watch import Rule, Seen, Turn, Watch
+from cangraph.features.profile import Profiles
+from cangraph.features.windows import Sliding
+from cangraph.files import put
+from cangraph.frames import ATTACK_TYPES, Frames
+
+__all__ = ["Monitor"]
+
+_MOST = 8192  # IDs that are remembered; a bus of 11 bit has 2048, one that is fuzzed 2²⁹
+_TIMED = 1000  # windows that the latency is told of
+_COUNTED = ("frames", "windows", "called", "alarms")
+
+Event = dict[str, Any]
+
+
+class Monitor:
+    """Feed it `Frames` in order of time; it returns what happened, as dicts that JSON can hold,
+    each with its `event`, and `time`, s since the first frame:
+
+    | event | says |
+    |---|---|
+    | window | `value` of each window, if `tell_windows` |
+    | alarm | an alarm was raised, or goes on that was over within the hold (`again`) |
+    | over | the alarm ended |
+    | ongoing | from `ongoing`: the alarm that is not over |
+    | calibrated | the threshold `at` that was set on the first `calibrate` s |
+    | forgot | more than 8192 IDs came: so many `ids` that came the least are forgotten |
+
+    An alarm names the blamed ID (`id`, hexadecimal, of the suspicious window with the highest
+    value), how much it is blamed, the attack it looks like, and `delay`: s from the start of the
+    first suspicious window to the alarm.
+
+    `at`, `k` and `n` are by default those of the detector's `rule`; `hold` is that of
+    `watch.Watch`. With `calibrate`, the first so many seconds are taken for clean traffic: they
+    raise no alarm, and set the threshold of windows to their conformal quantile
+    (`clean_threshold`), which n windows let a new one pass with the `rate`, or 1/(n + 1) where that
+    is more; that of a GAT never falls.
+
+    Raises `ValueError` for a stride, k, n or rate that is none.
+    """
+
+    def __init__(
+        self,
+        detector: Exported,
+        *,
+        at: float | None = None,
+        k: int | None = None,
+        n: int | None = None,
+        hold: float = 1.0,
+        stride: int | None = None,
+        calibrate: float = 0.0,
+        rate: float = 1e-3,
+        tell_windows: bool = False,
+    ):
+        stride = detector.stride if stride is None else stride
+        if stride < 1 or calibrate < 0 or not 0 < rate < 1:
+            raise ValueError(
+                f"monitor: stride {stride}, {calibrate} s to calibrate on, rate {rate}; expected "
+                "a frame or more, 0 s or more, a share between 0 and 1; use the defaults"
+            )
+        self.detector, self.tell_windows = detector, tell_windows
+        own = detector.rule
+        if (k, n) != (None, None):  # either alone: of 2 of 3
+            own = Rule(own.at)
+        if (k, n) == (0, 0) and detector.rule.n:
+            raise ValueError(
+                f"monitor: k and n are 0, for evidence, with a {detector.kind}; expected values "
+                "that are probabilities; use 2 of 3 windows"
+            )
+        rule = [b if a is None else a for a, b in zip((at, k, n), own, strict=True)]
+        self.watch = Watch(*rule, hold)
+        self.sliding = Sliding(detector.window, stride)
+        self.calibrate, self.rate = calibrate, rate
+        self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
+        self.count = dict.fromkeys(_COUNTED, 0)
+        self.seconds: deque[float] = deque(maxlen=_TIMED)  # that the last windows took
+        self.time = 0.0  # s since the first frame, of the last one
+
+    @property
+    def wanted(self) -> int:
+        """Frames that are missing until the next window is whole."""
+        held = len(self.sliding.held[0]) if self.sliding.held else 0
+        first = -self.sliding.passed % self.sliding.stride
+        return max(first + self.sliding.window - held, 1)
+
+    def feed(self, frames: Frames) -> list[Event]:
+        """What these frames, the next ones, make happen."""
+        began = time.perf_counter()
+        part = self.sliding.feed(frames)
+        if len(frames):
+            self.count["frames"] += len(frames)
+            self.time = float(frames.timestamp[-1] - self.sliding.origin)
+        events = self._forget()
+        if part is None:
+            return events
+        windows = len(part["begin"])
+        made = (time.perf_counter() - began) / windows
+        nodes, edges = (
+            np.concatenate([[0], np.cumsum(part[f"{kind}_size"])]) for kind in ("node", "edge")
+        )
+        for w in range(windows):
+            began = time.perf_counter()
+            node, edge = slice(*nodes[w : w + 2]), slice(*edges[w : w + 2])
+            judged = self.detector.judge(
+                part["x"][node], part["edge_index"][:, edge], part["edge_attr"][edge]
+            )
+            worst = int(judged.node.argmax())
+            kinds = judged.attack_type[1:]  # the first is benign
+            seen = Seen(
+                judged.value,
+                float(part["start"][w]),
+                float(part["end"][w]),
+                int(part["node_id"][node][worst]),
+                float(judged.node[worst]),
+                ATTACK_TYPES[1 + int(kinds.argmax())] if kinds.any() else "",
+            )
+            events += self._see(seen)
+            self.seconds.append(made + time.perf_counter() - began)
+        return events
+
+    def _forget(self) -> list[Event]:
+        """Without a bound, an attacker who makes IDs up would take all of the memory: from `_MOST`
+        on, half of the IDs stay, those that came most, and those of unfinished windows."""
+        sliding, n = self.sliding, len(self.sliding.profiles.slots)
+        if n <= _MOST:
+            return []
+        order = np.argsort(-sliding.profiles.table["seen"][:n], kind="stable")
+        kept = np.union1d(order[: _MOST // 2], sliding.held[4])
+        where = np.full(n, -1)
+        where[kept] = np.arange(len(kept))
+        keys = np.array(list(sliding.profiles.slots))[kept].tolist()
+        sliding.profiles.slots = {key: slot for slot, key in enumerate(keys)}
+        sliding.profiles.table = sliding.profiles.table[kept]
+        sliding.last = sliding.last[kept]
+        sliding.held[4] = where[sliding.held[4]]
+        return [{"event": "forgot", "time": self.time, "ids": n - len(kept)}]
+
+    def _see(self, seen: Seen) -> list[Event]:
+        self.count["windows"] += 1
+        events: list[Event] = []
+        if self.tell_windows:
+            window = {"start": seen.start, "value": seen.value, "id": f"{seen.blamed:X}"}
+            events.append({"event": "window", "time": seen.end} | window)
+        if self.clean is not None:
+            if seen.end <= self.calibrate:
+                self.clean.append(seen.value)
+                return events
+            events += self._calibrated(seen.end)
+        self.count["called"] += seen.value >= self.watch.at
+        turn = self.watch.see(seen)
+        if turn is not None:
+            self.count["alarms"] += turn.what == "raised" and not turn.again
+            events.append(_told(turn))
+        return events
+
+    def _calibrated(self, now: float) -> list[Event]:
+        """The threshold from the clean windows; without any it stays."""
+        values, self.clean = np.array(self.clean), None
+        n, before = len(values), self.watch.at
+        if n:
+            none = np.zeros(n)
+            clean = Scores(values, none.astype(bool), none, none, none, none, captures=())
+            least = -np.inf if self.detector.rule.n else before  # of a GAT it never falls
+            self.watch.at = max(clean_threshold(clean, self.rate), least)
+        promised = (int((values >= self.watch.at).sum()) + 1) / (n + 1)
+        at = {"at": self.watch.at, "before": before, "windows": n, "rate": promised}
+        return [{"event": "calibrated", "time": now} | at]
+
+    def ongoing(self) -> list[Event]:
+        """The alarm that is not over, as it stands after the last window."""
+        if not self.watch.on:
+            return []
+        event = _told(self.watch.alarm._replace(end=self.watch.time))
+        return [event | {"event": "ongoing"}]
+
+    def statistics(self) -> Event:
+        """Counters so far, and p50 and p99 of what the last 1000 windows took, in ms, from the
+        frames to the score."""
+        took = np.array(self.seconds) * 1e3
+        p50, p99 = np.quantile(took, [0.5, 0.99]).round(3).tolist() if len(took) else (None, None)
+        facts = {"ids": len(self.sliding.profiles.slots), "p50_ms": p50, "p99_ms": p99}
+        on = {"at": self.watch.at, "alarm": self.watch.on, "calibrating": self.clean is not None}
+        return {"event": "statistics", "time": self.time} | self.count | facts | on
+
+    # to go on after a restart
+
+    def _settings(self) -> dict[str, Any]:
+        """What a state belongs to."""
+        return {
+            "detector": self.detector.sha256,
+            "stride": self.sliding.stride,
+            "k": self.watch.k,
+            "n": self.watch.n,
+            "hold": self.watch.hold,
+            "calibrate": self.calibrate,
+            "rate": self.rate,
+        }
+
+    def save(self, path: Path, **beside: Any) -> None:
+        """Write all that is remembered, and facts `beside` it, to a file: whole or not at all."""
+        sliding = self.sliding
+        state = {
+            "settings": self._settings(),
+            "beside": beside,
+            "watch": self.watch.state(),
+            "at": self.watch.at,
+            "clean": self.clean,
+            "count": self.count,
+            "time": self.time,
+            "sliding": [sliding.passed, sliding.told, sliding.origin],
+            "began": sliding.profiles.began,
+        }
+        arrays = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)}
+        arrays["slots"] = np.array(list(sliding.profiles.slots), np.int64)
+        arrays |= {f"held/{k}": column for k, column in enumerate(sliding.held)}
+        for name, table in (("profiles", sliding.profiles.table), ("last", sliding.last)):
+            arrays |= {f"{name}/{field}": table[field] for field in table.dtype.names}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        put(path, [buffer.getvalue()])
+
+    def resume(self, path: Path) -> dict[str, Any]:
+        """Go on from a file that `save` wrote; the facts that were saved beside.
+
+        Raises `ValueError` for a file that is damaged, and one of another detector or other
+        settings.
+        """
+        remedy = "delete it to begin anew"
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            state = json.loads(arrays["state"].tobytes())
+            saved, here = state["settings"], self._settings()
+            odd = [name for name in here if saved.get(name) != here[name]]
+            if not odd:
+                self._restore(state, arrays)
+        except Exception as error:  # zip, json, numpy: whatever reading raises
+            raise ValueError(
+                f"{path}: no state of a monitor ({type(error).__name__}: {str(error)[:80]}); "
+                f"expected what one saved; {remedy}"
+            ) from error
+        if odd:
+            raise ValueError(
+                f"{path}: saved with another {' and '.join(odd)}; expected the same as now; "
+                f"start the monitor as it was, or {remedy}"
+            )
+        return state["beside"]
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        def table(name: str, like: np.dtype) -> np.ndarray:
+            columns = {field: arrays[f"{name}/{field}"] for field in like.names}
+            size = len(next(iter(columns.values())))
+            made = np.zeros(size, like)
+            for field, column in columns.items():
+                made[field] = column
+            return made
+
+        sliding = Sliding(self.sliding.window, self.sliding.stride)
+        slots = {int(key): slot for slot, key in enumerate(arrays["slots"])}
+        sliding.profiles = Profiles(slots, began=state["began"])
+        sliding.profiles.make_room(arrays["profiles/data"].shape[1])
+        sliding.profiles.table = table("profiles", sliding.profiles.table.dtype)
+        sliding.last = table("last", sliding.last.dtype)
+        sliding.held = [arrays[f"held/{k}"] for k in range(5) if f"held/{k}" in arrays]
+        sliding.passed, sliding.told, sliding.origin = state["sliding"]
+        self.watch.restore(state["watch"])
+        self.watch.at, self.clean = state["at"], state["clean"]
+        self.sliding, self.count, self.time = sliding, state["count"], state["time"]
+
+
+def _told(turn: Turn) -> Event:
+    suspect = turn.suspect
+    event = {"event": "alarm" if turn.what == "raised" else "over", "time": turn.end}
+    event |= {"since": turn.start, "peak": turn.peak, "delay": turn.delay}
+    event |= {"id": f"{suspect.blamed:X}", "blame": suspect.blame, "attack": suspect.attack_type}
+    return event | ({"again": turn.again} if turn.what == "raised" else {})

@@ -1,0 +1,1 @@
+"""Scores of windows and what they are worth: metrics, alarms, calibration, baselines."""

@@ -1,0 +1,250 @@
+"""The cheap detectors that every learned result stands beside, over the same windows.
+
+Each takes `Graphs` and returns `Scores`, higher = more suspicious. Those that must know what is
+normal learn it in one of two modes: from the benign windows of `train` (zero-shot), or, without
+`train`, from each capture's own `calibration.clean_stretch`. In that mode the calibration windows
+are scored too: they are benign and can only flatter the rule, so leave them out of its metrics.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from scipy.special import xlogy
+
+from cangraph.data.graphs import Graphs
+from cangraph.evaluation.calibration import clean_stretch, clean_threshold
+from cangraph.evaluation.scores import Scores
+from cangraph.features.schema import NODE_FEATURES
+from cangraph.frames import Frames
+
+__all__ = [
+    "COUNT_THRESHOLD",
+    "LEAK_GAP",
+    "all_baselines",
+    "boosted",
+    "calibrated_count",
+    "decided",
+    "entropy",
+    "gap_ratio",
+    "id_set",
+    "leak_canary",
+    "payload_novelty",
+]
+
+COUNT_THRESHOLD = 1.5  # frames above the calibrated maximum: "above max + 1"
+ENTROPY_THRESHOLD = 3.0  # standard deviations
+LEAK_GAP = 50e-6  # s; the shortest frame, 47 bits, takes 94 µs at 500 kbit/s
+_STEADY = 0.01  # bits; entropies that vary by less than this are alike
+
+
+def _reference(
+    who: str, graphs: Graphs, train: Graphs | None, seconds: float
+) -> Iterator[tuple[np.ndarray, Graphs]]:
+    """Positions of windows to score, with the windows that say what is normal for them."""
+    if train is not None:
+        if train.label.all():
+            raise ValueError(
+                f"{who}: train has no benign window of {len(train)}; expected some to learn what "
+                "is normal; add clean captures to train"
+            )
+        yield np.arange(len(graphs)), train[~train.label]
+        return
+    clean = clean_stretch(graphs, seconds)
+    for number in np.unique(graphs.capture):
+        mine = graphs.capture == number
+        if not (mine & clean).any():
+            raise ValueError(
+                f"{who}: capture {graphs.captures[number].name!r} has no window before "
+                f"an attack in its first {seconds} s; expected clean traffic to calibrate on; "
+                "raise `seconds`, or give `train`"
+            )
+        yield np.flatnonzero(mine), graphs[mine & clean]
+
+
+def calibrated_count(
+    graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None
+) -> Scores:
+    """How far a window exceeds the counts known as normal, in frames.
+
+    An operator's rule: note the IDs and the most frames of each in a window. The score of a
+    window is the largest excess of an ID's count over that maximum, and `graphs.window` for an
+    unseen ID; from `COUNT_THRESHOLD` on it is an attack.
+
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
+    """
+    value = np.zeros(len(graphs))
+    for windows, normal in _reference("calibrated_count", graphs, train, seconds):
+        mine = graphs[windows]
+        ids, code = np.unique(normal.node_id, return_inverse=True)
+        most = np.zeros(len(ids), np.int64)
+        np.maximum.at(most, code, normal.node_count)
+        at, known = _find(mine.node_id, ids)
+        excess = np.where(known, mine.node_count - most[at], graphs.window)
+        excess[mine.node_count == 0] = -graphs.window  # an ID that is silent exceeds nothing
+        value[windows] = np.maximum.reduceat(excess, mine.node_ptr[:-1])
+    return Scores.of(graphs, value)
+
+
+def _find(node_id: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each ID in the sorted `ids`, and whether it is there at all."""
+    at = np.minimum(np.searchsorted(ids, node_id), len(ids) - 1)
+    return at, ids[at] == node_id
+
+
+def id_set(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
+    """Share of a window's frames whose ID was not among those known as normal.
+
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
+    """
+    value = np.zeros(len(graphs))
+    for windows, normal in _reference("id_set", graphs, train, seconds):
+        mine = graphs[windows]
+        _, known = _find(mine.node_id, np.unique(normal.node_id))
+        strange = np.add.reduceat(np.where(known, 0, mine.node_count), mine.node_ptr[:-1])
+        value[windows] = strange / graphs.window
+    return Scores.of(graphs, value)
+
+
+def _entropy(graphs: Graphs) -> np.ndarray:
+    """Entropy of the IDs of each window, H = −Σ p log₂ p in bits; p are shares of frames."""
+    p = graphs.node_count / graphs.window
+    return -np.add.reduceat(xlogy(p, p) / np.log(2), graphs.node_ptr[:-1])
+
+
+def entropy(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
+    """|H − mean| / std of the entropy H of a window's IDs; mean and std are those known as normal
+    (Müter, Asaj, IEEE IV 2011).
+
+    Raises `ValueError` for a capture without a clean window in its first `seconds`.
+    """
+    bits, value = _entropy(graphs), np.zeros(len(graphs))
+    for windows, normal in _reference("entropy", graphs, train, seconds):
+        usual = _entropy(normal)
+        value[windows] = np.abs(bits[windows] - usual.mean()) / max(usual.std(), _STEADY)
+    return Scores.of(graphs, value)
+
+
+def _feature(graphs: Graphs, name: str) -> np.ndarray:
+    return graphs.x[:, [feature.name for feature in NODE_FEATURES].index(name)]
+
+
+def gap_ratio(graphs: Graphs) -> Scores:
+    """How much sooner than its ID's own period the earliest frame of a window came, in octaves
+    (`gap_ratio_min`, sign turned). The period runs through each capture: nothing to calibrate."""
+    return Scores.of(
+        graphs, -np.minimum.reduceat(_feature(graphs, "gap_ratio_min"), graphs.node_ptr[:-1])
+    )
+
+
+def payload_novelty(graphs: Graphs) -> Scores:
+    """Share of payload bytes in a window with a value that its ID never had (`novel_bytes_mean`,
+    weighted by frames). What an ID had runs through each capture: nothing to calibrate."""
+    novel = _feature(graphs, "novel_bytes_mean").astype(np.float64) * graphs.node_count
+    return Scores.of(graphs, np.add.reduceat(novel, graphs.node_ptr[:-1]) / graphs.window)
+
+
+def _statistics(graphs: Graphs) -> np.ndarray:
+    """f8 (B, 3·F + 2): mean, least and largest of each node feature, IDs, entropy of the IDs."""
+    first = graphs.node_ptr[:-1]
+    nodes = np.diff(graphs.node_ptr)[:, None].astype(np.float64)
+    x = graphs.x.astype(np.float64)
+    pooled = [np.add.reduceat(x, first) / nodes]
+    pooled += [np.minimum.reduceat(x, first), np.maximum.reduceat(x, first)]
+    return np.concatenate([*pooled, nodes, _entropy(graphs)[:, None]], axis=1)
+
+
+def boosted(train: Graphs, graphs: Graphs, seed: int = 0) -> Scores:
+    """Attack probability by gradient-boosted trees on window statistics: mean, least and largest
+    of each node feature, number of IDs, entropy of the IDs. No edges, no learned features.
+
+    scikit-learn's `HistGradientBoostingClassifier` as it comes, after LightGBM (Ke et al., 2017),
+    but for early stopping: its random validation windows would overlap training windows.
+
+    Raises `ValueError` when `train` holds one class alone.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    if train.label.all() or not train.label.any():
+        raise ValueError(
+            f"boosted: {int(train.label.sum())} of {len(train)} training windows are attacks; "
+            "expected both classes; give the train part of a split"
+        )
+    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+    trees.fit(_statistics(train), train.label)
+    return Scores.of(graphs, trees.predict_proba(_statistics(graphs))[:, 1])
+
+
+def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
+    """Share of the gaps in a window that are shorter than `LEAK_GAP`: a detector of nothing.
+
+    Its AUROC should be near .5, within captures and over all of them. Where it is far from it, on
+    either side, timestamps tell what was done to the *file*, and a detector that sees fine gaps
+    may live on that. `captures` are those that
+    `to_graphs` was given.
+
+    Raises `ValueError` when they are not.
+    """
+    graphs.require(captures, "leak_canary")
+    value = np.zeros(len(graphs))
+    for number in np.unique(graphs.capture):
+        mine = graphs.capture == number
+        short = np.diff(captures[number].timestamp) < LEAK_GAP
+        before = np.concatenate([[0], np.cumsum(short)])  # short gaps before each frame
+        begin = graphs.begin[mine]
+        value[mine] = before[begin + graphs.window - 1] - before[begin]
+    return Scores.of(graphs, value / (graphs.window - 1))
+
+
+def all_baselines(
+    train: Graphs,
+    graphs: Graphs,
+    captures: Sequence[Frames] | None = None,
+    seconds: float = 10.0,
+) -> dict[str, Scores]:
+    """Every cheap detector over `graphs`, by name: first those fitted on `train` or on nothing,
+    then those calibrated on each capture's first `seconds`. Without `captures` there is no leak
+    canary."""
+    found = {name: rule(graphs) for name, rule in _zero_shot(train, captures).items()}
+    found["boosted trees"] = boosted(train, graphs)
+    return found | {f"calibrated {name}": rule(graphs, seconds) for name, rule in _FITTED.items()}
+
+
+_FITTED = {"count": calibrated_count, "ID set": id_set, "entropy": entropy}
+
+
+def _zero_shot(
+    train: Graphs, captures: Sequence[Frames] | None
+) -> dict[str, Callable[[Graphs], Scores]]:
+    """The rules that learn from `train` or from nothing, by name."""
+    rules: dict[str, Callable[[Graphs], Scores]] = {
+        name: partial(rule, train=train) for name, rule in _FITTED.items()
+    }
+    rules |= {"gap ratio": gap_ratio, "payload novelty": payload_novelty}
+    return rules if captures is None else rules | {"leak canary": partial(leak_canary, captures)}
+
+
+def decided(
+    train: Graphs,
+    graphs: Graphs,
+    captures: Sequence[Frames],
+    seconds: float = 10.0,
+    false_alarm_rate: float = 1e-3,
+) -> dict[str, tuple[Scores, float]]:
+    """Every cheap detector over `graphs` with a threshold that no test label had a say in, by name.
+
+    Trees decide at an even chance, the rules that know a capture's first `seconds` where their
+    authors would: `COUNT_THRESHOLD`, a single unknown ID, `ENTROPY_THRESHOLD`. All others take the
+    `clean_threshold` of the benign windows of `train`. Without attacks in `train` there are no
+    trees.
+    """
+    found = {
+        name: (rule(graphs), clean_threshold(rule(train), false_alarm_rate))
+        for name, rule in _zero_shot(train, captures).items()
+    }
+    if train.label.any() and not train.label.all():
+        found["boosted trees"] = boosted(train, graphs), 0.5
+    cuts = (COUNT_THRESHOLD, 0.5 / graphs.window, ENTROPY_THRESHOLD)
+    for (name, rule), at in zip(_FITTED.items(), cuts, strict=True):
+        found[f"calibrated {name}"] = rule(graphs, seconds), at
+    return found

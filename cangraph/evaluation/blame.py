@@ -1,0 +1,144 @@
+"""Which frames, which IDs, which windows: what a detector says below and above the window."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from cangraph.data.graphs import Graphs
+from cangraph.evaluation.scores import Scores
+from cangraph.frames import ATTACK_TYPES, Frames
+
+__all__ = ["blamed_ids", "by_attack_and_capture", "frame_scores", "worst"]
+
+_APART = 1.0  # s; wrong windows closer than that are one fault
+
+
+def _nodes(graphs: Graphs) -> np.ndarray:
+    """The window that each node is in, i8 (N,)."""
+    return np.repeat(np.arange(len(graphs)), np.diff(graphs.node_ptr))
+
+
+def frame_scores(
+    scores: Scores,
+    graphs: Graphs,
+    captures: Sequence[Frames],
+    blame: np.ndarray | None = None,
+) -> Scores:
+    """What a detector says of each frame in the windows of `graphs`, as `Scores` of frames, so that
+    every metric of windows is one of frames: `value` is the window's, or, with the `blame` of each
+    node, f8 (N,), the smaller of its window's and its ID's. At a threshold for probabilities a
+    frame is called if its window is and its ID is blamed. Where windows overlap, the highest
+    value counts.
+
+    Labels are those of the frames in `captures`, which are what the graphs were made of. A
+    suppressed frame carries none: it is not there.
+
+    Raises `ValueError` when they are not, or `blame` is not one value a node.
+
+    >>> from cangraph.data.graphs import to_graphs
+    >>> log = Frames(np.arange(4.0), np.array([1, 2, 1, 2]), attack=np.array([0, 1, 0, 0], bool))
+    >>> graphs = to_graphs([log], 4, 4)
+    >>> frame_scores(Scores.of(graphs, [0.9]), graphs, [log], np.array([0.2, 0.95])).value
+    array([0.2, 0.9, 0.2, 0.9])
+    """
+    graphs.require(captures, "frame_scores")
+    if blame is not None and len(blame) != len(graphs.node_id):
+        raise ValueError(
+            f"frame_scores: {len(blame)} values of blame came for {len(graphs.node_id)} nodes; "
+            "expected one each; take them from Detector.blame of the same windows"
+        )
+    window = _nodes(graphs)
+    node_value = scores.value[window]
+    node_value = node_value if blame is None else np.minimum(node_value, blame)
+    key = (window << 32) | graphs.node_id.astype(np.int64)
+    by_key = np.argsort(key)
+    columns: dict[str, list] = {n: [] for n in ("value", "label", "attack_type", "capture", "time")}
+    for number in np.unique(graphs.capture):
+        mine = np.flatnonzero(graphs.capture == number)
+        frames, value = captures[number], np.full(len(captures[number]), -np.inf)
+        places = graphs.begin[mine][:, None] + np.arange(graphs.window)
+        sought = (mine[:, None] << 32) | frames.arbitration_id[places].astype(np.int64)
+        nodes = by_key[np.searchsorted(key, sought, sorter=by_key)]
+        np.maximum.at(value, places, node_value[nodes])
+        seen = np.isfinite(value)  # frames behind the last whole window belong to none
+        columns["value"].append(value[seen])
+        columns["label"].append(frames.attack[seen])
+        columns["attack_type"].append(frames.attack_type[seen])
+        columns["capture"].append(np.full(int(seen.sum()), number, np.int32))
+        columns["time"].append(frames.timestamp[seen] - frames.timestamp[0])
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    start = joined.pop("time")
+    return Scores(**joined, start=start, end=start, captures=graphs.captures)
+
+
+def blamed_ids(scores: Scores, at: float, graphs: Graphs, blame: np.ndarray) -> list[dict]:
+    """Which ID is blamed in the windows that are called: a row for each (capture, ID), most often
+    first, with the number of `windows` in which its blame is the highest, and of those in which
+    it is `attacked` indeed."""
+    order = np.lexsort((-blame, _nodes(graphs)))[graphs.node_ptr[:-1]]
+    called = np.flatnonzero(scores.value >= at)
+    often: Counter = Counter()
+    right: Counter = Counter()
+    for window in called:
+        key = int(graphs.capture[window]), int(graphs.node_id[order[window]])
+        often[key] += 1
+        right[key] += int(graphs.node_attack[order[window]])
+    return [
+        {
+            "capture": graphs.captures[capture].label,
+            "arbitration_id": f"{arbitration_id:03X}",
+            "windows": count,
+            "attacked": right[capture, arbitration_id],
+        }
+        for (capture, arbitration_id), count in often.most_common()
+    ]
+
+
+def worst(scores: Scores, at: float, number: int = 10) -> dict[str, np.ndarray]:
+    """Positions of the worst `misses`, attack windows far below the threshold, and the worst
+    `false_alarms`, benign windows far above it, at most `number` of each, the worst first. Of
+    windows less than a second apart in one capture only the worst is taken, so that one long fault
+    does not fill the list.
+
+    >>> time = np.array([0.0, 1.0, 2.0, 5.0])
+    >>> windows = Scores(np.array([0.1, 0.2, 0.9, 0.1]), np.array([1, 1, 0, 1], bool),
+    ...                  np.zeros(4, int), np.zeros(4, int), time, time + 1, captures=())
+    >>> worst(windows, 0.5)
+    {'misses': array([0, 3]), 'false_alarms': array([2])}
+    """
+    called = scores.value >= at
+    found = {}
+    for name, wrong, sign in (
+        ("misses", scores.label & ~called, 1),
+        ("false_alarms", ~scores.label & called, -1),
+    ):
+        places = np.flatnonzero(wrong)
+        apart = np.diff(scores.capture[places]) != 0
+        apart |= scores.start[places[1:]] - scores.end[places[:-1]] > _APART
+        runs = np.split(places, 1 + np.flatnonzero(apart)) if len(places) else []
+        heads = np.array([run[np.argmin(sign * scores.value[run])] for run in runs], np.int64)
+        found[name] = heads[np.argsort(sign * scores.value[heads], kind="stable")][:number]
+    return found
+
+
+def by_attack_and_capture(scores: Scores, at: float) -> list[dict]:
+    """Share of windows called, for each capture and attack type in it, `benign` among them: a row
+    for each, with `windows`, `called` and `share`."""
+    rows = []
+    for number in np.unique(scores.capture):
+        mine = scores.capture == number
+        kinds = np.where(scores.label, scores.attack_type, 0)
+        for code in np.unique(kinds[mine]):
+            here = mine & (kinds == code)
+            called = int((scores.value[here] >= at).sum())
+            rows.append(
+                {
+                    "capture": scores.captures[number].label,
+                    "attack": ATTACK_TYPES[code],
+                    "windows": int(here.sum()),
+                    "called": called,
+                    "share": called / int(here.sum()),
+                }
+            )
+    return rows

@@ -1,0 +1,280 @@
+"""Thresholds that travel to another vehicle without attack labels, and honest probabilities.
+
+scipy is loaded by what needs it: the monitor sets its threshold here and has none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from cangraph.evaluation.scores import Scores
+
+__all__ = [
+    "Calibration",
+    "brier",
+    "calibrated",
+    "calibrated_thresholds",
+    "clean_stretch",
+    "clean_threshold",
+    "ece",
+    "log_odds",
+    "recalibrated",
+    "relative",
+    "temper",
+    "temperature",
+]
+
+_COLDEST, _HOTTEST = 1e-2, 1e2  # temperatures
+
+
+class Calibration(NamedTuple):
+    """Thresholds of each capture, as `calibrated_thresholds` sets them.
+
+    `threshold` f8 (captures,): `value >= threshold` is an attack; NaN for a capture that has no
+    window. `windows` i8 (captures,): the clean windows n it rests on; 0 where it fell back.
+    `rate` f8 (captures,): the false-alarm rate that holds whatever the scores' distribution,
+    (m + 1) / (n + 1) when m of the clean windows reach the threshold; 1 where it fell back.
+    """
+
+    threshold: np.ndarray
+    windows: np.ndarray
+    rate: np.ndarray
+
+
+def clean_stretch(windows, seconds: float = 10.0) -> np.ndarray:
+    """The windows that calibrate their capture, bool (B,): they are over within its first
+    `seconds` and before its first attack. `windows` are `Scores` or `Graphs`.
+
+    The operator says that this traffic is clean, so these windows are no test of what is
+    calibrated on them. Benign windows behind an attack do not count: nobody could vouch for them,
+    and what the attack did to the profiles still shows in them.
+    """
+    attacked = np.full(len(windows.captures), np.inf)
+    np.minimum.at(attacked, windows.capture[windows.label], windows.end[windows.label])
+    return (windows.end <= seconds) & (windows.end < attacked[windows.capture])
+
+
+def _limit(value: np.ndarray, false_alarm_rate: float) -> float:
+    """The threshold that `clean_threshold` describes, from the values of clean windows."""
+    n = len(value)
+    rank = int(np.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
+    return float(np.nextafter(np.sort(value)[min(rank, n) - 1], np.inf))
+
+
+def log_odds(value: np.ndarray) -> np.ndarray:
+    """logit of probabilities; those of 0 and 1 are taken for their nearest neighbours."""
+    from scipy.special import logit
+
+    return logit(np.clip(value, np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0)))
+
+
+def _thresholds(scores: Scores, rate: float, calibrating: Sequence[np.ndarray]) -> list[float]:
+    if not 0 < rate < 1:
+        raise ValueError(
+            f"clean threshold: false_alarm_rate is {rate}; expected a share between 0 and 1; "
+            "1e-3 calls one clean window in a thousand"
+        )
+    return [_limit(scores.value[mine], rate) for mine in calibrating]
+
+
+def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
+    """The threshold that a new clean window reaches with `false_alarm_rate`, from the benign
+    windows of `scores` alone; on calibration windows of the training vehicles it is zero-shot.
+
+    With n clean windows in ascending order v₁ … vₙ and the rate α it is just above
+    v₍⌈(n+1)(1−α)⌉₎, the conformal quantile: if the new window is exchangeable with those n, it
+    is called with probability ≤ α, whatever the distribution (Vovk, Gammerman, Shafer 2005;
+    Angelopoulos, Bates, arXiv 2107.07511, eq. 1). No threshold can promise less than 1/(n+1) in
+    this way: for a smaller α it is just above vₙ, and 1/(n+1) is what it promises
+    (`Calibration.rate`). More clean windows promise more.
+
+    Raises `ValueError` without a benign window, or for a rate that is none.
+
+    >>> windows = Scores(np.arange(1.0, 10), np.zeros(9, bool), *np.zeros((4, 9), int), captures=())
+    >>> round(clean_threshold(windows, 0.2), 9), round(clean_threshold(windows, 0.01), 3)
+    (8.0, 9.0)
+    """
+    benign = np.flatnonzero(~scores.label)
+    if not len(benign):
+        raise ValueError(
+            "clean_threshold: no benign window came; expected clean traffic to calibrate on; "
+            "give calibration windows"
+        )
+    return _thresholds(scores, false_alarm_rate, [benign])[0]
+
+
+def calibrated_thresholds(
+    scores: Scores,
+    seconds: float = 10.0,
+    false_alarm_rate: float = 1e-3,
+    at_least: float | None = None,
+    otherwise: float | None = None,
+) -> Calibration:
+    """The `clean_threshold` of each capture on its own `clean_stretch`.
+
+    No threshold is under `at_least`, for a GAT its even chance: a stretch may be calm by chance,
+    and what it promises of false alarms a higher threshold keeps. A capture without a clean stretch
+    takes `otherwise`, or else `at_least`, and `Calibration.windows` shows it with 0. The promise
+    covers traffic like that of the stretch: a drive that has yet to leave the car park, or a
+    profile that an attack has moved, breaks it. Windows that overlap (stride < window) repeat each
+    other and flatter it, since n counts all.
+
+    Raises `ValueError` that names the captures without a clean stretch if neither is given.
+    """
+    otherwise = at_least if otherwise is None else otherwise
+    least = -np.inf if at_least is None else at_least
+    clean = clean_stretch(scores, seconds)
+    here = np.unique(scores.capture)
+    mine = {number: np.flatnonzero(clean & (scores.capture == number)) for number in here}
+    able = [number for number in here if len(mine[number])]
+    if otherwise is None and len(able) < len(here):
+        names = ", ".join(scores.captures[n].label for n in here if not len(mine[n]))
+        raise ValueError(
+            f"calibrated_thresholds: no window before an attack in the first {seconds} s of "
+            f"{names}; expected clean traffic to calibrate on; raise `seconds`, or give the "
+            "zero-shot threshold as `at_least` or `otherwise`"
+        )
+    result = Calibration(
+        np.full(len(scores.captures), np.nan),
+        np.zeros(len(scores.captures), np.int64),
+        np.ones(len(scores.captures)),
+    )
+    result.threshold[here] = np.nan if otherwise is None else otherwise
+    limits = _thresholds(scores, false_alarm_rate, [mine[number] for number in able])
+    for number, limit in zip(able, limits, strict=True):
+        limit = max(limit, least)
+        n, reached = len(mine[number]), (scores.value[mine[number]] >= limit).sum()
+        result.threshold[number] = limit
+        result.windows[number] = n
+        result.rate[number] = (reached + 1) / (n + 1)
+    return result
+
+
+def relative(scores: Scores, thresholds: np.ndarray) -> Scores:
+    """Each value minus its capture's threshold, so that one threshold, 0, serves all captures.
+    `thresholds` are f8 (captures,). The order of the windows within a capture stays."""
+    if len(thresholds) != len(scores.captures):
+        raise ValueError(
+            f"relative: {len(thresholds)} thresholds came for {len(scores.captures)} captures; "
+            "expected one for each; take them from calibrated_thresholds of the same scores"
+        )
+    return replace(scores, value=scores.value - np.asarray(thresholds)[scores.capture])
+
+
+def calibrated(
+    scores: Scores,
+    seconds: float = 10.0,
+    false_alarm_rate: float = 1e-3,
+    at_least: float | None = None,
+    otherwise: float | None = None,
+) -> Scores:
+    """The windows behind each capture's `clean_stretch`, `relative` to the threshold set on it.
+
+    Decide at 0. The windows that were calibrated on are left out: they are no test.
+    Raises as `calibrated_thresholds` does.
+    """
+    found = calibrated_thresholds(scores, seconds, false_alarm_rate, at_least, otherwise)
+    return relative(scores, found.threshold)[~clean_stretch(scores, seconds)]
+
+
+# probabilities
+
+
+def recalibrated(
+    scores: Scores, at: float, seconds: float = 10.0, false_alarm_rate: float = 1e-3
+) -> Scores:
+    """`calibrated` probabilities that stay such: their odds over those of their capture's
+    threshold, which is never under `at`. Decide at an even chance.
+
+    >>> windows = Scores(np.array([.1, .2, .8, .9]), np.array([0, 0, 0, 1], bool),
+    ...                  *np.zeros((2, 4), int), np.arange(4.), np.arange(4.) + 1, captures=[None])
+    >>> recalibrated(windows, 0.5, seconds=2).value.round(2)  # .2 is under an even chance
+    array([0.8, 0.9])
+    >>> recalibrated(windows, 0.5, seconds=3).value.round(2)  # over .8: (9/1) / (4/1) to 1
+    array([0.69])
+    """
+    from scipy.special import expit
+
+    odds = replace(scores, value=log_odds(_probabilities(scores, "recalibrated")))
+    least = float(log_odds(np.float64(at)))
+    found = calibrated(odds, seconds, false_alarm_rate, at_least=least)
+    under = np.where(found.value < 0, np.nextafter(0.5, 0.0), 1.0)  # not rounded up to .5
+    return replace(found, value=np.minimum(expit(found.value), under))
+
+
+def _probabilities(scores: Scores, who: str) -> np.ndarray:
+    value = scores.value
+    if not len(value) or value.min() < 0 or value.max() > 1:
+        came = f"values of {value.min():g} to {value.max():g}" if len(value) else "no windows"
+        raise ValueError(
+            f"{who}: {came} came; expected probabilities of windows, in 0 to 1; "
+            "use a classifier's scores"
+        )
+    return value
+
+
+def temperature(scores: Scores) -> float:
+    """The T that makes the probabilities σ(z/T) fit the labels best; z are the log-odds of the
+    values. T > 1: they were too sure.
+
+    Minimises the log-loss (Guo et al., ICML 2017, §4.2) against Platt's targets,
+    (N₊+1)/(N₊+2) for an attack and 1/(N₋+2) for a benign window, of which there are N₊ and N₋
+    (Platt 1999): against 1 and 0 a detector without errors would be given T = 0, all certainty.
+
+    Raises `ValueError` for values outside 0 to 1, or windows of one class.
+
+    >>> windows = Scores(np.array([.1, .1, .9, .9]), np.array([0, 0, 1, 1], bool),
+    ...                  *np.zeros((4, 4), int), captures=())
+    >>> round(temperature(windows), 3), temper(windows, 2.0).value.round(2)
+    (2.0, array([0.25, 0.25, 0.75, 0.75]))
+    """
+    from scipy.optimize import minimize_scalar
+
+    z = log_odds(_probabilities(scores, "temperature"))
+    attacks, benign = int(scores.label.sum()), int((~scores.label).sum())
+    if not attacks or not benign:
+        raise ValueError(
+            f"temperature: {attacks} attack and {benign} benign windows came; expected both; "
+            "fit it on calibration windows of captures with attacks"
+        )
+    target = np.where(scores.label, (attacks + 1) / (attacks + 2), 1 / (benign + 2))
+
+    def log_loss(log_t: float) -> float:
+        x = z / np.exp(log_t)
+        return float(np.mean(np.logaddexp(0, x) - target * x))
+
+    bounds = (np.log(_COLDEST), np.log(_HOTTEST))
+    best = minimize_scalar(log_loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(best.x))
+
+
+def temper(scores: Scores, temperature: float) -> Scores:
+    """The scores with probabilities σ(z/T); their order stays."""
+    from scipy.special import expit
+
+    z = log_odds(_probabilities(scores, "temper"))
+    return replace(scores, value=expit(z / temperature))
+
+
+def ece(scores: Scores, bins: int = 15) -> float:
+    """Expected calibration error, Σ_b |B_b|/B · |mean label − mean value| over `bins` equal bins
+    of the attack probability (Naeini et al., AAAI 2015). Computed by torchmetrics.
+
+    Raises `ValueError` for values outside 0 to 1.
+    """
+    import torch
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    value = torch.from_numpy(np.ascontiguousarray(_probabilities(scores, "ece")))
+    label = torch.from_numpy(np.ascontiguousarray(scores.label)).long()
+    return float(binary_calibration_error(value, label, n_bins=bins, norm="l1"))
+
+
+def brier(scores: Scores) -> float:
+    """Brier score, the mean squared distance of probability and label (Brier 1950).
+
+    Raises `ValueError` for values outside 0 to 1.
+    """
+    return float(np.mean((_probabilities(scores, "brier") - scores.label) ** 2))

@@ -1,0 +1,1 @@
+"""Every figure. Takes arrays and imports nothing else of cangraph."""

@@ -1,0 +1,194 @@
+"""Combine the scores of the VGAE and the GAT: the state, the plain rules, and stacking."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from cangraph.evaluation.scores import Scores, threshold
+
+__all__ = ["BOTH", "STATE", "Entry", "Rule", "Stacking", "scaling"]
+
+
+class Entry(NamedTuple):
+    """An entry of the state vector: its `name`, its `unit`, and what it `says` of the window."""
+
+    name: str
+    unit: str
+    says: str
+
+
+_VGAE = (
+    Entry("vgae_node_mean", "σ", "feature error, mean over nodes: much is a little odd"),
+    Entry("vgae_node_max", "σ", "feature error of the node explained worst: one ID is very odd"),
+    Entry("vgae_succession", "σ", "error of who follows whom"),
+    Entry("vgae_kl", "σ", "divergence of the latents from the prior: the encoder is surprised"),
+    Entry("vgae_z_mean", "1", "latent statistics: mean of the pooled μ"),
+    Entry("vgae_z_std", "1", "standard deviation of the pooled μ"),
+    Entry("vgae_z_max", "1", "largest pooled μ"),
+)
+_GAT = (
+    Entry("gat_logit", "nat", "log-odds of an attack: still ranks where the probability is 0 or 1"),
+    Entry("gat_probability", "0..1", "probability of an attack in the window"),
+    Entry("gat_node_max", "nat", "log-odds of the node that is blamed the most"),
+    Entry("gat_z_mean", "1", "embedding statistics: mean of the pooled node states"),
+    Entry("gat_z_std", "1", "standard deviation of the pooled node states"),
+    Entry("gat_z_max", "1", "largest pooled node state"),
+)
+BOTH = (
+    Entry("vgae_probability", "0..1", "the VGAE's score, calibrated as a probability p_v"),
+    Entry("vgae_confidence", "0..1", "|2 p_v − 1|: 0 for an even chance"),
+    Entry("gat_confidence", "0..1", "|2 p_g − 1| of the GAT's probability p_g"),
+    Entry("disagreement", "0..1", "|p_v − p_g|: the models contradict each other"),
+)
+STATE = (*_VGAE, *_GAT, *BOTH)  # in this order; σ: standard deviations over benign training windows
+
+_FARTHEST = 10.0  # standard deviations from the mean at which an input is cut
+
+
+def _cut(inputs: np.ndarray) -> np.ndarray:
+    return np.clip(inputs, -_FARTHEST, _FARTHEST)
+
+
+def scaling() -> Pipeline:
+    """Inputs in standard deviations over the calibration windows, cut at 10: on another car an
+    error may be a hundred times what it ever was, and a line would follow it anywhere."""
+    return make_pipeline(StandardScaler(), FunctionTransformer(_cut))
+
+
+class Rule:
+    """A way to combine the scores of the VGAE and the GAT, in that order, into one.
+
+    Every rule is used alike: `fit` on calibration windows, then `score`; the decision is always
+    `score(...).value >= threshold`. This class learns nothing but p_v, the VGAE's score as a
+    probability (Platt 1999: σ(a·score + b), by logistic regression); p_g is the GAT's:
+
+    | kind | fused value |
+    |---|---|
+    | vgae, gat | p_v; p_g |
+    | mean, max | (p_v + p_g) / 2; max(p_v, p_g) |
+    | noisy-or | 1 − (1 − p_v)(1 − p_g): two independent witnesses (Pearl 1988, ch. 4.3) |
+
+    Raises `ValueError` for another kind.
+    """
+
+    def __init__(self, kind: str = "mean"):
+        if kind not in ("vgae", "gat", "mean", "max", "noisy-or"):
+            raise ValueError(
+                f"Rule: {kind!r} is unknown; expected vgae, gat, mean, max or noisy-or; for "
+                "classifiers use Stacking"
+            )
+        self.kind = kind
+
+    def fit(self, scores: Sequence[Scores]) -> "Rule":
+        """Learn what the rule needs from calibration windows.
+
+        Raises `ValueError` when they hold one class only, or are not the same for both models.
+        """
+        vgae = scores[0]
+        if vgae.label.all() or not vgae.label.any():
+            raise ValueError(
+                f"fusion: the {len(vgae)} calibration windows are all of one class; expected both "
+                "benign and attack windows; raise split.calib or split.blocks"
+            )
+        if not np.array_equal(vgae.label, scores[1].label):
+            raise ValueError(
+                f"fusion: {len(vgae)} windows of the VGAE and {len(scores[1])} of the GAT have "
+                "other labels; expected scores of the same windows; score both on one set of graphs"
+            )
+        self.calibration = make_pipeline(scaling(), LogisticRegression())
+        self.calibration.fit(vgae.value[:, None], vgae.label)
+        return self
+
+    def probabilities(self, scores: Sequence[Scores]) -> np.ndarray:
+        """(p_v, p_g) of each window, f8 (B, 2)."""
+        vgae, gat = scores
+        if not len(vgae):
+            return np.zeros((0, 2))
+        return np.stack([self.calibration.predict_proba(vgae.value[:, None])[:, 1], gat.value], 1)
+
+    def states(self, scores: Sequence[Scores]) -> np.ndarray:
+        """The state of each window, f8 (B, k): what the VGAE saw, what the GAT saw, and `BOTH`;
+        for a `Reconstructor` and a `Detector` these are the 17 entries of `STATE`."""
+        vgae, gat = both = self.probabilities(scores).T
+        derived = vgae, *np.abs(2 * both - 1), np.abs(vgae - gat)
+        return np.column_stack([*(s.state.reshape(len(vgae), -1) for s in scores), *derived])
+
+    def combine(self, scores: Sequence[Scores]) -> np.ndarray:
+        """The fused value of each window, f8 (B,)."""
+        vgae, gat = self.probabilities(scores).T
+        return {
+            "vgae": vgae,
+            "gat": gat,
+            "mean": (vgae + gat) / 2,
+            "max": np.maximum(vgae, gat),
+            "noisy-or": 1 - (1 - vgae) * (1 - gat),
+        }[self.kind]
+
+    def score(self, scores: Sequence[Scores]) -> Scores:
+        """The fused `Scores`: the one decision function of training, validation and test."""
+        return replace(
+            scores[0],
+            value=self.combine(scores),
+            state=np.zeros((0, 0), np.float32),
+            state_names=(),
+        )
+
+    def zero_shot(self, held_out: Scores) -> float:
+        """The threshold, from fused scores of calibration windows that the rule was not fitted on.
+        The GAT alone decides at an even chance, here as everywhere (`tasks.Detector`)."""
+        return 0.5 if self.kind == "gat" else threshold(held_out)
+
+
+class Stacking(Rule):
+    """A classifier on the state of both models (Wolpert 1992), from scikit-learn:
+
+    | kind | classifier |
+    |---|---|
+    | logistic | `LogisticRegression`, L2 with C = 1 |
+    | boosting | `HistGradientBoostingClassifier`, 100 trees of at most 8 leaves, rate .1 |
+    | mlp | `MLPClassifier`, one layer of 16, L2 with α = 10, at most 300 steps of L-BFGS |
+
+    None stops early: the windows to stop by would be neighbours of those learnt from. Scores to
+    stack must be of windows that the models were not trained on, as those of `Synthesis.calib`:
+    other spans of time and other attacks on the recordings trained on, and whole simulated
+    vehicles that were not.
+    """
+
+    def __init__(self, kind: str = "logistic", seed: int = 0):
+        if kind not in ("logistic", "boosting", "mlp"):
+            raise ValueError(
+                f"Stacking: {kind!r} is unknown; expected logistic, boosting or mlp; for what "
+                "needs no classifier use Rule"
+            )
+        self.kind, self.seed = kind, seed
+
+    def fit(self, scores: Sequence[Scores]) -> "Stacking":
+        super().fit(scores)
+        classifier = {
+            "logistic": LogisticRegression(max_iter=1000),
+            "boosting": HistGradientBoostingClassifier(
+                max_leaf_nodes=8, early_stopping=False, random_state=self.seed
+            ),
+            "mlp": MLPClassifier(
+                16, "tanh", solver="lbfgs", alpha=10.0, max_iter=300, random_state=self.seed
+            ),
+        }[self.kind]
+        self.classifier = make_pipeline(scaling(), classifier)
+        with warnings.catch_warnings():  # the number of steps is part of what the rule is
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.classifier.fit(self.states(scores), scores[0].label)
+        return self
+
+    def combine(self, scores: Sequence[Scores]) -> np.ndarray:
+        if not len(scores[0]):
+            return np.zeros(0)
+        return self.classifier.predict_proba(self.states(scores))[:, 1]

@@ -1,0 +1,1 @@
+"""Bus logs in files: every format that is read and written."""

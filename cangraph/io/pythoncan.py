@@ -1,0 +1,270 @@
+"""python-can's formats → columns: Vector, PEAK, ASAM, SQLite and python-can's own CSV.
+
+python-can's readers skip what they do not know, stop at what they cannot parse and check nothing.
+Here they are fed line by line, so that each line is a frame, an error frame, a known remark or a
+refusal with its number.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
+from cangraph.io.unpack import refuse_carriage_returns, refuse_empty, unpacked
+
+__all__ = ["CAN_SUFFIXES", "PYTHON_CAN_HEADER", "columns_of", "fault_of", "read_messages"]
+
+CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
+PYTHON_CAN_HEADER = "timestamp,arbitration_id,extended,remote,error,dlc,data"
+
+# lines that stand for no frame, and that python-can rightly skips
+_REMARKS = {
+    ".csv": r"\s*$",
+    ".asc": r"\s*($|//|date\s|base\s|begin\s+triggerblock|end\s+triggerblock|previous log file"
+    r"|(no\s+)?internal events|\d+\.\d+\s+((\d+|can)\s+)?(start of measurement|statistic|j1939tp"
+    r"|sv:|log trigger|status:|chip status))",
+    ".trc": r"\s*($|;|\d+\)?\s+[\d.]+\s+(\d+\s+)?(ST|EC|EV|Warng|FFFFFFFF)\b)",
+}
+_ERROR_LINES = {".trc": r"\s*\d+\)?\s+[\d.]+\s+(\d+\s+)?(ER|Error)\b"}
+_HEADERS = {
+    ".csv": PYTHON_CAN_HEADER,
+    ".asc": r"\s*(date\s|base\s|//|$)",
+    ".trc": r"\s*(;|$)",
+}
+_ANEW = "record or convert the log again"
+_UNREAD = "no CAN frame; expected a frame of this format"
+
+
+class _Tally:
+    """Counts what is not a frame, and raises at the first refusal if it is `strict`."""
+
+    def __init__(self, path: Path, strict: bool):
+        self.path, self.strict = path, strict
+        self.error_frames = self.refused = 0
+        self.first: list[str] = []
+        self._known: set[str] = set()
+
+    def refuse(self, where: str, fault: str, remedy: str) -> None:
+        message = f"{self.path}{where} {fault}; {remedy}"
+        if self.strict:
+            raise ValueError(message)
+        self.refused += 1
+        if fault not in self._known:
+            self._known.add(fault)
+            self.first.append(message)
+
+    def report(self, frames: int) -> ReadReport:
+        """What came since the last report, beside so many frames."""
+        rows = frames + self.error_frames + self.refused
+        report = ReadReport(rows, 0, 0, self.error_frames, self.refused, tuple(self.first))
+        self.error_frames, self.refused, self.first = 0, 0, []
+        return report
+
+
+def _brief(error: Exception) -> str:
+    """python-can's own message in one line."""
+    return f"({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+
+
+def read_messages(
+    path: Path, suffix: str, strict: bool, size: int | None
+) -> Iterator[tuple[dict[str, np.ndarray], ReadReport]]:
+    """The columns of `Frames` and the report of every `size` messages (None: of all) of a log in
+    one of python-can's formats; `suffix` says which.
+
+    `first_refused` of a report names only kinds that none before it named. Raises `ValueError`
+    for a refused row if `strict`, for an empty file, and for .mf4 without the package asammdf.
+    """
+    if suffix == ".mf4" and find_spec("asammdf") is None:
+        raise ValueError(f"{path}: .mf4 needs the package asammdf; pip install asammdf")
+    tally = _Tally(path, strict)
+    read = _from_objects if suffix in (".blf", ".mf4", ".db") else _from_lines
+    log, warned = logging.getLogger("can"), _Warnings()
+    with unpacked(path) as plain:
+        with plain.open("rb") as stream:
+            refuse_empty(path, stream.read(4096))
+        messages = read(path, plain, suffix, tally)
+        more = True
+        while more:
+            log.addHandler(warned)
+            try:
+                batch = list(islice(messages, size))
+            finally:
+                log.removeHandler(warned)
+            more = len(batch) == size
+            kept = []
+            for message, where, remedy in batch:
+                if message.is_error_frame:
+                    tally.error_frames += 1
+                elif fault := fault_of(message):
+                    tally.refuse(where, f"has {fault}", remedy)
+                else:
+                    kept.append(message)
+            if read is _from_objects:  # of a line the outcome is known
+                for text in warned.messages:
+                    tally.refuse(":", f"a part was left out ({text}); expected frames", _ANEW)
+            warned.messages.clear()
+            yield columns_of(kept), tally.report(len(kept))
+
+
+def columns_of(messages: list) -> dict[str, np.ndarray]:
+    """The columns of `Frames` of python-can's messages, without a fault, in their order."""
+    n = len(messages)
+    width = 64 if any(m.dlc > 8 for m in messages) else 8
+    payload = b"".join(bytes(m.data).ljust(width, b"\0") for m in messages)
+    return {
+        "timestamp": np.array([m.timestamp for m in messages], np.float64),
+        "arbitration_id": np.array([m.arbitration_id for m in messages], np.uint32),
+        "dlc": np.array([m.dlc for m in messages], np.uint8),
+        # a copy: the kernels would be compiled once more for an array that is read only
+        "data": np.frombuffer(payload, np.uint8).reshape(n, width).copy(),
+        "is_extended_id": np.array([m.is_extended_id for m in messages], np.bool_),
+        "is_remote_frame": np.array([m.is_remote_frame for m in messages], np.bool_),
+        "attack": np.zeros(n, np.bool_),
+    }
+
+
+def fault_of(message) -> str | None:
+    """What is wrong with a message of python-can, or None: it checks nothing when it reads."""
+    numbers = (message.timestamp, message.arbitration_id, message.dlc)
+    if not all(isinstance(number, int | float) for number in numbers):
+        return "a field that is no number; expected a timestamp, an ID and a DLC"
+    if not (math.isfinite(message.timestamp) and 0 <= message.timestamp < LATEST):
+        return "a timestamp that is no number of seconds; expected one from 0 on"
+    if not 0 <= message.arbitration_id <= (0x1FFFFFFF if message.is_extended_id else 0x7FF):
+        return "an arbitration ID that does not fit; expected 11 or 29 bit"
+    if message.is_remote_frame:
+        return None if message.dlc in range(9) else "a DLC that is not known; expected 0 to 8"
+    if message.dlc != len(message.data) or message.dlc not in PAYLOAD_LENGTHS:
+        return (
+            "a payload that does not fit its DLC; expected as many bytes, 0 to 8 or a CAN FD length"
+        )
+    return None
+
+
+def _from_lines(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
+    """(message, where, remedy) of a line based log. A reader that fails is started anew, with the
+    log's header, at the line behind."""
+    import can
+
+    reader = {".asc": can.ASCReader, ".trc": can.TRCReader, ".csv": can.CSVReader}[suffix]
+    with plain.open(encoding="latin-1", newline="\n") as source:
+        ahead = next(source, "").removeprefix("\xef\xbb\xbf") or None
+        refuse_carriage_returns(path, (ahead or "")[:4096].encode("latin-1"))
+        header, at, seen = [], 0, []  # lines, how many are read, those of this message
+        while suffix in _HEADERS and ahead and re.match(_HEADERS[suffix], ahead, re.I):
+            header.append(ahead)
+            at, ahead = at + 1, next(source, None)
+        if suffix == ".asc":  # ends the header; python-can swallows the first line behind it
+            header.append("no internal events logged\n")
+        remedy = "mend or delete the line"
+
+        def feed():
+            nonlocal at, ahead
+            yield from header
+            while ahead is not None:
+                line, at, ahead = ahead, at + 1, next(source, None)
+                seen.append(line)
+                if line.strip():  # python-can's CSV reader fails at a blank line
+                    yield line.removesuffix("\n") + "\n"
+
+        def where(number: int, line: str) -> str:
+            return f":{number}: {line[:80].strip()!r}"
+
+        while ahead is not None:
+            messages = iter(reader(feed()))
+            while True:
+                seen.clear()
+                failure, message = None, None
+                try:
+                    message = next(messages)
+                except StopIteration:
+                    pass
+                except Exception as error:  # python-can's readers raise what their parsing raises
+                    failure = error
+                last = seen.pop() if seen and (message or failure) else None
+                for number, line in enumerate(seen, at - len(seen) + (last is None)):
+                    if re.match(_ERROR_LINES.get(suffix, "(?!)"), line):
+                        tally.error_frames += 1
+                    elif not re.match(_REMARKS[suffix], line, re.I):
+                        tally.refuse(where(number, line), f"is {_UNREAD}", remedy)
+                if failure:
+                    if last is None:  # not a line failed but the header
+                        raise ValueError(
+                            f"{path}:1: the header cannot be read {_brief(failure)}; expected one "
+                            f"of {suffix}; {_ANEW}"
+                        ) from failure
+                    tally.refuse(where(at, last), f"is {_UNREAD}", remedy)
+                    break
+                if message is None:
+                    break
+                if suffix == ".trc" and message.is_fd:  # python-can leaves the code, 9 to 15
+                    message.dlc = can.util.dlc2len(message.dlc)
+                yield message, where(at, last or ""), remedy
+
+
+class _Warnings(logging.Handler):
+    """Gathers what python-can only warns of: parts of a file that it leaves out."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+
+
+def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
+    """(message, where, remedy) of a binary log; what python-can leaves out is refused."""
+    import can
+
+    remedy, count = _ANEW, 0
+    try:
+        with ExitStack() as stack:
+            source = plain
+            if suffix != ".db":  # python-can leaves a file open whose header it cannot read
+                source = stack.enter_context(plain.open("rb"))
+            readers = {".blf": _blf_reader(), ".mf4": can.MF4Reader, ".db": can.SqliteReader}
+            reader = stack.enter_context(readers[suffix](source))
+            for message in reader:
+                count += 1
+                yield message, f": message {count}", remedy
+            if suffix == ".blf" and (reader.file_size > plain.stat().st_size or reader.left_over):
+                tally.refuse(
+                    f": after message {count} the file", "ends early; expected more", remedy
+                )
+    except Exception as error:  # struct, zlib, sqlite3, asammdf: whatever the parsing raises
+        if tally.strict and isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        fault = f"the rest cannot be read {_brief(error)}; expected a {suffix} log"
+        tally.refuse(f": after message {count}", fault, remedy)
+
+
+def _blf_reader():
+    import can
+
+    class BLFReader(can.BLFReader):
+        """python-can's reader, which turns for ever at an object of size 0 and forgets a tail."""
+
+        def _parse_data(self, data):
+            at = data.find(b"LOBJ")
+            while at >= 0 and at + 16 <= len(data):
+                size = int.from_bytes(data[at + 8 : at + 12], "little")
+                if size < 32:  # its two headers alone are as long
+                    raise ValueError(f"an object of {size} bytes")
+                at = data.find(b"LOBJ", at + size, at + size + 8)
+            yield from super()._parse_data(data)
+
+        @property
+        def left_over(self) -> bool:
+            """Whether the last object is cut."""
+            return bool(self._tail.strip(b"\0"))
+
+    return BLFReader

@@ -1,0 +1,231 @@
+"""Capture files in, `Frames` out: one door for every supported log format."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from cangraph.frames import Frames, ReadReport, attack_code
+from cangraph.io.pythoncan import CAN_SUFFIXES, PYTHON_CAN_HEADER, read_messages
+from cangraph.io.textlogs import read_text
+from cangraph.io.unpack import MARK, ending, plain_suffix, refuse_empty, text_blocks
+
+__all__ = ["ENDINGS", "LogFile", "is_log", "read_frames"]
+
+ENDINGS = (".csv", ".txt", ".parquet", ".log", *CAN_SUFFIXES)  # plain or packed
+_HELD = 10.0  # s that a row waits for earlier ones behind it in the file
+
+_Piece = tuple[dict[str, np.ndarray], ReadReport]
+
+
+def read_frames(
+    path: str | Path, *, strict: bool = True, attack_type: str = "other", **where: str
+) -> Frames:
+    """Read a CAN log into `Frames`, sorted by time.
+
+    Known layouts: can-train-and-test CSV (`timestamp,arbitration_id,data_field[,attack]`) and
+    the original HCRL files (comma separated with a flag that moves with the DLC, on all rows or on
+    none, or `Timestamp: … ID: … DLC: …` lines), Parquet with the columns of the first (IDs and
+    payloads as hexadecimal text), and candump .log. In the first a payload `R8` is a remote frame
+    of DLC 8, an ID of eight digits a 29-bit one. Further, through python-can: Vector .asc and
+    .blf, PEAK .trc, SQLite .db, python-can's .csv, and ASAM .mf4 (needs asammdf); times in .asc
+    count from its beginning. Each may be packed as .gz, .zst or .xz. `LogFile` reads in chunks
+    what is larger than memory.
+
+    Rows that carry an attack label get `attack_type`; `where` names the capture (see
+    `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes, else 8. Error
+    frames are counted in the report and are not frames.
+
+    No row is dropped silently. `strict` raises at the first row that cannot be read; without it
+    the others are returned, and `Frames.report` counts what was refused and names the first line
+    of each kind.
+
+    Raises `FileNotFoundError`, and `ValueError` that names file, line and remedy for an empty
+    file, an unknown layout, the first row that cannot be read, and a file without one that can.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "bus.csv")
+    >>> _ = path.write_text("timestamp,arbitration_id,data_field,attack\\n0.5,1A0,00FF,1\\n0.6,1A")
+    >>> frames = read_frames(path, strict=False, attack_type="fuzzing")
+    >>> frames, frames.report.refused
+    (Frames('bus': 1 frames, 1 IDs, 0.0 s, 1 attack frames), 1)
+    """
+    path = Path(path)
+    ((columns, report),) = _pieces(path, strict, None)
+    return _frames(columns, report, attack_type, {"name": _name(path)} | where)
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A CAN log on disk, for captures larger than memory: read in chunks, as often as needed.
+
+    Reads what `read_frames` reads, with `attack_type` and `strict` as there; `name` (by default
+    the file's), `scenario`, `vehicle` and `recording` say where the capture belongs, as in
+    `Frames`.
+
+    Raises `ValueError` for an attack type that is unknown.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "bus.csv")
+    >>> rows = "".join(f"{i / 10},1A0,00FF,0\\n" for i in range(1000))
+    >>> _ = path.write_text("timestamp,arbitration_id,data_field,attack\\n" + rows)
+    >>> [len(frames) for frames in LogFile(path).chunks(size=400)]
+    [400, 400, 200]
+    """
+
+    path: str | Path
+    attack_type: str = "other"
+    name: str = ""
+    scenario: str = ""
+    vehicle: str = ""
+    recording: str = ""
+    strict: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "name", self.name or _name(self.path))
+        attack_code(self.attack_type)
+
+    def sha256(self) -> str:
+        """Hash of the file's bytes, packed as they are, for provenance."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def chunks(self, size: int = 1 << 18) -> Iterator[Frames]:
+        """Consecutive `Frames` of `size` frames, the last one shorter, in time order throughout.
+
+        In a row they are `read_frames(path)`, and their reports add up to its report; `data` has
+        64 columns in those chunks that need them. Memory holds two or three chunks and the last
+        10 s of the log, within which rows that step back in time are sorted. Packed text is
+        unpacked as it is read, python-can's formats on disk (but asammdf holds the bytes of an
+        .mf4); Parquet is read in slices, so its row groups should not be larger than `size`.
+
+        Raises as `read_frames` does, `strict` at the first row that cannot be read, after the
+        chunks before it; and `ValueError` for a row more than 10 s earlier than one before it.
+        """
+        if size < 1:
+            raise ValueError(f"LogFile.chunks: size is {size}; expected at least 1 frame")
+        where = {n: getattr(self, n) for n in ("name", "scenario", "vehicle", "recording")}
+        pieces = _pieces(self.path, self.strict, size)
+        for columns, report in _in_time_order(self.path, pieces, size):
+            yield _frames(columns, report, self.attack_type, where)
+
+
+def is_log(path: Path) -> bool:
+    """Whether a file's ending is one that `read_frames` knows.
+
+    >>> is_log(Path("bus.CSV.gz")), is_log(Path("bus.csv.zip")), is_log(Path("bus.blf"))
+    (True, False, True)
+    """
+    return plain_suffix(path) in ENDINGS
+
+
+def _name(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _frames(columns: dict, report: ReadReport, attack_type: str, where: dict[str, str]) -> Frames:
+    labels = np.where(columns["attack"], attack_code(attack_type), 0).astype(np.uint8)
+    frames = Frames.in_order(**columns, attack_type=labels, report=report, **where)
+    # of a chunk, which is sorted already, the steps back are counted before
+    return replace(frames, report=report) if report.reordered else frames
+
+
+def _pieces(path: Path, strict: bool, size: int | None) -> Iterator[_Piece]:
+    """Columns and report of about `size` rows at a time (None: of all), in the file's order."""
+    suffix = ending(path, ENDINGS)
+    if suffix in CAN_SUFFIXES:
+        pieces = read_messages(path, suffix, strict, size)
+    else:
+        blocks = text_blocks(path, suffix, size)
+        first = next(blocks, b"")
+        begin = bytes(first[:4096])
+        refuse_empty(path, begin)
+        if begin.removeprefix(MARK).startswith(PYTHON_CAN_HEADER.encode()):
+            pieces = read_messages(path, ".csv", strict, size)
+        else:
+            pieces = read_text(path, chain([first], blocks), suffix, strict)
+        del first  # so that it goes when it is read
+    frames, total = 0, ReadReport()
+    for columns, report in pieces:
+        if report.refused and strict:
+            raise ValueError(report.first_refused[0])
+        frames += len(columns["timestamp"])
+        total = _sum(total, report)
+        yield columns, report
+        del columns
+    if not frames and total.refused:
+        raise ValueError(
+            f"{total.first_refused[0]}; no other of the {total.rows:,} rows can be read either"
+        )
+    if not frames:
+        came = f"{total.error_frames} error frames" if total.error_frames else "a header"
+        raise ValueError(f"{path}: {came} and no rows; expected CAN frames; download it again")
+
+
+def _sum(one: ReadReport, other: ReadReport) -> ReadReport:
+    return ReadReport(*(a + b for a, b in zip(one, other, strict=True)))
+
+
+def _in_time_order(path: Path, pieces: Iterable[_Piece], size: int) -> Iterator[_Piece]:
+    """The pieces cut anew into `size` rows, sorted stably by time.
+
+    A row leaves when one of `_HELD` seconds later has come, so that no row can come that belongs
+    before it; of the reports, `rows` is counted with the frames that leave.
+    """
+    held: dict[str, np.ndarray] = {}
+    pending, last, latest = ReadReport(), -np.inf, -np.inf
+    for columns, report in pieces:
+        time = columns["timestamp"]
+        if len(time):
+            before = np.maximum.accumulate(np.concatenate(([latest], time)))
+            if (time < before[:-1] - _HELD).any():
+                i = int(np.argmax(time < before[:-1] - _HELD))
+                raise ValueError(
+                    f"{path}: a row at {time[i]:.6f} s comes behind one at {before[i]:.6f} s; "
+                    f"expected steps back in time of at most {_HELD:g} s; read it whole with "
+                    "read_frames, or sort it"
+                )
+            back = int((np.diff(time, prepend=last) < 0).sum())
+            report = report._replace(reordered=back)
+            last, latest = time[-1], before[-1]
+            held = _joined(held, columns) if held else columns
+            if (np.diff(held["timestamp"]) < 0).any():
+                order = np.argsort(held["timestamp"], kind="stable")
+                held = {key: values[order] for key, values in held.items()}
+        pending = _sum(pending, report)
+        del columns, time, report
+        ready = np.searchsorted(held["timestamp"], latest - _HELD, "right") if held else 0
+        begin = 0
+        while ready - begin >= size:
+            yield _cut(held, begin, size), _leaving(pending, size)
+            pending, begin = ReadReport(), begin + size
+        if begin:
+            held = {key: values[begin:].copy() for key, values in held.items()}
+    for begin in range(0, len(held["timestamp"]) if held else 0, size):
+        part = _cut(held, begin, size)
+        yield part, _leaving(pending, len(part["timestamp"]))
+        pending = ReadReport()
+
+
+def _leaving(report: ReadReport, frames: int) -> ReadReport:
+    return report._replace(rows=frames + report.error_frames + report.refused)
+
+
+def _cut(columns: dict[str, np.ndarray], begin: int, size: int) -> dict[str, np.ndarray]:
+    part = {key: values[begin : begin + size].copy() for key, values in columns.items()}
+    if part["dlc"].max(initial=0) <= 8:
+        part["data"] = part["data"][:, :8]
+    return part
+
+
+def _joined(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    width = max(columns["data"].shape[1] for columns in (one, other))
+    both = []
+    for columns in (one, other):
+        missing = width - columns["data"].shape[1]
+        both.append(columns | {"data": np.pad(columns["data"], ((0, 0), (0, missing)))})
+    return {key: np.concatenate([columns[key] for columns in both]) for key in one}

@@ -1,0 +1,118 @@
+"""A notebook that ran as one page: HTML without network, light and dark, and a PDF of it.
+
+`python -m cangraph.report.pages runs/demo/diagnostics.ipynb` writes `diagnostics.html` beside it,
+and of pages that people take away also `diagnostics.pdf`, where there is a chromium.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html import escape
+from pathlib import Path
+
+import nbformat
+
+__all__ = ["BROWSERS", "PRINTED", "html", "pdf", "resources", "write"]
+
+PRINTED = ("diagnostics", "summary")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_HEADING = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>', re.S)
+# what a browser fetches by itself; a link that a reader follows is none
+_LOADS = re.compile(
+    r"""<(?:script|img|iframe|link|source|video|audio|embed|object)\b[^>]*?"""
+    r"""\b(?:src|href|data)\s*=\s*["']?((?:https?:)?//[^"'\s>]+)"""
+    r"""|url\(\s*["']?((?:https?:)?//[^"')]+)|@import\s+["']([^"']+)""",
+    re.I,
+)
+
+
+def resources(page: str) -> list[str]:
+    """Addresses that a browser would fetch to show a page: none, if it is self-contained.
+
+    >>> resources('<a href="https://a.org">a</a><img src="https://b.org/c.png">')
+    ['https://b.org/c.png']
+    """
+    return [next(filter(None, found)) for found in _LOADS.findall(page)]
+
+
+def html(notebook: Path) -> str:
+    """A notebook's text and outputs, without its code, as a page that needs no network: nbconvert's
+    bare template under our own style, with a table of contents. Pictures lie in it.
+
+    Raises `ValueError` when an output would load something from elsewhere.
+    """
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    content = nbformat.read(notebook, as_version=4)
+    exporter = HTMLExporter(
+        template_name="basic", exclude_input=True, exclude_input_prompt=True,
+        exclude_output_prompt=True, anchor_link_text="",
+    )  # fmt: skip
+    # papermill keeps each line that was printed as an output of its own
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
+    body, _ = exporter.from_notebook_node(content)
+    title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
+    title_text = re.sub("<[^>]*>", "", title.group(1)) if title else notebook.stem
+    links = "".join(
+        f'<li><a href="#{where}">{re.sub("<[^>]*>", "", name)}</a></li>'
+        for where, name in _HEADING.findall(body)
+    )
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title_text)}</title><style>{style}</style></head><body>"
+        f'<nav aria-label="Contents"><ul>{links}</ul></nav><main>{body}</main></body></html>\n'
+    )
+    if loaded := resources(page):
+        raise ValueError(
+            f"{notebook}: its outputs load {', '.join(loaded)}; expected a page that needs no "
+            "network; show the content itself"
+        )
+    return page
+
+
+def pdf(page: Path, browser: str | None = None) -> Path | None:
+    """Print a page to a PDF beside it with a headless chromium; None where there is none.
+
+    Raises `RuntimeError` with what the browser said when it makes no PDF.
+    """
+    found = browser or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        return None
+    made = page.with_suffix(".pdf")
+    command = [found, "--headless", "--disable-gpu", "--no-pdf-header-footer"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--no-sandbox")  # chromium refuses its sandbox to root
+    command += [f"--print-to-pdf={made}", page.resolve().as_uri()]
+    made.unlink(missing_ok=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode or not made.is_file():
+        raise RuntimeError(
+            f"{found}: no PDF of {page} (exit status {done.returncode}); it said: "
+            f"{done.stderr.strip()[-500:]}"
+        )
+    return made
+
+
+def write(notebook: Path) -> str:
+    """Write the page of a notebook beside it, and its PDF if it is one of `PRINTED`. Returns what
+    to tell the reader: why there is no PDF, or nothing."""
+    page = notebook.with_suffix(".html")
+    page.write_text(html(notebook), encoding="utf-8")
+    if notebook.stem not in PRINTED or pdf(page):
+        return ""
+    return (
+        f"{page.with_suffix('.pdf')} was not made: none of {', '.join(BROWSERS)} is on the PATH; "
+        f"the page itself is {page}; `apt-get install chromium` brings what prints it"
+    )
+
+
+if __name__ == "__main__":  # what the Snakefile calls when a notebook has run
+    for name in sys.argv[1:]:
+        if said := write(Path(name)):
+            print(said, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""How a detector is trained, distilled, adapted, searched for and explained."""

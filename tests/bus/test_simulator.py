@@ -1,0 +1,276 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cangraph.bus.arbitration import frame_duration
+from cangraph.bus.attacks import ATTACKS
+from cangraph.bus.demo import demo_captures
+from cangraph.bus.simulator import VEHICLES, messages, simulate
+from cangraph.frames import attack_code
+
+BIT = 2e-6  # s
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return demo_captures(seconds=24.0)
+
+
+def rows(frames):
+    """Arbitration ID and payload of each frame, sorted: what was sent, whenever it was."""
+    return np.unique(np.column_stack([frames.arbitration_id, frames.data]), axis=0)
+
+
+# the bus
+
+
+def test_frames_neither_overlap_nor_betray_the_attack(demo):
+    for frames in demo:
+        gaps = np.diff(frames.timestamp)
+        shortest = BIT * (47 + 8 * frames.dlc.astype(int))
+        assert (gaps >= shortest[1:] - 1e-9).all()
+        assert (gaps >= 50e-6).all()
+        assert frames.timestamp[0] >= 0 and frames.timestamp[-1] <= 24.0
+        assert np.allclose(frames.timestamp * 1e6, np.rint(frames.timestamp * 1e6), atol=1e-3)
+
+
+def test_the_load_of_the_bus_is_that_of_a_car(demo):
+    for frames in demo:
+        seconds = frames.timestamp.astype(int)
+        busy = np.bincount(seconds, frame_duration(frames.dlc) * 1e-9)
+        assert busy.max() < 1
+        if not frames.attack.any() and not frames.attack_spans:
+            assert busy[1:-1].min() > 0.2 and busy.max() < 0.4
+        rate = (~frames.attack).sum() / frames.duration
+        assert 900 < rate < 1600
+
+
+# the vehicles
+
+
+def test_vehicles_are_different_cars():
+    ids = {vehicle: {m.arbitration_id for m in messages(vehicle)} for vehicle in VEHICLES}
+    assert len({len(s) for s in ids.values()}) == len(VEHICLES)
+    for vehicle, own in ids.items():
+        assert 30 <= len(own) <= 90 and max(own) < 0x800 and min(own) > 0
+        for other in set(VEHICLES) - {vehicle}:
+            assert len(own & ids[other]) < len(own) / 4
+
+
+def test_a_fleet_is_of_many_cars_each_always_the_same():
+    fleet = [messages(f"fleet-{n}") for n in (0, 1, 10**9 - 1)]
+    tables = {tuple(m.arbitration_id for m in table) for table in fleet}
+    tables |= {tuple(m.arbitration_id for m in messages(vehicle)) for vehicle in VEHICLES}
+    assert len(tables) == len(fleet) + len(VEHICLES)
+    messages.cache_clear()
+    assert messages("fleet-1") == fleet[1]
+    with pytest.raises(ValueError, match="'fleet-x' is unknown; expected one of aster"):
+        messages("fleet-x")
+
+
+def test_a_switch_of_the_fleet_is_sent_at_once_and_again_when_it_turns():
+    frames = simulate("fleet-17", 30.0, seed=3)
+    switched = [
+        (message, field)
+        for message in messages("fleet-17")
+        for field in message.fields
+        if field.kind == "switch" and message.period
+    ]
+    assert len(switched) >= 2
+    for message, field in switched:
+        own = frames[frames.arbitration_id == message.arbitration_id]
+        value = own.data[:, field.byte]
+        assert set(value) == set(field.values)
+        turns = 1 + np.flatnonzero(np.diff(value))
+        assert len(turns) == pytest.approx(30 * message.events, rel=0.8)
+        for turn in turns:  # unless the next event, or the end of the drive, comes first
+            soon = own.timestamp[turn] + message.pace * (message.repeats - 1) + 5e-3
+            frames_soon = np.searchsorted(own.timestamp, soon) - turn
+            assert frames_soon >= message.repeats or soon > 30
+
+
+@pytest.mark.parametrize("vehicle", VEHICLES)
+def test_frequent_messages_have_priority(vehicle):
+    cyclic = [m for m in messages(vehicle) if m.period]
+    order = np.argsort(np.argsort([m.period for m in cyclic], kind="stable"))
+    assert np.corrcoef(order, np.arange(len(cyclic)))[0, 1] > 0.6
+
+
+@pytest.mark.parametrize("vehicle", [*VEHICLES, "fleet-17"])
+def test_fields_fit_the_payload_and_do_not_overlap(vehicle):
+    for message in messages(vehicle):
+        used = [f.byte for f in message.fields]
+        used += [f.byte + 1 for f in message.fields if f.kind == "signal"]
+        assert sorted(used) == list(range(message.dlc))
+
+
+@pytest.mark.parametrize("vehicle", VEHICLES)
+def test_clean_traffic_keeps_the_rules_of_its_messages(vehicle):
+    frames = simulate(vehicle, 12.0, seed=5)
+    kinds = set()
+    for message in messages(vehicle):
+        own = frames[frames.arbitration_id == message.arbitration_id]
+        assert (own.dlc == message.dlc).all()
+        assert not own.data[:, message.dlc :].any()
+        if message.period and not message.events:
+            assert len(own) == pytest.approx(12.0 / message.period, rel=0.01, abs=1)
+            gaps = np.diff(own.timestamp)
+            # queues delay a frame by milliseconds, never by a period
+            assert np.abs(gaps - message.period).max() < 0.75 * message.period + 5e-3
+        data = own.data.astype(int)
+        for kind, byte, values, *_ in message.fields:
+            kinds.add(kind)
+            if kind == "counter":
+                assert set(np.diff(data[:, byte]) % values[0]) == {1}
+                assert (data[:, byte] & values[1] == values[1]).all()
+            elif kind in ("table", "enum"):
+                assert set(data[:, byte]) <= set(values)
+            elif kind in ("xor", "sum"):
+                rest = np.delete(data, byte, axis=1)
+                together = {"xor": np.bitwise_xor, "sum": np.add}[kind]
+                expected = together(together.reduce(rest, axis=1), values[0]) & 0xFF
+                assert (data[:, byte] == expected).all()
+    assert kinds == {"table", "counter", "enum", "signal", "xor", "sum"}
+    assert any(f.kind == "table" and len(f.values) > 1 for m in messages(vehicle) for f in m.fields)
+
+
+def test_signals_move_smoothly_and_follow_one_drive():
+    frames = simulate("aster", 30.0, seed=2)
+    speeds = []
+    for message in messages("aster"):
+        own = frames[frames.arbitration_id == message.arbitration_id]
+        for field in message.fields:
+            if field.channel == "speed" and 0 < message.period <= 0.02:
+                raw = own.data[:, field.byte].astype(int) << 8 | own.data[:, field.byte + 1]
+                assert np.abs(np.diff(raw)).max() < 0.02 * field.values[1] + 8 * field.noise
+                speed = (raw - field.values[0]) / field.values[1]
+                speeds.append(np.interp(np.arange(1, 29), own.timestamp, speed))
+    assert len(speeds) >= 2
+    assert np.std(speeds, axis=0).max() < 0.01
+    assert np.ptp(speeds[0]) > 0.1
+
+
+# the attacks
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_leaves_the_drive_as_it_is(attack):
+    clean = simulate("aster", 18.0, seed=3)
+    frames = simulate("aster", 18.0, attack=attack, seed=3)
+    assert not clean.attack.any() and not clean.attack_type.any() and not clean.attack_spans
+    assert (frames.attack_type == attack_code(attack) * frames.attack).all()
+    assert bool(frames.attack_spans) == (attack == "suppression")
+    left = frames[~frames.attack]
+    assert set(left.arbitration_id) == set(clean.arbitration_id)
+    if attack in ("suppression", "masquerade"):
+        assert len(left) < len(clean) and set(left.timestamp) < set(clean.timestamp)
+        return
+    # what is left without the attack is the clean drive, ID by ID in the same order
+    for arbitration_id in np.unique(clean.arbitration_id):
+        a = clean.data[clean.arbitration_id == arbitration_id]
+        b = left.data[left.arbitration_id == arbitration_id]
+        assert len(a) - 1 <= len(b) <= len(a)  # the last may miss the end of the capture
+        assert (a[: len(b)] == b).all()
+
+
+def test_attacks_look_as_they_are_called():
+    under = {a: simulate("borage", 40.0, attack=a, seed=1) for a in ATTACKS}
+    own = {m.arbitration_id: m for m in messages("borage")}
+    injected = {attack: frames[frames.attack] for attack, frames in under.items()}
+    gap = {a: np.median(np.diff(f.timestamp)) for a, f in injected.items() if len(f)}
+
+    assert set(injected["flooding"].arbitration_id) == {0} and not injected["flooding"].data.any()
+    assert 0.3e-3 < gap["flooding"] < 0.6e-3
+    assert len(np.unique(injected["fuzzing"].arbitration_id)) > 1500
+    assert 0.4e-3 < gap["fuzzing"] < 1.1e-3
+    for attack in ("spoofing", "malfunction", "masquerade"):
+        victims = np.unique(injected[attack].arbitration_id)
+        assert len(victims) <= 3 and set(victims) <= set(own)
+    assert len(rows(injected["spoofing"])) <= 3
+    assert 2e-3 <= gap["spoofing"] <= 9e-3
+    assert len(rows(injected["malfunction"])) > 500
+    assert 2e-3 <= gap["malfunction"] <= 4.5e-3
+    assert 1 < len(np.unique(injected["replay"].arbitration_id)) < len(own)
+
+
+def test_towards_severity_0_a_burst_of_spoofing_is_one_frame():
+    assert simulate("borage", 40.0, attack="spoofing", severity=0.01).attack.sum() == 3
+    assert simulate("borage", 40.0, attack="spoofing").attack.sum() > 500
+
+
+def test_a_masquerade_takes_a_payload():
+    frozen = simulate("aster", 20.0, attack="masquerade", payload="frozen", bursts=1)
+    assert len(rows(frozen[frozen.attack])) == 1
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a != "suppression"])
+@settings(deadline=None, max_examples=8)
+@given(seconds=st.sampled_from([3.0, 14.0, 16.0, 40.0]), seed=st.integers(0, 10**6))
+def test_bursts_leave_the_calibration_clean(attack, seconds, seed):
+    frames = simulate("borage", seconds, attack=attack, seed=seed)
+    times = frames.timestamp[frames.attack]
+    assert times.min() >= 11 * min(1, seconds / 15)
+    if seconds == 40.0 and attack not in ("replay", "masquerade"):
+        pauses = np.flatnonzero(np.diff(times) > 0.2)
+        begin, end = np.append(0, pauses + 1), np.append(pauses, len(times) - 1)
+        lengths = times[end] - times[begin]
+        assert len(lengths) == 3
+        assert (lengths > 1.9).all() and (lengths < 5.1).all()
+        assert (times[begin[1:]] - times[end[:-1]]).min() > 0.8
+
+
+def test_suppression_leaves_the_calibration_clean():
+    spans = simulate("borage", 40.0, attack="suppression", seed=1).attack_spans
+    assert all(11 < s.start < s.end < 40 for s in spans)
+
+
+def test_the_number_of_bursts_is_a_choice():
+    times = simulate("aster", 30.0, attack="malfunction", bursts=2)
+    times = times.timestamp[times.attack]
+    assert (np.diff(times) > 0.2).sum() == 1
+
+
+# the dataset
+
+
+def test_same_seed_same_bytes():
+    a = simulate("clover", 5.0, attack="fuzzing", seed=9)
+    assert a.sha256() == simulate("clover", 5.0, attack="fuzzing", seed=9).sha256()
+    assert a.sha256() != simulate("clover", 5.0, attack="fuzzing", seed=10).sha256()
+    again = [[f.sha256() for f in demo_captures(seed=seed, seconds=2.0)] for seed in (4, 4, 5)]
+    assert again[0] == again[1]
+    assert not set(again[0]) & set(again[2])
+
+
+def test_start_moves_the_timestamps_alone():
+    a, b = simulate("aster", 3.0), simulate("aster", 3.0, start=100.0)
+    assert np.allclose(a.timestamp + 100.0, b.timestamp, rtol=0, atol=1e-7)
+    assert (a.data == b.data).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: simulate("kia", 1.0), "vehicle: 'kia' is unknown; expected one of aster, borage"),
+        (lambda: messages("kia"), "vehicle: 'kia' is unknown"),
+        (lambda: simulate("aster", 1.0, attack="dos"), "'dos' is unknown; expected one of flood"),
+        (lambda: simulate("aster", 0.0), "0.0 seconds, .*; expected seconds and bursts above 0"),
+        (lambda: simulate("aster", -3), "-3 seconds"),
+        (lambda: simulate("aster", float("nan")), "nan seconds"),
+        (lambda: simulate("aster", float("inf")), "inf seconds"),
+        (lambda: simulate("aster", 1.0, attack="fuzzing", bursts=0), "0 bursts"),
+        (lambda: simulate("aster", 9.0, attack="replay", severity=0), "severity 0; expected 0 < s"),
+        (lambda: simulate("aster", 9.0, attack="replay", payload="frozen"), "'frozen' for replay"),
+        (lambda: simulate("aster", 1.0, seed=-1), "seed -1; expected .* from 0 on; try"),
+        (lambda: demo_captures(seconds=0), "0 seconds"),
+    ],
+)
+def test_bad_input_is_refused_with_advice(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_capture_may_be_too_short_for_a_frame():
+    for attack in ("", *ATTACKS):
+        assert len(simulate("aster", 1e-5, attack=attack)) == 0

@@ -1,0 +1,396 @@
+"""The catalog finds captures in either layout, drops copies and knows one drive from another."""
+
+import gzip
+import lzma
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cangraph.bus.simulator import simulate
+from cangraph.data.datasets import DATASETS, SCENARIOS, TRAIN, present, read, same_recording
+from cangraph.frames import ATTACK_TYPES, Frames
+from cangraph.io.readers import read_frames
+from cangraph.io.writers import write_frames
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty folder that CANGRAPH_DATA points to."""
+    monkeypatch.setenv("CANGRAPH_DATA", str(tmp_path))
+    return tmp_path
+
+
+def table(seed):
+    """A log of 20 rows in the layout of can-train-and-test; each seed has its own payloads."""
+    rows = ["timestamp,arbitration_id,data_field,attack"]
+    rows += [f"{i / 100},{256 + i % 3:X},{seed:02X}{i:02X},{int(i > 15)}" for i in range(20)]
+    return "\n".join(rows) + "\n"
+
+
+def hcrl(seed):
+    """The same 20 rows in the original layout."""
+    rows = (f"{i / 100},{256 + i % 3:04x},2,{seed:02x},{i:02x},{'RT'[i > 15]}" for i in range(20))
+    return "\n".join(rows) + "\n"
+
+
+def put(folder, files):
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def kinds(frames):
+    return [ATTACK_TYPES[code] for code in np.unique(frames.attack_type) if code]
+
+
+# folders
+
+
+def test_captures_are_found_by_scenario(data):
+    put(
+        data / "set_02",
+        {
+            "train_01_attack_free/attack-free-1.csv": table(1),
+            "train_02_with_attacks/DoS-1.csv.gz": gzip.compress(table(2).encode()),
+            "test_01_known_vehicle_known_attack/rpm-accessory-2.csv": table(3),
+            "test_06_masquerade/masquerade-timed-2.csv": table(4),
+            "test_06_masquerade/notes.md": "not a capture",
+            "somewhere/else.csv": table(5),
+        },
+    )
+    captures = read("set_02")
+    assert [(c.scenario, c.name, c.vehicle) for c in captures] == [
+        ("train_01_attack_free", "attack-free-1", "1"),
+        ("train_02_with_attacks", "DoS-1", "1"),
+        ("test_01_known_vehicle_known_attack", "rpm-accessory-2", "2"),
+        ("test_06_masquerade", "masquerade-timed-2", "2"),
+    ]
+    assert [kinds(c) for c in captures[1:]] == [["flooding"], ["spoofing"], ["masquerade"]]
+    assert [c.recording for c in captures] == [f"{c.scenario}/{c.name}" for c in captures]
+    assert all(len(c) == 20 and c.attack.sum() == 4 for c in captures)
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("DoS-kia", "flooding"),
+        ("fuzzing-Spark", "fuzzing"),
+        ("untargeted_payload_fuzzing-3", "fuzzing"),
+        ("malfunction-sonata", "malfunction"),
+        ("suppress-2", "suppression"),
+        ("masquerade-untimed-4", "masquerade"),
+        ("standstill-1", "spoofing"),
+        ("speed-accessory-1", "spoofing"),
+        ("force-neutral-1", "spoofing"),
+        ("valid_systematic-3", "spoofing"),
+        ("mystery-1", "other"),
+    ],
+)
+def test_a_file_name_tells_the_attack(data, name, kind):
+    put(data / "hcrl_sa", {f"train_02_with_attacks/{name}.csv": table(1)})
+    (capture,) = read("hcrl_sa")
+    assert kinds(capture) == [kind]
+
+
+def test_captures_of_any_format_are_found_in_order(data):
+    folder = data / "set_02" / TRAIN[0]
+    put(folder, {"d.csv.xz": lzma.compress(table(1).encode()), "a.txt": hcrl(2)})
+    aside = ("README", "readme.txt", "LICENSE.md", ".hidden", "notes.txt", "e.db-wal", "paper.pdf")
+    put(folder, dict.fromkeys(aside, "not a capture"))
+    for i, name in enumerate(("e.blf", "b.log", "c.parquet", "f.asc")):
+        write_frames(read_frames(folder / "a.txt")[i:], folder / name)
+    assert [c.name for c in read("set_02")] == [*"abcdef"]
+
+
+@pytest.mark.parametrize("name", ["drive.csv.zip", "drive.7z", "drive", "drive.CSV.bak"])
+def test_a_file_of_unknown_ending_is_not_passed_over(data, name):
+    put(data / "set_02" / TRAIN[0], {"a.csv": table(1), name: "x"})
+    with pytest.raises(ValueError, match=rf"{name}: the ending is not known.*or take it away"):
+        read("set_02")
+
+
+def test_an_original_file_of_another_name_is_not_passed_over(data):
+    put(data / "hcrl_ch", {"DoS_dataset.csv": hcrl(1), "Fuzzy.csv": hcrl(2)})
+    with pytest.raises(ValueError, match=r"Fuzzy.csv: no original file has this name; expected no"):
+        read("hcrl_ch")
+    put(data / "hcrl_sa", {"Fuzzy_dataset_KIA.7z": "packed"})
+    with pytest.raises(ValueError, match=r"Fuzzy_dataset_KIA.7z: the ending is not known"):
+        read("hcrl_sa")
+
+
+def test_a_copy_is_left_out(data):
+    put(
+        data / "hcrl_sa",
+        {
+            "train_01_attack_free/attack-free-kia.csv": table(1),
+            "train_02_with_attacks/attack-free-kia.csv": table(1),
+            "train_02_with_attacks/again.csv.gz": gzip.compress(table(1).encode()),
+            "train_02_with_attacks/other.csv": table(2),
+        },
+    )
+    captures = read("hcrl_sa")
+    assert [(c.scenario, c.name) for c in captures] == [
+        ("train_01_attack_free", "attack-free-kia"),
+        ("train_02_with_attacks", "other"),
+    ]
+
+
+def test_one_drive_under_two_names_is_one_recording(data):
+    rows = table(1).splitlines()
+    put(
+        data / "hcrl_sa",
+        {
+            "train_01_attack_free/a.csv": table(1),
+            "test_01_known_vehicle_known_attack/b.csv": "\n".join(rows[:1] + rows[3:]),
+        },
+    )
+    assert [c.recording for c in read("hcrl_sa")] == ["train_01_attack_free/a"] * 2
+
+
+def test_original_car_hacking_files_have_roles(data):
+    normal = "".join(
+        f"Timestamp: {i / 100:.6f}        ID: 0{256 + i % 3:x}    000    DLC: 2    09 {i:02x}\n"
+        for i in range(20)
+    )
+    put(
+        data / "hcrl_ch",
+        {
+            "normal_run_data.txt": normal,
+            "deep/DoS_dataset.csv": hcrl(1),
+            "Fuzzy_dataset.csv": hcrl(2),
+            "gear_dataset.csv": hcrl(3),
+            "RPM_dataset.csv": hcrl(4),
+            "readme.txt": "not a capture",
+        },
+    )
+    captures = read("hcrl_ch")
+    assert sorted((c.scenario, c.name, len(c)) for c in captures) == [
+        (SCENARIOS[0], "DoS_dataset", 5),
+        (SCENARIOS[0], "Fuzzy_dataset", 5),
+        (SCENARIOS[2], "RPM_dataset", 20),
+        (SCENARIOS[2], "gear_dataset", 20),
+        (TRAIN[0], "normal_run_data", 20),
+        (TRAIN[1], "DoS_dataset", 14),
+        (TRAIN[1], "Fuzzy_dataset", 14),
+    ]
+    times = {(c.scenario, c.name): c.timestamp for c in captures}
+    train, test = times[TRAIN[1], "DoS_dataset"], times[SCENARIOS[0], "DoS_dataset"]
+    assert (train[0], train[-1], test[0], test[-1]) == (0.0, 0.13, 0.15, 0.19)
+    assert {c.vehicle for c in captures} == {"sonata"}
+    assert {c.name: kinds(c) for c in captures if c.attack.any()} == {
+        "DoS_dataset": ["flooding"],
+        "Fuzzy_dataset": ["fuzzing"],
+        "RPM_dataset": ["spoofing"],
+        "gear_dataset": ["spoofing"],
+    }
+
+
+def test_original_survival_files_have_roles(data):
+    names = {
+        "FreeDrivingData_20180112_KIA": (TRAIN[0], "kia"),
+        "FreeDrivingData_20180112_SONATA": (TRAIN[0], "sonata"),
+        "Flooding_dataset_KIA": (TRAIN[1], "kia"),
+        "Fuzzy_dataset_SONATA": (TRAIN[1], "sonata"),
+        "Flooding_dataset_SONATA": (SCENARIOS[0], "sonata"),
+        "Fuzzy_dataset_KIA": (SCENARIOS[0], "kia"),
+        "Flooding_dataset_Spark": (SCENARIOS[1], "spark"),
+        "Fuzzy_dataset_Spark": (SCENARIOS[1], "spark"),
+        "Malfunction_1st_dataset_KIA": (SCENARIOS[2], "kia"),
+        "Malfunction_2nd_dataset_SONATA": (SCENARIOS[2], "sonata"),
+        "Malfunction153_dataset_KIA": (SCENARIOS[2], "kia"),
+        "Malfunction18E_dataset_Spark": (SCENARIOS[3], "spark"),
+    }
+    put(data / "hcrl_sa", {f"Car/{name}.txt": hcrl(i) for i, name in enumerate(names)})
+    clean = "".join(f"{i / 100},0316,2,05 {i:02x}\n" for i in range(20))  # as their authors write
+    put(data / "hcrl_sa/Car", {"FreeDrivingData_20180112_KIA.txt": clean})
+    put(data / "hcrl_sa/Car", {"FreeDrivingData_20171231_Spark.txt": clean.replace("05", "06")})
+    assert {c.name: (c.scenario, c.vehicle) for c in read("hcrl_sa")} == names
+
+
+def test_the_published_layout_goes_before_the_original_one(data):
+    put(
+        data / "hcrl_ch",
+        {"train_01_attack_free/a.csv": table(1), "DoS_dataset.csv": hcrl(2)},
+    )
+    assert [c.name for c in read("hcrl_ch")] == ["a"]
+
+
+@pytest.mark.parametrize("dataset", [name for name in DATASETS if name != "demo"])
+def test_a_missing_dataset_names_folder_files_and_publisher(data, dataset):
+    with pytest.raises(FileNotFoundError) as caught:
+        read(dataset)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"no captures in {data / dataset}; expected train_01_attack_free/*.csv" in message
+    assert DATASETS[dataset].publisher in message
+    assert message.endswith(f"set CANGRAPH_DATA to the folder above {dataset}/")
+    for original in DATASETS[dataset].originals:
+        assert original.pattern in message
+
+
+def test_present_are_those_whose_files_are_there_by_name(data):
+    assert present() == ["demo"]
+    put(data / "set_02", {"test_06_masquerade/a.csv": table(1)})
+    put(data / "set_03", {"train_01_attack_free/README.md": "none", "other/a.csv": table(1)})
+    put(data / "hcrl_ch", {"deep/DoS_dataset.csv": hcrl(1)})
+    put(data / "hcrl_sa", {"DoS_dataset.csv": hcrl(1)})  # a name of the other dataset
+    put(data / "hcrl_ch_head", {"DoS_dataset.csv": hcrl(1)})
+    assert present() == ["demo", "hcrl_ch", "set_02"]
+
+
+def test_an_unknown_dataset_is_told_the_known():
+    with pytest.raises(ValueError, match="'hcrl' is unknown; expected one of demo, hcrl_ch"):
+        read("hcrl")
+
+
+def test_a_broken_file_is_named(data):
+    put(data / "set_01", {"train_01_attack_free/a.csv": table(1) + "x,y,z\n"})
+    with pytest.raises(ValueError, match=r"train_01_attack_free/a\.csv:22: 'x,y,z'"):
+        read("set_01")
+
+
+# demo
+
+
+def test_the_demo_needs_no_files(data):
+    captures = read("demo")
+    assert len(captures) == 20
+    assert {c.scenario for c in captures} == {*TRAIN, *DATASETS["demo"].scenarios}
+    assert len({c.recording for c in captures}) == 20, "all of different drives"
+    other = read("demo", seed=1)
+    assert not {c.sha256() for c in captures} & {c.sha256() for c in other}
+
+
+# recordings
+
+
+def drives(**kwargs):
+    return simulate("aster", 15.0, **kwargs)
+
+
+def one_recording(*captures):
+    named = [c.label(name=str(i)) for i, c in enumerate(captures)]
+    return same_recording(named) == ["0"] * len(captures)
+
+
+def test_shifted_and_stretched_timestamps_are_the_same_recording():
+    log = drives(seed=1)
+    shifted = replace(log, timestamp=log.timestamp * 1.7 + 1e6)
+    assert one_recording(log, shifted)
+
+
+def test_a_part_is_the_same_recording():
+    log = drives(seed=1)
+    assert one_recording(log, log[5000:12000])
+
+
+def test_an_attack_on_a_drive_is_the_same_recording():
+    assert one_recording(drives(seed=1), drives(seed=1, attack="spoofing", bursts=1))
+
+
+def test_an_altered_copy_is_the_same_recording():
+    log = drives(seed=1)
+    data = log.data.copy()
+    rng = np.random.default_rng(0)
+    altered = rng.random(len(log)) < 0.05
+    data[altered] = rng.integers(0, 256, (altered.sum(), 8))
+    assert one_recording(log, replace(log, data=data))
+    assert one_recording(log, replace(log, data=data, attack=altered, attack_type=altered * 7))
+
+
+@pytest.mark.parametrize("share, same", [(0.2, False), (0.4, True)])
+def test_three_runs_in_ten_make_one_recording(share, same):
+    log, other = drives(seed=1), drives(seed=2)
+    n = min(len(log), len(other))
+    copied = np.arange(n) < share * n
+    mixed = replace(
+        log[:n],
+        arbitration_id=np.where(copied, log.arbitration_id[:n], other.arbitration_id[:n]),
+        data=np.where(copied[:, None], log.data[:n], other.data[:n]),
+    )
+    assert one_recording(log[:n], mixed) == same
+
+
+def test_two_drives_of_one_car_are_two_recordings():
+    assert same_recording([drives(seed=s).label(name=str(s)) for s in range(3)]) == ["0", "1", "2"]
+
+
+def test_a_chain_of_parts_is_one_recording():
+    log = drives(seed=1)
+    third = len(log) // 3
+    left, right = log[: 2 * third], log[third:]
+    assert one_recording(left, right, log)
+    parts = [log[:third].label(name="0"), log[third:].label(name="1")]
+    assert same_recording(parts) == ["0", "1"]
+    assert len(set(same_recording([*parts, log.label(name="2")]))) == 1, "joined by the last"
+    assert same_recording([left.label(name="a"), drives(seed=2).label(name="b"), right]) == [
+        "a",
+        "b",
+        "a",
+    ]
+
+
+def test_captures_of_less_than_a_run_share_nothing():
+    few = Frames(np.arange(5.0), np.arange(5))
+    assert same_recording([few.label(name="a"), few.label(name="b")]) == ["a", "b"]
+
+
+def test_injected_frames_make_no_recording():
+    flood = Frames(np.arange(100.0), np.zeros(100), attack=np.ones(100))
+    assert same_recording([flood.label(name="a"), flood.label(name="b")]) == ["a", "b"]
+
+
+# real captures
+
+
+def test_the_first_rows_of_car_hacking_have_roles(real_data, data):
+    heads = real_data / "hcrl_ch_head"
+    if not heads.is_dir():
+        pytest.skip("needs CANGRAPH_DATA with hcrl_ch_head")
+    put(data / "hcrl_ch", {path.name: path.read_bytes() for path in heads.iterdir()})
+    captures = read("hcrl_ch")
+    assert {(c.name, c.scenario[:8]) for c in captures} == {
+        ("normal_run_data", "train_01"),
+        ("normal_run_data_as_csv", "train_01"),
+        ("DoS_dataset", "train_02"),
+        ("DoS_dataset", "test_01_"),
+        ("Fuzzy_dataset", "train_02"),
+        ("Fuzzy_dataset", "test_01_"),
+        ("RPM_dataset", "test_03_"),
+        ("gear_dataset", "test_03_"),
+    }
+    assert all(c.report.refused == 0 for c in captures)
+
+
+@pytest.fixture
+def real(real_data, monkeypatch):
+    monkeypatch.setenv("CANGRAPH_DATA", str(real_data))
+
+    def of(dataset):
+        if not (real_data / dataset).is_dir():
+            pytest.skip(f"needs CANGRAPH_DATA with {dataset}")
+        return read(dataset)
+
+    return of
+
+
+def test_set_04_hides_four_drives_under_two_names_each(real):
+    shared = {}
+    for capture in real("set_04"):
+        shared.setdefault(capture.recording, set()).add(f"{capture.scenario[:7]}/{capture.name}")
+    assert [names for names in shared.values() if len(names) > 1] == [
+        {"train_0/attack-free-4", "test_06/masquerade-untimed-4"},
+        {"test_02/rpm-accessory-1", "test_02/speed-accessory-1"},
+        {"test_02/rpm-accessory-2", "test_02/speed-accessory-2"},
+        {"test_05/suppress-2", "test_06/masquerade-timed-4"},
+    ]
+
+
+def test_hcrl_sa_has_eleven_drives(real):
+    captures = real("hcrl_sa")
+    assert len(captures) == 11
+    assert len({c.recording for c in captures}) == 11
+    assert sum(len(c) for c in captures) == 1_598_906
+    assert sum(int(c.attack.sum()) for c in captures) == 183_314

@@ -1,0 +1,336 @@
+"""Windows become graphs: nodes are IDs, edges are successions, each by hand."""
+
+from math import log2
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest import approx
+
+from cangraph.data.graphs import Graphs, GraphSpec, join, to_graphs
+from cangraph.features.profile import profile
+from cangraph.features.schema import EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
+from cangraph.frames import ATTACK_TYPES, Frames, attack_code
+
+A, B, C = 0x30, 0x10, 0x20
+NODE = {feature.name: i for i, feature in enumerate(NODE_FEATURES)}
+EDGE = {feature.name: i for i, feature in enumerate(EDGE_FEATURES)}
+
+
+def bus(ids, gap_ms=10.0, **columns):
+    """Frames of these IDs, one every `gap_ms` (a number or one for each after the first)."""
+    gaps = np.broadcast_to(gap_ms, len(ids) - 1)
+    timestamp = np.concatenate([[0.0], np.cumsum(gaps)]) * 1e-3
+    return Frames(timestamp, np.array(ids), **columns)
+
+
+def window_of(graphs, b):
+    """The arrays of window b, cut by the pointers."""
+    nodes = slice(graphs.node_ptr[b], graphs.node_ptr[b + 1])
+    edges = slice(graphs.edge_ptr[b], graphs.edge_ptr[b + 1])
+    names = ("label", "attack_type", "capture", "start", "end")
+    return {
+        **{name: getattr(graphs, name)[b] for name in names},
+        **{n: getattr(graphs, n)[nodes] for n in ("x", "node_id", "node_count", "node_attack")},
+        "edge_index": graphs.edge_index[:, edges],
+        "edge_attr": graphs.edge_attr[edges],
+    }
+
+
+def same(one, two):
+    return all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def graphs_equal(one, two):
+    return all(np.array_equal(getattr(one, n), getattr(two, n)) for n in Graphs.names())
+
+
+@pytest.fixture(scope="module")
+def graphs(drive, clean):
+    return to_graphs([drive, clean], window=50, stride=30)
+
+
+def test_the_docstring_counts_the_features():
+    assert f"| x | f4 (N, {len(NODE_FEATURES)}) |" in Graphs.__doc__
+    assert f"| edge_attr | f4 (E, {len(EDGE_FEATURES)}) |" in Graphs.__doc__
+
+
+def test_joined_windows_are_those_of_the_parts_and_know_their_capture(graphs, drive, clean):
+    few = graphs[graphs.capture == 1]
+    both = join([graphs, few])
+    n = len(graphs)
+    assert graphs_equal(both[:n], graphs)
+    again = both[n:]
+    assert (again.capture == few.capture + len(graphs.captures)).all()
+    assert {both.captures[k].name for k in again.capture} == {graphs.captures[1].name}
+    assert all(np.array_equal(getattr(again, k), getattr(few, k)) for k in ("x", "edge_index"))
+
+
+def test_windows_of_two_lengths_are_not_joined(clean):
+    one, two = (to_graphs([clean], window, window) for window in (50, 60))
+    for parts in ([], [one, two]):
+        with pytest.raises(ValueError, match=r"join: windows of .*; expected one length"):
+            join(parts)
+
+
+# by hand
+
+
+@pytest.fixture
+def drawn():
+    """A window drawn by hand: A→B, B→A, A→A, A→C, C→A, A→B."""
+    gaps = [1.0, 2.5, 4.0, 8.9, 0.0, 3.999]
+    attack = np.array([0, 0, 0, 0, 1, 0, 0])
+    kinds = attack * attack_code("fuzzing")
+    return to_graphs([bus([A, B, A, A, C, A, B], gaps, attack=attack, attack_type=kinds)], 7, 7)
+
+
+def test_nodes_stand_in_order_of_appearance(drawn):
+    assert drawn.node_id.tolist() == [A, B, C]
+    assert drawn.node_count.tolist() == [4, 2, 1]
+    assert drawn.node_ptr.tolist() == [0, 3]
+
+
+def test_edges_are_successions_in_order_of_appearance(drawn):
+    assert drawn.edge_index.T.tolist() == [[0, 1], [1, 0], [0, 0], [0, 2], [2, 0]]
+    assert drawn.edge_ptr.tolist() == [0, 5]
+
+
+def test_edges_know_count_share_and_gap(drawn):
+    count = np.array([2, 1, 1, 1, 1])
+    departures = np.array([4, 1, 4, 4, 1])  # A is left 4 times, B and C once
+    gap = np.array([(1 + 3) / 2, 2, 4, 8, 0])  # whole ms, mean of the successions
+    expected = np.stack([np.log2(1 + count), count / departures, np.log2(1 + gap)], axis=1)
+    assert drawn.edge_attr == approx(expected, abs=1e-6)
+
+
+def test_an_attack_marks_its_node_and_its_window(drawn):
+    assert drawn.node_attack.tolist() == [False, False, True]
+    assert drawn.label.tolist() == [True]
+    assert ATTACK_TYPES[drawn.attack_type[0]] == "fuzzing"
+
+
+def test_a_window_has_its_span_and_its_sizes(drawn):
+    assert (drawn.start[0], drawn.end[0]) == approx((0.0, 0.020399))
+    assert drawn.begin.tolist() == [0]
+    assert drawn.spec == GraphSpec(len(NODE_FEATURES), len(EDGE_FEATURES))
+    assert len(drawn) == 1 and drawn.window == 7
+    assert repr(drawn) == (
+        "Graphs(1 windows of 7 frames, 3 nodes, 5 edges, 1 windows under attack)"
+    )
+
+
+def test_a_lone_id_is_one_node_with_a_loop():
+    graphs = to_graphs([bus([A] * 4)], 4, 4)
+    assert graphs.node_id.tolist() == [A]
+    assert graphs.edge_index.tolist() == [[0], [0]]
+    assert graphs.edge_attr[0] == approx([log2(1 + 3), 1.0, log2(1 + 10)])
+
+
+def test_a_node_sums_up_the_features_of_its_frames(drive):
+    window, stride = 50, 30
+    graphs = to_graphs([drive], window, stride)
+    frames, _ = profile(drive)
+    how = {"mean": np.mean, "min": np.min, "max": np.max}
+    seen = 0
+    for b in (0, 7, len(graphs) - 1):
+        cut = slice(b * stride, b * stride + window)
+        part = window_of(graphs, b)
+        for v, identifier in enumerate(part["node_id"]):
+            mine = frames[cut][drive.arbitration_id[cut] == identifier]
+            if not len(mine):  # a silent one, see test_windows
+                continue
+            for name, column in NODE.items():
+                if name in ("count_ratio", "silence"):
+                    continue
+                frame_feature, aggregate = name.rsplit("_", 1)
+                at = [f.name for f in FRAME_FEATURES].index(frame_feature)
+                expected = how[aggregate](mine[:, at])
+                assert part["x"][v, column] == approx(expected, abs=1e-5), name
+                seen += 1
+    assert seen > 300
+
+
+def test_count_ratio_compares_with_what_the_period_predicts():
+    # A at its period of 11 ticks for 6 s; then B, which is new, floods
+    graphs = to_graphs([bus([A] * 600 + [A] + [B] * 7, [10.0] * 600 + [0.1] * 7)], 8, 8)
+    settled, last = (window_of(graphs, b)["x"][:, NODE["count_ratio"]] for b in (70, 75))
+    assert settled == approx([log2((8 + 1) / (70 / 11 + 1))], abs=1e-3)
+    of_a, of_b = log2((1 + 1) / (0.7 / 11 + 1)), log2((7 + 1) / (0 + 1))
+    assert last == approx([of_a, of_b], abs=1e-3)
+
+
+# windows
+
+
+@pytest.mark.parametrize("window, stride", [(50, 50), (50, 20), (50, 70), (2, 1)])
+def test_a_window_begins_at_every_stride(clean, window, stride):
+    frames = clean[:505]
+    graphs = to_graphs([frames], window, stride)
+    begin = list(range(0, 505 - window + 1, stride))
+    since = frames.timestamp - frames.timestamp[0]
+    assert graphs.begin.tolist() == begin
+    assert graphs.start.tolist() == since[begin].tolist()
+    assert graphs.end.tolist() == since[np.array(begin) + window - 1].tolist()
+    assert np.add.reduceat(graphs.node_count, graphs.node_ptr[:-1]).tolist() == [window] * len(
+        begin
+    )
+
+
+def test_frames_behind_the_last_whole_window_belong_to_none(clean):
+    assert graphs_equal(to_graphs([clean[:299]], 100, 100), to_graphs([clean[:200]], 100, 100))
+
+
+def test_successions_of_a_window_add_up(graphs):
+    counts = np.exp2(graphs.edge_attr[:, EDGE["log_count"]].astype(float)) - 1
+    per_window = np.add.reduceat(counts, graphs.edge_ptr[:-1])
+    assert per_window == approx(np.full(len(graphs), graphs.window - 1), abs=1e-3)
+    sizes = np.diff(graphs.node_ptr)
+    assert (graphs.edge_index < np.repeat(sizes, np.diff(graphs.edge_ptr))).all()
+    assert (graphs.edge_index >= 0).all()
+
+
+def test_a_window_knows_nothing_of_later_frames(drive):
+    whole = to_graphs([drive[:3000]], 100, 50)
+    for stop in (100, 1000, 2050):
+        early = to_graphs([drive[:stop]], 100, 50)
+        for b in range(len(early)):
+            assert same(window_of(early, b), window_of(whole, b))
+
+
+def test_overlap_leaves_the_windows_alone(drive):
+    frames = drive[:2000]
+    dense, sparse = to_graphs([frames], 100, 25), to_graphs([frames], 100, 100)
+    for b in range(len(sparse)):
+        assert same(window_of(sparse, b), window_of(dense, 4 * b))
+
+
+# labels
+
+
+def test_a_window_is_under_attack_if_one_frame_is(drive):
+    graphs = to_graphs([drive], 100, 100)
+    n = len(graphs) * 100
+    assert graphs.label.tolist() == drive.attack[:n].reshape(-1, 100).any(1).tolist()
+    assert 0 < graphs.label.sum() < len(graphs)
+    marked = np.logical_or.reduceat(graphs.node_attack, graphs.node_ptr[:-1])
+    assert np.array_equal(marked, graphs.label)
+    assert set(graphs.attack_type[graphs.label]) == {attack_code("spoofing")}
+    assert set(graphs.attack_type[~graphs.label]) == {attack_code("benign")}
+
+
+def test_an_id_is_attacked_in_the_window_of_the_attack_only():
+    attack = np.array([0, 1, 0, 0, 0, 0, 0, 0])
+    graphs = to_graphs([bus([A, B] * 4, attack=attack)], 4, 4)
+    assert graphs.node_id.tolist() == [A, B, A, B]
+    assert graphs.node_attack.tolist() == [False, True, False, False]
+    assert graphs.label.tolist() == [True, False]
+
+
+# many captures
+
+
+def test_captures_stand_side_by_side(drive, clean):
+    both = to_graphs([drive, clean], 100, 100)
+    alone = [to_graphs([frames], 100, 100) for frames in (drive, clean)]
+    for number, one in enumerate(alone):
+        part = both[both.capture == number]
+        assert (part.capture == number).all()
+        for name in Graphs.names():
+            if name != "capture":
+                assert np.array_equal(getattr(part, name), getattr(one, name)), name
+    assert [c.name for c in both.captures] == ["spoofing-borage", "attack-free-aster"]
+    assert both.captures[0] == drive.info
+
+
+def test_the_order_of_captures_changes_no_window(drive, clean):
+    ahead, back = to_graphs([drive, clean], 50, 50), to_graphs([clean, drive], 50, 50)
+    again = back[np.argsort(1 - back.capture, kind="stable")]
+    for name in Graphs.names():
+        mine, other = getattr(ahead, name), getattr(again, name)
+        assert np.array_equal(mine, 1 - other if name == "capture" else other), name
+
+
+def test_scenario_is_that_of_the_capture(drive, clean):
+    graphs = to_graphs([drive.label(scenario="s"), clean.label(scenario="t")], 100, 100)
+    assert set(graphs.scenario[graphs.capture == 0]) == {"s"}
+    assert set(graphs.scenario[graphs.capture == 1]) == {"t"}
+
+
+# indexing
+
+
+@given(st.lists(st.integers(-400, 399), max_size=30))
+def test_an_index_takes_whole_windows(graphs, positions):
+    assert len(graphs) >= 400
+    part = graphs[np.array(positions, int)]
+    assert len(part) == len(positions)
+    for b, position in enumerate(positions):
+        assert same(window_of(part, b), window_of(graphs, position % len(graphs)))
+
+
+def test_slices_masks_and_single_positions_agree(graphs):
+    mask = np.zeros(len(graphs), bool)
+    mask[10:20] = True
+    assert graphs_equal(graphs[10:20], graphs[mask])
+    assert graphs_equal(graphs[10:20], graphs[np.arange(10, 20)])
+    assert graphs_equal(graphs[15], graphs[15:16])
+    assert graphs_equal(graphs[-1], graphs[len(graphs) - 1])
+    assert graphs_equal(graphs[:], graphs)
+    assert len(graphs[:0]) == 0 and graphs[:0].x.shape == (0, len(NODE_FEATURES))
+
+
+def test_names_are_the_arrays():
+    assert set(Graphs.names()) == set(Graphs.__dataclass_fields__) - {"captures", "window", "key"}
+
+
+# types and errors
+
+
+def test_arrays_have_the_documented_types(graphs):
+    dtypes = {
+        "x": "f4",
+        "edge_index": "i4",
+        "edge_attr": "f4",
+        "node_ptr": "i8",
+        "edge_ptr": "i8",
+        "node_id": "u4",
+        "node_count": "i4",
+        "node_attack": "?",
+        "label": "?",
+        "attack_type": "u1",
+        "capture": "i4",
+        "begin": "i8",
+        "start": "f8",
+        "end": "f8",
+    }
+    assert set(dtypes) == set(Graphs.names())
+    for name, dtype in dtypes.items():
+        assert getattr(graphs, name).dtype == np.dtype(dtype), name
+    assert np.isfinite(graphs.x).all() and np.isfinite(graphs.edge_attr).all()
+
+
+def test_no_capture_is_refused():
+    with pytest.raises(ValueError, match="no capture came; expected at least one"):
+        to_graphs([])
+
+
+def test_a_capture_shorter_than_a_window_is_named(clean):
+    with pytest.raises(ValueError, match=r"'attack-free-aster': it has 99 frames; .*window of 100"):
+        to_graphs([clean, clean[:99]], 100, 100)
+    assert len(to_graphs([clean[:100]], 100, 100)) == 1
+
+
+@pytest.mark.parametrize(
+    "sizes, message",
+    [
+        ((1, 1), "window is 1"),
+        ((0, 1), "window is 0"),
+        ((2, 0), "stride is 0"),
+        ((9, -9), "stride"),
+    ],
+)
+def test_a_window_that_is_none_is_refused(clean, sizes, message):
+    with pytest.raises(ValueError, match=f"to_graphs: {message}"):
+        to_graphs([clean], *sizes)

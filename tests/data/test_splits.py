@@ -1,0 +1,290 @@
+"""Parts share no recording and no time; what is left out is said."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from cangraph.data.graphs import to_graphs
+from cangraph.data.splits import PARTS, _blocks, by_time, split
+from cangraph.frames import Frames
+from cangraph.params import SplitParams
+
+CLEAN, ATTACKS, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
+USUAL = SplitParams(blocks=10, val=0.2, calib=0.2, gap=0.5)
+
+
+def capture(name, scenario, seconds=100.0, recording="", every=10):
+    """A hundred frames a second, each tenth an attack (none if `every` is 0)."""
+    n = int(seconds * 100)
+    count = np.arange(n)
+    attack = count % every == 0 if every else np.zeros(n, bool)
+    frames = Frames(count * 0.01, count % 7, attack=attack)
+    return frames.label(name=name, scenario=scenario, recording=recording or f"{scenario}/{name}")
+
+
+def graphs_of(*captures, window=20, stride=20):
+    return to_graphs(captures, window, stride)
+
+
+def names_of(graphs):
+    return sorted({graphs.captures[number].name for number in graphs.capture})
+
+
+def refused(graphs, **changes):
+    with pytest.raises(ValueError) as caught:
+        split(graphs, USUAL.model_copy(update=changes))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return graphs_of(
+        capture("a", CLEAN, every=0), capture("b", ATTACKS, 60), capture("c", TEST), stride=7
+    )
+
+
+# blocks
+
+
+@given(st.integers(1, 80), st.integers(0, 99), st.integers(0, 99))
+def test_blocks_have_their_shares(n, val, calib):
+    assume(round(n * val / 100) + round(n * calib / 100) < n)
+    parts = _blocks(n, val / 100, calib / 100)
+    held = [round(n * val / 100), round(n * calib / 100)]
+    assert np.bincount(parts, minlength=3).tolist() == [n - sum(held), *held]
+
+
+@given(st.integers(1, 80), st.integers(0, 50), st.integers(0, 50))
+def test_held_blocks_lie_spread_and_never_first(n, val, calib):
+    assume(round(n * val / 100) + round(n * calib / 100) < n)
+    parts = _blocks(n, val / 100, calib / 100)
+    places = np.flatnonzero(parts)
+    assume(len(places))
+    assert places[0] > 0
+    steps = np.diff(places)
+    assert not len(steps) or (n // len(places) <= steps.min() and np.ptp(steps) <= 1)
+
+
+def test_blocks_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(ValueError, match="2 val and 1 calib blocks of 3 leave none"):
+        _blocks(3, 0.5, 0.45)
+
+
+@pytest.mark.parametrize(
+    "shares, turns",
+    [
+        ((10, 0.2, 0.2), "vcvc"),
+        ((20, 0.1, 0.3), "cvcccvcc"),
+        ((4, 0.0, 0.25), "c"),
+        ((4, 0.0, 0.0), ""),
+    ],
+)
+def test_val_and_calib_take_turns(shares, turns):
+    assert "".join("tvc"[part] for part in _blocks(*shares) if part) == turns
+
+
+# parts
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(2, 30),
+    st.sampled_from([0.1, 0.2, 0.3]),
+    st.sampled_from([0.1, 0.3]),
+    st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+)
+def test_parts_share_no_frame_and_keep_the_gap(usual, blocks, val, calib, gap):
+    params = SplitParams(blocks=blocks, val=val, calib=calib, gap=gap)
+    try:
+        result = split(usual, params)
+    except ValueError:
+        assume(False)
+    for number in range(2):
+        mine = usual.capture == number
+        for one, two in combinations(range(3), 2):
+            left, right = mine & (result.part == one), mine & (result.part == two)
+            if not left.any() or not right.any():
+                continue
+            ahead = usual.start[right][:, None] - usual.end[left]
+            behind = usual.start[left] - usual.end[right][:, None]
+            distance = np.maximum(ahead, behind)
+            assert distance.min() >= 2 * gap - 1e-9
+            assert distance.min() >= 0, "no common frame"
+
+
+def test_only_windows_near_a_border_are_dropped(usual):
+    result = split(usual, USUAL)
+    dropped = result.part == PARTS.index("dropped")
+    assert dropped.any()
+    for number, seconds in enumerate((100.0, 60.0)):
+        edges = np.arange(1, 10) * seconds / 10
+        mine = dropped & (usual.capture == number)
+        to_edge = np.maximum(usual.start[mine][:, None] - edges, edges - usual.end[mine][:, None])
+        assert to_edge.min(1).max() < 0.5 + 0.05  # a block ends where the last window does
+
+
+def test_blocks_are_equal_spans_of_time():
+    graphs = graphs_of(capture("a", ATTACKS), capture("c", TEST))
+    result = split(graphs, USUAL)
+    template = _blocks(10, 0.2, 0.2)
+    middle = (graphs.start + graphs.end) / 2
+    for part, window, number in zip(result.part, middle, graphs.capture, strict=True):
+        if number == 0 and PARTS[part] != "dropped":
+            assert part == template[min(int(window / 10), 9)]
+
+
+def test_test_captures_are_test_from_end_to_end(usual):
+    result = split(usual, USUAL)
+    assert np.array_equal(result.part == PARTS.index("test"), usual.capture == 2)
+    assert names_of(result.test) == ["c"]
+
+
+def test_the_parts_are_the_windows_marked_so(usual):
+    result = split(usual, USUAL)
+    for number, name in enumerate(PARTS[:4]):
+        part = getattr(result, name)
+        assert np.array_equal(part.start, usual.start[result.part == number])
+        assert np.array_equal(part.capture, usual.capture[result.part == number])
+    rows = result.counts()
+    assert [row["part"] for row in rows] == list(PARTS)
+    assert sum(row["windows"] for row in rows) == len(usual)
+    assert rows[0]["windows"] == len(result.train)
+    assert rows[3] == {
+        "part": "test",
+        "windows": int((usual.capture == 2).sum()),
+        "attack_windows": int(usual.label[usual.capture == 2].sum()),
+        "captures": 1,
+    }
+
+
+def test_by_time_is_what_a_training_capture_of_its_own_recording_gets(usual):
+    trained = usual.capture < 2
+    assert np.array_equal(by_time(usual, USUAL)[trained], split(usual, USUAL).part[trained])
+    assert (by_time(usual, USUAL)[~trained] == PARTS.index("val")).any(), "whatever the scenario"
+
+
+def test_the_split_is_the_same_each_time(usual):
+    assert np.array_equal(split(usual, USUAL).part, split(usual, USUAL).part)
+
+
+# recordings
+
+
+def test_a_recording_shared_with_a_test_capture_does_not_train():
+    graphs = graphs_of(
+        capture("a", ATTACKS),
+        capture("b", ATTACKS, recording="r"),
+        capture("c", TEST, recording="r"),
+    )
+    result = split(graphs, USUAL)
+    assert names_of(result.train) == names_of(result.val) == names_of(result.calib) == ["a"]
+    assert names_of(result.test) == ["c"]
+    assert (result.part[graphs.capture == 1] == PARTS.index("dropped")).all()
+    assert result.notes == (
+        f"{ATTACKS}/b is left out of training: it is the same recording as {TEST}/c",
+    )
+
+
+def test_captures_of_one_recording_train_whole():
+    graphs = graphs_of(
+        capture("a", CLEAN, recording="r"),
+        capture("b", ATTACKS, recording="r"),
+        capture("d", ATTACKS),
+        capture("c", TEST),
+    )
+    result = split(graphs, USUAL)
+    assert (result.part[graphs.capture <= 1] == PARTS.index("train")).all()
+    assert names_of(result.val) == names_of(result.calib) == ["d"]
+    assert result.notes == (
+        f"{CLEAN}/a and {ATTACKS}/b are merged: they are one recording, which goes to train whole",
+    )
+
+
+def test_test_captures_of_one_recording_are_named():
+    graphs = graphs_of(
+        capture("a", ATTACKS),
+        capture("b", ATTACKS, recording="r"),
+        capture("c", TEST, recording="r"),
+        capture("d", TEST, recording="r"),
+    )
+    assert split(graphs, USUAL).notes == (
+        f"{ATTACKS}/b is left out of training: it is the same recording as {TEST}/c and {TEST}/d",
+        f"{TEST}/c and {TEST}/d are merged: they are one recording, which goes to test whole",
+    )
+
+
+@settings(max_examples=25)
+@given(st.lists(st.sampled_from("rst"), min_size=4, max_size=4))
+def test_no_recording_stands_on_two_sides(recordings):
+    sides = (CLEAN, ATTACKS, ATTACKS, TEST)
+    graphs = graphs_of(
+        capture("mine", ATTACKS),
+        *(
+            capture(f"{i}", side, 20, recording)
+            for i, (side, recording) in enumerate(zip(sides, recordings, strict=True))
+        ),
+    )
+    result = split(graphs, USUAL)
+    used = {
+        part: {graphs.captures[n].recording for n in getattr(result, part).capture}
+        for part in PARTS[:4]
+    }
+    assert not used["test"] & (used["train"] | used["val"] | used["calib"])
+    twice = {r for r in recordings if recordings.count(r) > 1}
+    assert not twice & (used["val"] | used["calib"])
+    for name, recording in enumerate(recordings, 0):
+        if recording in twice:
+            assert any(f"/{name} " in f"{note} " for note in result.notes)
+
+
+def test_an_ordinary_split_has_nothing_to_say(usual):
+    assert split(usual, USUAL).notes == ()
+
+
+# refusals
+
+
+def test_a_set_without_training_captures_is_refused():
+    assert "no training capture came" in refused(graphs_of(capture("c", TEST)))
+
+
+def test_training_without_attacks_will_do():
+    """Attacks can be synthesised."""
+    graphs = graphs_of(capture("a", CLEAN, every=0), capture("c", TEST))
+    data = split(graphs, USUAL)
+    assert len(data.train) and not data.train.label.any()
+
+
+@pytest.mark.parametrize("val, calib", [(0.5, 0.5), (0.9, 0.1), (0.6, 0.7)])
+def test_shares_that_leave_nothing_to_train_on_are_refused(usual, val, calib):
+    message = refused(usual, val=val, calib=calib)
+    assert message == (
+        f"split: val {val} + calib {calib} leave nothing to train on; "
+        "expected a sum below 1; lower them"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes, part", [({"val": 0.0}, "val"), ({"calib": 0.0}, "calib"), ({"gap": 11.0}, "val")]
+)
+def test_an_empty_part_is_named(usual, changes, part):
+    assert f"split: {part} has no window" in refused(usual, **changes)
+
+
+def test_training_captures_that_are_all_tested_leave_train_empty():
+    graphs = graphs_of(capture("a", ATTACKS, recording="r"), capture("c", TEST, recording="r"))
+    assert refused(graphs) == (
+        f"split: train has no window ({ATTACKS}/a is left out of training: it is the same "
+        f"recording as {TEST}/c); expected some; use fewer blocks, a shorter gap or a larger "
+        "share, or add training captures of other recordings"
+    )
+
+
+def test_a_capture_without_a_recording_is_refused():
+    nameless = capture("a", ATTACKS).label(recording="")
+    message = refused(graphs_of(nameless, capture("c", TEST)))
+    assert message.startswith("split: train_02 a came without a recording; expected one for every")

@@ -1,0 +1,362 @@
+"""Graphs that are streamed to the disk are those made in memory, and come back whole or not at
+all."""
+
+import json
+import re
+import tracemalloc
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from cangraph.bus.attacks import inject
+from cangraph.data import store as prepared
+from cangraph.data.graphs import Graphs, to_graphs
+from cangraph.data.store import keep, load, prepare
+from cangraph.frames import Frames, ReadReport
+
+
+class Log:
+    """A log that comes in chunks of a given size, of which nobody knows the length before."""
+
+    def __init__(self, frames, size):
+        self.frames, self.size = frames, size
+        self.name, self.scenario = frames.name, frames.scenario
+        self.vehicle, self.recording = frames.vehicle, frames.recording
+
+    def sha256(self):
+        return self.frames.sha256()
+
+    def chunks(self):
+        yield from self.frames.chunks(self.size)
+
+
+def assert_same(one, two):
+    for name in Graphs.names():
+        mine, other = getattr(one, name), getattr(two, name)
+        assert mine.dtype == other.dtype and mine.shape == other.shape, name
+        assert mine.tobytes() == other.tobytes(), name
+    assert (one.captures, one.window) == (two.captures, two.window)
+
+
+def files(folder):
+    return sorted(path.suffix for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def captures(drive, clean):
+    """Three captures, one with suppressed frames, one with something to report."""
+    report = ReadReport(rows=9, reordered=1, padded=2, error_frames=3, refused=4)
+    missing = inject(clean, "suppression", spans=[(3.0, 4.0)], seed=1)
+    return [
+        drive.label(scenario="train_02", vehicle="borage", recording="r0"),
+        missing.label(name="missing"),
+        replace(clean[:5000], report=report, name="short"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(captures):
+    return to_graphs(captures, 50, 30)
+
+
+@pytest.fixture
+def made(captures, tmp_path):
+    """The folder with graphs in it, and the paths of data and manifest."""
+    graphs = prepare(captures, 50, 30, folder=tmp_path)
+    return tmp_path, tmp_path / f"{graphs.key}.safetensors", tmp_path / f"{graphs.key}.json"
+
+
+# the same graphs
+
+
+def test_on_disk_as_in_memory(captures, whole, tmp_path):
+    graphs = prepare(captures, 50, 30, folder=tmp_path / "new" / "folder")
+    assert_same(graphs, whole)
+    assert graphs.captures == tuple(frames.info for frames in captures)
+    assert files(tmp_path / "new" / "folder") == [".json", ".safetensors"]
+
+
+@settings(max_examples=12)
+@given(size=st.integers(1, 6000), window=st.integers(2, 120), stride=st.integers(1, 200))
+def test_chunks_of_any_size_leave_no_trace(captures, tmp_path_factory, size, window, stride):
+    frames = [capture[:4000] for capture in captures[1:]]
+    logs = [Log(capture, size) for capture in frames]
+    graphs = prepare(logs, window, stride, folder=tmp_path_factory.mktemp("graphs"))
+    assert_same(graphs, to_graphs(frames, window, stride))
+    assert graphs.captures == tuple(capture.info for capture in frames)
+    assert_same(graphs, to_graphs(logs, window, stride))
+
+
+def test_a_cut_beside_missing_frames_loses_no_label():
+    frames = Frames(np.array([0.0, 1.0, 2.0, 8.0, 9.0, 10.0]), np.arange(6) % 2)
+    frames = frames.label(attack_spans=((3.0, 7.0, "suppression", 1),))
+    for size in range(1, 7):  # with 3 the span lies between two chunks
+        assert to_graphs([Log(frames, size)], 2, 1).label.tolist() == [0, 0, 1, 0, 0], size
+
+
+def test_an_id_met_in_many_chunks_counts_once(clean):
+    graphs = to_graphs([Log(clean[:1000], 100)], 100, 100)
+    assert graphs.captures[0] == clean[:1000].info
+
+
+def test_chunks_out_of_order_are_refused(clean, tmp_path):
+    log = Log(clean, 100)
+    log.chunks = lambda: iter([clean[500:900], clean[:400]])
+    with pytest.raises(
+        ValueError, match=r"'attack-free-aster': a chunk begins at .*before the end"
+    ):
+        prepare([log], folder=tmp_path)
+    assert files(tmp_path) == []
+
+
+def test_a_longer_log_takes_no_more_memory(clean, tmp_path):
+    piece = clean[:8000]
+
+    def peak(pieces, make):
+        log = Log(piece, 0)
+        log.sha256 = lambda: f"{pieces} pieces"
+        later = piece.duration + 0.001
+        log.chunks = lambda: (
+            replace(piece, timestamp=piece.timestamp + i * later) for i in range(pieces)
+        )
+        tracemalloc.start()
+        make([log])
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    def on_disk(logs):
+        prepare(logs, 100, 20, folder=tmp_path)
+
+    on_disk([clean])  # what is allocated once
+    assert peak(32, on_disk) < 1.2 * peak(4, on_disk)
+    assert peak(32, lambda logs: to_graphs(logs, 100, 20)) > 3 * peak(32, on_disk)
+
+
+# the files
+
+
+def test_the_file_is_safetensors(made, whole):
+    _, data, manifest = made
+    arrays = load_file(data)
+    assert set(arrays) == set(Graphs.names())
+    for name, array in arrays.items():
+        assert np.array_equal(array, getattr(whole, name)), name
+    header = int.from_bytes(data.read_bytes()[:8], "little")
+    entries = json.loads(data.read_bytes()[8 : 8 + header])
+    assert header % 8 == 0
+    for name, entry in entries.items():
+        assert entry["data_offsets"][0] % getattr(whole, name).itemsize == 0, name
+    with safe_open(data, framework="np") as file:
+        held = {n: file.get_slice(n).get_shape() for n in file.keys()}  # noqa: SIM118
+    said = json.loads(manifest.read_text())
+    assert {name: shape for name, (_, shape) in said["arrays"].items()} == held
+    assert said["of"]["stride"] == 30 and "numba" in said["of"]["code"]
+    assert [capture["name"] for capture in said["captures"]] == [c.name for c in whole.captures]
+
+
+def test_a_second_call_reads_what_the_first_wrote(captures, made, whole, monkeypatch):
+    def fail(*_):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(prepared, "stream", fail)
+    before = {path: path.stat().st_mtime_ns for path in made[1:]}
+    assert_same(prepare(captures, 50, 30, folder=made[0]), whole)
+    assert {path: path.stat().st_mtime_ns for path in made[1:]} == before
+
+
+def test_what_is_written_to_the_arrays_is_not_kept(captures, made, whole):
+    graphs = prepare(captures, 50, 30, folder=made[0])
+    graphs.x[:] = -1
+    graphs.label[:] = True
+    assert_same(prepare(captures, 50, 30, folder=made[0]), whole)
+
+
+def test_every_part_of_the_key_counts(captures, made, monkeypatch):
+    folder, keys = made[0], {made[1].stem}
+    one, two, three = captures
+    altered = one.data.copy()
+    altered[77, 0] ^= 1
+    for changed in (
+        [replace(one, data=altered), two, three],
+        [two, one, three],
+        [one, two],
+        *([one.label(**{name: "other"}), two, three] for name in ("name", "scenario", "vehicle")),
+        [one.label(recording="other"), two, three],
+    ):
+        keys.add(prepare(changed, 50, 30, folder=folder).key)
+    keys.add(prepare(captures, 51, 30, folder=folder).key)
+    keys.add(prepare(captures, 50, 31, folder=folder).key)
+    monkeypatch.setattr(prepared, "_SOURCES", ("frames",))
+    keys.add(prepare(captures, 50, 30, folder=folder).key)
+    monkeypatch.setattr(prepared, "EDGE_FEATURES", prepared.EDGE_FEATURES[:2])
+    keys.add(prepare(captures, 50, 30, folder=folder).key)
+    assert len(keys) == 12
+
+
+def test_a_failure_leaves_nothing_behind(captures, tmp_path, monkeypatch):
+    log = Log(captures[0], 1000)
+
+    def broken():
+        yield from captures[0][:3000].chunks(1000)
+        raise OSError("the disk is gone")
+
+    log.chunks = broken
+    with pytest.raises(OSError, match="the disk is gone"):
+        prepare([log, captures[1]], folder=tmp_path)
+    assert files(tmp_path) == []
+    monkeypatch.setattr(prepared.os, "replace", lambda *_: broken().throw(OSError("no room")))
+    with pytest.raises(OSError, match="no room"):
+        prepare(captures, folder=tmp_path)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("of", ["memory", "disk"])
+def test_kept_graphs_come_back(whole, made, tmp_path, of):
+    graphs = whole if of == "memory" else load(made[0], made[1].stem)
+    other = tmp_path / "other"
+    key = keep(graphs, other)
+    assert_same(load(other, key), whole)
+    assert (graphs.key == made[1].stem) == (of == "disk")
+    assert keep(load(made[0], made[1].stem), made[0]) == made[1].stem
+    assert len(files(other)) == 2 == len([p for p in made[0].iterdir() if p.is_file()])
+
+
+def test_a_changed_copy_is_not_taken_for_what_was_prepared(made):
+    graphs = load(made[0], made[1].stem)
+    other = replace(graphs, x=graphs.x + 1)
+    assert other.key == graphs[:].key == ""
+    key = keep(other, made[0])
+    assert key != graphs.key
+    assert np.array_equal(load(made[0], key).x, graphs.x + 1)
+
+
+# damage
+
+
+def shorter(data, manifest):
+    data.write_bytes(data.read_bytes()[:-1])
+
+
+def longer(data, manifest):
+    data.write_bytes(data.read_bytes() + b"\0")
+
+
+def empty(data, manifest):
+    data.write_bytes(b"")
+
+
+def huge_header(data, manifest):
+    data.write_bytes(b"\xff" * 8 + data.read_bytes()[8:])
+
+
+def nonsense_header(data, manifest):
+    content = data.read_bytes()
+    data.write_bytes(content[:8] + b"\xff" * 40 + content[48:])
+
+
+def other_arrays(data, manifest):
+    arrays = load_file(data)
+    save_file(arrays | {"x": arrays["x"][:-1]}, data)
+
+
+def other_pointers(data, manifest):
+    arrays = load_file(data)
+    save_file(arrays | {"edge_ptr": arrays["edge_ptr"] + 1}, data)
+
+
+def no_manifest_but_text(data, manifest):
+    manifest.write_text("not JSON {")
+
+
+def no_manifest_but_a_list(data, manifest):
+    manifest.write_text("[" * 100_000)
+
+
+def manifest_of_other_graphs(data, manifest):
+    manifest.write_text(manifest.read_text().replace('"stride": 30', '"stride": 31'))
+
+
+def manifest_without_captures(data, manifest):
+    said = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(said | {"captures": [{}]}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        shorter,
+        longer,
+        empty,
+        huge_header,
+        nonsense_header,
+        other_arrays,
+        other_pointers,
+        no_manifest_but_text,
+        no_manifest_but_a_list,
+        manifest_of_other_graphs,
+        manifest_without_captures,
+    ],
+    ids=lambda damage: damage.__name__,
+)
+def test_damaged_files_are_made_again_and_said_so(captures, made, whole, damage):
+    folder, data, manifest = made
+    damage(data, manifest)
+    line = rf"{re.escape(str(folder))}.*; expected prepared graphs, whole; they are made again$"
+    with pytest.warns(UserWarning, match=line) as said:
+        graphs = prepare(captures, 50, 30, folder=folder)
+    assert len(said) == 1 and "\n" not in str(said[0].message)
+    assert said[0].filename == __file__
+    assert_same(graphs, whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same(prepare(captures, 50, 30, folder=folder), whole)
+
+
+@pytest.mark.parametrize("lost", [1, 2], ids=["data", "manifest"])
+def test_half_of_a_pair_is_made_again(captures, made, whole, lost):
+    made[lost].unlink()
+    assert_same(prepare(captures, 50, 30, folder=made[0]), whole)
+    assert files(made[0]) == [".json", ".safetensors"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 64, "a" * 63, "../" + "a" * 61, "a" * 64 + "\n"])
+def test_a_key_is_never_a_path(tmp_path, key):
+    with pytest.raises(ValueError, match="is no key of graphs; expected 64 hexadecimal digits"):
+        load(tmp_path, key)
+
+
+# errors
+
+
+def test_no_capture_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="prepare: no capture came"):
+        prepare([], folder=tmp_path)
+
+
+def test_a_capture_shorter_than_a_window_is_named(clean, tmp_path):
+    with pytest.raises(ValueError, match=r"'attack-free-aster': it has 99 frames; .*window of 100"):
+        prepare([clean, Log(clean[:99], 10)], folder=tmp_path)
+    assert files(tmp_path) == []
+
+
+def test_a_window_that_is_none_is_refused(clean, tmp_path):
+    with pytest.raises(ValueError, match="prepare: window is 1; expected frames"):
+        prepare([clean], 1, folder=tmp_path)
+
+
+# real traffic
+
+
+def test_a_real_capture_in_chunks(real_data, tmp_path):
+    from cangraph.io.readers import read_frames
+
+    frames = read_frames(real_data / "hcrl_sa/train_01_attack_free/attack-free-kia.csv")
+    graphs = prepare([Log(frames, 12_345)], folder=tmp_path)
+    assert_same(graphs, to_graphs([frames]))

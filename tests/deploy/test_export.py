@@ -1,0 +1,116 @@
+"""Files that come to what the models they were made of come to, whatever the rule of fusion."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from cangraph.bus.simulator import simulate
+from cangraph.data.graphs import join, to_graphs
+from cangraph.deploy.detector import KEY, Exported
+from cangraph.deploy.export import to_onnx
+from cangraph.deploy.onewindow import Fused
+from cangraph.fusion.dqn import rules
+from cangraph.params import load_params
+
+CLOSE = 1e-5
+_STACKED = ("logistic stacking", "gradient boosting", "MLP stacking")
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Windows of all kinds of attack, some thousand."""
+    made = [
+        to_graphs([simulate(car, 25.0, attack=attack, seed=k)], 100, 50)
+        for k, (car, attack) in enumerate(
+            [("aster", "fuzzing"), ("borage", "suppression"), ("clover", "masquerade")]
+        )
+    ]
+    return join(made)
+
+
+def test_a_gat_in_a_file_is_the_gat(nets, many, detector_file):
+    detector = Exported(detector_file)
+    assert len(many) > 1500
+    assert np.abs(detector.score(many).value - nets["gat"].score(many).value).max() < CLOSE
+    assert np.abs(detector.blame(many) - nets["gat"].blame(many)).max() < CLOSE
+
+
+def test_a_vgae_in_a_file_is_the_vgae(nets, many, tmp_path):
+    detector = to_onnx(nets["vgae"].model, tmp_path / "vgae.onnx", 1.0, load_params())
+    torch = nets["vgae"].score(many).value
+    assert (np.abs(detector.score(many).value - torch) / np.maximum(torch, 1)).max() < CLOSE
+    assert not detector.judge_all(many[:1])[0].attack_type.any(), "it knows no types"
+
+
+@pytest.mark.parametrize("name", ["GAT alone", "DQN fusion"])
+def test_a_rule_of_fusion_in_a_file_is_the_rule(name, nets, many, tmp_path):
+    params = load_params(fusion={"steps": 20, "rounds": 20})
+    scores = [nets["vgae"].score(many), nets["gat"].score(many)]
+    rule = rules(params.fusion)[name].fit(scores)
+    fused = Fused(nets["vgae"].model, nets["gat"].model, rule)
+    detector = to_onnx(fused, tmp_path / "fused.onnx", 0.5, params)
+    assert detector.rule == ((0.5, 0, 0) if name == "GAT alone" else (0.5, 2, 3))
+    apart = np.abs(detector.score(many).value - rule.score(scores).value)
+    # a policy chooses: where two weights are worth the same, rounding does
+    assert np.mean(apart < CLOSE) > 0.999 if name == "DQN fusion" else apart.max() < CLOSE
+    assert np.abs(detector.blame(many[:9]) - nets["gat"].blame(many[:9])).max() < CLOSE
+
+
+@pytest.mark.parametrize("name", ["VGAE alone", "mean", "max", "noisy-or", *_STACKED, "LinUCB"])
+def test_a_rule_as_tensors_is_the_rule(name, nets, many):
+    # without a file, which takes seconds to write
+    import torch
+
+    params = load_params(fusion={"steps": 20, "rounds": 50})
+    scores = [nets["vgae"].score(many), nets["gat"].score(many)]
+    rule = rules(params.fusion)[name].fit(scores)
+    fused = Fused(nets["vgae"].model, nets["gat"].model, rule).eval()
+    p_v, p_g = rule.probabilities(scores).T
+    states = torch.from_numpy(rule.states(scores))
+    with torch.no_grad():
+        values = [
+            float(fused.combine(torch.tensor(v), torch.tensor(g), state))
+            for v, g, state in zip(p_v, p_g, states, strict=True)
+        ]
+    assert np.abs(np.array(values) - rule.combine(scores)).max() < 1e-9
+
+
+def test_a_rule_that_was_not_fitted_is_refused(nets):
+    rule = rules(load_params().fusion)["mean"]
+    with pytest.raises(ValueError, match="the rule 'mean' was not fitted"):
+        Fused(nets["vgae"].model, nets["gat"].model, rule)
+
+
+def test_eight_bits_are_smaller_and_near(many, tmp_path):
+    from cangraph.nn.models import GAT
+
+    wide = GAT(many.spec, hidden=16, heads=4, layers=2).eval()
+    whole = to_onnx(wide, tmp_path / "whole.onnx", 0.5, load_params())
+    small = to_onnx(wide, tmp_path / "int8.onnx", 0.5, load_params(), int8=True)
+    assert small.path.stat().st_size < 0.7 * whole.path.stat().st_size
+    assert small.about["int8"] and not whole.about["int8"]
+    some = many[::20]
+    assert np.abs(whole.score(some).value - small.score(some).value).max() < 0.1
+
+
+def test_the_metadata_say_where_it_comes_from_and_nothing_of_this_machine(detector_file, drive):
+    model = onnx.load(detector_file)
+    facts = json.loads({p.key: p.value for p in model.metadata_props}[KEY])
+    assert facts["trained_on"]["captures"] == {drive.name: drive.sha256()}
+    assert facts["trained_on"]["params"]["window"] == 100
+    assert {"torch", "onnx", "onnxruntime", "cangraph", "python"} <= facts["versions"].keys()
+    assert len(facts["weights_sha256"]) == 64
+    assert b"/work" not in detector_file.read_bytes()
+    assert b"site-packages" not in detector_file.read_bytes()
+
+
+def test_what_is_not_equal_is_not_written(nets, tmp_path, monkeypatch):
+    import cangraph.deploy.export as module
+    from cangraph.deploy.detector import Judged
+
+    monkeypatch.setattr(module, "judge", lambda *_, **__: Judged(0.9, np.zeros(1), np.zeros(9)))
+    with pytest.raises(ArithmeticError, match="expected 1e-05 between them at most"):
+        to_onnx(nets["gat"].model, tmp_path / "gat.onnx", 0.5, load_params())
+    assert not list(tmp_path.iterdir())

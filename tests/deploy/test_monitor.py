@@ -1,0 +1,218 @@
+"""Traffic as it comes has the windows, scores and alarms of the same traffic on disk."""
+
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cangraph.bus.attacks import inject
+from cangraph.data.graphs import to_graphs
+from cangraph.deploy.detector import Exported
+from cangraph.deploy.monitor import Monitor
+from cangraph.evaluation.alarms import raise_alarms
+from cangraph.evaluation.calibration import calibrated_thresholds
+from cangraph.evaluation.watch import alarm_rule
+from cangraph.frames import ATTACK_TYPES, Frames
+from cangraph.io.readers import LogFile
+
+
+@pytest.fixture(scope="module")
+def detector(detector_file):
+    return Exported(detector_file)
+
+
+def fed(monitor, frames, size=97):
+    return [e for piece in frames.chunks(size) for e in monitor.feed(piece)]
+
+
+def windows_of(events):
+    return [(e["start"], e["time"], e["value"]) for e in events if e["event"] == "window"]
+
+
+def alarms_of(events):
+    """(since, end, peak) of each alarm; of those that go on, the last word counts."""
+    found = {}
+    for event in events:
+        if event["event"] in ("over", "ongoing"):
+            found[event["since"]] = event["time"], event["peak"]
+    return [(since, *rest) for since, rest in found.items()]
+
+
+def expected(scores, at, k=0, n=0):
+    """The windows and alarms of the path of the notebooks."""
+    rows = zip(scores.start.tolist(), scores.end.tolist(), scores.value.tolist(), strict=True)
+    return list(rows), [(a.start, a.end, a.peak) for a in raise_alarms(scores, at, k, n)]
+
+
+@pytest.mark.parametrize("rule", [(2, 3), (0, 0)])
+@pytest.mark.parametrize("stride", [100, 33])
+def test_a_demo_log_is_judged_as_in_the_notebooks(detector, drive, stride, rule):
+    scores = detector.score(to_graphs([drive], detector.window, stride))
+    at = detector.threshold if rule[1] else 0.5
+    settings = dict(zip("kn", rule, strict=True))
+    monitor = Monitor(detector, at=at, stride=stride, tell_windows=True, **settings)
+    windows, alarms = expected(scores, at, *rule)
+    events = fed(monitor, drive)
+    assert windows_of(events) == windows
+    assert alarms and alarms_of(events + monitor.ongoing()) == alarms
+    assert monitor.count["windows"] == len(scores)
+    assert monitor.count["called"] == (scores.value >= at).sum()
+    assert monitor.count["alarms"] == len(alarms)
+
+
+def test_real_test_captures_are_judged_as_in_the_notebooks(detector, real_data):
+    paths = sorted((real_data / "hcrl_sa").glob("test_0[1-4]_*/*.csv*"))
+    assert len(paths) >= 4
+    for path in paths:
+        frames = next(LogFile(path).chunks(60_000))
+        scores = detector.score(to_graphs([frames]))
+        for at, k, n in ((float(np.quantile(scores.value, 0.8)), 2, 3), (0.5, 0, 0)):
+            monitor = Monitor(detector, at=at, k=k, n=n, tell_windows=True)
+            events = fed(monitor, frames, 1009)
+            windows, alarms = expected(scores, at, k, n)
+            assert windows_of(events) == windows
+            assert alarms and alarms_of(events + monitor.ongoing()) == alarms
+
+
+def other(detector, kind, spread=1.0):
+    """The detector as one of another kind, its log-odds over those of the threshold `spread`."""
+    made, judge = copy(detector), detector.judge
+    made.kind, made.rule = kind, alarm_rule(kind, detector.threshold)
+
+    def judged(*window):
+        found = judge(*window)
+        odds = np.log(found.value / (1 - found.value)) - np.log(0.6 / 0.4)
+        return found._replace(value=float(1 / (1 + np.exp(-spread * odds))))
+
+    made.judge = judged
+    return made
+
+
+def test_alarms_are_raised_by_the_rule_of_the_detector(detector):
+    watch = Monitor(detector).watch
+    assert (watch.at, watch.k, watch.n) == detector.rule == alarm_rule("GAT", detector.threshold)
+    for given, k, n in (({"k": 1}, 1, 3), ({"n": 5}, 2, 5), ({"k": 0, "n": 0}, 0, 0)):
+        watch = Monitor(detector, at=0.4, **given).watch
+        assert (watch.at, watch.k, watch.n) == (0.4, k, n)
+    with pytest.raises(ValueError, match="k and n are 0, for evidence, with a VGAE; expected"):
+        Monitor(other(detector, "VGAE"), k=0, n=0)
+
+
+@pytest.mark.parametrize("kind", ["GAT", "VGAE"])
+def test_the_calibrated_threshold_is_that_of_the_report(kind, detector, drive):
+    made = other(detector, kind, spread=30.0)
+    scores = made.score(to_graphs([drive]))
+    scores = replace(scores, label=np.zeros(len(scores), bool))  # nobody knows on a bus
+    found = calibrated_thresholds(scores, 5.0, 0.3)
+    for lowest in (0.0, 0.99):
+        monitor = Monitor(made, at=lowest, calibrate=5.0, rate=0.3)
+        events = fed(monitor, drive)
+        (told,) = (event for event in events if event["event"] == "calibrated")
+        at, k, n = alarm_rule(kind, found.threshold[0])
+        at = max(at, lowest) if kind == "GAT" else at  # of other scores, each car has its level
+        assert (told["at"], told["windows"], told["before"]) == (at, found.windows[0], lowest)
+        reached = (scores.value[scores.end <= 5.0] >= at).sum()
+        assert told["rate"] == (reached + 1) / (told["windows"] + 1)
+        alarms = expected(scores[scores.end > 5.0], at, k, n)[1]
+        assert alarms_of(events + monitor.ongoing()) == alarms
+        assert alarms or lowest == 0.99
+
+
+def test_an_attack_in_clean_traffic_is_blamed_on_its_id(detector, clean):
+    log = inject(clean, "flooding", spans=[(6.0, 9.0)])
+    monitor = Monitor(detector, at=0.0, k=2, n=3)
+    (alarm,) = (e for e in fed(monitor, log) if e["event"] == "alarm")
+    graphs = to_graphs([log])
+    blame = detector.blame(graphs)
+    first = int(np.argmax(detector.score(graphs).value[:2]))
+    nodes = slice(graphs.node_ptr[first], graphs.node_ptr[first + 1])
+    assert alarm["id"] == f"{graphs.node_id[nodes][blame[nodes].argmax()]:X}"
+    assert alarm["blame"] == blame[nodes].max()
+    assert alarm["attack"] in ATTACK_TYPES[1:]
+    assert alarm["delay"] == graphs.end[1] - graphs.start[0]
+
+
+@pytest.mark.parametrize("cut", [50, 4321, 9000])
+def test_it_goes_on_from_a_file_as_if_it_had_not_stopped(cut, detector, drive, tmp_path):
+    settings = {"stride": 40, "calibrate": 3.0, "rate": 0.05, "tell_windows": True}
+    whole, first, second = (Monitor(detector, **settings) for _ in range(3))
+    events = fed(whole, drive)
+    before = fed(first, drive[:cut])
+    first.save(tmp_path / "state.npz", source="here")
+    assert second.resume(tmp_path / "state.npz") == {"source": "here"}
+    assert before + fed(second, drive[cut:]) == events
+    assert second.count == whole.count
+    assert second.time == whole.time
+
+
+def test_a_state_that_does_not_fit_is_refused(detector, drive, tmp_path):
+    path = tmp_path / "state.npz"
+    monitor = Monitor(detector)
+    monitor.feed(drive[:500])
+    monitor.save(path)
+    with pytest.raises(ValueError, match="saved with another stride and k and n; expected"):
+        Monitor(detector, stride=7, k=1, n=2).resume(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"no state of a monitor .*; delete it to begin anew"):
+        Monitor(detector).resume(path)
+    np.savez(path, state=np.array([object()], dtype=object))
+    with pytest.raises(ValueError, match="no state of a monitor"):
+        Monitor(detector).resume(path)
+
+
+def test_can_fd_and_29_bit_ids(detector):
+    n = 600
+    ids = np.array([0x18DAF110, 0x100, 0x18DAF110 & 0x7FF, 0x2A0])[np.arange(n) % 4]
+    extended = ids > 0x7FF
+    data = np.random.default_rng(0).integers(0, 256, (n, 64), np.uint8)
+    frames = Frames(
+        np.arange(n) * 1e-3, ids, dlc=np.full(n, 64), data=data, is_extended_id=extended
+    )
+    classic = frames[:200]
+    classic = replace(classic, dlc=np.full(200, 8, np.uint8), data=classic.data[:, :8])
+    monitor = Monitor(detector, at=0.0, tell_windows=True)
+    events = fed(monitor, classic) + fed(monitor, frames[200:])
+    assert monitor.count["windows"] == 6
+    assert monitor.statistics()["ids"] == 4, "an ID of 29 bit is not the one with the same bits"
+    assert {e["id"] for e in events if e["event"] == "window"} <= {f"{i:X}" for i in ids}
+
+
+def test_made_up_ids_do_not_fill_the_memory(detector, clean, monkeypatch):
+    monkeypatch.setattr("cangraph.deploy.monitor._MOST", 200)
+    n, rng = 15_000, np.random.default_rng(0)
+    made_up = (np.arange(n) > 3000) & (rng.random(n) < 0.1)
+    ids = np.where(made_up, rng.integers(1 << 11, 1 << 29, n), clean.arbitration_id[:n])
+    log = Frames(clean.timestamp[:n], ids, dlc=clean.dlc[:n], data=clean.data[:n])
+    monitor = Monitor(detector, stride=60)
+    told = [e["ids"] for e in fed(monitor, log) if e["event"] == "forgot"]
+    known, everything = monitor.sliding.profiles.slots, len(np.unique(ids))
+    assert len(told) > 3 and len(known) == everything - sum(told) <= 300
+    assert set(np.unique(clean.arbitration_id[:3000]).tolist()) <= set(known), "the car's stay"
+    assert len(monitor.sliding.profiles.table) < 1000
+    monitor.feed(clean[n : n + 500])
+    assert monitor.statistics()["windows"] == (n + 500 - 100) // 60 + 1
+
+
+def test_what_it_wants_completes_a_window(detector, drive):
+    monitor, at = Monitor(detector, stride=30, tell_windows=True), 0
+    for _ in range(5):
+        wanted = monitor.wanted
+        assert not monitor.feed(drive[at : at + wanted - 1]) or wanted == 1
+        assert any(e["event"] == "window" for e in monitor.feed(drive[at + wanted - 1 :][:1]))
+        at += wanted
+
+
+def test_settings_that_are_none_are_refused(detector):
+    for odd in ({"stride": 0}, {"calibrate": -1.0}, {"rate": 0.0}):
+        with pytest.raises(ValueError, match=r"monitor: stride .* use the defaults"):
+            Monitor(detector, **odd)
+
+
+def test_statistics_count_and_time(detector, drive):
+    monitor = Monitor(detector)
+    assert monitor.statistics()["p50_ms"] is None
+    fed(monitor, drive[:1000])
+    told = monitor.statistics()
+    assert (told["frames"], told["windows"]) == (1000, 10)
+    assert 0 < told["p50_ms"] <= told["p99_ms"]

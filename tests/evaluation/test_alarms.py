@@ -1,0 +1,321 @@
+"""Alarms, delays, false alarms and duty of a few windows, counted by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest import approx
+
+from cangraph.evaluation.alarms import (
+    Alarm,
+    Event,
+    alarm_curve,
+    event_delays,
+    event_metrics,
+    events,
+    events_by_capture,
+    raise_alarms,
+    recall_at_false_alarms,
+    recovery,
+)
+from cangraph.evaluation.scores import Scores
+from cangraph.frames import Frames
+
+
+def scores_of(*captures, start=None):
+    """Windows of one second, one after the other, a digit each; a window under attack is in
+    brackets: "01[99]0"."""
+    value, label, capture = [], [], []
+    for number, text in enumerate(captures):
+        attack = False
+        for letter in text:
+            if letter in "[]":
+                attack = letter == "["
+                continue
+            value.append(float(letter))
+            label.append(attack)
+            capture.append(number)
+    capture = np.array(capture, np.int32)
+    if start is None:
+        start = np.array([(capture[:i] == c).sum() for i, c in enumerate(capture)])
+    start = np.asarray(start, float)
+    infos = tuple(
+        Frames(np.zeros(1), np.zeros(1), name=f"c{c}", scenario=f"t{9 - c}", vehicle="v").info
+        for c in range(len(captures))
+    )
+    label = np.array(label, bool)
+    return Scores(np.array(value), label, label.astype(np.uint8), capture, start, start + 1, infos)
+
+
+# alarms
+
+
+@pytest.mark.parametrize(
+    "text, k, n, expected",
+    [
+        ("0990000", 2, 3, [(3, 5)]),  # on with windows 2 and 3: window 4 knows of one of three
+        ("0909000", 2, 3, [(4, 5)]),
+        ("0900900", 2, 3, []),
+        ("0900000", 1, 1, [(2, 3)]),
+        ("9900000", 1, 1, [(1, 3)]),
+        ("9900000", 2, 2, [(2, 3)]),
+        ("0099900", 3, 3, [(5, 6)]),
+        ("0000099", 2, 3, [(7, 7)]),  # raised by the last window: nothing comes after
+        ("0009999", 1, 1, [(4, 7)]),
+        ("9", 2, 3, []),
+        ("", 2, 3, []),
+    ],
+)
+def test_k_of_the_last_n_windows_raise_an_alarm(text, k, n, expected):
+    assert raise_alarms(scores_of(text), 5, k, n) == [Alarm(0, a, b, 9) for a, b in expected]
+
+
+def test_a_value_at_the_threshold_counts():
+    assert raise_alarms(scores_of("055000"), 5) == [Alarm(0, 3, 5, 5)]
+    assert raise_alarms(scores_of("055000"), 5.1) == []
+
+
+def test_the_peak_is_the_highest_of_the_windows_behind_an_alarm():
+    assert raise_alarms(scores_of("0708600000"), 5) == [Alarm(0, 4, 7, 8)]
+    assert [a.peak for a in raise_alarms(scores_of("8066000000"), 5, hold=0)] == [8]
+    assert [a.peak for a in raise_alarms(scores_of("8406600000"), 5, hold=0)] == [6], "too old"
+
+
+def test_alarms_that_follow_within_hold_are_one():
+    scores = scores_of("0909090000")  # single windows: raised at 2, 4 and 6, over at 3, 5 and 7
+    assert [a[1:3] for a in raise_alarms(scores, 5, 1, 1, hold=1.0)] == [(2, 7)]
+    assert [a[1:3] for a in raise_alarms(scores, 5, 1, 1, hold=0.9)] == [(2, 3), (4, 5), (6, 7)]
+
+
+def test_no_alarm_reaches_from_one_capture_into_the_next():
+    assert raise_alarms(scores_of("0009", "9000"), 5) == []
+    both = raise_alarms(scores_of("0990000", "9900"), 5)
+    assert both == [Alarm(0, 3, 5, 9), Alarm(1, 2, 4, 9)]
+
+
+@given(st.text("012345", min_size=1, max_size=25), st.integers(1, 4), st.integers(0, 3))
+def test_alarms_are_where_k_of_n_say_so(text, k, more):
+    n, scores = k + more, scores_of(text)
+    hits = scores.value >= 3
+    on = [hits[max(i - n + 1, 0) : i + 1].sum() >= k for i in range(len(hits))]
+    alarms = raise_alarms(scores, 3, k, n, hold=0)
+    during = [any(a.start <= e < a.end for a in alarms) for e in scores.end[:-1]]
+    assert during == on[:-1]
+
+
+@given(st.text("012345", min_size=1, max_size=25), st.randoms())
+def test_the_order_of_the_windows_does_not_matter(text, random):
+    scores = scores_of(text, text[::-1])
+    mixed = scores[random.sample(range(len(scores)), len(scores))]
+    assert raise_alarms(mixed, 3) == raise_alarms(scores, 3)
+
+
+@pytest.mark.parametrize("k, n", [(0, 3), (4, 3)])
+def test_k_that_is_not_of_n_is_refused(k, n):
+    with pytest.raises(ValueError, match=f"k is {k} and n is {n}; expected k of the last n"):
+        raise_alarms(scores_of("012"), 1, k, n)
+
+
+# events
+
+
+def test_events_of_each_capture():
+    scores = scores_of("0[00]0[0]00[0]", "00", "[0]")
+    assert events(scores) == [Event(0, 1, 5), Event(0, 7, 8), Event(2, 0, 1)]
+    assert events(scores, longest_gap=0.5)[:2] == [Event(0, 1, 3), Event(0, 4, 5)]
+
+
+# what alarms are worth
+
+
+def test_one_attack_found_with_one_false_alarm():
+    # alarms: raised at 3, over at 5 (false); raised at 10 in the attack of 8–12, over at 14
+    result = event_metrics(scores_of("09900000[9999]000000"), at=5)
+    assert result == {
+        "events": 1,
+        "found": 1,
+        "recall": 1.0,
+        "delay_median": 2.0,  # from 8 to the end of the second attack window
+        "delay_p90": 2.0,
+        "alarms": 2,
+        "false_alarms": 1,
+        "benign_hours": approx((18 - 4 - 1) / 3600),
+        "false_alarms_per_hour": approx(1 / 13 * 3600),
+        "duty": approx((2 + 1) / 13),  # 3–5, and 13–14 behind the aftermath
+    }
+
+
+def test_delays_over_three_events():
+    scores = scores_of("0[99]000[099]000[00999]000[00]000")
+    result = event_metrics(scores, at=5)
+    assert (result["events"], result["found"], result["recall"]) == (4, 3, 0.75)
+    assert result["delay_median"] == 3  # 2, 3 and 4 s
+    assert result["delay_p90"] == approx(3.8)
+    assert result["false_alarms"] == 0
+
+
+def test_an_alarm_in_the_aftermath_is_late_but_right():
+    scores = scores_of("00[9]900000")
+    late = event_metrics(scores, at=5)
+    assert (late["found"], late["false_alarms"], late["delay_median"]) == (1, 0, 2.0)
+    assert late["duty"] == approx(2 / 7)  # the alarm is 4–6, all of it behind the aftermath
+    too_late = event_metrics(scores_of("00[9]090900"), at=5)
+    assert (too_late["found"], too_late["false_alarms"]) == (0, 1)
+
+
+def test_evidence_is_summed_until_it_speaks_against_an_attack():
+    # log-odds: 3, over log 19 at once; 1 three times; 1 and -1 in turn
+    sure, leaning, neither, quiet = (1 / (1 + np.exp(-z)) for z in (3.0, 1.0, -1.0, -9.0))
+    told = [quiet, sure, quiet, leaning, leaning, leaning, quiet, *[leaning, neither] * 4, quiet]
+    scores = replace(scores_of("0" * len(told)), value=np.array(told))
+    alarms = raise_alarms(scores, 0.5, 0, 0, hold=0.0)
+    assert [(a.start, a.end, a.peak) for a in alarms] == [(2, 3, sure), (6, 7, leaning)]
+    assert raise_alarms(scores, leaning, 0, 0) == [], "over the odds of a threshold"
+    two = replace(scores, capture=(np.arange(len(told)) > 4).astype(int))
+    assert [a.start for a in raise_alarms(two, 0.5, 0, 0)] == [2], "a capture begins without"
+    certain = replace(scores, value=np.array([1.0] * 9 + [0.0] * (len(told) - 9)))
+    (alarm,) = raise_alarms(certain, 0.5, 0, 0)
+    assert (alarm.start, alarm.end) == (1, 10), "forgotten as soon as it is over"
+
+
+def test_an_alarm_that_is_always_on_finds_nothing():
+    result = event_metrics(scores_of("999999[9999]99999"), at=5)
+    assert (result["found"], result["alarms"], result["false_alarms"]) == (0, 1, 1)
+    assert result["duty"] == approx((6 - 2 + 4) / 10)
+
+
+def test_an_alarm_may_be_raised_no_sooner_than_the_first_attack_window_is_over():
+    early = event_metrics(scores_of("09[9]00000"), at=5, k=1, n=1)
+    assert (early["found"], early["false_alarms"]) == (0, 1)
+    right = event_metrics(scores_of("00[9]00000"), at=5, k=1, n=1)
+    assert (right["found"], right["false_alarms"], right["delay_median"]) == (1, 0, 1)
+
+
+def test_an_alarm_that_goes_on_finds_the_next_attack_at_once():
+    result = event_metrics(scores_of("00[99]999[99]0000"), at=5)
+    assert (result["found"], result["alarms"], result["false_alarms"]) == (2, 1, 0)
+    assert result["delay_median"] == approx((2 + 0) / 2)
+    stopped = event_metrics(scores_of("00[99]000[00]0000"), at=5)
+    assert stopped["found"] == 1
+
+
+def test_what_is_undefined_is_none():
+    clean = event_metrics(scores_of("0990000000"), at=5)
+    undefined = {name for name, value in clean.items() if value is None}
+    assert undefined == {"recall", "delay_median", "delay_p90"}
+    assert clean["false_alarms_per_hour"] == approx(360)
+    attacked = event_metrics(scores_of("[999]"), at=5)
+    undefined = {name for name, value in attacked.items() if value is None}
+    assert undefined == {"false_alarms_per_hour", "duty"}
+    assert (attacked["found"], attacked["benign_hours"]) == (1, 0)
+    missed = event_metrics(scores_of("0[0]00"), at=5)
+    assert (missed["recall"], missed["delay_median"]) == (0, None)
+    assert event_metrics(scores_of(""), at=5)["events"] == 0
+
+
+def test_time_without_windows_is_not_benign_time():
+    # windows of 0–3 and of 100–104, as where calibration windows are left out
+    scores = scores_of("0000000", start=[0, 1, 2, 100, 101, 102, 103])
+    assert event_metrics(scores, at=5)["benign_hours"] == approx(7 / 3600)
+    half = scores_of("0000000", start=np.arange(7) / 2)  # overlapping ones count once
+    assert event_metrics(half, at=5)["benign_hours"] == approx(4 / 3600)
+    across = scores_of("0099000", start=[0, 1, 2, 100, 101, 102, 103])
+    (alarm,) = raise_alarms(across, at=5)
+    assert (alarm.start, alarm.end) == (101, 103)
+    assert event_metrics(across, at=5)["duty"] == approx(2 / 7)
+
+
+def test_captures_are_pooled_and_listed():
+    scores = scores_of("0099000000", "00[99]00000", "000[0]00000")
+    rows = events_by_capture(scores, 5)
+    assert [(r["scenario"], r["capture"], r["vehicle"]) for r in rows] == [
+        ("t7", "c2", "v"),
+        ("t8", "c1", "v"),
+        ("t9", "c0", "v"),
+    ]
+    assert [r["found"] for r in rows] == [0, 1, 0]
+    assert [r["recall"] for r in rows] == [0, 1, None]
+    assert [r["false_alarms"] for r in rows] == [0, 0, 1]
+    pooled = event_metrics(scores, at=5)
+    assert (pooled["events"], pooled["found"], pooled["recall"]) == (2, 1, 0.5)
+    assert pooled["benign_hours"] == approx((10 + 6 + 7) / 3600)
+    assert pooled["false_alarms_per_hour"] == approx(3600 / 23)
+    assert pooled["duty"] == approx((2 + 1) / 23)
+
+
+# the best recall that an operator would bear
+
+
+def test_recall_at_false_alarms_by_hand():
+    # attacks reach 8, 6 and 4; clean traffic 5 once: an alarm at 4 or 5 is false
+    scores = scores_of("00000[88]000000[66]0000055000000[44]000000")
+    best = recall_at_false_alarms(scores, per_hour=0, duty=1)
+    assert (best["at"], best["found"], best["false_alarms"]) == (6, 2, 0)
+    hours = best["benign_hours"]
+    loose = recall_at_false_alarms(scores, per_hour=1 / hours + 1e-9, duty=1)
+    assert (loose["at"], loose["recall"], loose["false_alarms"]) == (4, 1, 1)
+    for result in (best, loose):
+        same = event_metrics(scores, result["at"])
+        assert {name: result[name] for name in same} == same
+
+
+def test_the_curve_holds_every_threshold_that_finds_more():
+    rows = alarm_curve(scores_of("00000[88]000000[66]0000055000000[44]000000"))
+    assert [(row["at"] > 8, row["found"]) for row in rows] == [
+        (True, 0),
+        (False, 1),
+        (False, 2),
+        (False, 3),
+    ]
+    assert [row["false_alarms"] for row in rows] == [0, 0, 0, 1]
+
+
+def test_delays_are_told_event_by_event():
+    scores = scores_of("00000[88]000000[22]000000", "000000000")
+    assert event_delays(scores, 5) == {0: [approx(2.0), None], 1: []}
+    pooled = event_metrics(scores, 5)
+    assert (pooled["found"], pooled["delay_median"]) == (1, approx(2.0))
+
+
+def test_a_detector_that_ranks_clean_traffic_first_finds_nothing():
+    best = recall_at_false_alarms(scores_of("09900000[55]00000"), per_hour=5)
+    assert (best["recall"], best["false_alarms"], best["alarms"]) == (0, 0, 0)
+    assert best["at"] > 9
+
+
+def test_an_alarm_that_sticks_is_not_bought_with_duty():
+    scores = scores_of("000[97]77777[77]000000")
+    stuck = recall_at_false_alarms(scores, duty=1)
+    assert (stuck["found"], stuck["false_alarms"], stuck["at"]) == (2, 0, 7)
+    assert stuck["duty"] > 0.3
+    assert recall_at_false_alarms(scores, duty=0.1)["found"] == 1, "the highest window alone"
+
+
+@given(st.lists(st.text("0123456[]", max_size=20), min_size=1, max_size=3))
+def test_the_best_recall_keeps_to_its_limits_and_is_no_less_than_a_strict_threshold_has(texts):
+    scores = scores_of(*texts)
+    best = recall_at_false_alarms(scores, per_hour=360, duty=0.2)
+    assert (best["false_alarms_per_hour"] or 0) <= 360 and (best["duty"] or 0) <= 0.2
+    for at in range(1, 7):  # raises no alarm outside of an event: nor does a higher one
+        result = event_metrics(scores, at, hold=0)
+        if not result["duty"] and not result["false_alarms"]:
+            assert result["found"] <= recall_at_false_alarms(scores, hold=0)["found"]
+
+
+def test_what_an_attack_leaves_behind_is_told_by_the_time_since():
+    start = np.array([0.0, 2.0, 4.0, 4.5, 8.0, 30.0])
+    value = np.array([0.9, 0.9, 0.9, 0.1, 0.9, 0.1])
+    scores = Scores(
+        value, np.array([0, 1, 0, 0, 0, 0], bool), np.zeros(6), np.zeros(6, int),
+        start, start + 1.5, captures=(),
+    )  # fmt: skip
+    rows = recovery(scores, 0.5, seconds=[2.0, 10.0])
+    assert rows == [
+        {"within": "2 s", "windows": 2, "called": 1, "fpr": 0.5},
+        {"within": "10 s", "windows": 1, "called": 1, "fpr": 1.0},
+        {"within": "later", "windows": 2, "called": 1, "fpr": 0.5},
+    ]
+    calm = scores[np.array([1])]
+    assert [row["fpr"] for row in recovery(calm, 0.5)] == [None] * 4

@@ -1,0 +1,296 @@
+"""The cheap detectors by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pytest import approx
+
+from cangraph.bus.simulator import simulate
+from cangraph.data.datasets import read
+from cangraph.data.graphs import to_graphs
+from cangraph.evaluation import baselines
+from cangraph.evaluation.baselines import (
+    COUNT_THRESHOLD,
+    all_baselines,
+    boosted,
+    calibrated_count,
+    decided,
+    entropy,
+    gap_ratio,
+    id_set,
+    leak_canary,
+    payload_novelty,
+)
+from cangraph.evaluation.calibration import clean_stretch
+from cangraph.evaluation.scores import by_capture, metrics
+from cangraph.features.schema import NODE_FEATURES
+from cangraph.frames import Frames
+
+# windows of 4 frames, two seconds each; A at most 3 times in the first two
+CALM = "AABC AAAB"
+BUSY = "AAAA BBBC DABC ABCC CABA"
+
+
+def windows(*texts, attack=()):
+    """Captures of 4-frame windows written as letters, a frame each half second."""
+    captures = []
+    for text in texts:
+        letters = text.replace(" ", "")
+        marked = np.isin(np.arange(len(letters)) // 4, attack)
+        captures.append(
+            Frames(
+                np.arange(len(letters)) * 0.5,
+                np.array([ord(letter) for letter in letters]),
+                attack=marked,
+                name=text.split()[0],
+            )
+        )
+    return to_graphs(captures, 4, 4)
+
+
+def test_the_score_is_the_largest_excess_over_the_calibrated_maximum():
+    scores = calibrated_count(windows(f"{CALM} {BUSY}"), seconds=4.0)
+    # AAAA: 4 - 3; BBBC: 3 - 1; D is new: the window; ABCC: 2 - 1; CABA: C and B at their most
+    assert scores.value.tolist() == [0, 0, 1, 2, 4, 1, 0]
+
+
+def test_above_max_plus_one_is_an_attack():
+    scores = calibrated_count(windows(f"{CALM} {BUSY}"), seconds=4.0)
+    assert (scores.value >= COUNT_THRESHOLD).tolist() == [False] * 3 + [True, True] + [False] * 2
+
+
+def test_a_window_calibrates_if_it_ends_in_time():
+    graphs = windows("AABC AAAB AAAB")
+    assert graphs.end.tolist() == [1.5, 3.5, 5.5]
+    assert calibrated_count(graphs, seconds=3.5).value.tolist() == [0, 0, 0]
+    assert calibrated_count(graphs, seconds=3.4).value.tolist() == [0, 1, 1]
+
+
+def test_attack_windows_do_not_calibrate():
+    scores = calibrated_count(windows("AABC DAAA AABD", attack=[1]), seconds=4.0)
+    assert scores.value.tolist() == [0, 4, 4]
+    assert scores.label.tolist() == [False, True, False]
+
+
+def test_each_capture_calibrates_itself():
+    both = calibrated_count(windows("AABB CABA", BUSY), seconds=2.0)
+    assert both.value[:2].tolist() == [0, 4]
+    alone = calibrated_count(windows(BUSY), seconds=2.0)
+    assert both.value[2:].tolist() == alone.value.tolist()
+
+
+def test_later_windows_change_no_earlier_score():
+    long = calibrated_count(windows(f"{CALM} {BUSY}"), seconds=4.0)
+    short = calibrated_count(windows(f"{CALM} {BUSY[:9]}"), seconds=4.0)
+    assert short.value.tolist() == long.value[:4].tolist()
+
+
+def test_a_capture_without_calm_is_refused_by_name():
+    with pytest.raises(
+        ValueError, match=r"capture 'ABAB' has no window before an attack in its first 10"
+    ):
+        calibrated_count(windows("ABAB ABAB AABC", attack=[0]))  # what is behind it may not count
+    with pytest.raises(ValueError, match=r"in its first 1\.0 s; .*raise `seconds`, or"):
+        calibrated_count(windows(CALM), seconds=1.0)
+
+
+def test_a_flood_is_found():
+    graphs = to_graphs([simulate("aster", 20.0, attack="flooding", bursts=1)], 100, 100)
+    scores = calibrated_count(graphs)
+    called = scores.value >= COUNT_THRESHOLD
+    assert called[graphs.label].mean() > 0.99
+    assert called[~graphs.label].mean() < 0.1
+
+
+# the other rules, in both modes
+
+
+def test_counts_of_training_windows_serve_every_capture():
+    train = windows("AABC DDDD", "AAAB", attack=[1])  # D comes in an attack alone
+    scores = calibrated_count(windows("AAAA DABC", "BBBA", attack=[0]), train=train)
+    assert scores.value.tolist() == [1, 4, 2]
+
+
+def test_the_share_of_frames_with_unknown_ids():
+    graphs = windows(f"{CALM} ABCD DDEA AABB", "EEEE EEAE")
+    assert id_set(graphs, seconds=2.0).value.tolist() == [0, 0, 0.25, 0.75, 0, 0, 0.25]
+    scores = id_set(graphs, train=windows("ABDD EEEE", attack=[1]))
+    assert scores.value.tolist() == [0.25, 0, 0.25, 0.25, 0, 1, 0.75]
+
+
+def test_entropy_by_hand():
+    # AABB 1 bit, AAAA 0, ABCD 2; AAAB .811
+    graphs = windows("AABB AAAA ABCD AAAB AABB")
+    scores = entropy(graphs, seconds=4.0)  # mean .5, std .5
+    assert scores.value == approx([1, 1, 3, (0.8113 - 0.5) / 0.5, 1], abs=1e-3)
+    trained = entropy(graphs, train=windows("ABCD AABB ABCD AABB"))  # mean 1.5, std .5
+    assert trained.value == approx([1, 3, 1, (1.5 - 0.8113) / 0.5, 1], abs=1e-3)
+
+
+def test_a_silent_id_has_no_part_in_the_rules_on_frames():
+    loud = windows("AABB AAAA ABCD AAAB AABB")
+    silent = np.insert(np.arange(len(loud.node_id)), loud.node_ptr[1:], 0)  # one node more in each
+    more = replace(
+        loud,
+        x=loud.x[silent],
+        node_attack=loud.node_attack[silent],
+        node_id=np.insert(loud.node_id, loud.node_ptr[1:], ord("E")),
+        node_count=np.insert(loud.node_count, loud.node_ptr[1:], 0),
+        node_ptr=loud.node_ptr + np.arange(len(loud) + 1),
+    )
+    for rule in (entropy, id_set, calibrated_count):
+        assert rule(more, 4.0).value == approx(rule(loud, 4.0).value), rule.__name__
+    assert payload_novelty(more).value == approx(payload_novelty(loud).value)
+
+
+def test_traffic_of_one_entropy_does_not_divide_by_zero():
+    scores = entropy(windows("AABB AABB AABB AAAB"), seconds=4.0)
+    assert scores.value == approx([0, 0, 0, (1 - 0.8113) / 0.01], abs=0.01)
+
+
+@pytest.mark.parametrize("rule", [calibrated_count, id_set, entropy])
+def test_each_capture_calibrates_itself_and_without_calm_is_refused(rule):
+    both, alone = windows("AABB CABA ABCD", BUSY), windows(BUSY)
+    assert rule(both, 2.0).value[3:].tolist() == rule(alone, 2.0).value.tolist()
+    with pytest.raises(ValueError, match=rf"{rule.__name__}: capture 'AABB' has no window"):
+        rule(both, 0.5)
+    with pytest.raises(ValueError, match=rf"{rule.__name__}: train has no benign window of 1"):
+        rule(both, train=windows("AABB", attack=[0]))
+
+
+# rules on node features
+
+
+def with_feature(graphs, name, values):
+    x = np.full_like(graphs.x, 7.0)
+    x[:, [feature.name for feature in NODE_FEATURES].index(name)] = values
+    return replace(graphs, x=x)
+
+
+def test_gap_ratio_is_the_earliest_frame_of_the_window():
+    graphs = with_feature(windows("AABC BBBB"), "gap_ratio_min", [0.5, -3.0, 1.0, 0.25])
+    assert gap_ratio(graphs).value.tolist() == [3.0, -0.25]
+
+
+def test_payload_novelty_is_the_share_of_new_bytes():
+    graphs = with_feature(windows("AABC BBBB"), "novel_bytes_mean", [0.5, 0.0, 0.25, 1.0])
+    assert payload_novelty(graphs).value.tolist() == [(2 * 0.5 + 0.25) / 4, 1.0]
+
+
+def test_rules_on_features_find_what_they_look_for():
+    for rule, attack in ((gap_ratio, "spoofing"), (payload_novelty, "fuzzing")):
+        graphs = to_graphs([simulate("aster", 20.0, attack=attack, bursts=1)], 100, 100)
+        assert metrics(rule(graphs), 0)["auroc"] > 0.9
+
+
+# boosted trees
+
+
+def test_statistics_of_a_window_by_hand():
+    graphs = windows("AABC BBBB")
+    graphs = replace(graphs, x=np.array([[1, 2], [3, 2], [5, -4], [7, 8]], np.float32))
+    mean, least, largest = [3, 0, 7, 8], [1, -4, 7, 8], [5, 2, 7, 8]
+    expected = [
+        [*mean[:2], *least[:2], *largest[:2], 3, 1.5],
+        [*mean[2:], *least[2:], *largest[2:], 1, 0],
+    ]
+    assert baselines._statistics(graphs).tolist() == expected
+
+
+@pytest.fixture(scope="module")
+def flooded():
+    captures = [simulate(car, 20.0, attack="flooding", bursts=2) for car in ("aster", "borage")]
+    return captures, to_graphs(captures, 100, 100)
+
+
+def test_boosted_trees_learn_a_flood_and_repeat_themselves(flooded):
+    _, graphs = flooded
+    train, test = graphs[graphs.capture == 0], graphs[graphs.capture == 1]
+    scores = boosted(train, test)
+    assert metrics(scores, 0.5)["auroc"] > 0.99
+    assert scores.value.min() > 0 and scores.value.max() < 1
+    assert np.array_equal(boosted(train, test).value, scores.value)
+    with pytest.raises(ValueError, match=r"boosted: 0 of \d+ training windows are attacks"):
+        boosted(train[~train.label], test)
+
+
+# the canary
+
+
+def test_the_canary_counts_gaps_under_fifty_microseconds():
+    gaps = [40e-6, 60e-6, 40e-6, 1e-6, 1e-3, 1e-3, 0.0]
+    frames = Frames(np.concatenate([[0], np.cumsum(gaps)]), np.arange(8), name="a")
+    graphs = to_graphs([frames, frames], 4, 2)
+    scores = leak_canary([frames, frames], graphs)  # windows from frames 0, 2 and 4
+    assert scores.value == approx([2 / 3, 2 / 3, 1 / 3] * 2)
+    assert leak_canary([frames, frames], graphs[[4, 2]]).value == approx([2 / 3, 1 / 3])
+    with pytest.raises(ValueError, match="leak_canary: 1 captures came, which are not the 2 of"):
+        leak_canary([frames], graphs)
+
+
+# all of them
+
+
+def test_all_baselines_score_the_same_windows(flooded):
+    captures, graphs = flooded
+    train, test = graphs[graphs.capture == 0], graphs[graphs.capture == 1]
+    found = all_baselines(train, test, captures)
+    assert list(found) == [
+        "count",
+        "ID set",
+        "entropy",
+        "gap ratio",
+        "payload novelty",
+        "leak canary",
+        "boosted trees",
+        "calibrated count",
+        "calibrated ID set",
+        "calibrated entropy",
+    ]
+    for scores in found.values():
+        assert scores.label is test.label and len(scores) == len(test)
+    assert np.array_equal(found["entropy"].value, entropy(test, train=train).value)
+    assert np.array_equal(found["calibrated entropy"].value, entropy(test).value)
+    assert found.keys() - all_baselines(train, test).keys() == {"leak canary"}
+
+
+def test_thresholds_come_from_training_windows_and_from_what_authors_say(flooded):
+    captures, graphs = flooded
+    train, test = graphs[graphs.capture == 0], graphs[graphs.capture == 1]
+    found = decided(train, test, captures)
+    assert found.keys() == all_baselines(train, test, captures).keys()
+    assert found["boosted trees"][1] == 0.5
+    assert found["calibrated count"][1] == COUNT_THRESHOLD
+    _, at = found["calibrated ID set"]
+    assert 0 < at < 1 / test.window, "a single frame of an unknown ID calls a window"
+    for name, rule in (("gap ratio", gap_ratio), ("payload novelty", payload_novelty)):
+        scores, at = found[name]
+        normal = rule(train)
+        assert not (normal.value[~normal.label] >= at).any(), "below 1,000 windows: above them all"
+        assert np.array_equal(scores.value, rule(test).value)
+
+
+def test_without_attacks_in_training_there_are_no_trees(flooded):
+    captures, graphs = flooded
+    train = graphs[(graphs.capture == 0) & ~graphs.label]
+    found = decided(train, graphs[graphs.capture == 1], captures)
+    assert "boosted trees" not in found and "calibrated count" in found
+
+
+def test_on_the_survival_captures_the_rules_reach_what_is_known(real_data, monkeypatch):
+    monkeypatch.setenv("CANGRAPH_DATA", str(real_data))
+    captures = read("hcrl_sa")
+    graphs = to_graphs(captures, 100, 100)
+    training = np.array([c.scenario.startswith("train") for c in captures])[graphs.capture]
+    found = all_baselines(graphs[training], graphs[~training], captures)
+    later = ~clean_stretch(graphs[~training])
+
+    def auroc(name):
+        return {row["capture"]: row["auroc"] for row in by_capture(found[name][later], 0)}
+
+    assert min(auroc("calibrated count").values()) > 0.99
+    count = auroc("count")
+    assert min(count["DoS-sonata"], count["malfunction-kia"]) > 0.99
+    assert count["DoS-spark"] == count["malfunction-spark"] == 0.5, "everything is unseen"
+    assert list(auroc("leak canary").values()) == approx([0.5] * 7, abs=1e-3)

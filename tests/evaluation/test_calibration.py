@@ -1,0 +1,236 @@
+"""A threshold from clean traffic promises what it says; probabilities are honest afterwards."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest import approx
+from scipy.special import expit, logit
+from sklearn.metrics import brier_score_loss
+
+from cangraph.evaluation.calibration import (
+    brier,
+    calibrated,
+    calibrated_thresholds,
+    clean_stretch,
+    clean_threshold,
+    ece,
+    recalibrated,
+    relative,
+    temper,
+    temperature,
+)
+from cangraph.evaluation.scores import Scores, metrics
+from cangraph.frames import Frames
+
+
+def scores_of(value, label=None, capture=None, start=None, names=("a", "b", "c")):
+    """Scores of windows of one second, the windows of each capture one after the other."""
+    n = len(value)
+    capture = np.zeros(n, np.int32) if capture is None else np.array(capture, np.int32)
+    if start is None:
+        start = np.array([(capture[:i] == c).sum() for i, c in enumerate(capture)], float)
+    return Scores(
+        np.array(value, float),
+        np.zeros(n, bool) if label is None else np.array(label, bool),
+        np.zeros(n, np.uint8),
+        capture,
+        np.array(start, float),
+        np.array(start, float) + 1,
+        captures=tuple(Frames(np.zeros(1), np.zeros(1), name=name).info for name in names),
+    )
+
+
+# one threshold
+
+
+@pytest.mark.parametrize(
+    "rate, just_above",
+    [
+        (0.1, 9),  # ⌈10 · .9⌉ = 9, the highest of nine: 1/(n+1) is the least that is promised
+        (0.11, 9),
+        (0.2, 8),
+        (0.3, 7),
+        (0.99, 1),
+    ],
+)
+def test_the_conformal_quantile_of_nine_windows(rate, just_above):
+    scores = scores_of(np.arange(9, 0, -1))
+    assert clean_threshold(scores, rate) == np.nextafter(just_above, np.inf)
+
+
+def test_below_one_in_n_plus_one_it_is_just_above_the_highest():
+    for rate in (0.04, 1e-3, 1e-9):
+        assert clean_threshold(scores_of(np.arange(20)), rate) == np.nextafter(19, np.inf)
+    value = np.zeros(200)
+    value[0] = 7  # a single odd window counts in full
+    assert clean_threshold(scores_of(value), 1e-3) == np.nextafter(7, np.inf)
+    assert clean_threshold(scores_of(np.full(50, 1.0)), 1e-3) > 1, "nothing can be told from it"
+
+
+@given(st.lists(st.floats(-40, 40), min_size=2, max_size=40), st.sampled_from([1e-3, 0.05, 0.3]))
+def test_at_most_the_promised_share_of_the_clean_windows_is_called(odds, rate):
+    for value in (np.array(odds), expit(np.array(odds))):
+        called = (value >= clean_threshold(scores_of(value), rate)).sum()
+        assert called <= rate * (len(value) + 1)
+
+
+@pytest.mark.parametrize("rate, n", [(0.05, 200), (1e-3, 200), (1e-3, 2000)])
+def test_new_clean_windows_are_called_at_the_rate_that_is_promised(rate, n):
+    rng, seen = np.random.default_rng(0), []
+    for _ in range(300):
+        at = clean_threshold(scores_of(expit(rng.logistic(-9, 1.5, size=n))), rate)
+        seen.append(expit((logit(at) + 9) / -1.5))  # the share of all windows above it
+    assert np.mean(seen) == approx(max(rate, 1 / (n + 1)), rel=0.15)
+
+
+def test_attack_windows_set_no_threshold():
+    scores = scores_of([1, 2, 3, 90, 99], [0, 0, 0, 1, 1])
+    assert clean_threshold(scores, 0.25) == np.nextafter(3, np.inf)
+
+
+def test_nothing_to_calibrate_on_is_refused():
+    with pytest.raises(ValueError, match="no benign window came; expected clean traffic"):
+        clean_threshold(scores_of([1.0], [1]))
+    for rate in (0, 1, -0.1):
+        with pytest.raises(ValueError, match=r"false_alarm_rate is .*; expected a share"):
+            clean_threshold(scores_of([1.0]), rate)
+
+
+# one for each capture
+
+
+@pytest.fixture
+def two():
+    """a: four clean windows in 4 s, then benign and attack; b: the same a hundred times higher,
+    attacked in its fourth window."""
+    value = np.array([1, 2, 3, 4, 5, 9])
+    return scores_of(
+        [*value, *value * 100],
+        [0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1],
+        [0] * 6 + [1] * 6,
+        names=("a", "b"),
+    )
+
+
+def test_the_clean_stretch_ends_in_time_and_with_the_first_attack(two):
+    assert np.flatnonzero(clean_stretch(two, 4.0)).tolist() == [0, 1, 2, 3, 6, 7, 8]
+    assert np.flatnonzero(clean_stretch(two, 3.9)).tolist() == [0, 1, 2, 6, 7, 8]
+    assert np.flatnonzero(clean_stretch(two, 99)).tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
+    assert np.flatnonzero(clean_stretch(two[::-1], 2.0)).tolist() == [4, 5, 10, 11]
+
+
+def test_each_capture_sets_its_own_threshold(two):
+    found = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=0.25)
+    assert found.threshold.tolist() == np.nextafter([4, 300], np.inf).tolist()
+    assert found.windows.tolist() == [4, 3]
+    assert found.rate.tolist() == [1 / 5, 1 / 4], "no clean window reaches it"
+    lower = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=0.5)
+    assert lower.threshold.tolist() == np.nextafter([3, 200], np.inf).tolist()
+    assert lower.rate.tolist() == [2 / 5, 2 / 4]
+
+
+def test_zero_decides_in_every_capture(two):
+    scores = calibrated(two, seconds=4.0, false_alarm_rate=0.25)
+    assert scores.capture.tolist() == [0, 0, 1, 1, 1], "what was calibrated on is no test"
+    assert scores.value == approx([1, 5, 100, 200, 600])
+    assert metrics(scores, at=0)["confusion"] == [[0, 2], [0, 3]]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2)), min_size=1, max_size=30))
+def test_relative_values_decide_as_the_thresholds_do(pairs):
+    value, capture = map(np.array, zip(*pairs, strict=True))
+    at = np.array([0.1, 0.5, 1.0])
+    scores = relative(scores_of(value, capture=capture), at)
+    assert np.array_equal(scores.value >= 0, value >= at[capture])
+    for c in range(3):
+        order = np.argsort(value[capture == c], kind="stable")
+        assert (np.diff(scores.value[capture == c][order]) >= 0).all()
+
+
+def test_a_capture_without_clean_traffic_is_named_or_falls_back():
+    scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
+    with pytest.raises(ValueError, match=r"first 2\.0 s of c; expected clean .*`otherwise`"):
+        calibrated_thresholds(scores, seconds=2.0)
+    found = calibrated_thresholds(scores, 2.0, false_alarm_rate=0.4, otherwise=5.5)
+    assert found.threshold[[0, 2]] == approx([2, 5.5])
+    assert np.isnan(found.threshold[1]), "b has no window"
+    assert found.windows.tolist() == [2, 0, 0] and found.rate.tolist() == [1 / 3, 1, 1]
+    assert calibrated(scores, 2.0, 0.4, otherwise=5.5).value == approx([1, -1.5, -0.5, 0.5])
+    both = calibrated_thresholds(scores, 2.0, 0.4, at_least=1.5, otherwise=5.5)
+    assert both.threshold[[0, 2]] == approx([2, 5.5])
+
+
+def test_no_threshold_is_under_the_least():
+    scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
+    found = calibrated_thresholds(scores, 2.0, false_alarm_rate=0.4, at_least=2.5)
+    assert found.threshold[[0, 2]].tolist() == [2.5, 2.5], "of calm traffic, and without any"
+    assert found.windows.tolist() == [2, 0, 0] and found.rate.tolist() == [1 / 3, 1, 1]
+    assert calibrated_thresholds(scores, 2.0, 0.4, at_least=1.0).threshold[2] == 1.0
+
+
+def test_recalibrated_probabilities_have_the_odds_over_those_of_the_threshold():
+    scores = scores_of([0.2, 0.8, 0.8, 0.96], [0, 0, 0, 1])
+    at = 0.8  # just above it lies the threshold
+    odds = scores.value[2:] / (1 - scores.value[2:]) / (at / (1 - at))
+    found = recalibrated(scores, 0.5, seconds=2.0, false_alarm_rate=0.1)
+    assert found.value == approx(odds / (1 + odds))
+    assert found.value[0] < 0.5, "equal to the highest clean one"
+    with pytest.raises(ValueError, match="recalibrated: values of 1 to 2 came"):
+        recalibrated(scores_of([1, 2]), 0.5)
+
+
+def test_thresholds_of_other_captures_are_refused(two):
+    with pytest.raises(ValueError, match="relative: 3 thresholds came for 2 captures"):
+        relative(two, np.zeros(3))
+
+
+# probabilities
+
+
+@pytest.mark.parametrize("each", [1, 4, 50])
+def test_temperature_by_hand(each):
+    # all log-odds ±3: the fit is where σ(3/T) = (N+1)/(N+2), so T = 3 / ln(N+1)
+    scores = scores_of(expit([-3.0] * each + [3.0] * each), [0] * each + [1] * each)
+    assert temperature(scores) == approx(3 / np.log(each + 1), rel=1e-4)
+
+
+def test_temperature_undoes_what_made_the_probabilities_too_sure():
+    rng = np.random.default_rng(1)
+    odds = rng.normal(0, 2, size=20_000)
+    label = rng.random(20_000) < expit(odds)
+    sure = scores_of(expit(3 * odds), label)
+    assert temperature(sure) == approx(3, rel=0.05)
+    honest = temper(sure, temperature(sure))
+    assert ece(honest) < 0.02 < 0.1 < ece(sure)
+    assert brier(honest) < brier(sure)
+    assert np.array_equal(np.argsort(honest.value), np.argsort(sure.value))
+
+
+def test_probabilities_of_exactly_0_and_1_can_be_tempered():
+    scores = scores_of([0.0, 1.0, 0.2, 0.7], [0, 1, 0, 1])
+    assert np.isfinite(temperature(scores))
+    assert temper(scores, 2.0).value == approx([0, 1, 1 / 3, expit(logit(0.7) / 2)], abs=1e-7)
+    assert temper(scores, 1.0).value == approx(scores.value)
+
+
+def test_ece_and_brier_by_hand():
+    # bins of .2: (.1, .1) holds half attacks, (.7, .9 → two bins) one attack each
+    scores = scores_of([0.1, 0.1, 0.7, 0.9], [0, 1, 1, 1])
+    assert ece(scores, bins=5) == approx((2 * abs(0.5 - 0.1) + 0.3 + 0.1) / 4)
+    assert ece(scores, bins=1) == approx(abs(0.75 - 0.45))
+    assert brier(scores) == approx((0.01 + 0.81 + 0.09 + 0.01) / 4)
+    assert brier(scores) == approx(brier_score_loss(scores.label, scores.value))
+
+
+@pytest.mark.parametrize("function", [temperature, ece, brier, lambda s: temper(s, 1.0)])
+def test_values_that_are_no_probabilities_are_refused(function):
+    with pytest.raises(ValueError, match=r"values of -1 to 2 came; expected probabilities"):
+        function(scores_of([-1, 2], [0, 1]))
+    with pytest.raises(ValueError, match="no windows came; expected probabilities"):
+        function(scores_of([]))
+
+
+def test_temperature_of_one_class_is_refused():
+    with pytest.raises(ValueError, match="0 attack and 2 benign windows came; expected both"):
+        temperature(scores_of([0.1, 0.2]))

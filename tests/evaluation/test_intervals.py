@@ -1,0 +1,94 @@
+"""Intervals over captures and seeds: what they cover, and when they are silent."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest import approx
+from scipy.stats import bootstrap
+
+from cangraph.evaluation.intervals import _expanded, clustered
+
+
+def test_the_mean_is_plain_and_undefined_captures_do_not_count():
+    found = clustered(np.array([[0.5, np.nan, 1.0], [0.7, np.nan, 0.8]]))
+    assert found.mean == approx(0.75)
+    assert (found.captures, found.seeds, found.why) == (2, 2, "")
+
+
+def test_with_one_seed_it_is_scipys_percentile_interval():
+    values = np.array([0.2, 0.5, 0.9, 0.7, 0.4, 0.8])
+    expected = bootstrap(
+        [values],
+        np.mean,
+        n_resamples=2000,
+        confidence_level=_expanded(6, 0.95),
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    found = clustered(values)
+    assert (found.low, found.high) == approx((expected.low, expected.high))
+
+
+def test_few_captures_are_drawn_wider_than_percentiles_alone():
+    assert _expanded(3, 0.95) > _expanded(7, 0.95) > _expanded(50, 0.95) > 0.95
+    assert _expanded(10_000, 0.95) == approx(0.95, abs=1e-4)
+
+
+@pytest.mark.parametrize(("captures", "seeds"), [(7, 1), (12, 1), (8, 4)])
+def test_it_covers_the_truth_as_often_as_it_says(captures, seeds):
+    """Captures differ, seeds differ, and windows of a capture say the same thing again."""
+    rng, hits, trials = np.random.default_rng(1), 0, 150
+    for trial in range(trials):
+        drive, training = rng.normal(0.5, 0.1, captures), rng.normal(0, 0.03, (seeds, 1))
+        grid = drive + training * (seeds > 1) + rng.normal(0, 0.02, (seeds, captures))
+        found = clustered(grid, draws=600, seed=trial)
+        hits += found.low <= 0.5 <= found.high
+    assert 0.89 <= hits / trials <= 0.995
+
+
+def test_windows_counted_as_witnesses_would_not_cover():
+    """What the clusters are for: taken for independent, windows claim what they do not know."""
+    rng, hits = np.random.default_rng(2), 0
+    for trial in range(100):
+        drive = rng.normal(0.5, 0.1, 6)
+        found = clustered(np.repeat(drive, 50), draws=300, seed=trial)
+        hits += found.low <= 0.5 <= found.high
+    assert hits < 50
+
+
+def test_other_trainings_make_it_wider():
+    same = np.tile([0.5, 0.6, 0.7, 0.8], (3, 1))
+    apart = same + np.array([[-0.2], [0.0], [0.2]])
+    narrow, wide = clustered(same), clustered(apart)
+    assert wide.mean == approx(narrow.mean)
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ([np.nan, np.nan], "no capture defines it"),
+        ([], "no capture defines it"),
+        ([0.5, np.nan], "one capture defines it; an interval needs two"),
+    ],
+)
+def test_what_is_undefined_says_why(values, why):
+    found = clustered(np.array(values))
+    assert (found.low, found.high, found.why) == (None, None, why)
+
+
+def test_captures_that_agree_leave_nothing_open():
+    assert clustered(np.ones(4))[:3] == (1, 1, 1)
+
+
+@given(
+    st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), min_size=1, max_size=8),
+    st.integers(1, 3),
+)
+def test_the_mean_lies_inside_and_the_same_call_says_the_same(values, seeds):
+    grid = np.tile(values, (seeds, 1))
+    found = clustered(grid, draws=50)
+    assert found == clustered(grid, draws=50)
+    if found.low is not None:
+        assert 0 <= found.low <= found.mean <= found.high <= 1

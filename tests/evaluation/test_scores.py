@@ -1,0 +1,404 @@
+"""Metrics agree with scikit-learn, say "undefined" where they are, and count captures alike."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pytest import approx
+from sklearn import metrics as sklearn
+from torchmetrics import classification as tm
+
+from cangraph.data.graphs import to_graphs
+from cangraph.evaluation.scores import (
+    METRICS,
+    Scores,
+    attack_spans,
+    by_attack,
+    by_capture,
+    by_scenario,
+    compare,
+    metrics,
+    overall,
+    threshold,
+    why_undefined,
+)
+from cangraph.frames import Frames, attack_code
+
+
+def info(name="", scenario="", vehicle=""):
+    return Frames(np.zeros(1), np.zeros(1), name=name, scenario=scenario, vehicle=vehicle).info
+
+
+def scores_of(value, label, capture=None, captures=None, attack_type=None, start=None):
+    """Scores of windows of one second each."""
+    n = len(value)
+    start = np.arange(float(n)) if start is None else np.array(start, float)
+    return Scores(
+        np.array(value, float),
+        np.array(label, bool),
+        np.zeros(n, np.uint8) if attack_type is None else np.array(attack_type),
+        np.zeros(n, np.int32) if capture is None else np.array(capture),
+        start,
+        start + 1,
+        captures=captures or (info(),),
+    )
+
+
+VALUES = st.lists(
+    st.tuples(st.integers(0, 40).map(lambda k: k / 40), st.booleans()), min_size=1, max_size=60
+)
+CLOSE = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 1e-12, 2e-12, 3e-9, 0.5, 1 - 3e-9, 1 - 2e-12, 1 - 1e-12, 1.0]),
+        st.booleans(),
+    ),
+    min_size=2,
+    max_size=40,
+)
+LARGE = st.lists(
+    st.tuples(st.floats(-1e6, 1e6, allow_subnormal=False), st.booleans()), min_size=2, max_size=40
+)
+
+
+def at_one_in_a_thousand(label, value):
+    fpr, tpr, _ = sklearn.roc_curve(label, value)
+    return float(tpr[fpr <= 1e-3].max())
+
+
+def by_scikit_learn(scores, at):
+    """What `metrics` should say, with None where a denominator is zero."""
+    label, called = scores.label, scores.value >= at
+    (tn, fp), (fn, tp) = sklearn.confusion_matrix(label, called, labels=[False, True]).tolist()
+    both = label.any() and not label.all()
+    return {
+        "auroc": sklearn.roc_auc_score(label, scores.value) if both else None,
+        "auprc": sklearn.average_precision_score(label, scores.value) if both else None,
+        "f1": 2 * tp / (2 * tp + fp + fn) if label.any() else None,
+        "precision": tp / (tp + fp) if label.any() and tp + fp else None,
+        "recall": tp / (tp + fn) if label.any() else None,
+        "recall_at_fpr": at_one_in_a_thousand(label, scores.value) if both else None,
+        "fpr": fp / (fp + tn) if not label.all() else None,
+        "confusion": [[tn, fp], [fn, tp]],
+        "windows": len(scores),
+        "attack_windows": tp + fn,
+        "prevalence": (tp + fn) / len(scores),
+    }
+
+
+# metrics
+
+
+@pytest.mark.parametrize("name", ["even", "close", "large"])
+def test_metrics_agree_with_scikit_learn(name):
+    @given({"even": VALUES, "close": CLOSE, "large": LARGE}[name], st.integers(0, 100))
+    def agree(pairs, position):
+        scores = scores_of(*zip(*pairs, strict=True))
+        at = float(np.quantile(scores.value, position / 100))
+        result = metrics(scores, at)
+        for metric, expected in by_scikit_learn(scores, at).items():
+            if isinstance(expected, float):
+                expected = approx(expected, abs=1e-5)
+            assert result[metric] == expected, metric
+
+    agree()
+
+
+@given(VALUES, st.integers(1, 39))
+def test_mcc_agrees_with_scikit_learn_where_it_is_defined(pairs, at):
+    scores = scores_of(*zip(*pairs, strict=True))
+    called = scores.value >= at / 40
+    assume(called.any() and not called.all() and scores.label.any() and not scores.label.all())
+    expected = sklearn.matthews_corrcoef(scores.label, called)
+    assert metrics(scores, at / 40)["mcc"] == approx(expected, abs=1e-5)
+
+
+@given(VALUES, st.integers(1, 39))
+def test_metrics_agree_with_torchmetrics(pairs, at):
+    scores, at = scores_of(*zip(*pairs, strict=True)), at / 40
+    value, label = torch.from_numpy(scores.value), torch.from_numpy(scores.label).long()
+    assume(0 < int(label.sum()) < len(label))
+    result = metrics(scores, at)
+    # torchmetrics calls what is above a threshold, cangraph what reaches it
+    below = float(np.nextafter(at, 0))
+    for name, metric in {
+        "auroc": tm.BinaryAUROC(),
+        "auprc": tm.BinaryAveragePrecision(),
+        "f1": tm.BinaryF1Score(below),
+        "recall": tm.BinaryRecall(below),
+    }.items():
+        assert result[name] == approx(float(metric(value, label)), abs=1e-5), name
+
+
+def test_recall_where_one_benign_window_in_a_thousand_may_be_called():
+    value = np.r_[np.linspace(0, 1, 1000), 0.9995, 0.5]
+    result = metrics(scores_of(value, np.r_[np.zeros(1000), 1, 1]), at=0.5)
+    assert result["recall_at_fpr"] == 0.5, "one of 1,000 is above one attack, 500 above the other"
+
+
+@pytest.mark.parametrize(
+    ("label", "called", "metric", "why"),
+    [
+        ([0, 0], [1, 0], "auroc", "no attack"),
+        ([1, 1], [1, 0], "auroc", "attacks only"),
+        ([1, 1], [1, 0], "fpr", "attacks only"),
+        ([1, 0], [0, 0], "precision", "nothing called"),
+        ([1, 0], [0, 0], "mcc", "all called alike"),
+        ([1, 0], [1, 0], "mcc", ""),
+    ],
+)
+def test_what_is_undefined_says_why(label, called, metric, why):
+    assert why_undefined(metrics(scores_of(called, label), 0.5), metric) == why
+
+
+@given(VALUES, st.integers(0, 40))
+def test_no_metric_is_undefined_without_a_reason(pairs, at):
+    row = metrics(scores_of(*zip(*pairs, strict=True)), at / 40)
+    for name in METRICS:
+        assert (row[name] is None) == bool(why_undefined(row, name))
+
+
+def test_metrics_of_five_windows_by_hand():
+    result = metrics(scores_of([0.1, 0.4, 0.35, 0.8, 0.4], [0, 0, 1, 1, 0]), at=0.4)
+    assert result["confusion"] == [[1, 2], [1, 1]]
+    assert result["auroc"] == approx(4 / 6)  # of 6 pairs, .35 and .8 win 1 + 3
+    assert result["auprc"] == approx(0.5 * 1 + 0.5 * 2 / 4)
+    assert result["precision"] == approx(1 / 3)
+    assert result["recall"] == approx(1 / 2)
+    assert result["f1"] == approx(2 / 5)
+    assert result["fpr"] == approx(2 / 3)
+    assert result["mcc"] == approx((1 * 1 - 2 * 1) / np.sqrt(3 * 2 * 3 * 2))
+    assert (result["windows"], result["attack_windows"], result["prevalence"]) == (5, 2, 0.4)
+
+
+def test_values_that_a_sigmoid_would_merge_stay_apart():
+    value = 1 - np.array([4, 3, 2, 1]) * 1e-12
+    result = metrics(scores_of([*value, -50, 70], [0, 0, 1, 1, 0, 1]), at=value[2])
+    assert (result["auroc"], result["auprc"], result["f1"]) == approx((1, 1, 1))
+
+
+def test_only_the_order_of_values_matters_to_the_ranking_metrics():
+    rng = np.random.default_rng(0)
+    value, label = rng.normal(size=200), rng.random(200) < 0.3
+    plain = metrics(scores_of(value, label), 0)
+    for changed in (value * 1e-9, np.exp(value), 1e5 + value):
+        other = metrics(scores_of(changed, label), 0)
+        assert (other["auroc"], other["auprc"]) == (plain["auroc"], plain["auprc"])
+
+
+def test_without_attacks_only_the_false_positive_rate_is_defined():
+    result = metrics(scores_of([0.1, 0.6, 0.7, 0.2], [0, 0, 0, 0]), at=0.5)
+    assert {name for name in METRICS if result[name] is not None} == {"fpr"}
+    assert result["fpr"] == 0.5
+    assert result["confusion"] == [[2, 2], [0, 0]]
+
+
+def test_without_benign_windows_there_is_no_ranking_and_no_false_positive():
+    result = metrics(scores_of([0.1, 0.6, 0.7], [1, 1, 1]), at=0.5)
+    undefined = {name for name in METRICS if result[name] is None}
+    assert undefined == {"auroc", "auprc", "recall_at_fpr", "mcc", "fpr"}
+    assert result["recall"] == approx(2 / 3) and result["precision"] == 1
+
+
+def test_a_detector_that_calls_nothing_has_no_precision():
+    result = metrics(scores_of([0.1, 0.2, 0.3], [0, 1, 1]), at=0.5)
+    assert (result["precision"], result["recall"], result["f1"]) == (None, 0, 0)
+
+
+def test_a_tie_at_the_threshold_is_called_an_attack():
+    assert metrics(scores_of([0.5, 0.5], [0, 1]), at=0.5)["confusion"] == [[0, 1], [0, 1]]
+
+
+# threshold
+
+
+@pytest.mark.parametrize(
+    "value, label, expected",
+    [
+        ([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], 0.5),
+        ([0.9, 0.1, 0.8, 0.2], [1, 0, 1, 0], 0.5),
+        ([0.0, 0.1, 0.2, 1.0], [0, 1, 0, 1], 0.15),  # one error at .05 and .6, two here
+        ([0.0, 0.1, 0.2, 0.3, 0.9], [0, 1, 0, 0, 1], 0.25),  # of .05, .15, .25 and .6 the third
+        ([0.0, 0.001, 0.9, 0.9, 1.0], [0, 1, 1, 1, 1], 0.4505),  # one odd window does not rule
+        ([0.0, 0.3, 0.4, 0.9], [0, 1, 1, 1], 0.35),
+        ([-3.0, 7.0], [0, 1], 2.0),
+        ([0.5, 0.5, 0.7], [0, 1, 1], 0.6),
+        ([0.3, 0.3], [0, 1], 0.3),  # nothing to cut: everything is called
+    ],
+)
+def test_threshold_by_hand(value, label, expected):
+    assert threshold(scores_of(value, label)) == approx(expected)
+
+
+@given(VALUES)
+def test_threshold_is_the_median_of_the_cuts_that_are_as_good(pairs):
+    value, label = map(np.array, zip(*pairs, strict=True))
+    levels = np.unique(value)
+    assume(label.any() and not label.all() and len(levels) > 1)
+
+    def errors(at):
+        return int(((value >= at) != label).sum())
+
+    def f1(at):
+        called = value >= at
+        return 2 * (called & label).sum() / (called.sum() + label.sum())
+
+    at = threshold(scores_of(value, label))
+    best = max(f1(level) for level in levels[1:])
+    fewest = min(errors(level) for level in levels[1:] if f1(level) > best - 1e-9)
+    allowed = fewest + fewest**0.5 + 1
+    assert errors(at) <= allowed
+    below, above = levels[levels < at].max(), levels[levels >= at].min()
+    assert at == approx((below + above) / 2)
+    good = [level for level in levels[1:] if errors(level) <= allowed]
+    assert abs(sum(level < above for level in good) - sum(level > above for level in good)) <= 1
+
+
+@given(VALUES, st.randoms())
+def test_threshold_does_not_depend_on_the_order_of_windows(pairs, random):
+    mixed = random.sample(pairs, len(pairs))
+    one, two = (threshold(scores_of(*zip(*p, strict=True))) for p in (pairs, mixed))
+    assert one == two
+
+
+def test_without_attacks_one_in_a_thousand_is_called():
+    value = np.random.default_rng(0).permutation(10_000) / 10_000
+    at = threshold(scores_of(value, np.zeros(10_000)))
+    assert (value >= at).sum() == 10
+    assert threshold(scores_of([0.2, 0.2], [0, 0])) > 0.2
+    assert threshold(scores_of([0.2, 0.2], [1, 1])) > 0.2
+
+
+def test_threshold_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no windows came; expected calibration windows"):
+        threshold(scores_of([], []))
+
+
+# tables over captures
+
+CAPTURES = (info("x", "t1", "kia"), info("y", "t1", "sonata"), info("z", "t0", "kia"))
+
+
+@pytest.fixture
+def three():
+    """x: auroc 1, recall 1/2; y: benign alone; z: auroc 0, recall 0."""
+    return scores_of(
+        [0.1, 0.4, 0.9, 0.2, 0.8, 0.7, 0.3],
+        [0, 1, 1, 0, 0, 0, 1],
+        [0, 0, 0, 1, 1, 2, 2],
+        CAPTURES,
+        attack_type=[0, attack_code("flooding"), attack_code("fuzzing"), 0, 0, 0, 3],
+    )
+
+
+def test_by_capture_has_a_row_for_each(three):
+    rows = by_capture(three, 0.5)
+    assert [row["capture"] for row in rows] == ["z", "x", "y"]
+    assert [row["scenario"] for row in rows] == ["t0", "t1", "t1"]
+    assert [row["vehicle"] for row in rows] == ["kia", "kia", "sonata"]
+    assert [row["auroc"] for row in rows] == [0, 1, None]
+    alone = metrics(three[three.capture == 0], 0.5)
+    assert {name: rows[1][name] for name in alone} == alone
+
+
+def test_a_scenario_is_the_mean_of_its_captures_where_defined(three):
+    t0, t1 = by_scenario(three, 0.5)
+    assert (t1["scenario"], t1["captures"], t1["windows"], t1["attack_windows"]) == ("t1", 2, 5, 2)
+    assert t1["auroc"] == 1, "undefined in y"
+    assert t1["recall"] == 0.5
+    assert t1["fpr"] == approx((0 + 1 / 2) / 2)
+    assert t1["confusion"] == [[2, 1], [1, 1]]
+    assert (t0["auroc"], t0["recall"], t0["precision"], t0["fpr"]) == (0, 0, 0, 1)
+
+
+def test_a_long_capture_does_not_outvote_a_short_one():
+    value, label = [0.9] * 98 + [0.1] * 2, [1] * 100
+    scores = scores_of(value, label, [0] * 98 + [1] * 2, CAPTURES)
+    assert by_scenario(scores, 0.5)[0]["recall"] == 0.5
+
+
+def test_a_metric_defined_in_no_capture_is_undefined():
+    (row,) = by_scenario(scores_of([0.1, 0.9], [0, 0], [0, 1], CAPTURES), 0.5)
+    assert row["auroc"] is None and row["f1"] is None and row["fpr"] == 0.5
+
+
+def test_an_expected_scenario_without_windows_is_absent(three):
+    rows = by_scenario(three, 0.5, expected=("t1", "t9"))
+    assert [row["scenario"] for row in rows] == ["t0", "t1", "t9"]
+    absent = rows[-1]
+    assert (absent["captures"], absent["windows"]) == (0, 0)
+    assert all(absent[name] is None for name in METRICS)
+    assert set(absent) == set(rows[0])
+
+
+def test_compare_puts_detectors_below_each_other(three):
+    rows = compare({"one": (three, 0.5), "all": (three, 0.0)}, expected=("t9",))
+    assert [(row["detector"], row["scenario"]) for row in rows] == [
+        (name, scenario) for name in ("one", "all") for scenario in ("t0", "t1", "t9")
+    ]
+    assert {k: v for k, v in rows[0].items() if k != "detector"} == by_scenario(three, 0.5)[0]
+    assert (rows[1]["recall"], rows[4]["recall"]) == (0.5, 1)
+
+
+def test_overall_is_the_mean_over_the_scenarios_that_define_a_metric(three):
+    rows = compare({"one": (three, 0.5), "all": (three, 0.0)}, expected=("t9",))
+    assert overall(rows, "recall") == {"one": 0.25, "all": 1.0}
+    assert overall(rows, "auroc") == {"one": 0.5, "all": 0.5}
+    assert overall(rows, "no such metric") == {}
+
+
+def test_by_attack_counts_what_was_found_of_each_type(three):
+    rows = by_attack(three, 0.5)
+    found = [(r["scenario"], r["attack"], r["attack_windows"], r["found"]) for r in rows]
+    assert found == [
+        ("t0", "spoofing", 1, 0),
+        ("t1", "flooding", 1, 0),
+        ("t1", "fuzzing", 1, 1),
+    ]
+    assert [row["recall"] for row in rows] == [0, 0, 1]
+    assert by_attack(three[~three.label], 0.5) == []
+
+
+# spans
+
+
+def test_attacks_close_in_time_are_one_span():
+    starts = [0, 1, 3, 5.5, 6.5, 20]
+    scores = scores_of(np.zeros(6), [1, 1, 1, 1, 0, 1], start=starts)
+    assert attack_spans(scores) == [(0, 4), (5.5, 6.5), (20, 21)]
+    assert attack_spans(scores, longest_gap=1.5) == [(0, 6.5), (20, 21)]
+    assert attack_spans(scores[~scores.label]) == []
+
+
+# the record
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused_with_its_window(bad):
+    with pytest.raises(ValueError, match=rf"Scores: value {bad} at window 2; expected finite"):
+        scores_of([0.1, 0.2, bad, bad], [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("name", ["value", "attack_type", "capture", "start", "end"])
+def test_columns_of_another_length_are_refused(name):
+    columns = {
+        key: np.zeros(3) for key in ("value", "label", "attack_type", "capture", "start", "end")
+    }
+    columns |= {"label": np.zeros(3, bool), name: np.zeros(4)}
+    with pytest.raises(ValueError, match=f"Scores: {name} has 4 rows; expected 3 like label"):
+        Scores(**columns, captures=())
+
+
+def test_scores_of_graphs_carry_their_windows(drive):
+    graphs = to_graphs([drive], 100, 100)
+    state = np.arange(2 * len(graphs), dtype=np.float32).reshape(-1, 2)
+    scores = Scores.of(graphs, np.arange(len(graphs)), state, ["a", "b"])
+    assert scores.value.dtype == np.float64
+    for name in ("label", "attack_type", "capture", "start", "end"):
+        assert getattr(scores, name) is getattr(graphs, name)
+    assert scores.captures == graphs.captures and scores.state_names == ("a", "b")
+    part = scores[scores.label]
+    assert len(part) == graphs.label.sum()
+    assert np.array_equal(part.value, np.flatnonzero(graphs.label))
+    assert np.array_equal(part.state, state[graphs.label])
+    assert set(part.scenario) == {drive.scenario}

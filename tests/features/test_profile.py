@@ -1,0 +1,80 @@
+"""The table of profiles: a slot for each ID, kept when the table grows."""
+
+import numpy as np
+
+from cangraph.features.profile import Profiles
+
+
+def keys(*ids):
+    return np.array(ids, np.uint32)
+
+
+def test_slots_stand_in_order_of_first_appearance_and_stay():
+    state = Profiles()
+    assert state.slots_of(keys(9, 3, 9, 7), 8).tolist() == [0, 1, 0, 2]
+    assert state.slots_of(keys(1, 7, 3, 2), 8).tolist() == [3, 2, 1, 4]
+    assert state.slots == {9: 0, 3: 1, 7: 2, 1: 3, 2: 4}
+    assert state.slots_of(keys(), 8).tolist() == []
+
+
+def test_the_bit_of_an_extended_id_parts_it_from_the_other():
+    assert Profiles().slots_of(keys(5, 5 | 1 << 31, 5), 8).tolist() == [0, 1, 0]
+
+
+def test_a_new_slot_is_empty():
+    state = Profiles()
+    state.slots_of(keys(4), 8)
+    slot = state.table[0]
+    assert all(not np.any(slot[name]) for name in state.table.dtype.names)
+    assert np.isnan(state.began)
+
+
+def filled(n, width):
+    """A state with `n` IDs in which no byte is zero."""
+    state = Profiles()
+    state.slots_of(np.arange(n, dtype=np.uint32), width)
+    for name in state.table.dtype.names:
+        state.table[name] = 1 + np.arange(state.table[name].size).reshape(state.table[name].shape)
+    return state
+
+
+def test_growing_keeps_what_is_known():
+    state = filled(3, 8)
+    before = state.table.copy()
+    state.slots_of(np.arange(100, dtype=np.uint32), 8)
+    assert len(state.table) >= 100 > len(before)
+    for name in state.table.dtype.names:
+        now, old = state.table[name], before[name]
+        assert (now[: len(old)] == old).all() and not now[len(old) :].any(), name
+
+
+PER_BYTE = "rate values data clock_data ahead_data moves changes rest longest step turn kept lapsed"
+
+
+def test_wider_payloads_keep_what_is_known_of_the_first_bytes():
+    state = filled(2, 8)
+    before = state.table.copy()
+    state.slots_of(keys(0), 64)  # the table grows in width only
+    for name in state.table.dtype.names:
+        now, old = state.table[name], before[name]
+        wide = now.shape[1:] != old.shape[1:]
+        assert wide == (name in PER_BYTE.split()), name
+        kept = now[tuple(slice(size) for size in old.shape)]
+        assert (kept == old).all(), name
+        if wide:
+            assert now.shape[1] == 64 and not now[:, 8:].any(), name
+
+
+def test_a_narrower_payload_leaves_a_wide_table_alone():
+    state = filled(2, 64)
+    table = state.table
+    state.slots_of(keys(0, 1), 8)
+    assert state.table is table
+
+
+def test_the_table_doubles_so_that_new_ids_are_cheap():
+    state, sizes = Profiles(), set()
+    for identifier in range(1000):
+        state.slots_of(keys(identifier), 8)
+        sizes.add(len(state.table))
+    assert len(sizes) <= 11

@@ -1,0 +1,139 @@
+"""The kernels under the graphs: silent IDs become nodes, and chunks leave no trace."""
+
+from dataclasses import replace
+from itertools import pairwise
+from math import log2
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest import approx
+
+from cangraph.bus.attacks import inject
+from cangraph.features.schema import NODE_FEATURES
+from cangraph.features.windows import windows
+from cangraph.frames import AttackSpan, Frames
+
+NODE = {feature.name: i for i, feature in enumerate(NODE_FEATURES)}
+A, B = 0x10, 0x20
+
+
+def arrays(chunks, window, stride):
+    """The windows of the chunks, the parts joined."""
+    parts = list(windows(chunks, window, stride))
+    return {
+        name: np.concatenate([part[name] for part in parts], -1 if name == "edge_index" else 0)
+        for name in parts[0]
+    }
+
+
+def bus(seconds, b_until, b_again=np.inf, **columns):
+    """A every 5 ms; B every 20 ms until `b_until` and again from `b_again` on, in s."""
+    a, b = np.arange(0, seconds, 0.005), np.arange(0.0012, seconds, 0.02)
+    b = b[(b < b_until) | (b >= b_again)]
+    ids = np.concatenate([np.full(len(a), A), np.full(len(b), B)])
+    return Frames.in_order(np.concatenate([a, b]), arbitration_id=ids, **columns)
+
+
+def nodes_of(made, w):
+    cut = np.cumsum(np.concatenate([[0], made["node_size"]]))
+    return slice(cut[w], cut[w + 1])
+
+
+@pytest.mark.parametrize("window, seen", [(22, True), (21, False)])
+def test_an_intruder_is_told_of_where_it_stands(window, seen):
+    # at 199 ms instead of 200 ms comes one ahead of the clock, and then the genuine frame
+    times = np.concatenate([np.arange(20) * 0.01, [0.199, 0.2], 0.21 + np.arange(20) * 0.01])
+    made = arrays([Frames(times + 1e-4, np.full(len(times), A))], window, window)
+    told = made["x"][:, NODE["intruder_max"]]
+    assert made["label"].tolist() == [False] * len(told)
+    assert (told[0] > 1) == seen, "in the window that holds both"
+    assert told[1:] == approx(0), "not in one that begins with the genuine frame"
+
+
+# silence
+
+
+def test_a_missed_id_is_a_node_without_frames_or_edges():
+    frames = bus(2.0, b_until=1.0)
+    made = arrays([frames], 10, 10)
+    last = nodes_of(made, -1 + len(made["begin"]))
+    assert made["node_id"][last].tolist() == [A, B]
+    assert made["node_count"][last].tolist() == [10, 0]
+    edges = made["edge_index"][:, -made["edge_size"][-1] :]
+    assert edges.tolist() == [[0], [0]], "only A follows A"
+    x = made["x"][last][1]
+    ticks = np.floor((made["end"][-1] - 0.9812) * 1e3) + 1  # B's period is 20 ms: 21 ticks
+    away = log2(ticks / 21)
+    assert x[NODE["silence"]] == approx(away - 2, abs=1e-3)
+    for name in ("gap_ratio_mean", "gap_ratio_min", "gap_ratio_max"):
+        assert x[NODE[name]] == approx(away, abs=1e-3)
+    assert x[NODE["count_ratio"]] == approx(log2(1 / (45 / 21 + 1)), abs=1e-3)
+    told = {"silence", "gap_ratio_mean", "gap_ratio_min", "gap_ratio_max", "count_ratio"}
+    assert [x[i] for name, i in NODE.items() if name not in told] == approx(
+        np.zeros(len(NODE) - len(told)), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("b_again, missed", [(1.06, False), (1.1, True)])
+def test_an_id_is_missed_after_four_of_its_periods(b_again, missed):
+    # its last frame came at .9812 s, so that it is missed from 1.065 s on: over 84 ticks
+    made = arrays([bus(2.0, 1.0, b_again)], 4, 1)
+    assert (made["node_count"] == 0).any() == missed
+
+
+def test_an_unsteady_id_is_given_more_time():
+    steady = np.arange(0, 3, 0.02)
+    rng = np.random.default_rng(0)
+    unsteady = steady + rng.uniform(0, 0.019, len(steady))
+    silent = []
+    for times in (steady, unsteady):
+        a = np.arange(0, 4, 0.005)
+        ids = np.concatenate([np.full(len(a), A), np.full(len(times), B)])
+        made = arrays([Frames.in_order(np.concatenate([a, times]), arbitration_id=ids)], 10, 10)
+        silent.append(int((made["node_count"] == 0).sum()))
+    assert silent[1] < silent[0]
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_what_keeps_no_period_is_not_missed(times):
+    rng = np.random.default_rng(1)
+    a, events = np.arange(0, 6, 0.005), np.cumsum(rng.exponential(0.1, 30))
+    bursts = np.concatenate([events + k * 0.002 for k in range(times)])  # of each event
+    ids = np.concatenate([np.full(len(a), A), np.full(len(bursts), B)])
+    frames = Frames.in_order(np.concatenate([a, bursts]), arbitration_id=ids)
+    assert not (arrays([frames], 10, 10)["node_count"] == 0).any()
+
+
+def test_what_is_gone_for_a_minute_is_not_expected_back():
+    made = arrays([bus(70.0, b_until=1.0)], 10, 10)
+    silent = made["node_count"][np.cumsum(made["node_size"]) - 1] == 0
+    gone = made["end"] > 61.0
+    assert silent[(made["end"] > 1.2) & (made["end"] < 60.9)].all()
+    assert not silent[gone].any()
+
+
+def test_a_silent_id_is_the_attacked_one():
+    span = AttackSpan(1.0012, 1.9812, "suppression", B)
+    made = arrays([replace(bus(3.0, 1.0, 2.0), attack_spans=(span,))], 10, 10)
+    attacked = made["node_attack"]
+    assert (made["node_id"][attacked] == B).all()
+    assert (made["node_count"][attacked] == 0).sum() > 10
+    of_window = np.repeat(np.arange(len(made["begin"])), made["node_size"])
+    assert made["label"][of_window[attacked]].all()
+
+
+# chunks
+
+
+@given(st.lists(st.integers(0, 3000), max_size=8), st.sampled_from([(50, 50), (50, 17), (20, 45)]))
+def test_cuts_between_chunks_leave_no_trace(drive, cuts, sizes):
+    frames = inject(drive[:3000], "suppression", spans=[(1.0, 2.0)], seed=2)
+    edges = [0, *sorted(min(c, len(frames)) for c in cuts), len(frames)]
+    chunks = [frames[a:b] for a, b in pairwise(edges)]
+    whole, cut = arrays([frames], *sizes), arrays(chunks, *sizes)
+    assert (whole["node_count"] == 0).any(), "some ID is silent"
+    assert whole["label"].any()
+    for name, values in whole.items():
+        assert values.tobytes() == cut[name].tobytes(), name

@@ -1,0 +1,231 @@
+"""Policies of fusion: what an action earns, what is learnt from it, what is done in the end."""
+
+import numpy as np
+import pytest
+import torch
+from pytest import approx
+from scorings import PARAMS, brier, scores_of, torn
+
+from cangraph.fusion.dqn import DQNFusion, LinUCB, Policy, rewards, rules
+from cangraph.fusion.rules import Rule
+
+pytestmark = pytest.mark.filterwarnings("error")
+ALPHAS = np.linspace(0, 1, 5)
+
+
+@pytest.fixture(scope="module")
+def fitted(calib):
+    policies = {name: rule for name, rule in rules(PARAMS).items() if isinstance(rule, Policy)}
+    return {name: policy.fit(calib) for name, policy in policies.items()}
+
+
+def test_these_are_the_policies(fitted):
+    assert list(fitted) == ["LinUCB", "full information", "DQN fusion"]
+
+
+# rewards
+
+
+def test_rewards_by_hand():
+    earned = rewards(np.array([[0.0, 1.0], [0.5, 0.5]]), np.array([True, False]), ALPHAS)
+    assert earned[0] == approx([1 - 4 * (1 - a) ** 2 for a in ALPHAS])
+    assert earned[1] == approx([0] * 5)
+
+
+@pytest.mark.parametrize("always, earned", [(0.0, -1.0), (1.0, -1.0), (0.5, 0.0)])
+def test_one_answer_for_all_windows_pays_nothing(always, earned):
+    """Of both classes in equal parts, as they are drawn to learn from."""
+    label = np.arange(100) % 2 == 0
+    assert rewards(np.full((100, 2), always), label, ALPHAS).mean(0) == approx(earned)
+
+
+@pytest.mark.parametrize("sure", [0.0, 0.3, 1.0])
+def test_agreeing_does_not_pay(sure):
+    """Models that say the same, whatever the label: no action earns more than another or than 0."""
+    rng = np.random.default_rng(0)
+    said = 0.5 + sure * (rng.random(2000) < 0.5) - sure / 2
+    both = np.concatenate([np.stack([said, said], 1)] * 2)
+    earned = rewards(both, np.arange(4000) < 2000, ALPHAS)
+    assert np.ptp(earned, axis=1).max() < 1e-12
+    assert earned.mean() <= 1e-12
+
+
+def test_a_policy_that_prefers_agreement_earns_no_more_than_any_other():
+    rng = np.random.default_rng(0)
+    both, label = rng.random((20_000, 2)), np.arange(20_000) % 2 == 0  # know nothing of the label
+    earned = rewards(both, label, ALPHAS)
+    middle = earned[np.arange(len(earned)), np.full(len(earned), 2)].mean()  # between the two
+    assert earned.mean(0).max() == approx(middle) and middle < 0
+
+
+def test_the_truth_pays_one():
+    label = np.arange(10) % 2 == 0
+    assert rewards(np.stack([label, label], 1).astype(float), label, ALPHAS) == approx(1.0)
+
+
+# every policy
+
+
+def test_the_decision_comes_from_the_fused_score(fitted, held_out):
+    scores = held_out[1]
+    for name, rule in fitted.items():
+        alpha = rule.alpha(scores)
+        vgae, gat = rule.probabilities(scores).T
+        assert rule.score(scores).value == approx(alpha * gat + (1 - alpha) * vgae), name
+        assert np.array_equal(alpha, np.linspace(0, 1, PARAMS.actions)[rule.policy(scores)]), name
+        assert rule.q(scores).shape == (500, PARAMS.actions)
+
+
+def test_training_held_out_and_test_windows_go_through_one_function(calib, monkeypatch):
+    from cangraph.fusion import verdict
+
+    asked = []
+    score = Rule.score
+    monkeypatch.setattr(
+        Rule, "score", lambda self, given: asked.append(len(given[0])) or score(self, given)
+    )
+    parts = torn(300, 2, captures=3)[1]
+    few = ["mean", "logistic stacking"]
+    held = verdict.held_out(lambda: {n: rules(PARAMS)[n] for n in few}, parts, 3)
+    assert asked == [100] * 6, "each fold, by each rule"
+    assert {len(s) for s in held.scores.values()} == {300}
+    for rule in rules(PARAMS).values():
+        assert type(rule).score is Rule.score, "no rule has a decision of its own"
+
+
+def test_a_policy_that_switches_beats_either_model(fitted, calib, held_out):
+    side, scores = held_out
+    alone = [brier(Rule(kind).fit(calib).score(scores)) for kind in ("vgae", "gat", "mean")]
+    for name in ("full information", "DQN fusion"):
+        alpha = fitted[name].alpha(scores)
+        assert alpha[side == 1].mean() > alpha[side == 0].mean() + 0.5, name
+        assert brier(fitted[name].score(scores)) < 0.5 * min(alone), name
+
+
+def test_the_map_changes_with_both_probabilities_and_obeys_the_policy(fitted, held_out):
+    scores = held_out[1]
+    for name, rule in fitted.items():
+        grid, axis = rule.map(scores, cells=8)
+        assert grid.shape == (8, 8) and axis == approx((np.arange(8) + 0.5) / 8)
+        assert np.isin(grid, rule.alphas).all(), name
+
+
+def test_the_map_moves_what_follows_from_the_probabilities_and_rests_the_rest():
+    label = np.array([False, True] * 30)
+    value = np.linspace(-2, 2, 60) + label
+    names = ("vgae_node_mean", "vgae_kl"), ("gat_logit", "gat_probability")
+    vgae = scores_of(value, label, np.column_stack([value, np.arange(60)]))
+    gat = scores_of(np.linspace(0.1, 0.9, 60), label, np.zeros((60, 2)))
+    scores = [
+        s.__class__(**{**s.__dict__, "state_names": n})
+        for s, n in zip((vgae, gat), names, strict=True)
+    ]
+    seen = {}
+
+    class Watching(LinUCB):
+        def alpha(self, given):
+            seen["state"] = self.states(given)
+            return super().alpha(given)
+
+    rule = Watching(PARAMS.model_copy(update={"rounds": 10})).fit(scores)
+    rule.map(scores, cells=2)
+    node, kl, logit, p_gat, p_vgae, *_ = seen["state"].T
+    assert kl == approx(29.5), "the median"
+    assert p_gat == approx([0.25, 0.25, 0.75, 0.75]), "rows by the GAT"
+    assert logit == approx(np.log(p_gat / (1 - p_gat)))
+    assert p_vgae == approx([0.25, 0.75, 0.25, 0.75], abs=0.02)
+    assert node[0] == node[2] < node[1] == node[3]
+
+
+# the bandit
+
+
+def test_two_steps_of_the_bandit_by_hand():
+    params = PARAMS.model_copy(update={"actions": 2, "confidence": 2.0})
+    bandit = LinUCB(params)
+    bandit.begin(2)
+    x = np.array([1.0, 1.0])
+    assert bandit.bounds(x) == approx([2 * 2**0.5] * 2), "A = I: c √(xᵀx)"
+    bandit.update(x, arm=0, reward=3.0)
+    # A = [[2, 1], [1, 2]], A⁻¹ = [[2, -1], [-1, 2]] / 3, b = (3, 3), θ = (1, 1)
+    assert bandit.inverse[0] == approx(np.array([[2, -1], [-1, 2]]) / 3)
+    assert bandit.theta[0] == approx([1, 1])
+    assert bandit.bounds(x) == approx([2 * (2 / 3) ** 0.5, 2 * 2**0.5])
+    bandit.update(np.array([0.0, 2.0]), arm=0, reward=-1.0)
+    # A = [[2, 1], [1, 6]], A⁻¹ = [[6, -1], [-1, 2]] / 11, b = (3, 1), θ = (17, -1) / 11
+    assert bandit.inverse[0] == approx(np.array([[6, -1], [-1, 2]]) / 11)
+    assert bandit.theta[0] == approx(np.array([17, -1]) / 11)
+    assert np.array_equal(bandit.inverse[1], np.eye(2)), "the other arm has learnt nothing"
+    assert not bandit.theta[1].any()
+
+
+def test_the_bandit_finds_the_model_that_is_right():
+    label = np.arange(400) % 2 == 0
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(400, 1))
+    bad = scores_of(rng.normal(size=400), label, noise)
+    good = scores_of(0.05 + 0.9 * label, label, label[:, None])
+    bandit = LinUCB(PARAMS).fit([bad, good])
+    assert bandit.alpha([bad, good]).mean() > 0.9
+    trace = bandit.trace
+    assert set(trace) == {"reward", "mean alpha", "mean Q", "bound"}
+    assert all(len(column) == PARAMS.rounds for column in trace.values())
+    assert trace["reward"][-300:].mean() > trace["reward"][:50].mean()
+    assert trace["bound"][-1] < trace["bound"][0]
+
+
+# the network
+
+
+def test_the_full_information_variant_finds_the_best_action_of_each_window():
+    """Two kinds of windows, told apart by the state; the GAT is right in one of them."""
+    label = np.arange(80) % 2 == 0
+    kind = np.arange(80) % 4 < 2
+    vgae = scores_of(np.zeros(80), label, np.zeros((80, 1)))  # an even chance, always
+    gat = scores_of(np.where(kind, label, ~label) * 1.0, label, kind[:, None])
+    params = PARAMS.model_copy(update={"actions": 3, "steps": 300})
+    full = DQNFusion(params, full_information=True).fit([vgae, gat])
+    assert np.array_equal(full.alpha([vgae, gat]), kind * 1.0)
+    exact = [[0, 0.75, 1] if trusted else [0, -1.25, -3] for trusted in kind]
+    assert full.q([vgae, gat]) == approx(np.array(exact), abs=0.15)
+
+
+def test_the_trace_tells_reward_loss_exploration_alpha_and_q(fitted):
+    dqn, full = fitted["DQN fusion"].trace, fitted["full information"].trace
+    names = {"reward", "loss", "epsilon", "mean alpha", "mean Q"}
+    assert set(dqn) == set(full) == names
+    assert all(len(column) == PARAMS.steps for column in dqn.values())
+    for trace in (dqn, full):
+        assert trace["reward"][-50:].mean() > trace["reward"][:10].mean() + 0.1
+        assert trace["reward"].max() <= 1
+        assert trace["mean Q"][-50:].mean() == approx(trace["reward"][-50:].mean(), abs=0.2)
+    assert not full["epsilon"].any(), "nothing to explore"
+
+
+def test_exploration_falls_from_start_to_end(fitted):
+    trace = fitted["DQN fusion"].trace
+    epsilon = trace["epsilon"]
+    assert (epsilon[0], epsilon[-1]) == approx((PARAMS.epsilon_start, PARAMS.epsilon_end))
+    assert (np.diff(epsilon) <= 0).all()
+    assert trace["mean alpha"][0] == approx(0.5, abs=0.15), "random actions at first"
+
+
+def test_both_variants_start_from_the_same_weights(calib):
+    still = PARAMS.model_copy(update={"steps": 1, "learning_rate": 1e-30})
+    dqn, full = (DQNFusion(still, 5, full).fit(calib) for full in (False, True))
+    assert np.array_equal(dqn.q(calib), full.q(calib))
+
+
+def test_another_seed_is_another_policy_and_the_dice_stay_where_they_are(calib):
+    short = PARAMS.model_copy(update={"steps": 40})
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    one, other = (DQNFusion(short, seed).fit(calib) for seed in (3, 4))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not np.array_equal(one.trace["loss"], other.trace["loss"])
+
+
+def test_two_actions_choose_one_model_or_the_other(calib, held_out):
+    rule = DQNFusion(PARAMS.model_copy(update={"actions": 2, "steps": 40})).fit(calib)
+    both = rule.probabilities(held_out[1])
+    assert np.isclose(both, rule.combine(held_out[1])[:, None]).any(1).all()

@@ -1,0 +1,202 @@
+"""Every line of the logs that python-can reads is a frame, an error frame, a remark or refused."""
+
+import gc
+import gzip
+import re
+import sqlite3
+import struct
+from contextlib import closing
+
+import can
+import numpy as np
+import pytest
+
+from cangraph.io.readers import LogFile, read_frames
+
+LOG = "(1.500000) can0 1A0#00FF\n(1.600000) can0 000001A0#R4\n(1.700000) can0 20000080#00\n"
+ASC = (
+    "date Sun Nov 22 15:56:23.691 2026\nbase hex  timestamps absolute\n"
+    "Begin Triggerblock Thu Jan 01 00:01:40.500 1970\n 0.000000 Start of measurement\n"
+    " 0.000000 1  1A0             Rx   d 2 01 02\n // a remark\n"
+    " 1.000000 1  1A0x            Rx   r 4\n 1.100000 1  ErrorFrame\n"
+    " 1.200000 1  Statistic: D 1 R 0\nEnd TriggerBlock\n"
+)
+TRC = (
+    ";$FILEVERSION=2.1\n;$STARTTIME=25569.0\n;$COLUMNS=N,O,T,B,I,d,R,L,D\n;---\n"
+    "      1       500.000 DT  1     01A0 Rx -  2    01 02\n"
+    "      2       600.000 FD  1 000001A0 Rx -  9    " + "AB " * 12 + "\n"
+    "      3       700.000 RR  1     01A0 Rx -  4\n"
+    "      4       800.000 ER  1        - Rx -  5    04 00 02 00 00\n"
+    "      5       900.000 ST  1        - Rx -  4    00 00 00 08\n"
+)
+CSV = (
+    "timestamp,arbitration_id,extended,remote,error,dlc,data\n"
+    "0.5,0x1a0,0,0,0,2,AP8=\n0.6,0x1a0,1,1,0,4,\n0.7,0x0,0,0,1,0,\n\n"
+)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def of(content, name, **how):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_frames(path, **how)
+
+    return of
+
+
+def test_candump(read):
+    frames = read(LOG, "bus.log")
+    assert frames.timestamp.tolist() == [1.5, 1.6]
+    assert frames.is_extended_id.tolist() == [False, True]
+    assert frames.is_remote_frame.tolist() == [False, True]
+    assert frames.dlc.tolist() == [2, 4]
+    assert frames.report[:5] == (3, 0, 0, 1, 0)
+
+
+def test_asc(read):
+    for text in (ASC, "\n" + ASC, ASC.split("Begin")[0] + ASC[ASC.index(" 0.000000 1") :]):
+        frames = read(text, "bus.asc")
+        assert frames.timestamp.tolist() == [0, 1]
+        assert frames.is_remote_frame.tolist() == [False, True]
+        assert frames.report[:5] == (3, 0, 0, 1, 0)
+
+
+def test_trc(read):
+    frames = read(TRC, "bus.trc")
+    assert frames.timestamp.round(6).tolist() == [0.5, 0.6, 0.7]
+    assert frames.dlc.tolist() == [2, 12, 4]
+    assert frames.data.shape == (3, 64)
+    assert frames.is_remote_frame.tolist() == [False, False, True]
+    assert frames.report[:5] == (4, 0, 0, 1, 0)
+
+
+def test_python_cans_own_csv_is_known_by_its_header(read):
+    frames = read(CSV, "bus.csv")
+    assert frames.data[0, :2].tolist() == [0, 255] and frames.dlc.tolist() == [2, 4]
+    assert frames.report[:5] == (3, 0, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "text, name, broken",
+    [
+        (LOG, "bus.log", "(1.650000) can0 1A0#00F"),
+        (LOG, "bus.log", "(1.65"),
+        (LOG, "bus.log", "(nan) can0 1A0#00"),
+        (LOG, "bus.log", "(1.650000) can0 40000000#00"),
+        (LOG, "bus.log", "(1.650000) can0 1A0#000102030405060708"),
+        (ASC, "bus.asc", " 1.300000 1  1A0             Rx   d 2 01"),
+        (ASC, "bus.asc", " 1.300000 1  8A0             Rx   d 1 01"),
+        (ASC, "bus.asc", " 1.300000 1  1A0             Rx   d z 01"),
+        (ASC, "bus.asc", " 1.300000 1  1A"),
+        (TRC, "bus.trc", "      6      1000.000 DT  1     01A0 Rx -  2    01"),
+        (TRC, "bus.trc", "      6      1000.000 DT  1"),
+        (TRC, "bus.trc", "      6      1000.000 XX  1     01A0 Rx -  2    01 02"),
+        (CSV, "bus.csv", "-0.8,0x1a0,0,0,0,2,AP8="),
+        (CSV, "bus.csv", "0.8,0x1a0,0,0,0,3,AP8="),
+        (CSV, "bus.csv", "0.8,0x1a0,0,0"),
+    ],
+)
+def test_a_line_that_is_no_frame_is_refused_by_number(read, text, name, broken):
+    whole, number = read(text, name), text.count("\n") + 1
+    named = re.escape(f"{name}:{number}: {broken.strip()!r}")
+    with pytest.raises(ValueError, match=named):
+        read(text + broken + "\n", name)
+    again = [line for line in text.splitlines() if re.match(r"[( ]", line)][-1:] * (
+        name == "bus.log"
+    )
+    frames = read(text + "\n".join([broken, broken, *again]), name, strict=False)
+    assert frames.report.refused == 2 and len(frames) == len(whole)
+    assert re.search(named, frames.report.first_refused[0])
+    assert frames.report.error_frames == whole.report.error_frames + len(again)
+
+
+def test_a_database_is_read(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "bus.db")) as base:
+        base.execute("CREATE TABLE messages (ts, id, extended, remote, error, dlc, data)")
+        rows = [(0.5, 0x1A0, 0, 0, 0, 2, b"\0\xff"), (None, 0x1A0, 0, 0, 0, 0, b"")]
+        base.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        base.commit()
+    frames = read_frames(tmp_path / "bus.db", strict=False)
+    assert frames.dlc.tolist() == [2] and frames.report.refused == 1
+    with pytest.raises(ValueError, match=r"bus.db: message 2 has a field that is no number"):
+        read_frames(tmp_path / "bus.db")
+
+
+def blf(tmp_path):
+    with can.BLFWriter(tmp_path / "whole.blf", compression_level=0) as log:
+        for i in range(3):
+            log.on_message_received(can.Message(i / 10, 0x1A0, data=bytes(8), is_extended_id=False))
+    return (tmp_path / "whole.blf").read_bytes()
+
+
+def test_a_blf_that_ends_early_is_refused(read, tmp_path):
+    whole = blf(tmp_path)
+    assert len(read(whole, "bus.blf")) == 3
+    with pytest.raises(ValueError, match=r"bus.blf: after message"):
+        read(whole[:-30], "bus.blf")
+    frames = read(whole[:-30], "bus.blf", strict=False)
+    assert len(frames) == 2 and frames.report.refused == 1
+
+
+def test_an_object_without_size_does_not_hang_the_reader(read, tmp_path):
+    whole = blf(tmp_path)
+    second = whole.index(b"LOBJ", whole.index(b"LOBJ", 144) + 4)
+    still = whole[: second + 8] + struct.pack("<L", 0) + whole[second + 12 :]
+    with pytest.raises(ValueError, match="an object of 0 bytes"):
+        read(still, "bus.blf")
+
+
+# asammdf's MDF4.__del__ fails after its __init__ has
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_mf4_is_read(tmp_path):
+    pytest.importorskip("asammdf", reason="needs asammdf")
+    path, kinds = tmp_path / "bus.mf4", ("data", "fd", "remote", "error")
+    with can.MF4Writer(path) as log:
+        for i in range(40):
+            kind = kinds[i % 4]
+            data = None if kind in ("remote", "error") else bytes(range(64 if kind == "fd" else 5))
+            message = can.Message(
+                timestamp=1.5e9 + i / 100,
+                arbitration_id=0x1A0 + i,
+                is_extended_id=i % 3 == 0,
+                is_fd=kind == "fd",
+                is_remote_frame=kind == "remote",
+                is_error_frame=kind == "error",
+                dlc=4 if kind == "remote" else None,
+                data=data,
+            )
+            log.on_message_received(message)
+    frames = read_frames(path)
+    assert frames.report[:5] == (40, 0, 0, 10, 0)
+    sent = np.array([i for i in range(40) if i % 4 < 3])
+    assert frames.arbitration_id.tolist() == (0x1A0 + sent).tolist()
+    assert np.allclose(frames.timestamp, 1.5e9 + sent / 100, rtol=0, atol=1e-6)
+    assert frames.dlc.tolist() == [5, 64, 4] * 10
+    assert frames.data[:2, :5].tolist() == [[0, 1, 2, 3, 4]] * 2 and frames.data[1, 63] == 63
+    assert frames.is_extended_id.tolist() == (sent % 3 == 0).tolist()
+    assert frames.is_remote_frame.tolist() == (sent % 4 == 2).tolist()
+    packed = path.with_name("bus.mf4.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_frames(packed).sha256() == frames.sha256()
+    assert sum(len(chunk) for chunk in LogFile(path).chunks(7)) == 30
+    for cut in (200, len(path.read_bytes()) // 2):
+        packed.with_name("cut.mf4").write_bytes(path.read_bytes()[:cut])
+        with pytest.raises(ValueError, match=r"cut.mf4: "):
+            read_frames(packed.with_name("cut.mf4"))
+    gc.collect()
+
+
+def test_mf4_names_the_package_it_needs(read, monkeypatch):
+    monkeypatch.setattr("cangraph.io.pythoncan.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"bus.mf4: .*needs.*asammdf; pip install asammdf"):
+        read(b"MDF     4.10", "bus.mf4")
+
+
+@pytest.mark.parametrize("name", ["bus.blf", "bus.db", "bus.asc", "bus.trc", "bus.log"])
+def test_garbage_is_refused_in_one_line(read, name):
+    for garbage in (b"\0\xff" * 200, b"LOGG" + bytes(20), b"x,y\n1,2\n"):
+        for strict in (True, False):
+            with pytest.raises(ValueError, match=re.escape(name)) as caught:
+                read(garbage, name, strict=strict)
+            assert len(str(caught.value).splitlines()) == 1

@@ -1,0 +1,142 @@
+"""Every loss against values worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from cangraph.nn.losses import (
+    feature_error,
+    hint,
+    kl_divergence,
+    relation,
+    soft_classes,
+    soft_targets,
+    succession_error,
+)
+
+
+def bernoulli_kl(p, q):
+    return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize(("student", "teacher"), [(0.0, 4.0), (-1.0, 2.5), (3.0, -3.0)])
+def test_soft_targets_are_the_bernoulli_kl_at_temperature(student, teacher, temperature):
+    expected = temperature**2 * bernoulli_kl(
+        sigmoid(teacher / temperature), sigmoid(student / temperature)
+    )
+    loss = soft_targets(torch.tensor([student]), torch.tensor([teacher]), temperature)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_soft_targets_do_not_mix_windows():
+    student, teacher = torch.tensor([0.0, 2.0]), torch.tensor([4.0, -1.0])
+    alone = [soft_targets(student[i : i + 1], teacher[i : i + 1], 4.0) for i in range(2)]
+    both = soft_targets(student, teacher, 4.0)
+    assert both.item() == pytest.approx((alone[0] + alone[1]).item() / 2)
+
+
+def test_soft_targets_stay_finite_for_sure_models():
+    loss = soft_targets(torch.tensor([-200.0]), torch.tensor([200.0]), 1.0)
+    assert loss.item() == pytest.approx(200.0)
+
+
+def test_soft_targets_pull_the_student_towards_the_teacher():
+    student = torch.tensor([0.0], requires_grad=True)
+    soft_targets(student, torch.tensor([4.0]), 4.0).backward()
+    # d/ds T² KL = T (σ(s/T) − σ(t/T)) = 4 (½ − σ(1))
+    assert student.grad.item() == pytest.approx(4 * (0.5 - sigmoid(1.0)), rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_soft_classes_are_the_kl_at_temperature(temperature):
+    rows = [([1.0, -2.0, 0.5], [3.0, 0.0, -1.0]), ([0.0, 0.0, 0.0], [-5.0, 2.0, 1.0])]
+    expected = 0.0
+    for student, teacher in rows:
+        q, p = ([math.exp(x / temperature) for x in logits] for logits in (student, teacher))
+        expected += sum(
+            x / sum(p) * math.log(x / sum(p) * sum(q) / y) for x, y in zip(p, q, strict=True)
+        )
+    student, teacher = (torch.tensor(logits) for logits in zip(*rows, strict=True))
+    loss = soft_classes(student, teacher, temperature)
+    assert loss.item() == pytest.approx(temperature**2 * expected / 2, rel=1e-5)
+
+
+def test_soft_classes_pull_the_student_towards_the_teacher_and_stay_finite():
+    student = torch.tensor([[0.0, 0.0]], requires_grad=True)
+    soft_classes(student, torch.tensor([[4.0, 0.0]]), 4.0).backward()
+    # d/ds T² KL = T (softmax(s/T) − softmax(t/T)) = 4 (½ − σ(1)), and its negative
+    pull = 4 * (0.5 - sigmoid(1.0))
+    assert student.grad[0].tolist() == pytest.approx([pull, -pull], rel=1e-5)
+    sure = torch.tensor([[200.0, -200.0]])
+    assert soft_classes(-sure, sure, 1.0).item() == pytest.approx(400.0)
+
+
+def test_relation_by_hand():
+    # on a line at 0, 1, 3: distances 1, 3, 2, mean 2; at 0, 1, 2: 1, 2, 1, mean 4/3
+    student, teacher = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [1.0], [2.0]])
+    apart = (0.5 - 0.75, 1.5 - 1.5, 1.0 - 0.75)
+    expected = sum(d**2 / 2 for d in apart) / 3
+    assert relation(student, teacher).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_relation_is_linear_for_pairs_that_are_far_off():
+    # eight windows of which one lies apart: of 28 pairs, 7 at 1; mean ¼, so 4 of 1 and 21 of 0
+    # against a teacher for which all lie equally apart: 1; Huber of 3 is 2½, of 1 is ½
+    student = torch.zeros(8, 1)
+    student[0] = 1.0
+    expected = (7 * 2.5 + 21 * 0.5) / 28
+    assert relation(student, torch.eye(8)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_relation_ignores_scale_place_and_rotation():
+    dice = torch.Generator().manual_seed(0)
+    z = torch.randn(6, 3, generator=dice)
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=dice))
+    assert relation(z, 7 * z @ turn + 1).item() < 1e-10
+    assert relation(z, z.flip(0)[[0, 2, 4, 1, 3, 5]]).item() > 0.01
+
+
+@pytest.mark.parametrize("windows", [1, 3])
+def test_relation_without_distances_is_zero_and_so_is_its_gradient(windows):
+    student = torch.ones(windows, 2, requires_grad=True)
+    loss = relation(student, torch.ones(windows, 4))
+    loss.backward()
+    assert loss.item() == 0.0 and not student.grad.any()
+
+
+def test_hint_by_hand():
+    # layer_norm of (0, 2) is (−1, 1), of (0, −2) is (1, −1): squared differences 4 and 4
+    assert hint(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, -2.0]])).item() == pytest.approx(
+        4.0, rel=1e-3
+    )
+
+
+def test_hint_ignores_the_teachers_scale_but_not_its_direction():
+    student = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    assert hint(student, 3 * student + 1).item() < 1e-4
+    assert hint(student, student.flip(1)).item() > 0.1
+
+
+def test_kl_divergence_by_hand():
+    mu, logstd = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, math.log(2.0)]])
+    # ½ [(1 + 1 − 1 − 0) + (4 + 4 − 1 − 2 ln 2)]
+    assert kl_divergence(mu, logstd).item() == pytest.approx(0.5 * (1 + 7 - 2 * math.log(2)))
+    assert kl_divergence(torch.zeros(3, 4), torch.zeros(3, 4)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_feature_error_is_quadratic_near_and_linear_far():
+    error = feature_error(torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [10.0, 0.0]]))
+    assert error.tolist() == pytest.approx([0.125 / 2, 9.5 / 2])
+
+
+@pytest.mark.parametrize("logit", [-3.0, 0.0, 2.0])
+def test_succession_error_is_the_log_likelihood(logit):
+    occurs, absent = (succession_error(torch.tensor([logit]), y).item() for y in (1.0, 0.0))
+    assert occurs == pytest.approx(-math.log(sigmoid(logit)), rel=1e-5)
+    assert absent == pytest.approx(-math.log(1 - sigmoid(logit)), rel=1e-5)

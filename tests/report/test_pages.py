@@ -1,0 +1,99 @@
+"""Pages need no network, pictures have words, and a PDF is made where it can be."""
+
+import base64
+import shutil
+
+import nbformat
+import pytest
+from nbformat import v4
+
+from cangraph.report import pages
+
+PIXEL = base64.b64encode(b"\x89PNG not really").decode()
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """Writes a notebook with these outputs of one cell."""
+
+    def of(*outputs, name="page"):
+        cells = [
+            v4.new_markdown_cell("# Is it <b>so</b>?"),
+            v4.new_markdown_cell("## First things\nSee [the paper](https://example.org/paper)."),
+            v4.new_code_cell("secret = 1", outputs=list(outputs)),
+        ]
+        path = tmp_path / f"{name}.ipynb"
+        nbformat.write(v4.new_notebook(cells=cells), path)
+        return path
+
+    return of
+
+
+def picture(alt="A bar is high."):
+    return v4.new_output("display_data", {"image/png": PIXEL}, metadata={"image/png": {"alt": alt}})
+
+
+def test_a_page_holds_text_pictures_and_their_words_but_no_code(notebook):
+    page = pages.html(notebook(picture()))
+    assert 'alt="A bar is high."' in page and f"data:image/png;base64,{PIXEL}" in page
+    assert "secret" not in page and "<script" not in page
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+    assert "<title>Is it so?</title>" in page
+    assert '<a href="#First-things">First things</a>' in page, "the contents"
+    assert '<h2 id="First-things">' in page
+
+
+def test_lines_that_were_printed_one_by_one_stand_together(notebook):
+    lines = [v4.new_output("stream", name="stdout", text=f"epoch {k}\n") for k in range(3)]
+    page = pages.html(notebook(*lines))
+    assert "epoch 0\nepoch 1\nepoch 2\n" in page
+
+
+def test_a_page_loads_nothing_but_links_may_stay(notebook):
+    page = pages.html(notebook(picture()))
+    assert pages.resources(page) == []
+    assert "https://example.org/paper" in page
+
+
+@pytest.mark.parametrize(
+    "loading",
+    [
+        '<script src="https://cdn.example.org/require.js"></script>',
+        "<img src='//cdn.example.org/a.png'>",
+        '<link rel="stylesheet" href=http://cdn.example.org/a.css>',
+        '<p style="background: url(https://cdn.example.org/a.png)">',
+        '<style>@import "https://cdn.example.org/a.css";</style>',
+    ],
+)
+def test_outputs_that_load_something_are_refused(notebook, loading):
+    output = v4.new_output("display_data", {"text/html": loading})
+    with pytest.raises(ValueError, match=r"load .*cdn\.example\.org.*needs no network"):
+        pages.html(notebook(output))
+
+
+def test_without_a_browser_there_is_no_pdf_and_a_line_says_why(notebook, monkeypatch):
+    monkeypatch.setattr(pages.shutil, "which", lambda name: None)
+    path = notebook(picture(), name="diagnostics")
+    said = pages.write(path)
+    assert path.with_suffix(".html").is_file() and not path.with_suffix(".pdf").exists()
+    assert "none of chromium" in said and "apt-get install chromium" in said
+    assert pages.write(notebook(name="teacher")) == "", "nobody takes that one away on paper"
+
+
+def test_a_browser_that_fails_is_quoted(tmp_path):
+    broken = tmp_path / "browser"
+    broken.write_text("#!/bin/sh\necho no display >&2\nexit 3\n")
+    broken.chmod(0o755)
+    page = tmp_path / "a.html"
+    page.write_text("<p>a</p>")
+    with pytest.raises(RuntimeError, match=r"exit status 3\); it said: no display"):
+        pages.pdf(page, str(broken))
+
+
+@pytest.mark.skipif(
+    not any(map(shutil.which, pages.BROWSERS)), reason="needs chromium, which prints the PDF"
+)
+def test_chromium_prints_the_page(notebook):
+    path = notebook(picture(), name="diagnostics")
+    assert pages.write(path) == ""
+    assert path.with_suffix(".pdf").read_bytes()[:5] == b"%PDF-"

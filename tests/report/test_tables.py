@@ -1,0 +1,117 @@
+"""Tables say in words what a number cannot: undefined, absent, not reported."""
+
+import pytest
+
+from cangraph.report.tables import Table, show, wide
+
+ROWS = [
+    {"scenario": "t01", "captures": 2, "f1": 0.98765, "auroc": None},
+    {"scenario": "t02", "captures": 0, "f1": None, "auroc": None},
+    {"scenario": "t03", "captures": 12345, "f1": 1.0, "auroc": 0.5},
+]
+
+
+def column(table, name):
+    return [row[table.columns.index(name)] for row in table.cells]
+
+
+# show
+
+
+def test_none_is_undefined_and_without_captures_absent():
+    table = show(ROWS)
+    assert table.columns == ["scenario", "captures", "f1", "auroc"]
+    assert column(table, "f1") == ["0.9877", "absent", "1.0000"]
+    assert column(table, "auroc") == ["undefined", "absent", "0.5000"]
+
+
+def test_a_row_without_the_number_of_captures_is_never_absent():
+    assert column(show([{"f1": None}]), "f1") == ["undefined"]
+
+
+def test_integers_are_grouped_and_floats_rounded():
+    table = show(ROWS, digits=1)
+    assert column(table, "captures") == ["2", "0", "12,345"]
+    assert column(table, "f1") == ["1.0", "absent", "1.0"]
+
+
+def test_columns_choose_and_order():
+    table = show(ROWS, ["auroc", "scenario"])
+    assert table.columns == ["auroc", "scenario"]
+    assert table.cells[2] == ["0.5000", "t03"]
+
+
+def test_a_column_that_no_row_has_is_undefined():
+    assert column(show(ROWS, ["mcc"]), "mcc") == ["undefined", "absent", "undefined"]
+
+
+def test_no_rows_make_an_empty_table():
+    assert show([]).cells == []
+    assert repr(show([], ["f1"])) == "f1"
+
+
+# wide
+
+
+@pytest.fixture
+def rows():
+    return [
+        {"by": "VGAE", "in": "t02", "f1": 0.5},
+        {"by": "VGAE", "in": "t01", "f1": None},
+        {"by": "GAT", "in": "t01", "f1": 1.0},
+        {"by": "old", "in": "t01", "auroc": 0.7},
+        {"by": "none", "in": "t03", "f1": None, "captures": 0},
+    ]
+
+
+def test_wide_crosses_in_order_of_appearance(rows):
+    table = wide(rows, "by", "in", "f1", digits=2)
+    assert table.columns == ["by", "t02", "t01", "t03"]
+    assert table.cells == [
+        ["VGAE", "0.50", "undefined", "not reported"],
+        ["GAT", "not reported", "1.00", "not reported"],
+        ["none", "not reported", "not reported", "absent"],
+    ]
+
+
+def test_wide_leaves_out_a_side_that_reports_nothing(rows):
+    assert column(wide(rows, "by", "in", "auroc"), "by") == ["old"]
+
+
+# how it looks
+
+
+def test_figures_are_flush_right_and_names_left():
+    table = show(ROWS)
+    assert repr(table).splitlines() == [
+        "scenario  captures      f1      auroc",
+        "t01              2  0.9877  undefined",
+        "t02              0  absent     absent",
+        "t03         12,345  1.0000     0.5000",
+    ]
+
+
+def test_a_column_of_words_alone_is_flush_left():
+    assert Table(["a", "f1"], [["x", "undefined"]]).numeric == [False, False]
+    assert Table(["a", "f1"], [["x", "undefined"], ["y", "1"]]).numeric == [False, True]
+
+
+def test_html_has_every_cell_once_and_escapes_it():
+    html = show([{"name": "<b>&", "mean_f1": 0.5}])._repr_html_()
+    assert html.count("&lt;b&gt;&amp;") == 1 and "<b>" not in html
+    assert html.count("0.5000") == 1
+    assert html.count("<tr>") == html.count("</tr>") == 2
+    assert "mean f1" in html, "a heading that can wrap"
+    assert "text-align:right" in html and "text-align:left" in html
+
+
+def test_columns_of_signed_figures_are_set_flush_right():
+    assert show([{"difference": -0.5}, {"difference": None}]).numeric == [True]
+    assert show([{"name": "-"}]).numeric == [False]
+
+
+def test_long_cells_may_wrap_and_hang_from_their_row():
+    html = Table(["what", "why"], [["hcrl_ch", "no captures in the folder; expected some of them"]])
+    head, body = html._repr_html_().split("</thead>")
+    assert 'class="long"' not in head and body.count('class="long"') == 1
+    assert "vertical-align:bottom" in head and "vertical-align:top" in body

@@ -1,0 +1,251 @@
+"""Fine-tuning: what learns and what stays, the scaler, the threshold, and what is refused."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from cangraph.bus.simulator import simulate
+from cangraph.data.batches import batch_of
+from cangraph.data.graphs import to_graphs
+from cangraph.evaluation.scores import metrics, threshold
+from cangraph.nn.models import GAT, VGAE
+from cangraph.params import load_params
+from cangraph.train import fit as training
+from cangraph.train.adapt import adapt, stretch
+from cangraph.train.callbacks import FineTuning
+from cangraph.train.distillation import distill
+from cangraph.train.fit import seed_everything
+from cangraph.train.tasks import Detector, Reconstructor
+
+CUT = {"blocks": 8, "gap": 0.05, "val": 0.2, "calib": 0.2}
+
+
+def asked(cut=CUT, synthesis=None, epochs=3, **values):
+    return load_params(
+        "demo",
+        split=cut,
+        synthesis={"seconds": 24, "fleet": 0, "varied": 0.0} | (synthesis or {}),
+        student={"epochs": epochs},
+        fit=values,
+    )
+
+
+@pytest.fixture(scope="module")
+def windows():
+    frames = simulate("aster", 12.0, attack="fuzzing", seed=1)
+    return to_graphs([frames.label(scenario="train_02_with_attacks")], 100, 100)
+
+
+@pytest.fixture(scope="module")
+def new():
+    """Twelve clean seconds of another car."""
+    return [simulate("clover", 12.0, seed=7)]
+
+
+def given_of(windows, kind=Detector, **config):
+    """A detector with a fitted scaler, as if it had been trained."""
+    seed_everything(3)
+    if kind is Detector:
+        task = Detector(GAT(windows.spec, hidden=4, heads=2, layers=2, **config))
+    else:
+        task = Reconstructor(VGAE(windows.spec, hidden=4, heads=2, layers=2, latent=3))
+    task.prepare(windows)
+    return task
+
+
+@pytest.fixture
+def given(windows):
+    return given_of(windows)
+
+
+class Watch(Callback):
+    """The weights at the end of each epoch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_start(self, trainer, task):
+        self.seen.append(copy.deepcopy(task.model.state_dict()))
+
+    def on_train_epoch_end(self, trainer, task):
+        self.seen.append(copy.deepcopy(task.model.state_dict()))
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    watch, real = Watch(), training.L.Trainer
+
+    def trainer(*args, callbacks=(), **options):
+        return real(*args, callbacks=[*callbacks, watch], **options)
+
+    monkeypatch.setattr(training.L, "Trainer", trainer)
+    return watch
+
+
+def moved(before, after):
+    """The parts of a GAT whose weights differ: `head`, `0`, `1` (layers), `scale`."""
+    parts = set()
+    for name in before:
+        if not torch.equal(before[name], after[name]):
+            words = name.split(".")
+            if "encoder" not in words:
+                parts.add("head")
+            elif "convs" in words or "norms" in words:
+                parts.add(words[words.index("encoder") + 2])
+            else:
+                parts.add("scale")
+    return parts
+
+
+LEARNS = {
+    "frozen": [{"head"}, {"head"}, {"head"}],
+    "gradual": [{"head"}, {"head", "1"}, {"head", "0", "1"}],
+    "discriminative": [{"head", "0", "1"}] * 3,
+}
+
+
+@pytest.mark.parametrize("how", LEARNS)
+def test_layers_learn_in_the_epochs_that_the_schedule_says(given, new, watch, how):
+    before = copy.deepcopy(given.state_dict())
+    found = adapt(given, new, asked(), how, "student").task
+    start = {name.removeprefix("model."): w for name, w in before.items()}
+    assert not moved(start, watch.seen[0])
+    steps = [moved(*pair) for pair in zip(watch.seen, watch.seen[1:], strict=False)]
+    assert steps == LEARNS[how]
+    assert all(torch.equal(w, before[name]) for name, w in given.state_dict().items())
+    assert all(w.requires_grad for w in found.parameters())
+    assert all(w.requires_grad for w in given.parameters())
+
+
+@pytest.mark.parametrize("options", [{"average": "ema"}, {"average": "swa", "clip": 0.01}])
+def test_what_is_frozen_stays_in_an_average_of_the_weights_too(given, new, watch, options):
+    adapt(given, new, asked(epochs=2, **options), "frozen", "student")
+    assert moved(watch.seen[0], watch.seen[-1]) == {"head"}
+
+
+def test_the_scaler_of_the_weights_is_kept_and_the_threshold_is_set_anew(given, new):
+    params = asked(epochs=1)
+    found = adapt(given, new, params, "discriminative", "student")
+    for name, scale in (("node_scale", 24), ("edge_scale", 3)):
+        one, two = (getattr(task.encoder, name) for task in (given, found.task))
+        assert torch.equal(one.mean, two.mean) and torch.equal(one.std, two.std)
+        assert len(one.mean) == scale
+    train = stretch(new, params).draw(0, 0.0)
+    benign = batch_of(train[~train.label]).x.mean(0)
+    assert not torch.allclose(found.task.encoder.node_scale.mean, benign, atol=1e-2)
+    scores = found.task.score(found.calib)
+    assert found.threshold == threshold(scores)
+    assert metrics(scores, found.threshold)["f1"] is not None, "attacks are among them"
+
+
+def test_labels_weigh_as_the_new_material_says(given, new):
+    params = asked(epochs=1)
+    train = stretch(new, params).draw(0, 0.0)
+    attacks = int(train.label.sum())
+    ratio = (len(train) - attacks) / attacks
+    found = adapt(given, new, params, "frozen", "student").task
+    assert found.positive_weight.item() == pytest.approx(min(ratio, 10.0))
+    assert found.positive_weight.item() != given.positive_weight.item()
+
+
+def test_no_moment_of_the_traffic_stands_in_two_parts(new):
+    material = stretch(new, asked())
+    drawn = material.draw(0, 0.0), material.val, material.calib
+    frames = new[0]
+    seconds = [np.zeros(len(frames), bool) for _ in drawn]
+    since = frames.timestamp - frames.timestamp[0]
+    for mine, part in zip(seconds, drawn, strict=True):
+        for start, end in zip(part.start, part.end, strict=True):
+            mine[(since >= start) & (since <= end)] = True
+    assert all(mine.any() for mine in seconds)
+    assert np.sum(seconds, axis=0).max() == 1
+    # `both` has the traffic as it is as well
+    plain = stretch(new, asked(train_on="clean")).draw(0, 0.0)
+    assert len(drawn[0]) - len(plain) == len(material.data.train)
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(given, new, tmp_path, monkeypatch):
+    class KilledError(BaseException):
+        pass
+
+    params = asked()
+    whole = adapt(given, new, params, "gradual", "student").task
+    learning = FineTuning.learning
+
+    def killed(tuning, epoch, layers):
+        if epoch == 2:
+            raise KilledError
+        return learning(tuning, epoch, layers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "learning", killed)
+        with pytest.raises(KilledError):
+            adapt(given, new, params, "gradual", "student", tmp_path)
+    task = adapt(given, new, params, "gradual", "student", tmp_path).task
+    assert all(torch.equal(w, whole.state_dict()[name]) for name, w in task.state_dict().items())
+    assert task.history == whole.history
+    adapt(given, new, params, "frozen", "student", tmp_path)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2, "a run of its own"
+
+
+def test_a_student_is_fine_tuned_without_its_teacher(given, windows, new):
+    student = distill(given, GAT(windows.spec, hidden=2, heads=1, layers=1), asked().distillation)
+    student.prepare(windows)
+    found = adapt(student, new, asked(epochs=1), "frozen", "student").task
+    assert type(found) is Detector and found.model.config == student.model.config
+
+
+def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car(windows, new):
+    given = given_of(windows, Reconstructor)
+    given.finish(windows)
+    before = copy.deepcopy(given.state_dict())
+    found = adapt(given, new, asked(epochs=1), "frozen", "student").task
+    differ = {n for n, w in found.state_dict().items() if not torch.equal(w, before[n])}
+    assert not {name for name in differ if name.startswith("model.encoder.encoder.")}
+    assert {"model.encoder.mu.weight", "model.features.0.weight", "model.error_scale.mean"} < differ
+    benign = stretch(new, asked(epochs=1)).draw(0, 0.0)
+    value = found.score(benign[~benign.label]).value
+    assert value.mean() == pytest.approx(0.0, abs=1e-4)
+
+
+# what is refused
+
+
+def test_what_was_never_trained_is_refused(windows, new):
+    with pytest.raises(
+        ValueError, match=r"scaler .* was never fitted; expected a trained det.*fit"
+    ):
+        adapt(Detector(GAT(windows.spec, hidden=2, heads=1, layers=1)), new, asked())
+    with pytest.raises(TypeError, match=r"a GAT came; expected a trained task with a GAT or a VG"):
+        adapt(GAT(windows.spec, hidden=2, heads=1, layers=1), new, asked())
+
+
+@pytest.mark.parametrize(
+    "how, values, message",
+    [
+        ("thawed", {}, r"how = 'thawed'; expected frozen, gradual or discriminative; use one"),
+        (
+            "gradual",
+            {"epochs": 2},
+            r"student.epochs = 2 for the heads and 2 layers .*expected 3 or more",
+        ),
+        ("frozen", {"rate": "found"}, r"fit.rate = 'found', by a test .*; expected given; set"),
+        ("frozen", {"train_on": "labelled"}, r"train_on = 'labelled', and .* holds no attack"),
+        ("frozen", {"cut": CUT | {"gap": 0.5, "blocks": 20}}, r"of 12.0 s .* val has no window"),
+    ],
+)
+def test_parameters_that_cannot_work_are_refused(given, new, how, values, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        adapt(given, new, asked(**values), how, "student")
+    assert "\n" not in str(caught.value)
+
+
+def test_traffic_that_is_not_clean_is_refused(given):
+    dirty = simulate("clover", 12.0, attack="fuzzing", seed=1)
+    with pytest.raises(ValueError, match="hold attacks; expected clean traffic"):
+        adapt(given, [dirty], asked())
+    with pytest.raises(ValueError, match="no capture came; expected clean traffic of the new veh"):
+        adapt(given, [], asked())

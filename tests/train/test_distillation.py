@@ -1,0 +1,275 @@
+"""Students hear their teachers: every term, several teachers, and what is remembered."""
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.nn import functional
+
+from cangraph.bus.simulator import simulate
+from cangraph.data.batches import Budget, Windows, batch_of, parts
+from cangraph.data.graphs import to_graphs
+from cangraph.data.splits import Split
+from cangraph.nn.models import GAT, VGAE
+from cangraph.params import DistillationParams, load_params
+from cangraph.train.distillation import Teachers, distill
+from cangraph.train.fit import fit, seed_everything
+from cangraph.train.tasks import Detector, Reconstructor
+
+BUILD = {"gat": (GAT, Detector), "vgae": (VGAE, Reconstructor)}
+SIZE = {
+    "gat": {"hidden": 4, "heads": 2, "layers": 2},
+    "vgae": {"hidden": 4, "heads": 2, "layers": 1, "latent": 3},
+}
+ALL = DistillationParams(temperature=4.0, soft=1.0, types=1.0, hint=1.0, relation=1.0)
+TERMS = {"gat": ("soft", "types", "hint", "relation"), "vgae": ("soft", "hint", "relation")}
+
+
+def asked(**fit):
+    return load_params("demo", student={"epochs": 2}, fit={"batch_size": 8, **fit})
+
+
+@pytest.fixture(scope="module")
+def data():
+    """48 windows that train, stop and calibrate."""
+    frames = simulate("aster", 16.0, attack="fuzzing", seed=3)
+    graphs = to_graphs([frames.label(scenario="train_02_with_attacks")], 100, 100)
+    some = [np.flatnonzero(graphs.label == label)[:24] for label in (False, True)]
+    few = graphs[np.concatenate(some)]
+    split = Split(few, np.zeros(len(few), np.uint8), ())
+    for name in ("val", "calib", "test"):
+        split.__dict__[name] = split.train
+    return split
+
+
+@pytest.fixture(scope="module")
+def batch(data):
+    return batch_of(data.train)
+
+
+def built(kind, data, seed, **size):
+    """A task with a scaler and random weights."""
+    seed_everything(seed)
+    model, task = BUILD[kind]
+    made = task(model(data.graphs.spec, **SIZE[kind] | size))
+    made.prepare(data.train)
+    return made.eval()
+
+
+def weights(task):
+    return torch.cat([p.detach().flatten() for p in task.model.parameters()])
+
+
+@pytest.mark.parametrize("teachers", [1, 2])
+@pytest.mark.parametrize("kind", BUILD)
+def test_every_term_and_its_gradient_are_not_zero(kind, teachers, data, batch):
+    taught = [built(kind, data, seed, hidden=6) for seed in range(1, 1 + teachers)]
+    student = distill(taught, built(kind, data, 0).model, ALL).train()
+    student.prepare(data.train)
+    for term in TERMS[kind]:
+        student.zero_grad()
+        value = student.loss(batch)[term]
+        assert value.item() > 1e-4
+        value.backward()
+        reached = [p.grad for p in student.model.parameters() if p.grad is not None]
+        assert sum(float(g.abs().sum()) for g in reached) > 1e-4
+    assert all(p.grad is None for p in student.teachers.parameters())
+
+
+@pytest.mark.parametrize("kind", BUILD)
+def test_the_loss_is_the_sum_of_what_the_terms_weigh(kind, data, batch):
+    given = DistillationParams(temperature=2.0, soft=0.5, types=0.25, hint=0.75, relation=2.0)
+    student = distill(built(kind, data, 1), built(kind, data, 0).model, given).eval()
+    terms = student.loss(batch)
+    own = (
+        terms["hard"]
+        if kind == "gat"
+        else terms["node"] + terms["succession"] + student.beta * terms["kl"]
+    )
+    expected = own + sum(given[term] * terms[term] for term in TERMS[kind])
+    assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", BUILD)
+def test_a_term_of_weight_zero_is_left_out(kind, data, batch):
+    none = DistillationParams(temperature=4.0, soft=0.0, types=0.0, hint=0.0, relation=0.0)
+    student = distill(built(kind, data, 1), built(kind, data, 0).model, none).eval()
+    assert not {"soft", "types", "hint", "relation"} & {*student.loss(batch)}
+    alone = BUILD[kind][1](student.model).eval()
+    assert student.loss(batch)["loss"].item() == alone.loss(batch)["loss"].item()
+    trained = {n for n, p in student.named_parameters() if p.requires_grad}
+    assert trained == {n for n, _ in alone.named_parameters()}
+
+
+def test_teachers_of_gats_say_the_mean_of_their_logits_and_lay_embeddings_side_by_side(data, batch):
+    tasks = [built("gat", data, 1), built("gat", data, 2, hidden=6), built("gat", data, 3)]
+    taught = Teachers(tasks)(batch)
+    with torch.no_grad():
+        heads = [task.model.heads(batch) for task in tasks]
+        zs = [task.model.embed(batch) for task in tasks]
+    for said, *of in zip(taught.said, *heads, strict=True):
+        torch.testing.assert_close(said, sum(of) / 3)
+    assert torch.equal(taught.z, torch.cat(zs, dim=1))
+    student = distill(tasks, built("gat", data, 0).model, ALL)
+    assert student.projection.out_features == taught.z.shape[1] == 2 * 2 * (4 + 6 + 4)
+
+
+def test_the_mean_of_logits_is_the_geometric_mean_of_odds_at_any_temperature(data, batch):
+    tasks = [built("gat", data, seed) for seed in (1, 2)]
+    window = Teachers(tasks)(batch).said[0]
+    with torch.no_grad():
+        p = torch.sigmoid(torch.stack([task.model(batch) for task in tasks]) / 4.0)
+    odds = (p / (1 - p)).prod(0).sqrt()
+    torch.testing.assert_close(torch.sigmoid(window / 4.0), odds / (1 + odds))
+
+
+@pytest.mark.parametrize("kind", BUILD)
+def test_twins_teach_what_one_of_them_does(kind, data, batch):
+    one = built(kind, data, 1)
+    alone, both = Teachers([one])(batch), Teachers([one, one])(batch)
+    for a, b in zip(alone.said, both.said, strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(both.z, torch.cat([alone.z] * 2, dim=1))
+
+
+def test_rebuilt_features_are_compared_in_one_unit(data, batch):
+    """A teacher with another scaler, as a seed of its own has, and a student with a third."""
+    tasks = [built("vgae", data, seed) for seed in (1, 2)]
+    student = built("vgae", data, 0)
+    for number, task in enumerate((*tasks, student)):
+        scale = task.model.scaled.node_scale
+        scale.std.mul_(1 + number / 4)
+        scale.mean.add_(number)
+    distilled = distill(tasks, student.model, ALL).eval()
+    with torch.no_grad():
+        raw = []
+        for task in tasks:
+            scale = task.model.scaled.node_scale
+            rebuilt = task.model.features(task.model.encode_batch(batch)[1])
+            raw.append(rebuilt * scale.std + scale.mean)
+        mine = student.model.scaled.node_scale
+        expected = (sum(raw) / 2 - mine.mean) / mine.std
+        x_hat = student.model.features(student.model.encode_batch(batch)[1])
+        soft = distilled.loss(batch)["soft"]
+    torch.testing.assert_close(soft, functional.huber_loss(x_hat, expected))
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_teachers_are_not_changed_by_teaching(remember, data):
+    teacher = built("gat", data, 1, dropout=0.5)
+    before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
+    teachers = Teachers([teacher], remember)
+    task = fit(distill(teachers, built("gat", data, 0).model, ALL), data, asked(), "student")
+    assert not any(module.training for module in task.train().teachers.modules())
+    for copy in (teacher.model, task.teachers.models[0]):
+        assert all(torch.equal(before[k], v) for k, v in copy.state_dict().items())
+
+
+def test_teachers_and_student_must_be_of_one_kind(data):
+    gat, vgae = built("gat", data, 0), built("vgae", data, 0)
+    with pytest.raises(TypeError, match="a VGAE cannot learn from a GAT; expected two GATs or"):
+        distill(gat, vgae.model, ALL)
+    with pytest.raises(TypeError, match="teachers with a GAT and a VGAE came; expected one kind"):
+        distill([gat, vgae], gat.model, ALL)
+    with pytest.raises(ValueError, match="no teacher came; expected a trained task or several"):
+        distill([], gat.model, ALL)
+
+
+def test_half_precision_has_answers_of_its_own(data):
+    """All terms can be learnt in it, and what was said in one precision is not said in another."""
+    teachers, found = Teachers([built("gat", data, 1)], remember=True), []
+    for precision in ("32-true", "bf16-mixed", "bf16-mixed"):
+        student = distill(teachers, built("gat", data, 0).model, ALL)
+        student = fit(student, data, asked(precision=precision), "student")
+        found.append((weights(student), len(teachers.answers)))
+    assert found[1][1] == found[2][1] == 2 * found[0][1]
+    assert torch.equal(found[1][0], found[2][0]) and not torch.equal(found[0][0], found[1][0])
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often teachers had to think."""
+    thought, forward = [], Teachers.forward
+
+    def think(self, batch):
+        thought.append(batch.num_graphs)
+        return forward(self, batch)
+
+    monkeypatch.setattr(Teachers, "forward", think)
+    return thought
+
+
+@pytest.mark.parametrize("budget", [None, 200])
+@pytest.mark.parametrize("kind", BUILD)
+def test_what_is_remembered_changes_no_bit_and_is_worked_out_once(kind, budget, data, counted):
+    params = asked(node_budget=budget)
+    tasks = [built(kind, data, seed) for seed in (1, 2)]
+    teachers, found, asks = Teachers(tasks, remember=True), [], []
+    for hidden in (2, 3):  # two students, each with and without
+        for given in (tasks, teachers):
+            student = distill(given, built(kind, data, 0, hidden=hidden).model, ALL)
+            counted.clear()
+            found.append(weights(fit(student, data, params, "student")))
+            asks.append(len(counted))
+        assert torch.equal(*found[-2:])
+    assert asks[0] == asks[2] and asks[3] == 0
+    # the validation windows of a VGAE are asked for once, not in each epoch
+    assert asks[1] == asks[0] - (kind == "vgae")
+    assert len(teachers.answers) == asks[1]
+
+
+def test_a_run_that_goes_on_remembers_the_same(data, tmp_path, counted):
+    teachers = Teachers([built("gat", data, 1)], remember=True)
+
+    def trained(given, folder=None, callbacks=()):
+        student = distill(given, built("gat", data, 0).model, ALL)
+        return weights(fit(student, data, asked(), "student", folder, callbacks=callbacks))
+
+    whole = trained(built("gat", data, 1))
+
+    class Killed(Callback):
+        def on_train_batch_start(self, trainer, task, batch, number):
+            if trainer.current_epoch == 1 and number == 2:
+                raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        trained(teachers, tmp_path, [Killed()])
+    counted.clear()
+    assert torch.equal(trained(teachers, tmp_path), whole)
+    assert 0 < sum(counted) < len(data.train)  # two batches of the second epoch were known
+
+
+def test_augmented_batches_are_not_remembered(data):
+    teachers = Teachers([built("gat", data, 1)], remember=True)
+    found = []
+    for given in (teachers, built("gat", data, 1)):
+        student = distill(given, built("gat", data, 0).model, ALL)
+        found.append(weights(fit(student, data, asked(augment=["edges"]), "student")))
+    assert torch.equal(*found) and not teachers.answers
+
+
+def test_no_answer_is_given_for_other_windows(data, batch):
+    teachers = Teachers([built("gat", data, 1)], remember=True)
+    windows = Windows.of(data.train)
+    several = [
+        *parts(batch, Budget(nodes=100)),
+        batch,
+        windows.take(torch.arange(48).flip(0)),
+        batch._replace(edge_index=batch.edge_index.flip(0)),
+        batch._replace(edge_attr=batch.edge_attr + 1),
+        batch._replace(x=batch.x + 1),
+    ]
+    for _ in range(2):
+        for one in several:
+            for a, b in zip(teachers.remembered(one).said, teachers(one).said, strict=True):
+                assert torch.equal(a, b)
+    assert len(teachers.answers) == len(several)
+
+
+def test_what_was_said_without_training_can_be_learnt_from(data, batch):
+    teachers = Teachers([built("gat", data, 1)], remember=True)
+    student = distill(teachers, built("gat", data, 0).model, ALL).train()
+    with torch.inference_mode():
+        student.loss(batch_of(data.train))
+    student.loss(batch)["loss"].backward()
+    assert len(teachers.answers) == 1

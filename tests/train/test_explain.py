@@ -1,0 +1,68 @@
+"""What a detector leans on: hidden features are at their benign mean, and cost what they gave."""
+
+import numpy as np
+import pytest
+
+from cangraph.bus.simulator import simulate
+from cangraph.data.graphs import to_graphs
+from cangraph.data.splits import Split
+from cangraph.features.schema import FAMILIES, NODE_FEATURES
+from cangraph.nn.models import GAT
+from cangraph.params import load_params
+from cangraph.train.explain import ablation, explained, hidden
+from cangraph.train.fit import fit, seed_everything
+from cangraph.train.tasks import Detector
+
+
+@pytest.fixture(scope="module")
+def trained():
+    drive = simulate("aster", 16.0, attack="fuzzing", seed=3).label(scenario="train_02_attacks")
+    graphs = to_graphs([drive])
+    data = Split(graphs, np.zeros(len(graphs), np.uint8), ())
+    data.__dict__["val"] = data.train
+    params = load_params("demo", student={"epochs": 6, "learning_rate": 0.01})
+    seed_everything(1)  # before the weights are drawn: six epochs are few
+    return fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student"), graphs
+
+
+def test_a_hidden_family_is_at_its_benign_mean_and_nothing_else_is_touched(trained):
+    task, graphs = trained
+    without = hidden(task, graphs, "identity")
+    columns = np.array([feature.family == "identity" for feature in NODE_FEATURES])
+    assert np.array_equal(without.x[:, ~columns], graphs.x[:, ~columns])
+    mean = graphs.x[:, columns][np.repeat(~graphs.label, np.diff(graphs.node_ptr))].mean(0)
+    np.testing.assert_allclose(without.x[:, columns], np.tile(mean, (len(graphs.x), 1)), atol=1e-4)
+    assert np.array_equal(without.edge_attr, graphs.edge_attr)
+    edges = hidden(task, graphs, "succession")
+    assert np.array_equal(edges.x, graphs.x) and np.ptp(edges.edge_attr, axis=0).max() < 1e-5
+
+
+def test_a_family_that_no_detector_sees_is_refused(trained):
+    with pytest.raises(ValueError, match="'smell' is unknown; expected one of timing"):
+        hidden(*trained, "smell")
+
+
+def test_fuzzing_is_told_by_ids_that_nobody_knows(trained):
+    losses = ablation(*trained)
+    assert list(losses) == list(FAMILIES)
+    assert losses["identity"] > 0 and "identity" in sorted(losses, key=losses.get)[-2:]
+
+
+def test_one_detection_is_explained_by_the_id_that_nobody_knows(trained):
+    task, graphs = trained
+    scores = task.score(graphs).value * graphs.label
+    window = graphs[int(scores.argmax())]
+    why = explained(task, window, epochs=60)
+    assert why.edge.shape == (len(window.edge_attr),) and why.node.shape == window.x.shape
+    assert why.edge.max() == why.node.max() == 1 and min(why.edge.min(), why.node.min()) >= 0
+    assert why.probability > 0.5, "what matters keeps the verdict"
+    features = why.features(window.node_id)
+    assert len(features) == 8 and list(features.values()) == sorted(features.values(), reverse=True)
+    again = explained(task, window, epochs=60)
+    assert np.array_equal(again.edge, why.edge) and np.array_equal(again.node, why.node)
+
+
+def test_only_one_window_is_explained(trained):
+    task, graphs = trained
+    with pytest.raises(ValueError, match="2 windows came; expected one"):
+        explained(task, graphs[:2])

@@ -1,0 +1,175 @@
+"""Learning rates: how they move, whom they move, and where they may begin."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cangraph.bus.simulator import simulate
+from cangraph.data.graphs import to_graphs
+from cangraph.data.splits import Split
+from cangraph.nn.models import GAT
+from cangraph.params import load_params
+from cangraph.train.fit import fit, seed_everything
+from cangraph.train.optim import optimisation, steepest
+from cangraph.train.tasks import Detector
+
+
+@pytest.fixture(scope="module")
+def data():
+    frames = simulate("aster", 16.0, attack="fuzzing", seed=3)
+    graphs = to_graphs([frames.label(scenario="train_02_with_attacks")], 100, 100)
+    return Split(graphs, np.repeat([0, 0, 0, 1], len(graphs) // 4 + 1)[: len(graphs)], ())
+
+
+@pytest.fixture
+def task(data):
+    seed_everything(0)
+    return Detector(GAT(data.graphs.spec, hidden=4, heads=2, layers=2))
+
+
+def rates(task, steps, **values):
+    """The learning rate of each step, and the optimiser."""
+    run = load_params("demo", fit=values).fit
+    (optimizer,), plans = optimisation(task, 0.1, run, steps, 5)
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for plan in plans:
+            if "monitor" not in plan:
+                plan["scheduler"].step()
+    return seen, optimizer
+
+
+def test_cosine_rises_over_the_warm_up_and_falls_to_nothing(task):
+    seen, _ = rates(task, 10, schedule="cosine", warmup=0.4)
+    expected = [0.02, 0.04, 0.06, 0.08] + [0.05 * (1 + math.cos(math.pi * k / 6)) for k in range(6)]
+    assert seen == pytest.approx(expected)
+    assert rates(task, 10, schedule="cosine", warmup=0.0)[0][0] == 0.1
+
+
+def test_one_cycle_peaks_after_the_warm_up(task):
+    for warmup in (0.2, 0.6):
+        seen, _ = rates(task, 100, warmup=warmup)
+        assert seen[int(100 * warmup) - 1] == max(seen) == pytest.approx(0.1)
+
+
+def test_lower_layers_are_slower_than_those_above(task):
+    run = load_params("demo", fit={"head_rate": 3.0}).fit
+    (optimizer,), _ = optimisation(task, 0.1, run, 10, 5, slowing=0.5)
+    rate = {id(w): g["max_lr"] for g in optimizer.param_groups for w in g["params"]}
+    parts = {0.025: task.layers[0], 0.05: task.layers[1], 0.3: [task.model.window_head]}
+    for expected, modules in parts.items():
+        of = [rate[id(w)] for module in modules for w in module.parameters()]
+        assert of == pytest.approx([expected] * len(of))
+    assert len(rate) == len(list(task.parameters()))
+
+
+def test_a_plateau_halves_the_rate_after_two_epochs_without_progress(task):
+    run = load_params("demo", fit={"schedule": "plateau", "warmup": 0.5}).fit
+    (optimizer,), (rise, plateau) = optimisation(task, 0.1, run, 10, 5)
+    for _ in range(8):
+        optimizer.step()
+        rise["scheduler"].step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+    seen = []
+    for rank in (0.5, 0.6, 0.6, 0.6, 0.7):
+        plateau["scheduler"].step(rank)
+        rise["scheduler"].step()
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05])
+    assert (plateau["monitor"], plateau["frequency"]) == ("val_rank", 5)
+
+
+def test_heads_have_a_rate_of_their_own_and_only_matrices_decay(task):
+    _, optimizer = rates(task, 5, head_rate=3.0, decay="matrices", schedule="cosine", warmup=0.0)
+    of = {id(w): (g["initial_lr"], g["weight_decay"]) for g in optimizer.param_groups
+          for w in g["params"]}  # fmt: skip
+    for name, weights in task.named_parameters():
+        lr = 0.1 if "encoder" in name else pytest.approx(0.3)
+        assert of[id(weights)] == (lr, 0.3 if weights.ndim > 1 else 0), name
+    assert len(of) == len(list(task.parameters()))
+
+
+def test_by_default_there_is_one_group_in_the_order_of_the_model(task):
+    _, optimizer = rates(task, 5)
+    (group,) = optimizer.param_groups
+    assert [id(w) for w in group["params"]] == [id(w) for w in task.parameters()]
+
+
+def test_the_history_holds_the_learning_rate_and_a_plateau_lowers_it(data, task):
+    task.monitor = "learning_rate_of_nobody"
+    params = load_params("demo", student={"epochs": 5}, fit={"schedule": "plateau", "warmup": 0.0})
+    task.monitor, task.on_validation_epoch_end = "val_rank", lambda: task.log("val_rank", 0.0)
+    fit(task, data, params, "student")
+    assert [row["learning_rate"] for row in task.history] == pytest.approx(
+        [0.002, 0.002, 0.001, 0.001, 0.0005]
+    )
+
+
+def found(data, task, folder, **values):
+    values = {"rate": "found", "batch_size": 16} | values
+    params = load_params("demo", student={"epochs": 1}, fit=values)
+    return fit(task, data, params, "student", folder)
+
+
+def test_a_found_rate_is_kept_with_its_curve_and_used_again(data, task, tmp_path, capfd):
+    found(data, task, tmp_path)
+    (row,) = json.loads((tmp_path / "rates.json").read_text())
+    assert len(row["lr"]) == len(row["loss"]) > 10
+    assert row["rate"] in row["lr"]
+    out, err = capfd.readouterr()
+    assert "learning rate" in out and "Finding" not in err
+    row["rate"] = 1e-5
+    (tmp_path / "rates.json").write_text(json.dumps([row]))
+    found(data, task, tmp_path, average="ema")
+    assert "learning rate 0.0002, found 1e-05" in capfd.readouterr().out, "a tenth of the given"
+    found(data, task, tmp_path, clip=0.5)
+    assert len(json.loads((tmp_path / "rates.json").read_text())) == 2, "another clip, another rate"
+
+
+def test_a_loss_that_never_falls_has_no_rate():
+    with pytest.raises(ValueError, match=r"falls at no learning rate from 1e-06 to .*; set fit.ra"):
+        steepest(np.geomspace(1e-6, 1, 30), np.linspace(1, 2, 30))
+
+
+def test_looking_for_a_rate_leaves_the_run_as_it_was(data, task, monkeypatch):
+    monkeypatch.setattr("cangraph.train.fit.capped", lambda found, given: given)
+    found(data, task, None)
+    seed_everything(0)
+    plain = found(data, Detector(GAT(**task.model.config)), None, rate="given")
+    for name, weights in plain.state_dict().items():
+        assert torch.equal(weights, task.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    "size, values, message",
+    [
+        ({}, {"warmup": 0.0}, "fit.warmup = 0 with fit.schedule = 'one_cycle'"),
+        *(
+            (
+                {size: {"epochs": 3}},
+                {"schedule": "plateau"},
+                f"fit.schedule = 'plateau' with {size}.epochs = 3",
+            )
+            for size in ("teacher", "student")
+        ),
+        (
+            {},
+            {"decay": "matrices", "weight_decay": 0.0},
+            "fit.decay = 'matrices' with fit.weight_dec",
+        ),
+    ],
+)
+def test_what_has_no_effect_is_refused(size, values, message):
+    with pytest.raises(ValueError, match=message + r".*; expected .*; .*"):
+        load_params("demo", fit=values, **size)
+
+
+def test_more_batches_a_step_than_there_are_are_refused(data, task):
+    params = load_params("demo", fit={"accumulate": 99})
+    with pytest.raises(ValueError, match=r"fit.accumulate = 99 with \d+ batches an epoch; expect"):
+        fit(task, data, params, "student")
