@@ -81,7 +81,7 @@ class Trials:
         self.rows[name].append(figures(scores, at))
         self.nets[name] = [str(net.config) for net in nets]
         for net in nets:
-            cost = cg.footprint(net, self.bus, self.graphs.window)
+            cost = cg.deploy.footprint(net, self.bus, self.graphs.window)
             before = self.costs.get(str(net.config), cost)
             self.costs[str(net.config)] = {key: min(cost[key], before[key]) for key in cost}
         print(f"## {self.dataset} {name}:", self.rows[name][-1], flush=True)

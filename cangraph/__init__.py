@@ -98,7 +98,6 @@ _PENDING = {
     "shared_between": "data.card:shared_between",
     "PARTS": "data.splits:PARTS",
     "Split": "data.splits:Split",
-    "footprint": "nn.models:footprint",
     "n_parameters": "nn.models:n_parameters",
     "Fold": "data.folds:Fold",
     "leave_out": "data.folds:leave_out",

@@ -21,7 +21,7 @@ LEVELS = (
     {"notebook", "__main__", "__init__"},
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-PENDING = {("nn", "deploy"), ("train", "runs"), ("archive", "runs")}
+PENDING = {("train", "runs"), ("archive", "runs")}
 WITHOUT_TORCH = (
     "params",
     "frames",

@@ -1,1 +1,15 @@
-"""A trained detector as a file, and the monitor that runs it on a bus or a log."""
+"""Detectors as files, and on a bus: export, judging without torch, the monitor."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "detector": ["Exported"],
+        "dry_run": ["spans_of", "tried"],
+        "export": ["to_onnx"],
+        "latency": ["footprint"],
+        "monitor": ["Monitor"],
+        "onewindow": ["Fused"],
+    },
+)

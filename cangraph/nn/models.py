@@ -8,13 +8,12 @@ from torch_geometric.nn import VGAE as PyGVGAE
 from torch_geometric.nn import GATv2Conv
 from torch_geometric.utils import scatter
 
-from cangraph.data.batches import Batch, batch_of
+from cangraph.data.batches import Batch
 from cangraph.data.graphs import GraphSpec
-from cangraph.deploy.latency import latency
-from cangraph.frames import ATTACK_TYPES, Frames
+from cangraph.frames import ATTACK_TYPES
 from cangraph.nn.losses import feature_error, kl_divergence, succession_error
 
-__all__ = ["GAT", "VGAE", "GATOutput", "WindowErrors", "footprint", "n_parameters"]
+__all__ = ["GAT", "VGAE", "GATOutput", "WindowErrors", "n_parameters"]
 
 
 def n_parameters(model: nn.Module) -> int:
@@ -123,8 +122,9 @@ class GAT(nn.Module):
     apart. `embed` gives the pooled embedding (B, d_z), `forward` the attack logit (B,), `heads`
     all three outputs.
 
-    >>> from cangraph.frames import Frames
+    >>> from cangraph.data.batches import batch_of
     >>> from cangraph.data.graphs import to_graphs
+    >>> from cangraph.frames import Frames
     >>> import numpy as np
     >>> graphs = to_graphs([Frames(np.arange(8.0), np.arange(8) % 3)], window=4, stride=4)
     >>> GAT(graphs.spec, hidden=4, heads=2, layers=2)(batch_of(graphs)).shape
@@ -289,18 +289,3 @@ class VGAE(PyGVGAE):
     def score_of(scaled_errors: Tensor) -> Tensor:
         """Anomaly score (B,) of scaled errors (B, 4): the mean of the two feature errors."""
         return scaled_errors[:, :2].mean(1)
-
-
-@torch.inference_mode()
-def footprint(model: nn.Module, frames: Frames, window: int, windows: int = 200) -> dict:
-    """What a detector costs: parameters, bytes of its weights, and the latency of one window on
-    one thread, from its frames to its score (`latency.latency`)."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    model.eval()
-    try:
-        took = latency(lambda graphs: model(batch_of(graphs)), frames, window, windows)
-    finally:
-        torch.set_num_threads(threads)
-    size = sum(v.numel() * v.element_size() for v in model.state_dict().values())
-    return {"parameters": n_parameters(model), "bytes": size, **took}

@@ -6,7 +6,7 @@ import pytest
 
 from cangraph.bus.simulator import simulate
 from cangraph.deploy import latency as module
-from cangraph.deploy.latency import latency
+from cangraph.deploy.latency import footprint, latency
 
 
 def test_each_window_counts_with_the_least_of_its_rounds(monkeypatch):
@@ -27,3 +27,9 @@ def test_the_last_whole_window_is_taken_and_less_is_refused():
     assert len(seen) == 2 * 3
     with pytest.raises(ValueError, match="latency: 30 frames; expected at least a window of 50"):
         latency(seen.append, frames[:30], 50)
+
+
+def test_a_footprint_counts_weights_and_times_windows(nets, drive):
+    cost = footprint(nets["gat"].model, drive, 50, 3)
+    assert cost["bytes"] >= 4 * cost["parameters"] > 0
+    assert 0 < cost["p50_ms"] <= cost["p99_ms"]

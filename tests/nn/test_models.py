@@ -9,7 +9,7 @@ from cangraph.bus.simulator import simulate
 from cangraph.data.batches import batch_of
 from cangraph.data.graphs import to_graphs
 from cangraph.frames import Frames
-from cangraph.nn.models import GAT, VGAE, Standardize, footprint, n_parameters
+from cangraph.nn.models import GAT, VGAE, Standardize, n_parameters
 from cangraph.params import load_params
 
 
@@ -96,12 +96,6 @@ def test_students_have_at_most_a_twentieth_of_the_parameters(dataset, name, kind
     teacher = kind(graphs.spec, **params.teacher[name])
     student = kind(graphs.spec, **params.student[name])
     assert 20 * n_parameters(student) <= n_parameters(teacher)
-
-
-def test_footprint_counts_and_times(graphs):
-    cost = footprint(GAT(graphs.spec, hidden=4, heads=2, layers=1), simulate("aster", 1.0), 50, 3)
-    assert cost["bytes"] >= 4 * cost["parameters"] > 0
-    assert 0 < cost["p50_ms"] <= cost["p99_ms"]
 
 
 @torch.no_grad()
