@@ -21,7 +21,7 @@ columns += ["attack_window_share", "reordered", "short_gaps", "duplicates"]
 for name, mine in captures.items():
     params = cg.load_params(name)
     card = cards[name] = cg.data_card(mine, cg.to_graphs(mine, params.window, params.stride))
-    print(f"\n{name}\n\n{cg.tables.show(card['captures'], columns)}\n")
+    print(f"\n{name}\n\n{cg.report.show(card['captures'], columns)}\n")
     print(*(f"- {warning}" for warning in card["warnings"] or ["Nothing found."]), sep="\n")
 shared = cg.shared_between(captures) if len(captures) > 1 else []
 if len(captures) > 1:

@@ -86,7 +86,7 @@ def table(title: str, found: dict[str, list[dict]]) -> dict:
         rows[name] = {m: round(float(over(v)), 4) if v else None for m, v in known.items()}
     print(f"## {title}")
     shown = [{"fold": held} | row for held, row in rows.items()]
-    print(cg.tables.show(shown, ["fold", *METRICS]))
+    print(cg.report.show(shown, ["fold", *METRICS]))
     return rows
 
 

@@ -57,7 +57,7 @@ def judge(params: cg.Params, calib: list, test: list) -> dict:
     rows = cg.verdict.margins(fused, at, single)
     for metric in ("auprc", "f1"):
         print(f"{metric} minus {single}'s")
-        print(cg.tables.wide(cg.verdict.cells(rows, metric), "detector", "scenario", "margin"))
+        print(cg.report.wide(cg.verdict.cells(rows, metric), "detector", "scenario", "margin"))
     print("seconds:", seconds)
     print(*cg.verdict.words(held, rows), sep="\n", flush=True)
     return {

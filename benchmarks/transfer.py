@@ -159,7 +159,7 @@ def report(table: dict) -> None:
             name = f"{dataset} | {source} | {seconds} s | {method}"
             record[name] = {m: [mean[m], spread[m]] for m in mean}
         print(f"## {dataset}, trained on the old vehicles ({source}), {seconds} s of the new one")
-        print(cg.tables.show(rows))
+        print(cg.report.show(rows))
     print(json.dumps(record))
 
 

@@ -185,7 +185,6 @@ _PENDING = {
     "schema": "report.schema",
     "summary": "report.summary",
     "comparison": "report.compare",
-    "tables": "report.tables",
     "pages": "report.pages",
     "literature": "report.literature",
     "archive": "archive",

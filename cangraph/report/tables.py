@@ -1,13 +1,11 @@
 """Rows of numbers as tables that a reader can take in."""
 
 from collections.abc import Sequence
-from html import escape
 from numbers import Integral, Real
 
-__all__ = ["Table", "show", "shortened", "wide"]
+from tabulate import tabulate
 
-_STYLE = "text-align:{};padding:.2em .8em;vertical-align:{}"
-_LONG = ' class="long"'  # pages let such cells wrap
+__all__ = ["Table", "show", "shortened", "wide"]
 
 
 class Table:
@@ -27,31 +25,18 @@ class Table:
             for i in range(len(self.columns))
         ]
 
+    def _drawn(self, rows: Sequence[Sequence[str]], **style) -> str:
+        sides = ["right" if numeric else "left" for numeric in self.numeric]
+        return tabulate(rows, colalign=sides, disable_numparse=True, **style)
+
     def __repr__(self) -> str:
-        rows = [self.columns, *self.cells]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
-        just = [str.rjust if numeric else str.ljust for numeric in self.numeric]
-        lines = (
-            "  ".join(j(c, w) for j, c, w in zip(just, row, widths, strict=True)) for row in rows
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        # as a row among the others, since tabulate sets headings two spaces wider
+        return self._drawn([self.columns, *self.cells], tablefmt="plain")
 
     def _repr_html_(self) -> str:
-        def line(tag: str, row: list[str]) -> str:
-            # headings of several lines stand on the table, cells of several hang from their row
-            styles = [
-                _STYLE.format("right" if numeric else "left", "bottom" if tag == "th" else "top")
-                for numeric in self.numeric
-            ]
-            return "".join(
-                f'<{tag}{_LONG * (len(cell) > 40)} style="{style}">{escape(cell)}</{tag}>'
-                for cell, style in zip(row, styles, strict=True)
-            )
-
-        body = "".join(f"<tr>{line('td', row)}</tr>" for row in self.cells)
         # a browser can wrap a heading at spaces, not at underscores
-        head = line("th", [name.replace("_", " ") for name in self.columns])
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        headings = [name.replace("_", " ") for name in self.columns]
+        return self._drawn(self.cells, headers=headings, tablefmt="html")
 
 
 _WORDS = ("undefined", "absent", "not reported", "no report", "not timed")
