@@ -119,15 +119,7 @@ def send(rate: int, seconds: float, port: int) -> dict:
 def sustained(rate: int, seconds: float, detector: Path, port: int) -> dict:
     """What the monitor counts of frames at a rate, and the share of a core that it takes."""
     bus = ["-i", "udp_multicast", "-c", "239.74.163.2", "--bus-kwargs", f"port={port}"]
-    command = [
-        sys.executable,
-        "-m",
-        "cangraph.deploy.console",
-        "monitor",
-        str(detector),
-        "--json",
-        *bus,
-    ]
+    command = [sys.executable, "-m", "cangraph", "monitor", str(detector), "--json", *bus]
     # into a file: a pipe that nobody reads fills up, and a monitor that cannot speak waits
     with tempfile.TemporaryFile("w+") as out:
         with subprocess.Popen([*command, "--statistics", "0.5"], stdout=out, text=True) as monitor:

@@ -21,7 +21,7 @@ LEVELS = (
     {"notebook", "__main__", "__init__"},
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-PENDING = {("train", "runs"), ("archive", "runs")}
+PENDING = {("train", "runs"), ("archive", "runs")}  # train: search
 WITHOUT_TORCH = (
     "params",
     "frames",
@@ -37,6 +37,8 @@ WITHOUT_TORCH = (
     "report.summary",
     "report.compare",
     "deploy.monitor",
+    "deploy.console",
+    "__main__",
 )
 
 
@@ -92,7 +94,7 @@ def test_no_public_name_is_defined_twice():
 
 TWICE = {
     "save", "load", "Run", "Rule", "by_capture", "compare", "words", "tried", "seeds", "drift",
-    "delays", "timelines", "headline", "cells", "Capture", "margins", "heat", "read", "main",
+    "delays", "timelines", "headline", "cells", "Capture", "margins", "heat", "read",
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from cangraph.deploy.monitor import Monitor
 from cangraph.frames import Frames
 from cangraph.io.readers import LogFile
 
-__all__ = ["main"]
+__all__ = ["run_monitor"]
 
 _PIECE = 4096  # frames of a log that are fed at once
 _DRAWN = 4  # times a second that the screen is drawn
@@ -29,11 +29,8 @@ Pieces = Iterator[tuple[Frames, list[dict[str, Any]]]]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("cangraph", description="An attack detector for CAN buses.")
-    commands = parser.add_subparsers(required=True, metavar="monitor")
-    run = commands.add_parser(
-        "monitor",
-        help="watch a bus, or a log, with an exported detector",
+    run = argparse.ArgumentParser(
+        "cangraph monitor",
         description="Watch a CAN bus with an exported detector, or replay a log. Nothing is ever "
         "sent. What is not given of the bus is taken from python-can's configuration files.",
     )
@@ -61,20 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     alarms.add_argument("--hold", type=float, default=1.0, metavar="S", help="join alarms within S")
     alarms.add_argument("--stride", type=int, help="frames from one window to the next")
     add_bus_arguments(run)
-    return parser
+    return run
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status: 0, or 1 with a message where something is wrong."""
+def run_monitor(arguments: Sequence[str]) -> None:
+    """Run `cangraph monitor` with these arguments, until the log ends or a signal comes.
+
+    Raises `ValueError` and `OSError` where something is wrong.
+    """
     given = _parser().parse_args(arguments)
-    try:
-        return _monitor(given)
-    except (ValueError, OSError) as error:
-        print(f"cangraph monitor: {error}", file=sys.stderr)
-        return 1
-
-
-def _monitor(given: argparse.Namespace) -> int:
     detector = Exported(given.detector)
     shown = sys.stdout.isatty() and not given.json
     monitor = Monitor(
@@ -114,7 +106,6 @@ def _monitor(given: argparse.Namespace) -> int:
         if beside:
             say({"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]})
         _run(given, monitor, source, pieces, counters, say)
-    return 0
 
 
 def _bus(given: argparse.Namespace) -> can.BusABC:
@@ -207,7 +198,3 @@ def _screen(stack: ExitStack, given, detector: Exported, source: str) -> Callabl
     screen = Screen(f"{detector.path.name} ({detector.kind})", source)
     stack.enter_context(Live(screen, refresh_per_second=_DRAWN))
     return screen.tell
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -152,6 +152,8 @@ class Exported:
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
             self._session = session(content)
+        except ImportError:  # onnxruntime is missing, not the file wrong
+            raise
         except Exception as error:  # onnxruntime's errors share no class
             why = " ".join(str(error).split())[:120]
             raise ValueError(

@@ -10,11 +10,11 @@ import time
 import can
 import pytest
 
+from cangraph.__main__ import main
 from cangraph.deploy import console
-from cangraph.deploy.console import main
 from cangraph.io.writers import write_frames
 
-RUN = [sys.executable, "-m", "cangraph.deploy.console", "monitor"]
+RUN = [sys.executable, "-m", "cangraph", "monitor"]
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_judging_a_log_needs_none_of_what_training_needs(detector_file, tmp_path
         "NONE = {'torch', 'torch_geometric', 'lightning', 'polars', 'matplotlib', 'scipy', "
         "'sklearn', 'pydantic', 'yaml', 'safetensors', 'onnx', 'onnxscript', 'pandas', 'rich'}\n"
         "sys.meta_path.insert(0, Blocked())\n"
-        "from cangraph.deploy.console import main\n"
+        "from cangraph.__main__ import main\n"
         f"sys.exit(main(['monitor', {str(detector_file)!r}, '--log', "
         f"{str(tmp_path / 'bus.log')!r}]))\n"
     )

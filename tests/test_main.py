@@ -1,4 +1,4 @@
-"""Several processes train as one does, and the notebook goes on from what they leave."""
+"""The commands: what each needs, and that several processes train as one does."""
 
 import json
 import os
@@ -13,18 +13,18 @@ import pytest
 import torch
 
 import cangraph as cg
+from cangraph import __main__ as command
 from cangraph import runs
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import Split
 from cangraph.nn.models import GAT
 from cangraph.params import load_params
-from cangraph.train import __main__ as train
 from cangraph.train.checkpoints import newest, read
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.tasks import Detector
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 SMALL = [
     "dataset=demo",
@@ -53,7 +53,7 @@ for rank in range(2):
             "MASTER_PORT": str(port)}}
         status = 1
         try:
-            mean_only({folder!r}, *sys.modules["test_main"].train.launched())
+            mean_only({folder!r}, *sys.modules["test_main"].command.launched())
             status = 0
         finally:
             sys.stdout.flush()
@@ -106,7 +106,7 @@ def near(row, other, tolerance):
 def test_two_processes_take_the_steps_of_one(tmp_path):
     """To rounding: train and val losses, ranks, rates and weights, though no batch divides by two
     evenly in the end."""
-    code = DRIVER.format(here="tests/train", folder=str(tmp_path / "two"))
+    code = DRIVER.format(here="tests", folder=str(tmp_path / "two"))
     lines = started("-c", code).splitlines()
     assert [line.split()[0] for line in lines] == ["epoch", "epoch", "GAT:"], "printed once"
     one = mean_only(tmp_path / "one")
@@ -130,7 +130,7 @@ def home(tmp_path, monkeypatch):
     """A home with a data_prep of the demo, made of two of its captures."""
     shutil.copytree(ROOT / "params", tmp_path / "params")
     monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
-    params = train.asked(SMALL)
+    params = command.asked(SMALL)
     captures = [c for c in cg.read("demo") if c.scenario.startswith(("train_02", "test_06"))]
     data = cg.split(to_graphs(captures, params.window, params.stride), params.split)
     runs.save_data(params, data)
@@ -140,11 +140,11 @@ def home(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("closed_figures")
 def test_the_notebook_goes_on_from_what_two_processes_left(home, monkeypatch, capsys):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    out = started(*launcher, "-m", "cangraph.train", *SMALL, home=home)
+    out = started(*launcher, "-m", "cangraph", "train", *SMALL, home=home)
     lines = [line.split()[0] for line in out.splitlines()]
     assert lines[:6] == ["epoch", "epoch", "VGAE:", "epoch", "epoch", "GAT:"]
     assert out.count("teacher.ipynb goes on from here") == 1
-    monkeypatch.setattr(cg, "params_here", lambda: train.asked(SMALL), raising=False)
+    monkeypatch.setattr(cg, "params_here", lambda: command.asked(SMALL), raising=False)
     names: dict = {}
     for cell in nbformat.read(ROOT / "notebooks" / "teacher.ipynb", as_version=4).cells:
         if cell.cell_type == "code":
@@ -152,13 +152,13 @@ def test_the_notebook_goes_on_from_what_two_processes_left(home, monkeypatch, ca
             if "gat = cg.fit" in cell.source:
                 break
     assert "epoch" not in capsys.readouterr().out, "nothing was trained again"
-    place = runs.training_folder(train.asked(SMALL), "teacher")
+    place = runs.training_folder(command.asked(SMALL), "teacher")
     assert {path.name for path in place.iterdir()} == {"vgae", "gat"}
     assert all(len([p for p in path.iterdir() if p.is_dir()]) == 1 for path in place.iterdir())
     # one process from the start: means over nodes and edges count by windows, hidden ones differ;
     # the weights of the GAT are drawn after, with dice that have fallen otherwise
     shutil.rmtree(place)
-    alone = train.teachers(train.asked(SMALL))["vgae"]
+    alone = command.teachers(command.asked(SMALL))["vgae"]
     assert len(alone.history) == len(names["vgae"].history) == 2
     for row, other in zip(alone.history, names["vgae"].history, strict=True):
         near(row, other, 0.02)
@@ -174,19 +174,51 @@ def test_a_run_of_two_processes_needs_a_folder_and_a_given_rate(tmp_path):
 def test_who_started_the_script_says_how_many_processes_there_are(monkeypatch):
     for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC"))]:
         monkeypatch.delenv(name)
-    assert train.launched() == (1, 1)
+    assert command.launched() == (1, 1)
     monkeypatch.setenv("SLURM_NTASKS", "8")
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
     monkeypatch.setenv("SLURM_NNODES", "2")
-    assert train.launched() == (4, 2)
+    assert command.launched() == (4, 2)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "6")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert train.launched() == (2, 3)
+    assert command.launched() == (2, 3)
 
 
 def test_a_word_that_is_no_parameter_is_refused():
     with pytest.raises(ValueError, match=r"'12' came; expected name=value, .*; write for instance"):
-        train.asked(["dataset=demo", "12"])
+        command.asked(["dataset=demo", "12"])
     with pytest.raises(ValueError, match=r"'teacher.epoch' is not .*; did you mean 'epochs'\?"):
-        train.asked(["teacher.epoch=3"])
+        command.asked(["teacher.epoch=3"])
+
+
+# what runs in a plain installation, without extras
+WITHOUT = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "pydantic", "yaml", "polars", "onnxruntime"}:
+            raise ModuleNotFoundError(f"no {name}", name=name)
+sys.meta_path.insert(0, Blocked())
+from cangraph.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "words, status, says",
+    [
+        (["--help"], 0, ["monitor ", "train "]),
+        (["monitor", "--help"], 0, ["--calibrate", "--interface"]),
+        (["train", "--help"], 0, ["name=value"]),
+        (["monitor", "pyproject.toml"], 1, ["onnxruntime", "pip install 'cangraph[monitor]'"]),
+        (["train", "dataset=demo"], 1, ["yaml", "pip install 'cangraph[train]'"]),
+        (["drive"], 2, ["invalid choice: 'drive'"]),
+    ],
+)
+def test_commands_run_or_name_the_extra_that_they_need(words, status, says):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == status, done.stderr
+    assert all(word in done.stdout + done.stderr for word in says)

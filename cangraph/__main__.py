@@ -1,0 +1,148 @@
+"""The commands `cangraph monitor` and `cangraph train`, also as `python -m cangraph`.
+
+    cangraph monitor gat.onnx --interface socketcan --channel can0
+    cangraph train dataset=hcrl_sa teacher.epochs=12
+    torchrun --nproc-per-node 4 -m cangraph train dataset=hcrl_sa   # four devices of one machine
+    srun python -m cangraph train dataset=hcrl_sa                   # a SLURM job, several machines
+
+A command imports what it needs when it is called, so that watching a bus loads no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cangraph.params import Params
+    from cangraph.train.tasks import Task
+
+__all__ = ["asked", "launched", "main", "teachers"]
+
+_SENTENCES = {  # by command, which is also the name of the extra that it needs
+    "monitor": "watch a CAN bus, or a log, with an exported detector",
+    "train": "train the two teachers of a dataset, with one process or with several",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit status: 0, or 1 with a message where something is wrong."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser("cangraph", description="Attack detectors for CAN buses.")
+    commands = parser.add_subparsers(required=True, metavar="command", dest="command")
+    for name, sentence in _SENTENCES.items():
+        commands.add_parser(name, help=sentence, add_help=False)
+    command = parser.parse_args(words[:1]).command
+    try:
+        if command == "monitor":
+            from cangraph.deploy.console import run_monitor
+
+            run_monitor(words[1:])
+        else:
+            _train(words[1:])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "cangraph":
+            raise
+        fault = f"{error.name} is not installed; expected the extra {command!r}; run"
+        print(f"cangraph {command}: {fault} pip install 'cangraph[{command}]'", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(f"cangraph {command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "cangraph train",
+        description="Train the VGAE and the GAT of a dataset as teacher.ipynb does. It reads what "
+        "data_prep.ipynb saved, and leaves checkpoints in runs/<dataset>/teacher/: with the same "
+        "parameters, teacher.ipynb goes on from these instead of training.",
+    )
+    parser.add_argument(
+        "parameters",
+        nargs="*",
+        metavar="name=value",
+        help="a parameter of params/base.yaml, groups with a dot: dataset=hcrl_sa fit.sampler=true",
+    )
+    params = asked(parser.parse_args(words).parameters)
+
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from cangraph.runs import training_folder
+
+    teachers(params, *launched())
+    rank_zero_only(print)(f"{training_folder(params, 'teacher')}: teacher.ipynb goes on from here")
+
+
+def asked(words: Sequence[str]) -> Params:
+    """The parameters that `name=value` words ask for.
+
+    Raises `ValueError` for another word, and as `load_params` does.
+
+    >>> teacher = asked(["dataset=demo", "teacher.epochs=2", "teacher.gat.hidden=8"]).teacher
+    >>> teacher.epochs, teacher.gat.hidden
+    (2, 8)
+    """
+    import yaml
+
+    from cangraph.params import load_params
+
+    values: dict = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise ValueError(
+                f"{word!r} came; expected name=value, with a dot for groups; write for instance "
+                "dataset=hcrl_sa teacher.epochs=12"
+            )
+        *groups, last = name.split(".")
+        place = values
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = yaml.safe_load(value)
+    return load_params(**values)
+
+
+def launched() -> tuple[int, int]:
+    """(processes on each machine, machines) that torchrun or srun started; (1, 1) without them."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        return devices, TorchElasticEnvironment().world_size() // devices
+    if SLURMEnvironment.detect():
+        nodes = int(os.environ["SLURM_NNODES"])
+        return SLURMEnvironment().world_size() // nodes, nodes
+    return 1, 1
+
+
+def teachers(params: Params, devices: int = 1, nodes: int = 1) -> dict[str, Task]:
+    """Train the VGAE and the GAT step by step as teacher.ipynb does, so that its runs are these.
+
+    Raises `FileNotFoundError` without a data_prep of these parameters, and as `fit` does.
+    """
+    from cangraph.data.datasets import clean_captures, read
+    from cangraph.data.synthesis import Synthesis
+    from cangraph.nn.models import GAT, VGAE
+    from cangraph.runs import load_data, training_folder
+    from cangraph.train.fit import fit, seed_everything
+    from cangraph.train.tasks import Detector, Reconstructor
+
+    seed_everything(params.seed)
+    place = training_folder(params, "teacher")
+    data = load_data(params)
+    material = Synthesis(data, clean_captures(read(params.dataset, params.seed)), params)
+    tasks: dict[str, Task] = {}
+    for name, task, net in (("vgae", Reconstructor, VGAE), ("gat", Detector, GAT)):
+        # the weights of a net are drawn with the dice of the run before
+        made = task(net(data.graphs.spec, **params.teacher[name]))
+        tasks[name] = fit(made, material, params, "teacher", place / name, devices, nodes)
+    return tasks
+
+
+if __name__ == "__main__":
+    sys.exit(main())
