@@ -77,7 +77,7 @@ PROSE = {
 def kept(dataset: str) -> dict | None:
     """What the README shows of the reports of a dataset: the mean over seeds of each figure, half
     of its 95 % interval (None below three seeds), and the number of seeds."""
-    runs = [run for run in cg.archive.all_runs() if run.dataset == dataset]
+    runs = [run for run in cg.runs.all_runs() if run.dataset == dataset]
     reports = [run.stages["diagnostics"] for run in runs if run.next_stage is None]
     rows = [row for report in reports for row in report["scenarios"]]
     rows = [row for row in rows if row.get("captures") is not None]

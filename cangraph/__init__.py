@@ -187,7 +187,6 @@ _PENDING = {
     "comparison": "report.compare",
     "pages": "report.pages",
     "literature": "report.literature",
-    "archive": "archive",
     "notebook": "notebook",
 }
 

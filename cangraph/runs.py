@@ -1,69 +1,73 @@
 """What a stage leaves behind, `runs/<dataset>/<stage>.{json,ckpt,safetensors}`, and reading it.
 
 Notebooks meet only here. Nothing is unpickled: arrays are safetensors, weights are loaded with
-`weights_only=True`, everything else is JSON.
+`weights_only=True`, everything else is JSON. `Run` reads the JSON alone, without torch.
 """
 
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
-from cangraph.data import store as prepared
+from cangraph.data import store
 from cangraph.data.splits import Split
 from cangraph.evaluation.scores import Scores
 from cangraph.files import put
 from cangraph.frames import CaptureInfo
 from cangraph.params import Params, home, versions
 
-__all__ = [
-    "STAGES",
-    "folder",
-    "graphs_folder",
-    "load",
-    "load_data",
-    "load_models",
-    "load_scores",
-    "remedy",
-    "save",
-    "save_data",
-    "training_folder",
-]
+__all__ = ["STAGES", "Run", "all_runs", "folder", "graphs_folder", "load", "load_data"]
+__all__ += ["load_models", "load_scores", "make_run", "read_run", "remedy", "save", "save_data"]
+__all__ += ["training_folder"]
 
 STAGES = ("data_prep", "teacher", "distillation", "fusion", "diagnostics")
 _DRAWN = "drawn"  # the part of a score's name for windows that no split holds
 _COLUMNS = ("label", "attack_type", "capture", "start", "end")
 
 
+def _name(dataset: str, seed: int) -> str:
+    """The folder of a run below `runs/`."""
+    return f"{dataset}/seed_{seed}" if seed else dataset
+
+
 def folder(params: Params) -> Path:
     """Where a run lives: `runs/<dataset>`, and `runs/<dataset>/seed_<n>` for seeds other than 0."""
-    base = home() / "runs" / params.dataset
-    return base / f"seed_{params.seed}" if params.seed else base
-
-
-def _put_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    # safetensors writes the bytes of an array as they lie, whatever its strides
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    put(path, [serialized(whole)])
+    return home() / "runs" / _name(params.dataset, params.seed)
 
 
 def graphs_folder(params: Params) -> Path:
-    """Where the prepared graphs of a dataset lie, those of every seed: `runs/<dataset>/graphs`."""
+    """Where the prepared graphs of a dataset lie, shared by all seeds: `runs/<dataset>/graphs`."""
     return home() / "runs" / params.dataset / "graphs"
 
 
 def training_folder(params: Params, stage: str) -> Path:
-    """Where the models of a stage, a folder for each, keep checkpoints and records while they
-    train: `runs/<dataset>/<stage>`."""
+    """Where the models of a stage keep checkpoints and records while they train, a folder for each
+    model: `runs/<dataset>/<stage>`."""
     return folder(params) / stage
+
+
+def make_run(dataset: str, seed: int | str = "") -> str:
+    """The command that makes a run, or goes on with it."""
+    return f"make run DATASET={dataset}" + (f" SEED={seed}" if seed else "")
+
+
+def remedy(params: Params, stage: str) -> str:
+    """The commands that make what a stage leaves behind."""
+    seed = f" -p seed {params.seed}" if params.seed else ""
+    return (
+        f"run `papermill notebooks/{stage}.ipynb {stage}.out.ipynb -p dataset {params.dataset}"
+        f"{seed}`, or `{make_run(params.dataset, params.seed)}`"
+    )
 
 
 def _existing(params: Params, stage: str, suffix: str) -> Path:
@@ -76,15 +80,6 @@ def _existing(params: Params, stage: str, suffix: str) -> Path:
     return path
 
 
-def remedy(params: Params, stage: str) -> str:
-    """The command that makes what a stage leaves behind."""
-    seed = f" -p seed {params.seed}" if params.seed else ""
-    return (
-        f"run `papermill notebooks/{stage}.ipynb {stage}.out.ipynb -p dataset {params.dataset}"
-        f"{seed}`, or `make run DATASET={params.dataset}`"
-    )
-
-
 def save(
     stage: str,
     params: Params,
@@ -93,58 +88,72 @@ def save(
     scores: dict[str, Scores] | None = None,
     **facts: Any,
 ) -> None:
-    """Save a stage: `facts` with parameters, versions, the hashes of the stages before it and what
-    it took as JSON, the weights of `models` as a checkpoint, `scores` as arrays; they are named
-    `<model>/<part>`, with the part of the split that was scored, or `drawn` for windows that
-    `synthesis` drew, whose labels and captures are saved with them.
+    """Save a stage: the weights of `models` as a checkpoint, `scores` as arrays, and as JSON the
+    `facts` with parameters, versions, the hashes of the stages before it and what it cost.
 
-    The JSON is written last: where it lies, the stage is complete. The checkpoints that its runs
-    left in `training_folder` are removed then: the best weights lie in the stage's own, and there
-    is nothing left to go on with. They stay where `fit.checkpoints` asks for several.
+    Scores are named `<model>/<part>`: the part of the split that was scored, or `drawn` for windows
+    that `synthesis` drew, whose labels and captures are saved with them.
+
+    The JSON is written last: where it lies, the stage is complete. Checkpoints that training left
+    in `training_folder` are then removed, since the best weights lie in the stage's own. They stay
+    where `fit.checkpoints` asks for several.
+
+    Raises `ValueError` for an unknown stage and for facts that are no JSON, such as NaN.
     """
     if stage not in STAGES:
         raise ValueError(f"runs.save: {stage!r} is no stage; expected one of {', '.join(STAGES)}")
     place = folder(params)
     if models:
-        import io
-
-        import torch
-
-        buffer = io.BytesIO()
-        content = {
-            name: {"kind": type(m).__name__, "config": m.config, "weights": m.state_dict()}
-            for name, m in models.items()
-        }
-        torch.save(content, buffer)
-        put(place / f"{stage}.ckpt", [buffer.getvalue()])
+        _put_models(place / f"{stage}.ckpt", models)
     if scores:
-        arrays = {}
-        for name, s in scores.items():
-            arrays |= {f"{name}/value": s.value, f"{name}/state": s.state}
-            if name.endswith(f"/{_DRAWN}"):
-                arrays |= {f"{name}/{column}": getattr(s, column) for column in _COLUMNS}
-                facts.setdefault("drawn", {})[name] = [info._asdict() for info in s.captures]
-        _put_arrays(place / f"{stage}.safetensors", arrays)
-        facts["states"] = {name: list(s.state_names) for name, s in scores.items()}
-    before = STAGES[: STAGES.index(stage)]
+        facts |= _put_scores(place / f"{stage}.safetensors", scores)
+    before = (place / f"{name}.json" for name in STAGES[: STAGES.index(stage)])
+    hashes = {p.stem: hashlib.sha256(p.read_bytes()).hexdigest() for p in before if p.is_file()}
     record = {
         "stage": stage,
         "dataset": params.dataset,
         "seed": params.seed,
         "params": params.model_dump(),
         "versions": versions(),
-        "inputs": {
-            name: hashlib.sha256((place / f"{name}.json").read_bytes()).hexdigest()
-            for name in before
-            if (place / f"{name}.json").is_file()
-        },
+        "inputs": hashes,
         "cost": _cost(),
     }
-    path = place / f"{stage}.json"
-    put(path, [json.dumps(record | facts, indent=1, allow_nan=False).encode()])
+    text = json.dumps(record | facts, indent=1, allow_nan=False)
+    put(place / f"{stage}.json", [text.encode()])
     if params.fit.checkpoints == 1:
         for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
             shutil.rmtree(key)
+
+
+def _put_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    # safetensors writes the bytes of an array as they lie, whatever its strides
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    put(path, [serialized(whole)])
+
+
+def _put_models(path: Path, models: dict[str, Any]) -> None:
+    import torch
+
+    content = {
+        name: {"kind": type(m).__name__, "config": m.config, "weights": m.state_dict()}
+        for name, m in models.items()
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    put(path, [buffer.getvalue()])
+
+
+def _put_scores(path: Path, scores: dict[str, Scores]) -> dict[str, Any]:
+    """Write the arrays of scores; returns what goes into the JSON: names of states, captures."""
+    arrays: dict[str, np.ndarray] = {}
+    facts: dict[str, Any] = {"states": {name: list(s.state_names) for name, s in scores.items()}}
+    for name, s in scores.items():
+        arrays |= {f"{name}/value": s.value, f"{name}/state": s.state}
+        if name.endswith(f"/{_DRAWN}"):
+            arrays |= {f"{name}/{column}": getattr(s, column) for column in _COLUMNS}
+            facts.setdefault("drawn", {})[name] = [info._asdict() for info in s.captures]
+    _put_arrays(path, arrays)
+    return facts
 
 
 def _cost() -> dict[str, float]:
@@ -157,19 +166,11 @@ def _cost() -> dict[str, float]:
     }
 
 
-def load(stage: str, params: Params) -> dict:
-    """The JSON that a stage saved.
-
-    Raises `FileNotFoundError` that names the command which makes it.
-    """
-    return json.loads(_existing(params, stage, ".json").read_text(encoding="utf-8"))
-
-
 def save_data(params: Params, data: Split, **facts: Any) -> None:
     """Save the split and which graphs it is of, with what is known of every capture. Graphs that
     `prepare` did not keep in `graphs_folder` are written there."""
     graphs = data.graphs
-    key = prepared.keep(graphs, graphs_folder(params))
+    key = store.keep(graphs, graphs_folder(params))
     _put_arrays(folder(params) / "data_prep.safetensors", {"part": data.part})
     save(
         "data_prep",
@@ -180,6 +181,14 @@ def save_data(params: Params, data: Split, **facts: Any) -> None:
         notes=list(data.notes),
         **facts,
     )
+
+
+def load(stage: str, params: Params) -> dict[str, Any]:
+    """The JSON that a stage saved.
+
+    Raises `FileNotFoundError` that names the command which makes it.
+    """
+    return json.loads(_existing(params, stage, ".json").read_text(encoding="utf-8"))
 
 
 def load_data(params: Params) -> Split:
@@ -198,11 +207,10 @@ def load_data(params: Params) -> Split:
             )
     part = load_file(_existing(params, "data_prep", ".safetensors"))["part"]
     try:
-        graphs = prepared.load(graphs_folder(params), record["graphs"])
+        graphs = store.load(graphs_folder(params), record["graphs"])
     except (FileNotFoundError, ValueError) as error:
-        raise type(error)(
-            f"run {params.dataset!r}: {error}; {remedy(params, 'data_prep')}"
-        ) from error
+        where = f"run {params.dataset!r}"
+        raise type(error)(f"{where}: {error}; {remedy(params, 'data_prep')}") from error
     return Split(graphs, part, tuple(record["notes"]))
 
 
@@ -210,15 +218,15 @@ def load_scores(stage: str, params: Params, data: Split) -> dict[str, Scores]:
     """The scores that a stage saved, by the names it gave them."""
     arrays = load_file(_existing(params, stage, ".safetensors"))
     found, record = {}, load(stage, params)
-    for name, state_names in record["states"].items():
+    for name, states in record["states"].items():
         value, state = arrays[f"{name}/value"], arrays[f"{name}/state"]
         part = name.split("/")[-1]
         if part == _DRAWN:
-            columns = (arrays[f"{name}/{column}"] for column in _COLUMNS)
-            captures = tuple(CaptureInfo(**info) for info in record["drawn"][name])
-            found[name] = Scores(value, *columns, captures, state, tuple(state_names))
+            known: dict[str, Any] = {c: arrays[f"{name}/{c}"] for c in _COLUMNS}
+            known["captures"] = tuple(CaptureInfo(**info) for info in record["drawn"][name])
+            found[name] = Scores(value, state=state, state_names=tuple(states), **known)
         else:
-            found[name] = Scores.of(getattr(data, part), value, state, state_names)
+            found[name] = Scores.of(getattr(data, part), value, state, states)
     return found
 
 
@@ -233,7 +241,7 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
     from cangraph.train.tasks import Detector, Reconstructor
 
     path = _existing(params, stage, ".ckpt")
-    kinds = {"GAT": (GAT, Detector), "VGAE": (VGAE, Reconstructor)}
+    kinds: dict[str, tuple[Any, Any]] = {"GAT": (GAT, Detector), "VGAE": (VGAE, Reconstructor)}
     tasks = {}
     for name, saved in torch.load(path, weights_only=True).items():
         if saved["kind"] not in kinds:
@@ -248,12 +256,75 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
     return tasks
 
 
-if __name__ == "__main__":  # what `make run` prints when it is done
-    import sys
+class Run(NamedTuple):
+    """What the JSON of a run says: its `name`, which is the folder below `runs/`, and the record of
+    each stage that is done, in order."""
 
-    from cangraph.params import load_params
+    name: str
+    dataset: str
+    seed: int
+    stages: dict[str, dict[str, Any]]
 
-    finished = load_params(sys.argv[1], seed=int(sys.argv[2]))
-    print(
-        folder(finished) / "diagnostics.html", *load("diagnostics", finished)["summary"], sep="\n"
-    )
+    @property
+    def is_copy(self) -> bool:
+        """Whether it lies elsewhere than `make run` puts it: a copy that was kept."""
+        return self.name != _name(self.dataset, self.seed)
+
+    @property
+    def next_stage(self) -> str | None:
+        """The first stage that is not done; None when all are."""
+        return next((stage for stage in STAGES if stage not in self.stages), None)
+
+    @property
+    def command(self) -> str:
+        """What makes this run, or goes on with it."""
+        return make_run(self.dataset, self.seed)
+
+
+def read_run(name: str) -> Run:
+    """The run in a folder below `runs/`: `hcrl_sa`, `hcrl_sa/seed_1`, or a copy that was kept.
+
+    Raises `ValueError` for a name that is no folder below `runs/` and for a record that is no JSON,
+    `FileNotFoundError` that names the command which makes a run.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
+        raise ValueError(
+            f"run {name!r}: not a folder below runs/; expected a name like hcrl_sa or "
+            "hcrl_sa/seed_1; copy a run from elsewhere to runs/"
+        )
+    place = home() / "runs" / name
+    stages = {}
+    for stage in STAGES:
+        path = place / f"{stage}.json"
+        if path.is_file():
+            try:
+                stages[stage] = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ValueError(
+                    f"{path}: {error}; expected the JSON that {stage}.ipynb saves; "
+                    "run the notebook again"
+                ) from None
+    if not stages:
+        dataset, _, seed = name.partition("/seed_")
+        raise FileNotFoundError(
+            f"run {name!r}: nothing in {place}; expected {STAGES[0]}.json and what follows; run "
+            f"`{make_run(dataset, seed)}`"
+        )
+    first = next(iter(stages.values()))
+    return Run(name, first["dataset"], first["seed"], stages)
+
+
+def all_runs() -> list[Run]:
+    """The run of each dataset and seed of which some stage is done. Copies that were kept under
+    other names are left out.
+
+    Raises `ValueError` as `read_run` does.
+    """
+    base = home() / "runs"
+    places = {
+        path.parent.relative_to(base).as_posix()
+        for stage in STAGES
+        for path in (*base.glob(f"*/{stage}.json"), *base.glob(f"*/seed_*/{stage}.json"))
+    }
+    found = [run for run in map(read_run, places) if not run.is_copy]
+    return sorted(found, key=lambda run: (run.dataset, run.seed))

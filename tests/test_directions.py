@@ -16,12 +16,12 @@ LEVELS = (
     {"data"},
     {"nn", "evaluation"},
     {"train", "fusion"},
-    {"runs", "archive", "deploy"},
+    {"runs", "deploy"},
     {"report"},
     {"notebook", "__main__", "__init__"},
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-PENDING = {("train", "runs"), ("archive", "runs")}  # train: search
+PENDING = {("train", "runs")}  # train: search
 WITHOUT_TORCH = (
     "params",
     "frames",

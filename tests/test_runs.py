@@ -1,4 +1,5 @@
-"""What a stage leaves behind comes back as it was, and nothing untrusted is unpickled."""
+"""What a stage leaves behind comes back as it was; nothing untrusted is unpickled, and no name of
+a run leads out of runs/."""
 
 import json
 import pickle
@@ -8,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from reported import put_run
 
 from cangraph import runs
 from cangraph.bus.simulator import simulate
@@ -45,6 +47,9 @@ def data(captures, params):
     return split(to_graphs(captures, params.window, params.stride), params.split)
 
 
+# data
+
+
 def test_data_comes_back_as_it_was(params, data):
     runs.save_data(params, data)
     back = runs.load_data(params)
@@ -62,12 +67,8 @@ def test_prepared_graphs_are_not_written_a_second_time(params, captures):
     before = sorted(place.iterdir())
     runs.save_data(params, split(graphs, params.split))
     assert sorted(place.iterdir()) == before and len(before) == 2
-    back = runs.load_data(params).graphs
-    assert (
-        back.key
-        == graphs.key
-        == json.loads((place.parent / "data_prep.json").read_text())["graphs"]
-    )
+    back, key = runs.load_data(params).graphs, runs.load("data_prep", params)["graphs"]
+    assert back.key == graphs.key == key
     assert np.array_equal(back.x, graphs.x)
 
 
@@ -83,20 +84,27 @@ def test_a_part_of_prepared_graphs_is_saved_as_that_part(params, captures):
     assert np.array_equal(again.x, graphs.x)
 
 
-@pytest.mark.parametrize("suffix", ["json", "safetensors"])
-def test_lost_graphs_are_named_with_the_command_that_makes_them(params, data, suffix):
-    runs.save_data(params, data)
-    (lost,) = runs.graphs_folder(params).glob(f"*.{suffix}")
-    lost.unlink()
-    with pytest.raises(FileNotFoundError, match=r"is not there; .*papermill notebooks/data_prep"):
-        runs.load_data(params)
+def lose(file):
+    file.unlink()
 
 
-def test_damaged_graphs_are_named_with_the_command_that_makes_them(params, data):
-    runs.save_data(params, data)
-    (file,) = runs.graphs_folder(params).glob("*.safetensors")
+def cut(file):
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"safetensors: .*whole; run `papermill .*data_prep"):
+
+
+@pytest.mark.parametrize(
+    ("harm", "suffix", "error", "said"),
+    [
+        (lose, "json", FileNotFoundError, "is not there; "),
+        (lose, "safetensors", FileNotFoundError, "is not there; "),
+        (cut, "safetensors", ValueError, r"safetensors: .*whole; run `"),
+    ],
+)
+def test_graphs_that_are_lost_or_damaged_name_the_command(params, data, harm, suffix, error, said):
+    runs.save_data(params, data)
+    (file,) = runs.graphs_folder(params).glob(f"*.{suffix}")
+    harm(file)
+    with pytest.raises(error, match=rf"{said}.*papermill notebooks/data_prep"):
         runs.load_data(params)
 
 
@@ -104,14 +112,8 @@ def test_a_path_in_place_of_the_key_is_refused(params, data):
     runs.save_data(params, data)
     record = runs.folder(params) / "data_prep.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"graphs": "../../x"}))
-    with pytest.raises(ValueError, match=r"'../../x' is no key of graphs; expected 64"):
+    with pytest.raises(ValueError, match=r"'../../x' is no key of graphs"):
         runs.load_data(params)
-
-
-def test_seeds_do_not_overwrite_each_other(params):
-    other = load_params("demo", seed=3)
-    assert runs.folder(params) != runs.folder(other)
-    assert runs.folder(other).parent == runs.folder(params)
 
 
 def test_data_of_other_parameters_is_refused(params, data):
@@ -121,10 +123,7 @@ def test_data_of_other_parameters_is_refused(params, data):
         runs.load_data(other)
 
 
-@pytest.mark.parametrize("stage", ["data_prep", "teacher", "distillation", "fusion"])
-def test_a_missing_stage_names_the_command_that_makes_it(params, stage):
-    with pytest.raises(FileNotFoundError, match=rf"papermill notebooks/{stage}\.ipynb .* demo"):
-        runs.load(stage, params)
+# models and scores
 
 
 def test_models_come_back_and_score_the_same(params, data):
@@ -140,14 +139,15 @@ def test_models_come_back_and_score_the_same(params, data):
             assert torch.equal(back[name].model(batch), net(batch))
 
 
-def test_scores_come_back_with_their_state(params, data):
-    rng = np.random.default_rng(0)
-    value, state = rng.random(len(data.test)), rng.random((len(data.test), 2))
-    made = Scores.of(data.test, value, state.astype(np.float32), ("a", "b"))
-    runs.save("teacher", params, scores={"gat/test": made})
+@pytest.mark.parametrize("layout", ["C", "F"])
+def test_scores_come_back_with_their_state_however_their_bytes_lie(params, data, layout):
+    n = len(data.test)
+    value = np.random.default_rng(0).random(2 * n)[::2]
+    state = np.asarray(np.arange(2 * n, dtype=np.float32).reshape(n, 2), order=layout)
+    runs.save("teacher", params, scores={"gat/test": Scores.of(data.test, value, state, "ab")})
     back = runs.load_scores("teacher", params, data)["gat/test"]
-    assert np.array_equal(back.value, made.value)
-    assert np.array_equal(back.state, made.state)
+    assert np.array_equal(back.value, value)
+    assert np.array_equal(back.state, state)
     assert back.state_names == ("a", "b")
 
 
@@ -160,27 +160,6 @@ def test_scores_of_drawn_windows_come_back_with_their_labels_and_captures(params
     for name in ("value", "label", "attack_type", "capture", "start", "end", "state"):
         assert np.array_equal(getattr(back, name), getattr(made, name)), name
     assert back.captures == made.captures and back.state_names == ("a", "a", "a")
-
-
-def test_scores_whose_bytes_lie_apart_come_back_the_same(params, data):
-    n = len(data.test)
-    value = np.arange(2.0 * n)[::2]
-    state = np.asfortranarray(np.arange(2 * n, dtype=np.float32).reshape(n, 2))
-    made = Scores.of(data.test, value, state, ("a", "b"))
-    runs.save("teacher", params, scores={"gat/test": made})
-    back = runs.load_scores("teacher", params, data)["gat/test"]
-    assert np.array_equal(back.value, value)
-    assert np.array_equal(back.state, state)
-
-
-def test_a_stage_records_parameters_versions_and_what_it_was_made_from(params, data):
-    runs.save_data(params, data)
-    runs.save("teacher", params, note="hello")
-    record = json.loads((runs.folder(params) / "teacher.json").read_text())
-    assert record["params"] == params.model_dump()
-    assert record["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert set(record["inputs"]) == {"data_prep"}
-    assert record["note"] == "hello"
 
 
 def test_a_pickle_in_place_of_a_checkpoint_is_not_run(params, tmp_path):
@@ -204,12 +183,29 @@ def test_a_checkpoint_of_an_unknown_kind_is_refused_by_name(params):
         runs.load_models("teacher", params)
 
 
-def test_an_unknown_stage_is_refused(params):
+# records
+
+
+def test_a_stage_records_parameters_versions_and_what_it_was_made_from(params, data):
+    runs.save_data(params, data)
+    runs.save("teacher", params, note="hello")
+    record = runs.load("teacher", params)
+    assert record["params"] == params.model_dump()
+    assert record["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert set(record["inputs"]) == {"data_prep"}
+    assert record["note"] == "hello"
+
+
+def test_a_missing_stage_names_the_commands_that_make_it(params):
+    other = params.model_copy(update={"seed": 3})
+    said = r"papermill notebooks/teacher\.ipynb .* demo -p seed 3`, or `make run .*demo SEED=3`"
+    with pytest.raises(FileNotFoundError, match=said):
+        runs.load("teacher", other)
+
+
+def test_an_unknown_stage_and_nan_are_refused(params):
     with pytest.raises(ValueError, match="'techer' is no stage"):
         runs.save("techer", params)
-
-
-def test_nan_never_reaches_a_json(params):
     with pytest.raises(ValueError, match="JSON compliant"):
         runs.save("teacher", params, f1=float("nan"))
     assert not (runs.folder(params) / "teacher.json").exists()
@@ -227,3 +223,52 @@ def test_checkpoints_go_when_the_stage_would_repeat_them(params, best):
     runs.save("teacher", run)
     assert (place / "gat/0123").exists() == (best > 1)
     assert (place / "gat/history.csv").exists(), "records stay"
+
+
+# whole runs
+
+
+def test_all_runs_come_by_dataset_and_seed_and_copies_do_not(home):
+    assert runs.all_runs() == []
+    put_run(home, "hcrl_sa", 10, stages=["data_prep", "teacher"])
+    put_run(home, "hcrl_sa", 2)
+    put_run(home, "demo")
+    put_run(home, "demo", name="before")
+    put_run(home, "demo", 1, name="before/seed_1")
+    (home / "runs/demo/graphs").mkdir()
+    (home / "runs/demo/graphs/0123.json").write_text("{}")
+    (home / "runs/summary.json").write_text("{}")
+    found = [(r.name, r.dataset, r.seed, r.next_stage, r.command) for r in runs.all_runs()]
+    assert found == [
+        ("demo", "demo", 0, None, "make run DATASET=demo"),
+        ("hcrl_sa/seed_2", "hcrl_sa", 2, None, "make run DATASET=hcrl_sa SEED=2"),
+        ("hcrl_sa/seed_10", "hcrl_sa", 10, "distillation", "make run DATASET=hcrl_sa SEED=10"),
+    ]
+
+
+def test_a_copy_knows_the_run_it_is_of(home):
+    put_run(home, "demo", 4, name="kept/before")
+    run = runs.read_run("kept/before")
+    assert run.is_copy and (run.dataset, run.seed) == ("demo", 4)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../runs", "demo/..", "/etc", "demo//x", "a b", 3])
+def test_a_name_that_leaves_runs_is_refused(home, name):
+    with pytest.raises(ValueError, match="not a folder below runs/; expected a name like hcrl_sa"):
+        runs.read_run(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("demo", "make run DATASET=demo`"), ("demo/seed_3", "make run DATASET=demo SEED=3`")],
+)
+def test_a_run_that_is_not_there_names_its_command(home, name, command):
+    with pytest.raises(FileNotFoundError, match=rf"expected data_prep.json and what.*{command}"):
+        runs.read_run(name)
+
+
+def test_a_damaged_record_is_named(home):
+    place = put_run(home, "demo")
+    (place / "fusion.json").write_text('{"stage": ')
+    with pytest.raises(ValueError, match=r"fusion\.json: .*expected the JSON that fusion\.ipynb"):
+        runs.all_runs()

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from cangraph.archive import Run, read_run
 from cangraph.data import store as prepared
 from cangraph.evaluation.scores import METRICS
 from cangraph.params import flatten, home, near
+from cangraph.runs import Run, read_run
 
 __all__ = ["SCHEMA", "by_capture", "changes", "compare", "differences", "replicates", "save"]
 __all__ += ["verdict"]

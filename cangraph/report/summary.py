@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cangraph.archive import Run
 from cangraph.data import store as prepared
 from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
 from cangraph.evaluation.ranking import interval, ranks
 from cangraph.evaluation.scores import overall
 from cangraph.params import data_home, home
 from cangraph.report import literature
-from cangraph.runs import STAGES
+from cangraph.runs import STAGES, Run
 
 __all__ = ["MODELS", "SCHEMA", "beside_published", "costs", "grid", "headline", "matrix"]
 __all__ += ["missing", "no_dataset", "provenance", "save", "scenarios", "sized", "took"]

@@ -7,8 +7,8 @@ import pytest
 from reported import SCENARIOS, put_run
 from scipy import stats
 
-from cangraph.archive import read_run
 from cangraph.report import compare as comparison
+from cangraph.runs import read_run
 
 MODELS = ("GAT teacher", "fusion")
 

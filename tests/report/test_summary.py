@@ -5,9 +5,9 @@ import json
 import pytest
 from reported import SCENARIOS, put_run
 
-from cangraph.archive import all_runs
 from cangraph.data.datasets import DATASETS
 from cangraph.report import summary
+from cangraph.runs import all_runs
 
 
 def cell(rows, **names):
