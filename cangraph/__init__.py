@@ -11,6 +11,8 @@ import warnings
 
 import lazy_loader
 
+from cangraph.extras import named_extra
+
 # threads that spin while they wait slow every other process on a shared machine; OpenMP reads
 # this when torch loads, and a notebook's first import is the last chance to say so
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -196,4 +198,5 @@ def __getattr__(name: str):
         module, _, attribute = _PENDING[name].partition(":")
         found = importlib.import_module(f"cangraph.{module}")
         return getattr(found, attribute) if attribute else found
-    return _named(name)
+    with named_extra(f"cangraph.{name}"):
+        return _named(name)

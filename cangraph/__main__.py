@@ -16,13 +16,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cangraph.extras import MissingExtraError, named_extra
+
 if TYPE_CHECKING:
     from cangraph.params import Params
     from cangraph.train.tasks import Task
 
 __all__ = ["asked", "launched", "main", "teachers"]
 
-_SENTENCES = {  # by command, which is also the name of the extra that it needs
+_SENTENCES = {  # by command
     "monitor": "watch a CAN bus, or a log, with an exported detector",
     "train": "train the two teachers of a dataset, with one process or with several",
 }
@@ -37,17 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser(name, help=sentence, add_help=False)
     command = parser.parse_args(words[:1]).command
     try:
-        if command == "monitor":
-            from cangraph.deploy.console import run_monitor
+        with named_extra(f"cangraph {command}"):
+            if command == "monitor":
+                from cangraph.deploy.console import run_monitor
 
-            run_monitor(words[1:])
-        else:
-            _train(words[1:])
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] == "cangraph":
-            raise
-        fault = f"{error.name} is not installed; expected the extra {command!r}; run"
-        print(f"cangraph {command}: {fault} pip install 'cangraph[{command}]'", file=sys.stderr)
+                run_monitor(words[1:])
+            else:
+                _train(words[1:])
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         print(f"cangraph {command}: {error}", file=sys.stderr)

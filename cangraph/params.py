@@ -1,7 +1,6 @@
 """Parameters: base.yaml, a dataset's overlay and the notebook's values in one typed record."""
 
 import difflib
-import os
 import platform
 import re
 from importlib.metadata import version
@@ -11,6 +10,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from cangraph.files import data_home, home
+
 __all__ = ["Params", "data_home", "flatten", "home", "load_params", "near", "versions"]
 
 _PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
@@ -18,17 +19,6 @@ _PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-
-
-def home() -> Path:
-    """The folder that holds `params/`, `runs/` and by default `data/`: `CANGRAPH_HOME`, or
-    the checkout that the package lies in."""
-    return Path(os.environ.get("CANGRAPH_HOME") or Path(__file__).parents[1]).resolve()
-
-
-def data_home() -> Path:
-    """The folder of the datasets: `CANGRAPH_DATA` (relative to `home()`), by default `data/`."""
-    return (home() / (os.environ.get("CANGRAPH_DATA") or "data")).resolve()
 
 
 def versions() -> dict[str, str]:
@@ -232,6 +222,21 @@ def _merge(below: dict, above: dict) -> dict:
     return merged
 
 
+def _folders() -> tuple[Path, ...]:
+    """Where parameter files are looked for: your own, then those that the package ships. These are
+    `params/` in a checkout and `cangraph/presets/` in a wheel."""
+    package = Path(__file__).parent
+    return home() / "params", package / "presets", package.parent / "params"
+
+
+def _file(name: str) -> Path:
+    return next(p for folder in _folders() if (p := folder / f"{name}.yaml").is_file())
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
 def _yaml(path: Path) -> dict:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
@@ -239,6 +244,8 @@ def _yaml(path: Path) -> dict:
 def load_params(dataset: str = "demo", **values: Any) -> Params:
     """The parameters of a dataset: `params/base.yaml`, over it `params/<dataset>.yaml`, over
     it `values` (groups as dicts: `teacher={"epochs": 3}`).
+
+    A file that is not in `params/` of `home()` is taken from those that the package ships.
 
     Raises `ValueError` that names the right parameter, type or dataset.
 
@@ -248,10 +255,9 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
     Traceback (most recent call last):
     ValueError: params: 'sed' is not a parameter; did you mean 'seed'?
     """
-    folder = home() / "params"
-    known = sorted(p.stem for p in folder.glob("*.yaml") if p.stem != "base")
+    known = sorted({p.stem for folder in _folders() for p in folder.glob("*.yaml")} - {"base"})
     if not known:
-        raise ValueError(f"params: no *.yaml in {folder}; expected base.yaml; set CANGRAPH_HOME")
+        raise ValueError(f"params: no *.yaml in {home() / 'params'}; expected base.yaml")
     if not isinstance(dataset, str) or not re.fullmatch(r"[A-Za-z0-9_]+", dataset):
         raise ValueError(
             f"params: dataset = {dataset!r} is not a name; expected one of {', '.join(known)}; "
@@ -262,11 +268,8 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
             f"params: dataset = {dataset!r} is unknown; expected one of {', '.join(known)}"
             + near(dataset, known)
         )
-    layers = {
-        "params/base.yaml": _yaml(folder / "base.yaml"),
-        f"params/{dataset}.yaml": _yaml(folder / f"{dataset}.yaml"),
-        "notebook": {"dataset": dataset} | values,
-    }
+    layers = {_name(path): _yaml(path) for path in (_file("base"), _file(dataset))}
+    layers["notebook"] = {"dataset": dataset} | values
     tree: dict = {}
     sources = {}
     for source, layer in layers.items():

@@ -211,8 +211,8 @@ sys.exit(main(sys.argv[1:]))
         (["--help"], 0, ["monitor ", "train "]),
         (["monitor", "--help"], 0, ["--calibrate", "--interface"]),
         (["train", "--help"], 0, ["name=value"]),
-        (["monitor", "pyproject.toml"], 1, ["onnxruntime", "pip install 'cangraph[monitor]'"]),
-        (["train", "dataset=demo"], 1, ["yaml", "pip install 'cangraph[train]'"]),
+        (["monitor", "pyproject.toml"], 1, ["onnxruntime", ".[monitor]"]),
+        (["train", "dataset=demo"], 1, ["yaml", ".[train]"]),
         (["drive"], 2, ["invalid choice: 'drive'"]),
     ],
 )

@@ -195,11 +195,14 @@ def test_a_dataset_that_is_no_name_is_refused(dataset):
     assert message.endswith("to use another data folder set CANGRAPH_DATA")
 
 
-def test_a_home_without_params_is_named(tmp_path, monkeypatch):
+def test_what_a_home_lacks_is_taken_from_the_package(tmp_path, monkeypatch):
     monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
-    assert refused() == (
-        f"params: no *.yaml in {tmp_path / 'params'}; expected base.yaml; set CANGRAPH_HOME"
-    )
+    assert load_params("demo").model_dump() == load_params().model_dump()
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params/demo.yaml").write_text("stride: 7\n")
+    params = load_params("demo")
+    assert (params.stride, params.window) == (7, BASE["window"])
+    assert source(params, "stride") == "params/demo.yaml"
 
 
 def test_home_and_data_home_follow_the_environment(tmp_path, monkeypatch):

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cangraph.bus.demo import demo_captures
+from cangraph.files import data_home
 from cangraph.frames import Frames
 from cangraph.io.readers import ENDINGS, is_log, read_frames
-from cangraph.params import data_home
 
 __all__ = ["DATASETS", "SCENARIOS", "Dataset", "clean_captures", "present", "read"]
 __all__ += ["same_recording", "wanting"]

@@ -17,6 +17,7 @@ from can.cli import add_bus_arguments, create_bus_from_namespace
 from cangraph.deploy.detector import Exported
 from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Monitor
+from cangraph.extras import named_extra
 from cangraph.frames import Frames
 from cangraph.io.readers import LogFile
 
@@ -191,9 +192,10 @@ def _lines(event: dict[str, Any]) -> None:
 
 
 def _screen(stack: ExitStack, given, detector: Exported, source: str) -> Callable[[dict], None]:
-    from rich.live import Live
+    with named_extra("the panel (--json needs none)"):
+        from rich.live import Live
 
-    from cangraph.deploy.screen import Screen
+        from cangraph.deploy.screen import Screen
 
     screen = Screen(f"{detector.path.name} ({detector.kind})", source)
     stack.enter_context(Live(screen, refresh_per_second=_DRAWN))

@@ -16,6 +16,7 @@ from cangraph.data.graphs import Graphs
 from cangraph.deploy.latency import latency
 from cangraph.evaluation.scores import Scores
 from cangraph.evaluation.watch import alarm_rule
+from cangraph.extras import named_extra
 from cangraph.features import kernel, windows
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
@@ -111,7 +112,8 @@ def _last(part: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 def session(content: bytes) -> Any:
     """An ONNX model in onnxruntime, on one thread that does not spin while it waits."""
-    import onnxruntime
+    with named_extra("an ONNX file"):
+        import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from cangraph.extras import named_extra
+
 __all__ = [
     "MARK",
     "ending",
@@ -187,7 +189,10 @@ class _ZstdFile(io.RawIOBase):
 def _named(path: Path) -> Iterator[None]:
     """Whatever goes wrong in unpacking, in one line with the file's name."""
     try:
-        yield
+        with named_extra(str(path)):
+            yield
+    except ModuleNotFoundError:
+        raise
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise ValueError(f"{path}: cannot be unpacked ({error}); download it again") from error
     except BaseException as error:  # ZstdError, PolarsError: not imported for plain files; and

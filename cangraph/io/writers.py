@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cangraph.extras import named_extra
 from cangraph.frames import LATEST, Frames
 
 __all__ = ["write_frames"]
@@ -57,7 +58,8 @@ def write_frames(frames: Frames, path: str | Path) -> None:
     if name.endswith(_LOGS):
         _write_log(frames, path)
     else:
-        _write_table(frames, path)
+        with named_extra(str(path)):
+            _write_table(frames, path)
 
 
 def _write_table(frames: Frames, path: Path) -> None:
