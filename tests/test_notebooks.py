@@ -125,7 +125,7 @@ def test_the_summary_of_nothing_says_what_makes_a_run(home):
     assert json.loads((home / "runs/summary.json").read_text())["took"] == []
 
 
-def test_the_summary_of_two_datasets_ranks_and_names_what_is_missing(home):
+def test_the_summary_of_two_datasets_names_what_is_missing(home):
     for seed in (0, 1):
         for dataset in ("demo", "hcrl_sa"):
             put_run(
@@ -133,10 +133,10 @@ def test_the_summary_of_two_datasets_ranks_and_names_what_is_missing(home):
             )
     put_run(home, "set_01", stages=["data_prep"])
     text = executed("summary", home)
-    assert "2 of 7 datasets, 4 finished runs." in text and "2 datasets are too few" in text
+    assert "2 of 7 datasets, 4 finished runs." in text
     assert "stops before teacher" in text and "make run DATASET=set_01" in text
     facts = json.loads((home / "runs/summary.json").read_text())
-    assert facts["ranks"]["f1"]["models"] and len(facts["took"]) == 21
+    assert len(facts["took"]) == 21
 
 
 def test_two_runs_are_compared_on_a_page(home):

@@ -10,7 +10,7 @@ import numpy as np
 
 from cangraph.figures.plots import BENIGN, INK, MUTED, PLAIN, _axes, _note, _number, _title
 
-__all__ = ["critical_difference", "heat", "margins", "seeds", "stages"]
+__all__ = ["heat", "margins", "seeds", "stages"]
 
 
 def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, title=None):
@@ -82,34 +82,6 @@ def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
         low, high = (_number(mean[i, j] + sign * half[i, j]) for sign in (-1, 1))
         wide = f"Seeds move {models[j]} on {rows[i]} the most: {low} to {high}"
     return _title(ax, title or wide)
-
-
-def critical_difference(rank, models, critical, ax=None, title=None):
-    """Mean ranks on lines, 1 the best, with the critical difference as a bar over them: models
-    that lie closer than it are not told apart (Demšar 2006, figure 1).
-
-    `rank` (k,), `models` k names, `critical` in ranks.
-
-    >>> ax = critical_difference([1.2, 2.4, 2.4], ["GAT", "VGAE", "count"], 1.3)
-    """
-    rank, k = np.asarray(rank, float), len(rank)
-    ax, order = _axes(ax, 1.2 + 0.24 * k), np.argsort(rank, kind="stable")
-    if not k:
-        return _nothing(ax, title or "Too few datasets to rank models over")
-    for line, i in enumerate(order):
-        ax.plot([1, rank[i]], [line, line], color="#E4EAF0", lw=1, zorder=0)
-        ax.plot(rank[i], line, "o", color="C0", ms=6)
-        _note(ax, f"{rank[i]:.1f}", (rank[i], line), (7, 0))
-    end = rank[order[0]] + critical
-    ax.plot([rank[order[0]], end], [-0.9, -0.9], color=INK, lw=3, solid_capstyle="butt")
-    _note(ax, f"critical difference {critical:.1f}", (end, -0.9), (6, 0))
-    ax.axvline(end, color=MUTED, lw=0.8, ls=(0, (2, 3)), zorder=0)
-    ax.set(yticks=range(k), yticklabels=[models[i] for i in order], ylim=(k - 0.5, -1.5))
-    ax.set(xlim=(0.9, max(k, end) + 0.6), xlabel="mean rank over datasets (1 is the best)")
-    ax.tick_params("y", length=0)
-    near = int((rank <= end).sum()) - 1
-    text = f"{models[order[0]]} ranks best; {near} of {k - 1} others are not told apart from it"
-    return _title(ax, title or text)
 
 
 def stages(seconds, runs, names, ax=None, title=None):

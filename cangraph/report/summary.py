@@ -1,4 +1,4 @@
-"""Every run on one page: dataset × model, ranks over datasets, what it took, what is missing."""
+"""Every run on one page: dataset × model, what it took, what is missing."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import numpy as np
 
 from cangraph.data import store as prepared
 from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
-from cangraph.evaluation.ranking import interval, ranks
+from cangraph.evaluation.ranking import interval
 from cangraph.evaluation.scores import overall
 from cangraph.params import data_home, home
 from cangraph.report import literature
@@ -238,7 +238,6 @@ def save(runs: Sequence[Run], metrics: Sequence[str] = ("auroc", "auprc", "f1", 
         "headline": headline(runs),
         "matrix": {metric: matrix(runs, metric) for metric in metrics},
         "scenarios": {metric: scenarios(runs, metric) for metric in metrics},
-        "ranks": {metric: ranks(matrix(runs, metric), MODELS)._asdict() for metric in metrics},
         "costs": costs(runs),
         "took": took(runs),
         "provenance": provenance(runs),

@@ -38,14 +38,6 @@ def test_single_seeds_have_no_interval():
     assert title(ax).replace("\n", " ").startswith("AUROC of one seed")
 
 
-def test_the_critical_difference_reaches_from_the_best_rank():
-    ax = overviews.critical_difference([2.5, 1.0, 2.5], ["b", "a", "c"], 1.2)
-    bar = ax.lines[-2]
-    assert bar.get_xdata() == pytest.approx([1.0, 2.2])
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
-    assert title(ax).replace("\n", " ") == "a ranks best; 0 of 2 others are not told apart from it"
-
-
 def test_stages_add_up():
     ax = overviews.stages([[60, 120], [30, NAN]], ["one", "other"], ["prep", "train"])
     assert words(ax) == ["3.0 min", "0.5 min"]
@@ -68,7 +60,6 @@ def test_margins_shade_what_seeds_do():
     [
         (lambda: overviews.heat(np.zeros((0, 2)), [], ["a", "b"]), "No run has a report yet"),
         (lambda: overviews.seeds(np.zeros((0, 2)), np.zeros((0, 2)), [], ["a"]), "No run has"),
-        (lambda: overviews.critical_difference([], [], None), "Too few datasets"),
         (lambda: overviews.stages(np.zeros((0, 0)), [], []), "No run was timed"),
         (lambda: overviews.margins([], [], [], []), "Nothing to compare"),
     ],

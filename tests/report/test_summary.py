@@ -187,7 +187,7 @@ def test_what_is_saved_is_json_with_a_schema(home, runs):
     facts = summary.save(runs)
     assert json.loads((home / "runs/summary.json").read_text()) == facts
     assert facts["schema"] == summary.SCHEMA
-    assert {"matrix", "scenarios", "ranks", "costs", "took", "missing", "provenance"} <= {*facts}
+    assert {"matrix", "scenarios", "costs", "took", "missing", "provenance"} <= {*facts}
 
 
 def test_nothing_at_all_is_saved_too(home):
