@@ -11,7 +11,7 @@ import json
 import cangraph as cg
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("datasets", nargs="+", metavar="DATASET", choices=cg.DATASETS)
+parser.add_argument("datasets", nargs="+", metavar="DATASET", choices=cg.data.DATASETS)
 # a dataset named twice would share every recording with itself
 names = list(dict.fromkeys(parser.parse_args().datasets))
 captures = {name: cg.read(name) for name in names}
@@ -20,10 +20,10 @@ columns = ["capture", "vehicle", "frames", "arbitration_ids", "seconds", "attack
 columns += ["attack_window_share", "reordered", "short_gaps", "duplicates"]
 for name, mine in captures.items():
     params = cg.load_params(name)
-    card = cards[name] = cg.data_card(mine, cg.to_graphs(mine, params.window, params.stride))
+    card = cards[name] = cg.data.data_card(mine, cg.to_graphs(mine, params.window, params.stride))
     print(f"\n{name}\n\n{cg.report.show(card['captures'], columns)}\n")
     print(*(f"- {warning}" for warning in card["warnings"] or ["Nothing found."]), sep="\n")
-shared = cg.shared_between(captures) if len(captures) > 1 else []
+shared = cg.data.shared_between(captures) if len(captures) > 1 else []
 if len(captures) > 1:
     print(f"\n{len(shared)} recordings are shared between {', '.join(captures)}")
     print(*(f"- {' = '.join(group)}" for group in shared), sep="\n")

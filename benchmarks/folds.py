@@ -17,14 +17,16 @@ import json
 from collections import defaultdict
 
 import numpy as np
+from cross_validation import Fold, leave_out, walk_forward
 
 import cangraph as cg
+from cangraph.params import Params
 
 METRICS = ("auroc", "auprc", "prevalence", "f1", "fpr")
 BY = ("time", "recording", "vehicle", "attack")
 
 
-def measured(fold: cg.Fold, clean, params: cg.Params) -> dict[str, float | None]:
+def measured(fold: Fold, clean: list[cg.Frames], params: Params) -> dict[str, float | None]:
     """Figures of the student of one fold; None where no capture defines them."""
     material = fold.material(clean, params)
     cg.seed_everything(params.seed)
@@ -65,9 +67,9 @@ def main() -> None:
             for seed in range(given.seeds):
                 params = cg.load_params(dataset, seed=seed, **values)
                 if by == "time":
-                    folds = cg.walk_forward(graphs, params.split, given.folds)
+                    folds = walk_forward(graphs, params.split, given.folds)
                 else:
-                    folds = cg.leave_out(graphs, params.split, by, official=given.official)
+                    folds = leave_out(graphs, params.split, by, official=given.official)
                 for fold in folds:
                     found[fold.held].append(measured(fold, clean, params))
             record[f"{dataset} by {by}"] = table(f"{dataset}, held out by {by}", found)

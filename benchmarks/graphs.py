@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 
 import cangraph as cg
-from cangraph.data.store import load
+from cangraph.data.store import open_graphs
+from cangraph.features.profile import profile
 from cangraph.features.schema import FRAME_FEATURES
 from cangraph.features.windows import windows
 from cangraph.params import data_home
@@ -304,7 +305,7 @@ def rate(frames: int, work: Callable[[], object], times: int = 3) -> int:
 
 def plain() -> int:
     small = cg.simulate("aster", 10.0)
-    made = np.abs(plain_profile(small) - cg.profile(small)[0]).max()
+    made = np.abs(plain_profile(small) - profile(small)[0]).max()
     assert made < 1e-3, f"the plain version differs by {made}"
     return rate(len(small), lambda: plain_profile(small))
 
@@ -340,8 +341,8 @@ def measured(what: str, case: str, folder: Path) -> int:
         "prepared": anew,
         "mapped": lambda: cg.prepare(captures, folder=kept),
         "mapped and looked at": lambda: look_at(cg.prepare(captures, folder=kept)),
-        "by key": lambda: load(kept, next(kept.glob("*.json")).stem),
-        "by key and looked at": lambda: look_at(load(kept, next(kept.glob("*.json")).stem)),
+        "by key": lambda: open_graphs(kept, next(kept.glob("*.json")).stem),
+        "by key and looked at": lambda: look_at(open_graphs(kept, next(kept.glob("*.json")).stem)),
     }[case]
     long = what == "log" and case in ("not kept, one thread", "prepared")
     return rate(total, work, 1 if long else 3)

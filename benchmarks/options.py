@@ -46,7 +46,7 @@ OPTIONS = {
 }
 
 
-def drawn(params: cg.Params, captures, graphs) -> tuple[cg.Split, cg.Synthesis]:
+def drawn(params: cg.Params, captures, graphs) -> tuple[cg.data.Split, cg.Synthesis]:
     """Windows to test on and material to train on, which is the same for all options."""
     data = cg.split(graphs, params.split)
     material = cg.Synthesis(data, cg.clean_captures(captures), params)

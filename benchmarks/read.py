@@ -44,7 +44,7 @@ def with_polars(files: list[str]) -> int:
 
 
 def in_chunks(files: list[str]) -> int:
-    return sum(len(frames) for file in files for frames in cg.LogFile(file).chunks())
+    return sum(len(frames) for file in files for frames in cg.io.LogFile(file).chunks())
 
 
 def with_python_can(files: list[str]) -> int:

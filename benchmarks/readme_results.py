@@ -85,7 +85,7 @@ def kept(dataset: str) -> dict | None:
         return None
     found = {}
     for detector in DETECTORS:
-        for scenario in cg.DATASETS[dataset].scenarios:
+        for scenario in cg.data.DATASETS[dataset].scenarios:
             mine = [r for r in rows if (r["detector"], r["scenario"]) == (detector, scenario)]
             cell: dict = {"captures": mine[0]["captures"]} if mine else {"captures": 0}
             for metric in METRICS:
@@ -121,7 +121,7 @@ def cell(row: dict) -> str:
 def reported(dataset: str, record: dict) -> list[str]:
     """A table of the reports of a dataset: AUROC and F1 by detector and scenario."""
     rows = record["figures"]
-    scenarios = list(cg.DATASETS[dataset].scenarios)
+    scenarios = list(cg.data.DATASETS[dataset].scenarios)
     words = [s.split("_") for s in scenarios]
     lines = head(dataset, [f"{w[0]} {w[1]}: {' '.join(w[2:])}" for w in words])
     for name in DETECTORS:
@@ -166,7 +166,7 @@ def detection(record: dict, dataset: str) -> list[str]:
 def abroad(record: dict, dataset: str) -> list[str]:
     """The same on a dataset of which nothing was trained on: a row for each where it was."""
     scenarios = [
-        s for s in cg.DATASETS[dataset].scenarios
+        s for s in cg.data.DATASETS[dataset].scenarios
         if any(f" | {dataset} {s}" in key and "auroc" in row for key, row in record.items())
     ]  # fmt: skip
     lines = head(f"on {dataset}", [" ".join(s.split("_")[:2]) for s in scenarios])

@@ -14,6 +14,7 @@ import json
 from collections import Counter
 
 import cangraph as cg
+from cangraph.features.profile import profile
 from cangraph.features.schema import FRAME_FEATURES
 
 NAMES = [feature.name for feature in FRAME_FEATURES]
@@ -28,7 +29,7 @@ def main() -> None:
     record = {}
     for dataset in given.datasets:
         for capture in cg.read(dataset):
-            features, _ = cg.profile(capture)
+            features, _ = profile(capture)
             told = features[:, NAMES.index(given.feature)] > given.over
             attack = capture.attack
             ids = Counter(f"{i:X}" for i in capture.arbitration_id[told & ~attack].tolist())

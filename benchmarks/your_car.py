@@ -60,7 +60,7 @@ def through(log: Path, home: Path) -> dict:
     return {
         "seconds": round(took),
         "cpu_seconds": round(cpu),
-        "frames": sum(len(chunk) for chunk in cg.LogFile(log).chunks()),
+        "frames": sum(len(chunk) for chunk in cg.io.LogFile(log).chunks()),
         "onnx_bytes": model.stat().st_size,
         "said": lines + said.splitlines()[-1:],
     }

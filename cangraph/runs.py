@@ -19,8 +19,8 @@ import psutil
 from safetensors.numpy import load_file
 from safetensors.numpy import save as serialized
 
-from cangraph.data import store
 from cangraph.data.splits import Split
+from cangraph.data.store import keep, open_graphs
 from cangraph.evaluation.scores import Scores
 from cangraph.files import put
 from cangraph.frames import CaptureInfo
@@ -170,7 +170,7 @@ def save_data(params: Params, data: Split, **facts: Any) -> None:
     """Save the split and which graphs it is of, with what is known of every capture. Graphs that
     `prepare` did not keep in `graphs_folder` are written there."""
     graphs = data.graphs
-    key = store.keep(graphs, graphs_folder(params))
+    key = keep(graphs, graphs_folder(params))
     _put_arrays(folder(params) / "data_prep.safetensors", {"part": data.part})
     save(
         "data_prep",
@@ -207,7 +207,7 @@ def load_data(params: Params) -> Split:
             )
     part = load_file(_existing(params, "data_prep", ".safetensors"))["part"]
     try:
-        graphs = store.load(graphs_folder(params), record["graphs"])
+        graphs = open_graphs(graphs_folder(params), record["graphs"])
     except (FileNotFoundError, ValueError) as error:
         where = f"run {params.dataset!r}"
         raise type(error)(f"{where}: {error}; {remedy(params, 'data_prep')}") from error

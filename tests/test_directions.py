@@ -94,7 +94,7 @@ def test_no_public_name_is_defined_twice():
 
 
 TWICE = {
-    "save", "load", "Run", "Rule", "by_capture", "compare", "words", "tried", "seeds", "drift",
+    "save", "Run", "Rule", "by_capture", "compare", "words", "tried", "seeds", "drift",
     "delays", "timelines", "headline", "cells", "Capture", "margins", "heat", "read",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The simulated bus: vehicles, their drives, and seven attacks, as `Frames`.
+"""The simulated bus: vehicles, their drives, seven attacks, and the `demo` dataset made of them.
 
 A vehicle is a fixed table of `messages`. In a capture each is released by its node's clock, filled
 from the state of the drive, and sent when it wins arbitration on a 500 kbit/s bus. `attacks.inject`
@@ -15,7 +15,7 @@ from cangraph.bus.arbitration import arbitrate, frame_duration
 from cangraph.bus.attacks import ATTACKS, inject
 from cangraph.frames import Frames, attack_code
 
-__all__ = ["VEHICLES", "messages", "simulate"]
+__all__ = ["CAPTURES", "VEHICLES", "demo_captures", "messages", "simulate"]
 
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
 _NODES = 8  # control units on the bus, each with a clock of its own
@@ -311,3 +311,44 @@ def simulate(
     spans, dice = _spans(seconds, bursts, rng), int(rng.integers(2**32))
     frames = inject(frames, attack, spans=spans, severity=severity, seed=dice, payload=payload)
     return frames[frames.timestamp <= start + seconds]
+
+
+CAPTURES = {  # of the demo dataset, by attack and vehicle, in each scenario
+    "train_01_attack_free": ("attack-free-aster", "attack-free-borage"),
+    "train_02_with_attacks": ("flooding-aster", "fuzzing-borage", "spoofing-aster"),
+    "test_01_known_vehicle_known_attack": ("flooding-borage", "fuzzing-aster", "spoofing-borage"),
+    "test_02_unknown_vehicle_known_attack": (
+        "flooding-clover",
+        "fuzzing-clover",
+        "spoofing-clover",
+    ),
+    "test_03_known_vehicle_unknown_attack": (
+        "malfunction-aster",
+        "malfunction-borage",
+        "replay-aster",
+    ),
+    "test_04_unknown_vehicle_unknown_attack": ("malfunction-clover", "replay-clover"),
+    "test_05_suppress": ("suppress-aster", "suppress-clover"),
+    "test_06_masquerade": ("masquerade-aster", "masquerade-clover"),
+}
+
+
+def demo_captures(seed: int = 0, seconds: float = 40.0) -> list[Frames]:
+    """The `demo` dataset: 20 captures of `seconds` each, all of different drives.
+
+    No training capture is of clover or under an attack of `test_03` to `test_06`; `synthesis`
+    draws such attacks all the same, by the same `attacks.inject`, and cars like clover.
+
+    Raises `ValueError` as `simulate` does.
+
+    >>> [frames.name for frames in demo_captures(seconds=1.0)][:3]
+    ['attack-free-aster', 'attack-free-borage', 'flooding-aster']
+    """
+    captures = []
+    plan = [(scenario, name) for scenario, names in CAPTURES.items() for name in names]
+    for drive, (scenario, name) in enumerate(plan, 100 * seed):  # no drive twice, in any dataset
+        attack, vehicle = name.removeprefix("attack-free").rsplit("-", 1)
+        attack = {"suppress": "suppression"}.get(attack, attack)
+        capture = simulate(vehicle, seconds, attack=attack, seed=drive)
+        captures.append(capture.label(name=name, scenario=scenario))
+    return captures

@@ -1,1 +1,16 @@
 """Captures of a dataset as graphs: prepared, split, synthesised, cut into batches."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["batches", "card", "datasets", "graphs", "splits", "store", "synthesis"],
+    submod_attrs={
+        "card": ["data_card", "shared_between"],
+        "datasets": ["DATASETS", "clean_captures", "present", "read"],
+        "graphs": ["Graphs", "to_graphs"],
+        "splits": ["PARTS", "Split", "split"],
+        "store": ["open_graphs", "prepare"],
+        "synthesis": ["Synthesis"],
+    },
+)

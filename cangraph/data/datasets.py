@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cangraph.bus.demo import demo_captures
+from cangraph.bus.simulator import demo_captures
 from cangraph.files import data_home
 from cangraph.frames import Frames
 from cangraph.io.readers import ENDINGS, is_log, read_frames

@@ -68,7 +68,7 @@ class Graphs:
     | start, end | f8 (B,) | s since the capture's first frame, of the first and last frame |
 
     `graphs[index]` (slice, mask or positions) is again `Graphs`. `key` names the files that
-    `prepared.prepare` mapped the arrays from; it is empty for graphs that were made in memory.
+    `store.prepare` mapped the arrays from; it is empty for graphs that were made in memory.
     """
 
     x: np.ndarray
@@ -254,7 +254,7 @@ def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100)
 
     The profile of every ID runs through each capture from its first frame, so a window knows
     its own past and nothing else. Frames behind the last whole window belong to no window.
-    All graphs lie in memory; `prepared.prepare` makes the same ones on disk.
+    All graphs lie in memory; `store.prepare` makes the same ones on disk.
 
     Raises `ValueError` when no capture is given, or one is shorter than a window.
 

@@ -31,7 +31,7 @@ from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import Block, put
 from cangraph.frames import CaptureInfo
 
-__all__ = ["keep", "load", "prepare"]
+__all__ = ["keep", "open_graphs", "prepare"]
 
 _SOURCES = ("frames.py", "io/*.py", "features/*.py", "data/graphs.py")
 _PACKAGES = ("numpy", "numba")  # their next version may round the last bit otherwise
@@ -94,11 +94,11 @@ def prepare(
             run = pool.map(stream, captures, digests, *given)
             infos = tuple(run)
             _write(folder, of, infos, spool.arrays())
-    return load(folder, _key(of))
+    return open_graphs(folder, _key(of))
 
 
 def keep(graphs: Graphs, folder: Path) -> str:
-    """Keep graphs in a folder, unless `prepare` already did; the key to `load` them by."""
+    """Keep graphs in a folder, unless `prepare` already did. Returns the key for `open_graphs`."""
     if graphs.key and _found(folder, graphs.key):
         return graphs.key
     arrays = {name: np.ascontiguousarray(getattr(graphs, name)) for name in Graphs.names()}
@@ -113,7 +113,7 @@ def keep(graphs: Graphs, folder: Path) -> str:
     return _key(of)
 
 
-def load(folder: Path, key: str) -> Graphs:
+def open_graphs(folder: Path, key: str) -> Graphs:
     """The graphs under a key, mapped into memory.
 
     Raises `FileNotFoundError` when they are not there, and `ValueError` when they are not whole
@@ -147,7 +147,7 @@ def load(folder: Path, key: str) -> Graphs:
 def _found(folder: Path, key: str) -> Graphs | None:
     """The graphs under a key if they are whole; says so if they are damaged."""
     try:
-        return load(folder, key)
+        return open_graphs(folder, key)
     except FileNotFoundError:
         return None
     except ValueError as error:

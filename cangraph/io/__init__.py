@@ -1,1 +1,9 @@
 """Bus logs in files: every format that is read and written."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["pythoncan", "readers", "text", "unpack", "writers"],
+    submod_attrs={"readers": ["LogFile", "read_frames"], "writers": ["write_frames"]},
+)

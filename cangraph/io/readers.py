@@ -10,7 +10,7 @@ import numpy as np
 
 from cangraph.frames import Frames, ReadReport, attack_code
 from cangraph.io.pythoncan import CAN_SUFFIXES, PYTHON_CAN_HEADER, read_messages
-from cangraph.io.textlogs import read_text
+from cangraph.io.text import read_text
 from cangraph.io.unpack import MARK, ending, plain_suffix, refuse_empty, text_blocks
 
 __all__ = ["ENDINGS", "LogFile", "is_log", "read_frames"]

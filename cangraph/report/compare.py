@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from cangraph.data import store as prepared
 from cangraph.evaluation.scores import METRICS
+from cangraph.files import put
 from cangraph.params import flatten, home, near
 from cangraph.runs import Run, read_run
 
@@ -270,4 +270,4 @@ def save(before: Run, after: Run, metric: str, rows: list[dict], changed: list[d
     facts |= {"verdict": verdict(rows, metric), "changes": changed, "detectors": rows}
     facts["captures"] = differences(before, after, metric)
     text = json.dumps(facts, indent=1, allow_nan=False)
-    prepared.put(home() / "runs" / "compare.json", [text.encode()])
+    put(home() / "runs" / "compare.json", [text.encode()])

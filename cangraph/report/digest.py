@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cangraph import runs
-from cangraph.data import store as prepared
 from cangraph.figures.charts import percent
+from cangraph.files import put
 from cangraph.frames import ATTACK_TYPES
 from cangraph.params import Params
 from cangraph.report import tables
@@ -244,5 +244,5 @@ def save(params: Params, **facts) -> Report:
     Report.model_validate(about | facts)  # before anything is written
     runs.save("diagnostics", params, schema_version=VERSION, **facts)
     report = Report.model_validate(runs.load("diagnostics", params))
-    prepared.put(runs.folder(params) / "diagnostics.txt", [text(report).encode()])
+    put(runs.folder(params) / "diagnostics.txt", [text(report).encode()])
     return report

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cangraph.data import store as prepared
 from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
 from cangraph.evaluation.ranking import interval
 from cangraph.evaluation.scores import overall
+from cangraph.files import put
 from cangraph.params import data_home, home
 from cangraph.report import literature
 from cangraph.runs import STAGES, Run
@@ -244,5 +244,5 @@ def save(runs: Sequence[Run], metrics: Sequence[str] = ("auroc", "auprc", "f1", 
         "missing": missing(runs),
     }
     text = json.dumps(facts, indent=1, allow_nan=False)
-    prepared.put(home() / "runs" / "summary.json", [text.encode()])
+    put(home() / "runs" / "summary.json", [text.encode()])
     return facts

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 
 from cangraph.bus.arbitration import frame_duration
 from cangraph.bus.attacks import ATTACKS
-from cangraph.bus.demo import demo_captures
-from cangraph.bus.simulator import VEHICLES, messages, simulate
+from cangraph.bus.simulator import CAPTURES, VEHICLES, demo_captures, messages, simulate
 from cangraph.frames import attack_code
 
 BIT = 2e-6  # s
@@ -274,3 +273,31 @@ def test_bad_input_is_refused_with_advice(call, message):
 def test_a_capture_may_be_too_short_for_a_frame():
     for attack in ("", *ATTACKS):
         assert len(simulate("aster", 1e-5, attack=attack)) == 0
+
+
+def test_no_drive_twice(demo):
+    for vehicle in VEHICLES:
+        captures = [frames for frames in demo if frames.vehicle == vehicle]
+        fast = min(m.arbitration_id for m in messages(vehicle) if m.period == 0.01)
+        drives = set()
+        for frames in captures:
+            genuine = frames[~frames.attack & (frames.arbitration_id == fast)]
+            drives.add(genuine.data[:500].tobytes())
+        assert len(drives) == len(captures)
+
+
+def test_scenarios_hold_back_a_vehicle_and_an_attack(demo):
+    assert [frames.name for frames in demo] == [n for names in CAPTURES.values() for n in names]
+    assert len({frames.name for frames in demo}) == len(demo) == 20
+    trained = {t for f in demo if f.scenario.startswith("train") for t in f.attack_type[f.attack]}
+    for frames in demo:
+        assert frames.name in CAPTURES[frames.scenario]
+        assert frames.name.endswith(f"-{frames.vehicle}")
+        assert frames.recording == "" and frames.report.reordered == 0
+        number = int(frames.scenario.split("_")[1]) if frames.scenario[:4] == "test" else 0
+        if number < 5:  # test_05 and test_06 hold both vehicles
+            assert (frames.vehicle == "clover") == (number in (2, 4))
+        unknown = set(frames.attack_type[frames.attack]) - trained or frames.attack_spans
+        assert bool(unknown) == (number > 2)
+        benign = frames.scenario == "train_01_attack_free"
+        assert (frames.attack.any() or bool(frames.attack_spans)) != benign

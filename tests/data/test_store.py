@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from cangraph.bus.attacks import inject
-from cangraph.data import store as prepared
+from cangraph.data import store
 from cangraph.data.graphs import Graphs, to_graphs
-from cangraph.data.store import keep, load, prepare
+from cangraph.data.store import keep, open_graphs, prepare
 from cangraph.frames import Frames, ReadReport
 
 
@@ -165,7 +165,7 @@ def test_a_second_call_reads_what_the_first_wrote(captures, made, whole, monkeyp
     def fail(*_):
         raise AssertionError("made again")
 
-    monkeypatch.setattr(prepared, "stream", fail)
+    monkeypatch.setattr(store, "stream", fail)
     before = {path: path.stat().st_mtime_ns for path in made[1:]}
     assert_same(prepare(captures, 50, 30, folder=made[0]), whole)
     assert {path: path.stat().st_mtime_ns for path in made[1:]} == before
@@ -193,9 +193,9 @@ def test_every_part_of_the_key_counts(captures, made, monkeypatch):
         keys.add(prepare(changed, 50, 30, folder=folder).key)
     keys.add(prepare(captures, 51, 30, folder=folder).key)
     keys.add(prepare(captures, 50, 31, folder=folder).key)
-    monkeypatch.setattr(prepared, "_SOURCES", ("frames",))
+    monkeypatch.setattr(store, "_SOURCES", ("frames",))
     keys.add(prepare(captures, 50, 30, folder=folder).key)
-    monkeypatch.setattr(prepared, "EDGE_FEATURES", prepared.EDGE_FEATURES[:2])
+    monkeypatch.setattr(store, "EDGE_FEATURES", store.EDGE_FEATURES[:2])
     keys.add(prepare(captures, 50, 30, folder=folder).key)
     assert len(keys) == 12
 
@@ -211,7 +211,7 @@ def test_a_failure_leaves_nothing_behind(captures, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="the disk is gone"):
         prepare([log, captures[1]], folder=tmp_path)
     assert files(tmp_path) == []
-    monkeypatch.setattr(prepared.os, "replace", lambda *_: broken().throw(OSError("no room")))
+    monkeypatch.setattr(store.os, "replace", lambda *_: broken().throw(OSError("no room")))
     with pytest.raises(OSError, match="no room"):
         prepare(captures, folder=tmp_path)
     assert files(tmp_path) == []
@@ -219,22 +219,22 @@ def test_a_failure_leaves_nothing_behind(captures, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("of", ["memory", "disk"])
 def test_kept_graphs_come_back(whole, made, tmp_path, of):
-    graphs = whole if of == "memory" else load(made[0], made[1].stem)
+    graphs = whole if of == "memory" else open_graphs(made[0], made[1].stem)
     other = tmp_path / "other"
     key = keep(graphs, other)
-    assert_same(load(other, key), whole)
+    assert_same(open_graphs(other, key), whole)
     assert (graphs.key == made[1].stem) == (of == "disk")
-    assert keep(load(made[0], made[1].stem), made[0]) == made[1].stem
+    assert keep(open_graphs(made[0], made[1].stem), made[0]) == made[1].stem
     assert len(files(other)) == 2 == len([p for p in made[0].iterdir() if p.is_file()])
 
 
 def test_a_changed_copy_is_not_taken_for_what_was_prepared(made):
-    graphs = load(made[0], made[1].stem)
+    graphs = open_graphs(made[0], made[1].stem)
     other = replace(graphs, x=graphs.x + 1)
     assert other.key == graphs[:].key == ""
     key = keep(other, made[0])
     assert key != graphs.key
-    assert np.array_equal(load(made[0], key).x, graphs.x + 1)
+    assert np.array_equal(open_graphs(made[0], key).x, graphs.x + 1)
 
 
 # damage
@@ -329,7 +329,7 @@ def test_half_of_a_pair_is_made_again(captures, made, whole, lost):
 @pytest.mark.parametrize("key", ["", "x" * 64, "a" * 63, "../" + "a" * 61, "a" * 64 + "\n"])
 def test_a_key_is_never_a_path(tmp_path, key):
     with pytest.raises(ValueError, match="is no key of graphs; expected 64 hexadecimal digits"):
-        load(tmp_path, key)
+        open_graphs(tmp_path, key)
 
 
 # errors

@@ -1,17 +1,21 @@
 """What is held out in turn: no recording, second, vehicle or attack on two sides."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from cangraph.bus.simulator import simulate
 from cangraph.data.datasets import read
-from cangraph.data.folds import leave_out, walk_forward
 from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import PARTS
 from cangraph.data.synthesis import Synthesis
 from cangraph.frames import Frames, attack_code
 from cangraph.params import SplitParams, load_params
 
+MODULE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/cross_validation.py"))
+leave_out, walk_forward = MODULE["leave_out"], MODULE["walk_forward"]
 CLEAN, ATTACKS, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
 CUT = SplitParams(blocks=20, val=0.2, calib=0.2, gap=0.5)
 
