@@ -138,7 +138,7 @@ class DistillationParams(_Group):
 
 
 class FusionParams(_Group):
-    """The policies of fusion (see `policies`)."""
+    """The DQN of fusion (see `fusion.dqn`), and the folds that choose a rule."""
 
     actions: Annotated[int, Field(ge=2)]
     hidden: Count
@@ -148,8 +148,6 @@ class FusionParams(_Group):
     learning_rate: Positive
     epsilon_start: Annotated[float, Field(ge=0, le=1)]
     epsilon_end: Annotated[float, Field(ge=0, le=1)]
-    rounds: Count
-    confidence: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     folds: Annotated[int, Field(ge=2)]
 
 

@@ -18,8 +18,6 @@ PARAMS = FusionParams(
     learning_rate=0.003,
     epsilon_start=1.0,
     epsilon_end=0.05,
-    rounds=1500,
-    confidence=1.0,
 )
 INFO = Frames(np.zeros(1), np.zeros(1)).info
 

@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "detector": ["Exported"],
-        "dry_run": ["spans_of", "tried"],
-        "export": ["to_onnx"],
+        "dry_run": ["attack_trials", "spans_of"],
+        "export": ["export_run", "to_onnx"],
         "latency": ["footprint"],
         "monitor": ["Monitor"],
         "onewindow": ["Fused"],

@@ -11,7 +11,7 @@ from cangraph.deploy.detector import Exported
 from cangraph.evaluation.alarms import event_metrics
 from cangraph.frames import Frames
 
-__all__ = ["spans_of", "tried"]
+__all__ = ["attack_trials", "spans_of"]
 
 _LENGTH, _PAUSE, _AHEAD = 2.0, 2.0, 1.0  # s: of an attack, behind one, ahead of the first
 _WARM = 60.0  # s of traffic by which the profiles know the car
@@ -27,7 +27,7 @@ def spans_of(capture: Frames, since: float) -> list[tuple[float, float]]:
     return [(start, start + _LENGTH) for start in begin.tolist()]
 
 
-def tried(
+def attack_trials(
     detector: Exported,
     capture: Frames,
     since: float,
@@ -43,8 +43,8 @@ def tried(
     spans = spans_of(capture, since)
     if not spans:
         raise ValueError(
-            f"tried: {capture.duration - since:.1f} s of {capture.name!r} are left; expected 3 s "
-            "or more for an attack; give a longer log"
+            f"attack_trials: {capture.duration - since:.1f} s of {capture.name!r} are left; "
+            "expected 3 s or more for an attack; give a longer log"
         )
     first = max(since - _WARM, 0.0)
     capture = capture[capture.timestamp - capture.timestamp[0] >= first]

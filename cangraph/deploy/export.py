@@ -33,10 +33,11 @@ from cangraph.deploy.detector import (
 from cangraph.deploy.onewindow import Fused, OneGAT, OneVGAE
 from cangraph.files import put
 from cangraph.frames import CaptureInfo
+from cangraph.fusion.rules import FusionRule
 from cangraph.nn.models import GAT, VGAE, n_parameters
 from cangraph.params import Params, versions
 
-__all__ = ["to_onnx"]
+__all__ = ["export_run", "to_onnx"]
 
 _PARITY = 1e-5  # that a file may differ from the net it was made of
 _PACKAGES = ("cangraph", "onnx", "onnxruntime", "onnxscript")
@@ -103,6 +104,29 @@ def to_onnx(
     }
     put(Path(path), [_with(content, facts)])
     return Exported(path)
+
+
+def export_run(
+    folder: Path,
+    models: dict[str, tuple[GAT | VGAE, float]],
+    rules: dict[str, tuple[FusionRule, float]],
+    params: Params,
+    captures: Sequence[CaptureInfo] = (),
+) -> dict[str, Exported]:
+    """Write the detectors of a run, `<name>.onnx` each: the `models` `gat` and `vgae`, the GAT in
+    8 bits (`gat_int8`), and fitted `rules` of fusion, by the names given. Each comes with its
+    threshold; `captures` are those that were trained on.
+
+    Raises as `to_onnx` and `Fused` do: a rule that no file can hold is refused, not replaced.
+    """
+    (gat, at), (vgae, _) = models["gat"], models["vgae"]
+    fused = {name: (Fused(vgae, gat, rule), cut) for name, (rule, cut) in rules.items()}
+    files = {
+        name: to_onnx(model, folder / f"{name}.onnx", cut, params, captures)
+        for name, (model, cut) in (models | fused).items()
+    }
+    small = to_onnx(gat, folder / "gat_int8.onnx", at, params, captures, int8=True)
+    return files | {"gat_int8": small}
 
 
 def _one_window(model: GAT | VGAE | Fused) -> nn.Module:

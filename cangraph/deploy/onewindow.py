@@ -1,16 +1,18 @@
-"""The detectors on one window, as torch modules without a batch: what a file can hold (`export`).
+"""The detectors on one window, as torch modules without a batch: what an ONNX file can hold.
 
-Rules of fusion are here as tensors, whatever they were fitted with; what they come to is equal.
+Rules of fusion that scikit-learn fitted are rebuilt of its public coefficients, and give the same
+values.
 """
 
 import numpy as np
 import torch
+from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from cangraph.data.batches import Batch
 from cangraph.frames import ATTACK_TYPES
-from cangraph.fusion.dqn import LinUCB, Policy
-from cangraph.fusion.rules import Rule, Stacking
+from cangraph.fusion.dqn import DQNFusion
+from cangraph.fusion.rules import CLIP, FusionRule, Stacking
 from cangraph.nn.losses import feature_error, kl_divergence, succession_error
 from cangraph.nn.models import GAT, VGAE
 
@@ -25,7 +27,7 @@ def _alone(x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Batch:
 
 
 def _moments(z: Tensor) -> Tensor:
-    """As `tasks` tells the fusion of embeddings, of one window: (d,) → (3,)."""
+    """Mean, standard deviation and maximum of an embedding, as in the state: (d,) → (3,)."""
     return torch.stack([z.mean(), z.std(correction=0), z.amax(0)])
 
 
@@ -37,18 +39,18 @@ class OneGAT(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
-        probability, node, kinds, _ = self.seen(x, edge_index, edge_attr)
+        probability, node, kinds, _ = self.judged(x, edge_index, edge_attr)
         return probability, torch.sigmoid(node.double()), torch.softmax(kinds.double(), 0)
 
-    def seen(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
-        """(probability, logits of nodes, logits of types, what the fusion is told)."""
+    def judged(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
+        """(probability, logits of nodes, logits of types, the state for the fusion)."""
         states = self.net.states(_alone(x, edge_index, edge_attr))
         z = states.amax(0)
         logit = self.net.classify(z[None])[0]
         node = self.net.node_head(states)[:, 0]
         probability = torch.sigmoid(logit.double())
-        told = [torch.stack([logit, probability.float(), node.amax(0)]), _moments(z)]
-        return probability, node, self.net.type_head(z), torch.cat(told)
+        state = [torch.stack([logit, probability.float(), node.amax(0)]), _moments(z)]
+        return probability, node, self.net.type_head(z), torch.cat(state)
 
 
 class OneVGAE(nn.Module):
@@ -59,11 +61,11 @@ class OneVGAE(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
-        value, node, _ = self.seen(x, edge_index, edge_attr)
+        value, node, _ = self.judged(x, edge_index, edge_attr)
         return value.double(), node.double(), torch.zeros(len(ATTACK_TYPES), dtype=torch.float64)
 
-    def seen(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
-        """(anomaly score, error of nodes, what the fusion is told)."""
+    def judged(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
+        """(anomaly score, error of nodes, the state for the fusion)."""
         net = self.net
         x, edges = net.scaled.node_scale(x), net.scaled.edge_scale(edge_attr)
         mu, logstd = net.encoder(x, edge_index, edges)
@@ -72,26 +74,31 @@ class OneVGAE(nn.Module):
         logstd = logstd.clamp(max=10)  # as PyG's VGAE does
         errors = [node.mean(), node.amax(0), succession.mean(), kl_divergence(mu, logstd).mean()]
         errors = net.error_scale(torch.stack(errors)[None])
-        told = [errors[0], _moments(torch.cat([mu.mean(0), mu.amax(0)]))]
-        return net.score_of(errors)[0], node, torch.cat(told)
+        state = [errors[0], _moments(torch.cat([mu.mean(0), mu.amax(0)]))]
+        return net.score_of(errors)[0], node, torch.cat(state)
 
 
 class _Scaling(nn.Module):
-    """`fusion.scaling` as it was fitted."""
+    """A fitted `fusion.rules.scaling`."""
 
-    def __init__(self, fitted):
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, fitted: Pipeline):
         super().__init__()
-        scaler, cut = fitted.steps[0][1], fitted.steps[1][1]
+        scaler = fitted[0]
         self.register_buffer("mean", torch.from_numpy(scaler.mean_))
         self.register_buffer("scale", torch.from_numpy(scaler.scale_))
-        self.limit = float(cut.func(np.array([np.inf]))[0])
 
     def forward(self, values: Tensor) -> Tensor:
-        return ((values - self.mean) / self.scale).clamp(-self.limit, self.limit)
+        return ((values - self.mean) / self.scale).clamp(-CLIP, CLIP)
 
 
 class _Linear(nn.Module):
     """values · weight + bias, in float64."""
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray):
         super().__init__()
@@ -102,59 +109,8 @@ class _Linear(nn.Module):
         return values @ self.weight + self.bias
 
 
-class _Trees(nn.Module):
-    """The boosted trees of scikit-learn: all trees go down a level at once; log-odds."""
-
-    def __init__(self, fitted):
-        super().__init__()
-        trees = [tree.nodes for (tree,) in fitted._predictors]
-        size = max(map(len, trees))
-
-        def table(name: str, dtype) -> Tensor:
-            rows = [np.pad(tree[name].astype(dtype), (0, size - len(tree))) for tree in trees]
-            return torch.from_numpy(np.stack(rows))
-
-        leaf = table("is_leaf", np.bool_)
-        own = torch.arange(size).expand(len(trees), -1)  # a leaf leads to itself
-        self.register_buffer("feature", table("feature_idx", np.int64))
-        self.register_buffer("threshold", table("num_threshold", np.float64))
-        self.register_buffer("left", torch.where(leaf, own, table("left", np.int64)))
-        self.register_buffer("right", torch.where(leaf, own, table("right", np.int64)))
-        self.register_buffer("value", table("value", np.float64))
-        self.depth = int(max(tree["depth"].max() for tree in trees))
-        self.first = float(np.ravel(fitted._baseline_prediction)[0])
-
-    def forward(self, values: Tensor) -> Tensor:
-        at = torch.zeros(len(self.feature), 1, dtype=torch.int64)
-        for _ in range(self.depth):
-            asked = values[self.feature.gather(1, at)]
-            left, right = self.left.gather(1, at), self.right.gather(1, at)
-            at = torch.where(asked <= self.threshold.gather(1, at), left, right)
-        return self.value.gather(1, at).sum() + self.first
-
-
-def _log_odds(rule: Stacking) -> nn.Module:
-    """The classifier of a stacking rule: its inputs (k,) → log-odds."""
-    scaling, classifier = _Scaling(rule.classifier.steps[0][1]), rule.classifier.steps[1][1]
-    if rule.kind == "boosting":
-        return nn.Sequential(scaling, _Trees(classifier))
-    if rule.kind == "logistic":
-        return nn.Sequential(scaling, _Linear(classifier.coef_[0], classifier.intercept_[0]))
-    first, second = zip(classifier.coefs_, classifier.intercepts_, strict=True)
-    (weight, bias) = second
-    return nn.Sequential(scaling, _Linear(*first), nn.Tanh(), _Linear(weight[:, 0], bias[0]))
-
-
-def _worth(rule: Policy) -> nn.Module:
-    """What a policy expects of each mixing weight: its inputs (k,) → (K,)."""
-    if isinstance(rule, LinUCB):
-        *weight, bias = rule.theta.T / np.sqrt(rule.theta.shape[1])
-        return nn.Sequential(_Scaling(rule.scale), _Linear(np.stack(weight), bias))
-    return nn.Sequential(_Scaling(rule.scale), _Single(rule.net))
-
-
 class _Single(nn.Module):
-    """A net in float32 between values in float64."""
+    """A float32 net between float64 values."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -164,32 +120,50 @@ class _Single(nn.Module):
         return self.net(values.float()).double()
 
 
-class Fused(nn.Module):
-    """Two models and a fitted rule of fusion as one detector, for `export.to_onnx`. It blames the
-    nodes that the GAT blames, and its attack types are those of the GAT.
+def _log_odds(fitted: Pipeline) -> nn.Module:
+    """A scaling and a logistic regression or an MLP: inputs (k,) → log-odds of an attack."""
+    scaling, classifier = fitted
+    if hasattr(classifier, "coef_"):
+        layers: list[nn.Module] = [_Linear(classifier.coef_[0], classifier.intercept_[0])]
+    else:
+        (first, last), (bias, end) = classifier.coefs_, classifier.intercepts_
+        layers = [_Linear(first, bias), nn.Tanh(), _Linear(last[:, 0], end[0])]
+    return nn.Sequential(_Scaling(scaling), *layers)
 
-    Raises `ValueError` for a rule that was not fitted.
+
+class Fused(nn.Module):
+    """Two models and a fitted rule of fusion as one detector, for `export.to_onnx`. The nodes that
+    it blames and its attack types are those of the GAT.
+
+    Raises `ValueError` for a rule that was not fitted, or that is not `exportable`.
     """
 
-    def __init__(self, vgae: VGAE, gat: GAT, rule: Rule):
+    alphas: Tensor
+
+    def __init__(self, vgae: VGAE, gat: GAT, rule: FusionRule):
         super().__init__()
+        if not rule.exportable:
+            raise ValueError(
+                f"Fused: no ONNX file can hold the rule {rule.kind!r}; expected vgae, gat, mean, "
+                "max, noisy-or, logistic, mlp or policy; export another rule"
+            )
         if not hasattr(rule, "calibration"):
             raise ValueError(
                 f"Fused: the rule {rule.kind!r} was not fitted; expected one that was; call "
                 "rule.fit with scores of calibration windows"
             )
         self.vgae, self.gat, self.kind = OneVGAE(vgae), OneGAT(gat), rule.kind
-        (_, scaling), (_, platt) = rule.calibration.steps
-        line = _Linear(platt.coef_[0], platt.intercept_[0])
-        self.calibration = nn.Sequential(_Scaling(scaling), line)
-        self.stacked = _log_odds(rule) if isinstance(rule, Stacking) else None
-        self.worth = _worth(rule) if isinstance(rule, Policy) else None
-        if self.worth is not None:
+        self.calibration = _log_odds(rule.calibration)
+        self.learned: nn.Module | None = None  # of the state: log-odds, or Q of each weight
+        if isinstance(rule, Stacking):
+            self.learned = _log_odds(rule.classifier)
+        if isinstance(rule, DQNFusion):
+            self.learned = nn.Sequential(_Scaling(rule.scale), _Single(rule.net))
             self.register_buffer("alphas", torch.from_numpy(rule.alphas))
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
-        p_g, node, kinds, gat = self.gat.seen(x, edge_index, edge_attr)
-        score, _, vgae = self.vgae.seen(x, edge_index, edge_attr)
+        p_g, node, kinds, gat = self.gat.judged(x, edge_index, edge_attr)
+        score, _, vgae = self.vgae.judged(x, edge_index, edge_attr)
         p_v = torch.sigmoid(self.calibration(score.double()[None]))
         derived = [p_v, (2 * p_v - 1).abs(), (2 * p_g - 1).abs(), (p_v - p_g).abs()]
         state = torch.cat([vgae.double(), gat.double(), torch.stack(derived)])
@@ -197,17 +171,20 @@ class Fused(nn.Module):
         return fused, torch.sigmoid(node.double()), torch.softmax(kinds.double(), 0)
 
     def combine(self, p_v: Tensor, p_g: Tensor, state: Tensor) -> Tensor:
-        """The fused value, as `Rule.combine` of the same kind."""
-        if self.stacked is not None:
-            return torch.sigmoid(self.stacked(state))
-        if self.worth is not None:
-            alpha = self.alphas[self.worth(state).argmax()]
-            return alpha * p_g + (1 - alpha) * p_v
+        """The fused value, as `FusionRule.combine` of the same kind."""
         match self.kind:
+            case "vgae":
+                return p_v
+            case "gat":
+                return p_g
             case "mean":
                 return (p_v + p_g) / 2
             case "max":
                 return torch.maximum(p_v, p_g)
             case "noisy-or":
                 return 1 - (1 - p_v) * (1 - p_g)
-        return p_g if self.kind == "gat" else p_v
+        assert self.learned is not None
+        if self.kind == "policy":
+            alpha = self.alphas[self.learned(state).argmax()]
+            return alpha * p_g + (1 - alpha) * p_v
+        return torch.sigmoid(self.learned(state))

@@ -2,4 +2,22 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"rules": ["STATE"]})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "dqn": ["DQNFusion", "all_rules"],
+        "rules": ["STATE", "FusionRule", "Stacking"],
+        "verdict": [
+            "ALL",
+            "SINGLE",
+            "best_single",
+            "default_rule",
+            "gain_cells",
+            "gains",
+            "held_out",
+            "mean_auprc",
+            "verdict_in_words",
+            "whiskers",
+        ],
+    },
+)

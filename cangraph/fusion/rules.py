@@ -1,9 +1,9 @@
-"""Combine the scores of the VGAE and the GAT: the state, the plain rules, and stacking."""
+"""Combine the scores of the VGAE and the GAT: the state, the plain rules, and classifiers."""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -15,11 +15,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from cangraph.evaluation.scores import Scores, threshold
 
-__all__ = ["BOTH", "STATE", "Entry", "Rule", "Stacking", "scaling"]
+__all__ = ["BOTH", "CLIP", "STATE", "Entry", "FusionRule", "Stacking", "scaling"]
 
 
 class Entry(NamedTuple):
-    """An entry of the state vector: its `name`, its `unit`, and what it `says` of the window."""
+    """One number of the state vector: its `name`, its `unit`, and what it `says` of the window."""
 
     name: str
     unit: str
@@ -51,45 +51,48 @@ BOTH = (
 )
 STATE = (*_VGAE, *_GAT, *BOTH)  # in this order; σ: standard deviations over benign training windows
 
-_FARTHEST = 10.0  # standard deviations from the mean at which an input is cut
-
-
-def _cut(inputs: np.ndarray) -> np.ndarray:
-    return np.clip(inputs, -_FARTHEST, _FARTHEST)
+CLIP = 10.0  # standard deviations
 
 
 def scaling() -> Pipeline:
-    """Inputs in standard deviations over the calibration windows, cut at 10: on another car an
-    error may be a hundred times what it ever was, and a line would follow it anywhere."""
-    return make_pipeline(StandardScaler(), FunctionTransformer(_cut))
+    """Standardise inputs over the calibration windows and clip them at ±`CLIP`: on another car an
+    error may be a hundred times what it was here."""
+    clip = FunctionTransformer(np.clip, kw_args={"a_min": -CLIP, "a_max": CLIP})
+    return make_pipeline(StandardScaler(), clip)
 
 
-class Rule:
+class FusionRule:
     """A way to combine the scores of the VGAE and the GAT, in that order, into one.
 
     Every rule is used alike: `fit` on calibration windows, then `score`; the decision is always
-    `score(...).value >= threshold`. This class learns nothing but p_v, the VGAE's score as a
-    probability (Platt 1999: σ(a·score + b), by logistic regression); p_g is the GAT's:
+    `score(...).value >= threshold`. This class learns only p_v, the VGAE's score as a probability
+    (Platt 1999: σ(a·score + b), by logistic regression); p_g is the GAT's:
 
     | kind | fused value |
     |---|---|
     | vgae, gat | p_v; p_g |
     | mean, max | (p_v + p_g) / 2; max(p_v, p_g) |
-    | noisy-or | 1 − (1 − p_v)(1 − p_g): two independent witnesses (Pearl 1988, ch. 4.3) |
+    | noisy-or | 1 − (1 − p_v)(1 − p_g): two independent causes (Pearl 1988, ch. 4.3) |
+
+    `exportable`: whether an ONNX file can hold the rule (`deploy.onewindow.Fused`).
 
     Raises `ValueError` for another kind.
     """
 
+    exportable = True
+    kind: str
+    calibration: Pipeline
+
     def __init__(self, kind: str = "mean"):
         if kind not in ("vgae", "gat", "mean", "max", "noisy-or"):
             raise ValueError(
-                f"Rule: {kind!r} is unknown; expected vgae, gat, mean, max or noisy-or; for "
+                f"FusionRule: {kind!r} is unknown; expected vgae, gat, mean, max or noisy-or; for "
                 "classifiers use Stacking"
             )
         self.kind = kind
 
-    def fit(self, scores: Sequence[Scores]) -> "Rule":
-        """Learn what the rule needs from calibration windows.
+    def fit(self, scores: Sequence[Scores]) -> Self:
+        """Fit the rule on calibration windows.
 
         Raises `ValueError` when they hold one class only, or are not the same for both models.
         """
@@ -143,12 +146,12 @@ class Rule:
         )
 
     def zero_shot(self, held_out: Scores) -> float:
-        """The threshold, from fused scores of calibration windows that the rule was not fitted on.
-        The GAT alone decides at an even chance, here as everywhere (`tasks.Detector`)."""
+        """The threshold, from fused scores of calibration windows that the rule was not fitted on;
+        0.5 for the GAT alone, as in `train.tasks.Detector`."""
         return 0.5 if self.kind == "gat" else threshold(held_out)
 
 
-class Stacking(Rule):
+class Stacking(FusionRule):
     """A classifier on the state of both models (Wolpert 1992), from scikit-learn:
 
     | kind | classifier |
@@ -157,21 +160,21 @@ class Stacking(Rule):
     | boosting | `HistGradientBoostingClassifier`, 100 trees of at most 8 leaves, rate .1 |
     | mlp | `MLPClassifier`, one layer of 16, L2 with α = 10, at most 300 steps of L-BFGS |
 
-    None stops early: the windows to stop by would be neighbours of those learnt from. Scores to
-    stack must be of windows that the models were not trained on, as those of `Synthesis.calib`:
-    other spans of time and other attacks on the recordings trained on, and whole simulated
-    vehicles that were not.
+    None of them stops early: windows to stop by would be neighbours of those learnt from. Fit it
+    on windows that the models were not trained on, such as `Synthesis.calib`. `boosting` is not
+    `exportable`: scikit-learn keeps the trees in private attributes.
     """
 
     def __init__(self, kind: str = "logistic", seed: int = 0):
         if kind not in ("logistic", "boosting", "mlp"):
             raise ValueError(
                 f"Stacking: {kind!r} is unknown; expected logistic, boosting or mlp; for what "
-                "needs no classifier use Rule"
+                "needs no classifier use FusionRule"
             )
         self.kind, self.seed = kind, seed
+        self.exportable = kind != "boosting"
 
-    def fit(self, scores: Sequence[Scores]) -> "Stacking":
+    def fit(self, scores: Sequence[Scores]) -> Self:
         super().fit(scores)
         classifier = {
             "logistic": LogisticRegression(max_iter=1000),

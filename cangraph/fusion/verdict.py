@@ -1,6 +1,6 @@
 """Does fusion pay? The rule that calibration windows support, and what it gains on test windows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,9 +10,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from cangraph.evaluation.intervals import clustered
 from cangraph.evaluation.scores import Scores, by_capture, metrics
+from cangraph.fusion.rules import FusionRule
 
-__all__ = ["ALL", "SINGLE", "HeldOut", "best_single", "default_rule", "held_out", "margins"]
-__all__ += ["cells", "mean_auprc", "whiskers", "words"]
+__all__ = ["ALL", "SINGLE", "HeldOut", "best_single", "default_rule", "gain_cells", "gains"]
+__all__ += ["held_out", "mean_auprc", "verdict_in_words", "whiskers"]
 
 SINGLE = ("VGAE alone", "GAT alone")
 ALL = "all captures"  # the scenario of a row that takes the captures of all scenarios together
@@ -21,32 +22,30 @@ _NAMES = {"auprc": "AUPRC", "f1": "F1"}
 
 class HeldOut(NamedTuple):
     """Rules on calibration windows of recordings that they were not fitted on: `scores` by rule,
-    each window fused by the rule fitted on the other folds, and `auprc` by rule, f8 (folds,), NaN
-    where a fold holds one class."""
+    each window fused by the rule fitted on the other folds; `auprc` by rule, f8 (folds,), NaN where
+    a fold holds one class; the rules that are `compared` only, since no ONNX file can hold them."""
 
     scores: dict[str, Scores]
     auprc: dict[str, np.ndarray]
+    compared: frozenset[str] = frozenset()
 
 
-def _recordings(scores: Scores) -> np.ndarray:
-    """The base recording of each window, str (B,); a capture without one stands for itself."""
-    names = [info.recording or f"#{k}" for k, info in enumerate(scores.captures)]
-    return np.array(names)[scores.capture]
+def held_out(rules: dict[str, FusionRule], calib: Sequence[Scores], folds: int) -> HeldOut:
+    """Fit every rule on all recordings of the calibration windows but a fold's, and score it on
+    that fold (scikit-learn's `StratifiedGroupKFold`; fewer folds where fewer recordings hold both
+    classes). Afterwards the rules are those of the last fold.
 
-
-def held_out(make: Callable[[], dict], calib: Sequence[Scores], folds: int) -> HeldOut:
-    """Every rule that `make` gives, fitted on all recordings of the calibration windows but a
-    fold's, and scored on that fold (scikit-learn's `StratifiedGroupKFold`; fewer folds where fewer
-    recordings hold both classes).
-
-    What is held out: from the rules, whole recordings. The models below them were not trained on
-    any of these windows either, but on other spans of time of the same recordings; only the
-    simulated vehicles in `Synthesis.calib` are recordings that no model has seen. So differences
-    between rules are fair, and the figures themselves a little better than on another car.
+    The rules have not seen the recordings of their fold. The models below them were trained on
+    other spans of time of the same recordings, except for the simulated vehicles in
+    `Synthesis.calib`, which no model has seen. So differences between rules are fair, and the
+    figures themselves a little better than on another car.
 
     Raises `ValueError` when fewer than two recordings hold both classes.
     """
-    label, recording = calib[0].label, _recordings(calib[0])
+    label = calib[0].label
+    # a capture without a recording stands for itself
+    names = [info.recording or f"#{k}" for k, info in enumerate(calib[0].captures)]
+    recording = np.array(names)[calib[0].capture]
     both = sum(len(np.unique(label[recording == name])) == 2 for name in np.unique(recording))
     if both < 2:
         raise ValueError(
@@ -54,18 +53,20 @@ def held_out(make: Callable[[], dict], calib: Sequence[Scores], folds: int) -> H
             "hold benign and attack windows; expected two or more, to hold out each in turn; raise "
             "synthesis.fleet or split.calib"
         )
-    cut = StratifiedGroupKFold(min(folds, both)).split(label, label, recording)
     values: dict[str, np.ndarray] = {}
     auprc: dict[str, list] = {}
-    for rest, fold in cut:
-        for name, rule in make().items():
+    for rest, fold in StratifiedGroupKFold(min(folds, both)).split(label, label, recording):
+        for name, rule in rules.items():
             fused = rule.fit([s[rest] for s in calib]).score([s[fold] for s in calib])
             values.setdefault(name, np.zeros(len(label)))[fold] = fused.value
             figure = metrics(fused, 0.5)["auprc"]
             auprc.setdefault(name, []).append(np.nan if figure is None else figure)
     bare = replace(calib[0], state=np.zeros((0, 0), np.float32), state_names=())
-    scores = {name: replace(bare, value=value) for name, value in values.items()}
-    return HeldOut(scores, {name: np.array(column) for name, column in auprc.items()})
+    return HeldOut(
+        {name: replace(bare, value=value) for name, value in values.items()},
+        {name: np.array(column) for name, column in auprc.items()},
+        frozenset(name for name, rule in rules.items() if not rule.exportable),
+    )
 
 
 def mean_auprc(held: HeldOut) -> dict[str, float]:
@@ -76,7 +77,12 @@ def mean_auprc(held: HeldOut) -> dict[str, float]:
 def best_single(held: HeldOut) -> str:
     """The single model with the better mean AUPRC on held-out recordings."""
     mean = mean_auprc(held)
-    return max(SINGLE, key=mean.get)
+    return max(SINGLE, key=mean.__getitem__)
+
+
+def _fused(held: HeldOut) -> list[str]:
+    """The fused rules that may become the default, the simplest first."""
+    return [name for name in held.auprc if name not in SINGLE and name not in held.compared]
 
 
 def _chance(held: HeldOut, ahead: str, behind: str) -> float:
@@ -93,19 +99,14 @@ def _chance(held: HeldOut, ahead: str, behind: str) -> float:
         return 1.0
     spread = lead.std(ddof=1) * np.sqrt(1 / k + 1 / (k - 1))
     t = lead.mean() / max(spread, 1e-6)
-    return min(1.0, float(student.sf(t, k - 1)) * len(set(held.auprc) - set(SINGLE)))
-
-
-def _best(held: HeldOut) -> str:
-    """The fused rule with the best mean AUPRC on held-out recordings."""
-    mean = mean_auprc(held)
-    return max((name for name in mean if name not in SINGLE), key=mean.get)
+    return min(1.0, float(student.sf(t, k - 1)) * len(_fused(held)))
 
 
 def default_rule(held: HeldOut) -> str:
     """The rule to use: the better single model, unless fused rules lead it beyond chance on
     held-out recordings (p < .05, corrected for the number of rules). Of those the simplest, which
-    is the first, that the best one does not lead beyond chance. Test windows have no say.
+    is the first, that the best one does not lead beyond chance. Test windows are not looked at, and
+    rules that are `compared` only are never chosen.
 
     The attacks on what is held out are synthesised, and a small lead on these shrinks or turns on
     another car; so the burden of proof is on the rule with more parts.
@@ -118,15 +119,15 @@ def default_rule(held: HeldOut) -> str:
     >>> default_rule(HeldOut({}, folds))
     'GAT alone'
     """
-    single, best = best_single(held), _best(held)
-    for name in held.auprc:
-        proven = name not in SINGLE and _chance(held, name, single) < 0.05
-        if proven and _chance(held, best, name) >= 0.05:
+    mean, single, fused = mean_auprc(held), best_single(held), _fused(held)
+    best = max(fused, key=mean.__getitem__)
+    for name in fused:
+        if _chance(held, name, single) < 0.05 and _chance(held, best, name) >= 0.05:
             return name
     return single
 
 
-def margins(
+def gains(
     fused: dict[str, Scores],
     at: dict[str, float],
     single: str,
@@ -138,9 +139,9 @@ def margins(
 
     The difference is taken within each capture and averaged over the captures that define it. Its
     95 % interval resamples these captures with replacement (`intervals.clustered`), since windows
-    of one capture are no independent witnesses. None where nothing is defined: a capture of one
-    class has no AUPRC, one without attacks no F1, and a single capture no interval. With two or
-    three captures the interval is their range and too short: there, read it as a hint.
+    of one capture are not independent. None where nothing is defined: a capture of one class has no
+    AUPRC, one without attacks no F1, and a single capture no interval. With two or three captures
+    the interval is their range, and too short.
     """
     figures = {name: by_capture(scores, at[name]) for name, scores in fused.items()}
     base, rows = figures[single], []
@@ -153,59 +154,37 @@ def margins(
                 pairs = [(mine[k][metric], base[k][metric]) for k in here]
                 # metrics are rounded in float32: what is smaller is no difference
                 apart = np.array([round(a - b, 6) for a, b in pairs if None not in (a, b)])
-                low, high = _interval(apart, draws, seed)
-                row[metric] = float(apart.mean()) if len(apart) else None
-                row |= {f"{metric}_low": low, f"{metric}_high": high}
+                found = clustered(apart, draws=draws, seed=seed)
+                row |= {
+                    metric: found.mean,
+                    f"{metric}_low": found.low,
+                    f"{metric}_high": found.high,
+                }
             rows.append(row)
     return rows
 
 
-def _interval(values: np.ndarray, draws: int, seed: int) -> tuple[float | None, float | None]:
-    """The 95 % interval of the mean of values, one a capture; equal numbers get equal draws."""
-    found = clustered(values, draws=draws, seed=seed)
-    return found.low, found.high
-
-
 def whiskers(rows: Sequence[dict], metric: str) -> np.ndarray:
-    """How far the intervals of `margins` reach below and above, f8 (2, rows): 0 where undefined."""
-    reach = np.zeros((2, len(rows)))
-    for k, row in enumerate(rows):
-        low, high = row[f"{metric}_low"], row[f"{metric}_high"]
-        if low is not None:
-            reach[:, k] = max(row[metric] - low, 0), max(high - row[metric], 0)
-    return reach
+    """How far the intervals of `gains` reach below and above, f8 (2, rows): 0 where undefined."""
+    names = metric, f"{metric}_low", f"{metric}_high"
+    value, low, high = np.array([[row[name] for name in names] for row in rows], np.float64).T
+    return np.nan_to_num(np.maximum([value - low, high - value], 0))
 
 
-def _sides(rows: Sequence[dict], metric: str) -> dict[str, list[str]]:
-    """The scenarios in which a rule is better, worse or neither beyond the interval."""
-    sides: dict[str, list[str]] = {"better": [], "worse": [], "open": [], "undefined": []}
-    for row in rows:
-        low, high = row[f"{metric}_low"], row[f"{metric}_high"]
-        side = "undefined" if low is None else "better" if low > 0 else "worse" if high < 0 else ""
-        sides[side or "open"].append(_short(row["scenario"]))
-    return sides
-
-
-def cells(rows: Sequence[dict], metric: str) -> list[dict]:
-    """The differences of `margins` in one metric as text, a row each with `detector`, `scenario`
-    and `margin`: the value and its interval, for `tables.wide`. All captures come first, scenarios
-    by their short names."""
-    rows = sorted(rows, key=lambda row: row["scenario"] != ALL)
+def gain_cells(rows: Sequence[dict], metric: str) -> list[dict]:
+    """The differences of `gains` in one metric as text, a row each with `detector`, `scenario` (by
+    its short name, all captures first) and `margin`: the value and its interval."""
     return [
         {
             "detector": row["detector"],
-            "scenario": _short(row["scenario"]),
-            "margin": _interval_text(row, metric, 3),
+            "scenario": "_".join(row["scenario"].split("_")[:2]),
+            "margin": _text(row, metric, 3),
         }
-        for row in rows
+        for row in sorted(rows, key=lambda row: row["scenario"] != ALL)
     ]
 
 
-def _short(scenario: str) -> str:
-    return "_".join(scenario.split("_")[:2])
-
-
-def _interval_text(row: dict, metric: str, digits: int = 4) -> str:
+def _text(row: dict, metric: str, digits: int = 4) -> str:
     value, low, high = row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
     if value is None:
         return "undefined"
@@ -213,47 +192,35 @@ def _interval_text(row: dict, metric: str, digits: int = 4) -> str:
     return f"{value:+.{digits}f} {ends}"
 
 
-def _gain(row: dict, metric: str) -> str:
-    return f"{_NAMES[metric]} {_interval_text(row, metric)}"
-
-
-def words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
+def verdict_in_words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
     """The verdict in sentences: which rule is the default and why, from held-out recordings; what
-    it gains on test windows, from `margins` against `best_single`; where it is better or worse; and
-    the rule that the test windows would have liked best, which they did not choose."""
+    it gains on all test captures, from `gains` over `best_single`; the rules that did better, and
+    why they were not chosen."""
     mean, chosen, single = mean_auprc(held), default_rule(held), best_single(held)
-    best, folds = _best(held), len(held.auprc[chosen])
-    p = _chance(held, best if chosen == single else chosen, single)
-    lead = f"{best} ({mean[best]:.4f}) does not lead it beyond chance, p = {p:.2g}"
-    if chosen != single:
-        lead = f"beyond chance ahead of {single} ({mean[single]:.4f}), p = {p:.2g}"
-        if chosen != best:
-            lead += (
-                f"; {best} ({mean[best]:.4f}) does not lead it beyond chance, and is less simple"
-            )
     said = [
-        f"The default rule is {chosen}: with recordings held out in turn ({folds} folds), its mean "
-        f"AUPRC on calibration windows is {mean[chosen]:.4f}; {lead}."
+        f"The default rule is {chosen}: with recordings held out in turn "
+        f"({len(held.auprc[chosen])} folds), its mean AUPRC on calibration windows is "
+        f"{mean[chosen]:.4f}."
     ]
-    mine = [row for row in rows if row["detector"] == chosen]
-    (total,) = (row for row in mine if row["scenario"] == ALL)
     if chosen == single:
-        said.append("It is the better single model itself: nothing to gain from fusion was found.")
+        said.append("It is the better single model: no fused rule is ahead beyond chance.")
     else:
+        p = _chance(held, chosen, single)
+        said.append(f"It leads {single} ({mean[single]:.4f}) beyond chance, p = {p:.2g}.")
+    for name in (max(_fused(held), key=mean.__getitem__), *sorted(held.compared)):
+        if mean[name] > mean[chosen]:
+            p = _chance(held, name, chosen)
+            why = "no ONNX file can hold it" if name in held.compared else "it is less simple"
+            said.append(f"{name} ({mean[name]:.4f}) leads {chosen} with p = {p:.2g}, but {why}.")
+    total = {row["detector"]: row for row in rows if row["scenario"] == ALL}
+    if chosen != single:
+        gain = ", ".join(f"{title} {_text(total[chosen], m)}" for m, title in _NAMES.items())
+        said.append(f"On {total[chosen]['captures']} test captures, minus {single}: {gain}.")
+    known = {name: row["auprc"] for name, row in total.items() if row["auprc"] is not None}
+    top = max(known, key=known.__getitem__, default=chosen)
+    if known and known[top] > known[chosen]:
         said.append(
-            f"On {total['captures']} test captures, against {single}, the better single model on "
-            f"calibration windows: {_gain(total, 'auprc')}, {_gain(total, 'f1')}."
+            f"{top} would have been best on the test windows, which do not choose: AUPRC "
+            f"{_text(total[top], 'auprc')}."
         )
-        for metric, title in _NAMES.items():
-            sides = _sides([row for row in mine if row["scenario"] != ALL], metric)
-            parts = [f"{side} in {', '.join(names)}" for side, names in sides.items() if names]
-            said.append(f"{title} by scenario, beyond the interval: {'; '.join(parts)}.")
-    known = [row for row in rows if row["scenario"] == ALL and row["auprc"] is not None]
-    if known:
-        top = max(known, key=lambda row: row["auprc"])
-        if top["auprc"] > total["auprc"]:
-            said.append(
-                f"With hindsight, {top['detector']} does best on the test windows: "
-                f"{_gain(top, 'auprc')}. They do not choose."
-            )
     return said
