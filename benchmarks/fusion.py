@@ -43,28 +43,28 @@ def of_training(params: cg.Params, size: str, captures, graphs) -> tuple[list, l
 
 def judge(params: cg.Params, calib: list, test: list) -> dict:
     """What the rules gain on test windows, and the seconds that each takes to fit."""
-    rules, seconds, fused = cg.rules(params.fusion, params.seed), {}, {}
+    rules, seconds, fused = cg.fusion.all_rules(params.fusion, params.seed), {}, {}
     for name, rule in rules.items():
         began = time.perf_counter()
         fused[name] = rule.fit(calib).score(test)
         seconds[name] = round(time.perf_counter() - began, 3)
     began = time.perf_counter()
-    make = lambda: cg.rules(params.fusion, params.seed)  # noqa: E731
-    held = cg.verdict.held_out(make, calib, params.fusion.folds)
+    again = cg.fusion.all_rules(params.fusion, params.seed)
+    held = cg.fusion.held_out(again, calib, params.fusion.folds)
     seconds["all, held out"] = round(time.perf_counter() - began, 3)
     at = {name: rule.zero_shot(held.scores[name]) for name, rule in rules.items()}
-    single = cg.verdict.best_single(held)
-    rows = cg.verdict.margins(fused, at, single)
+    single = cg.fusion.best_single(held)
+    rows = cg.fusion.gains(fused, at, single)
     for metric in ("auprc", "f1"):
         print(f"{metric} minus {single}'s")
-        print(cg.report.wide(cg.verdict.cells(rows, metric), "detector", "scenario", "margin"))
+        print(cg.report.wide(cg.fusion.gain_cells(rows, metric), "detector", "scenario", "margin"))
     print("seconds:", seconds)
-    print(*cg.verdict.words(held, rows), sep="\n", flush=True)
+    print(*cg.fusion.verdict_in_words(held, rows), sep="\n", flush=True)
     return {
-        "default": cg.verdict.default_rule(held),
+        "default": cg.fusion.default_rule(held),
         "single": single,
         "calibration windows": len(calib[0]),
-        "held-out auprc": cg.verdict.mean_auprc(held),
+        "held-out auprc": cg.fusion.mean_auprc(held),
         "margins": rows,
         "seconds": seconds,
     }

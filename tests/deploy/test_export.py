@@ -11,11 +11,10 @@ from cangraph.data.graphs import join, to_graphs
 from cangraph.deploy.detector import KEY, Exported
 from cangraph.deploy.export import to_onnx
 from cangraph.deploy.onewindow import Fused
-from cangraph.fusion.dqn import rules
+from cangraph.fusion.dqn import all_rules
 from cangraph.params import load_params
 
 CLOSE = 1e-5
-_STACKED = ("logistic stacking", "gradient boosting", "MLP stacking")
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +45,9 @@ def test_a_vgae_in_a_file_is_the_vgae(nets, many, tmp_path):
 
 @pytest.mark.parametrize("name", ["GAT alone", "DQN fusion"])
 def test_a_rule_of_fusion_in_a_file_is_the_rule(name, nets, many, tmp_path):
-    params = load_params(fusion={"steps": 20, "rounds": 20})
+    params = load_params(fusion={"steps": 20})
     scores = [nets["vgae"].score(many), nets["gat"].score(many)]
-    rule = rules(params.fusion)[name].fit(scores)
+    rule = all_rules(params.fusion)[name].fit(scores)
     fused = Fused(nets["vgae"].model, nets["gat"].model, rule)
     detector = to_onnx(fused, tmp_path / "fused.onnx", 0.5, params)
     assert detector.rule == ((0.5, 0, 0) if name == "GAT alone" else (0.5, 2, 3))
@@ -58,14 +57,16 @@ def test_a_rule_of_fusion_in_a_file_is_the_rule(name, nets, many, tmp_path):
     assert np.abs(detector.blame(many[:9]) - nets["gat"].blame(many[:9])).max() < CLOSE
 
 
-@pytest.mark.parametrize("name", ["VGAE alone", "mean", "max", "noisy-or", *_STACKED, "LinUCB"])
+@pytest.mark.parametrize(
+    "name", [n for n, rule in all_rules(load_params().fusion).items() if rule.exportable]
+)
 def test_a_rule_as_tensors_is_the_rule(name, nets, many):
     # without a file, which takes seconds to write
     import torch
 
-    params = load_params(fusion={"steps": 20, "rounds": 50})
+    params = load_params(fusion={"steps": 20})
     scores = [nets["vgae"].score(many), nets["gat"].score(many)]
-    rule = rules(params.fusion)[name].fit(scores)
+    rule = all_rules(params.fusion)[name].fit(scores)
     fused = Fused(nets["vgae"].model, nets["gat"].model, rule).eval()
     p_v, p_g = rule.probabilities(scores).T
     states = torch.from_numpy(rule.states(scores))
@@ -77,10 +78,19 @@ def test_a_rule_as_tensors_is_the_rule(name, nets, many):
     assert np.abs(np.array(values) - rule.combine(scores)).max() < 1e-9
 
 
-def test_a_rule_that_was_not_fitted_is_refused(nets):
-    rule = rules(load_params().fusion)["mean"]
-    with pytest.raises(ValueError, match="the rule 'mean' was not fitted"):
-        Fused(nets["vgae"].model, nets["gat"].model, rule)
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("mean", "the rule 'mean' was not fitted"),
+        (
+            "gradient boosting",
+            "no ONNX file can hold the rule 'boosting'; expected vgae, gat, mean",
+        ),
+    ],
+)
+def test_a_rule_that_no_file_can_hold_is_refused(name, says, nets):
+    with pytest.raises(ValueError, match=says):
+        Fused(nets["vgae"].model, nets["gat"].model, all_rules(load_params().fusion)[name])
 
 
 def test_eight_bits_are_smaller_and_near(many, tmp_path):

@@ -6,8 +6,8 @@ import torch
 from pytest import approx
 from scorings import PARAMS, brier, scores_of, torn
 
-from cangraph.fusion.dqn import DQNFusion, LinUCB, Policy, rewards, rules
-from cangraph.fusion.rules import Rule
+from cangraph.fusion.dqn import DQNFusion, all_rules, rewards
+from cangraph.fusion.rules import FusionRule
 
 pytestmark = pytest.mark.filterwarnings("error")
 ALPHAS = np.linspace(0, 1, 5)
@@ -15,12 +15,9 @@ ALPHAS = np.linspace(0, 1, 5)
 
 @pytest.fixture(scope="module")
 def fitted(calib):
-    policies = {name: rule for name, rule in rules(PARAMS).items() if isinstance(rule, Policy)}
-    return {name: policy.fit(calib) for name, policy in policies.items()}
-
-
-def test_these_are_the_policies(fitted):
-    assert list(fitted) == ["LinUCB", "full information", "DQN fusion"]
+    rules = {n: rule for n, rule in all_rules(PARAMS).items() if isinstance(rule, DQNFusion)}
+    assert list(rules) == ["full information", "DQN fusion"]
+    return {name: rule.fit(calib) for name, rule in rules.items()}
 
 
 # rewards
@@ -30,6 +27,8 @@ def test_rewards_by_hand():
     earned = rewards(np.array([[0.0, 1.0], [0.5, 0.5]]), np.array([True, False]), ALPHAS)
     assert earned[0] == approx([1 - 4 * (1 - a) ** 2 for a in ALPHAS])
     assert earned[1] == approx([0] * 5)
+    label = np.arange(10) % 2 == 0
+    assert rewards(np.stack([label, label], 1).astype(float), label, ALPHAS) == approx(1.0)
 
 
 @pytest.mark.parametrize("always, earned", [(0.0, -1.0), (1.0, -1.0), (0.5, 0.0)])
@@ -50,20 +49,7 @@ def test_agreeing_does_not_pay(sure):
     assert earned.mean() <= 1e-12
 
 
-def test_a_policy_that_prefers_agreement_earns_no_more_than_any_other():
-    rng = np.random.default_rng(0)
-    both, label = rng.random((20_000, 2)), np.arange(20_000) % 2 == 0  # know nothing of the label
-    earned = rewards(both, label, ALPHAS)
-    middle = earned[np.arange(len(earned)), np.full(len(earned), 2)].mean()  # between the two
-    assert earned.mean(0).max() == approx(middle) and middle < 0
-
-
-def test_the_truth_pays_one():
-    label = np.arange(10) % 2 == 0
-    assert rewards(np.stack([label, label], 1).astype(float), label, ALPHAS) == approx(1.0)
-
-
-# every policy
+# what the network chooses
 
 
 def test_the_decision_comes_from_the_fused_score(fitted, held_out):
@@ -72,30 +58,30 @@ def test_the_decision_comes_from_the_fused_score(fitted, held_out):
         alpha = rule.alpha(scores)
         vgae, gat = rule.probabilities(scores).T
         assert rule.score(scores).value == approx(alpha * gat + (1 - alpha) * vgae), name
-        assert np.array_equal(alpha, np.linspace(0, 1, PARAMS.actions)[rule.policy(scores)]), name
-        assert rule.q(scores).shape == (500, PARAMS.actions)
+        chosen = rule.q(scores).argmax(1)
+        assert np.array_equal(alpha, np.linspace(0, 1, PARAMS.actions)[chosen]), name
 
 
 def test_training_held_out_and_test_windows_go_through_one_function(calib, monkeypatch):
     from cangraph.fusion import verdict
 
     asked = []
-    score = Rule.score
+    score = FusionRule.score
     monkeypatch.setattr(
-        Rule, "score", lambda self, given: asked.append(len(given[0])) or score(self, given)
+        FusionRule, "score", lambda self, given: asked.append(len(given[0])) or score(self, given)
     )
     parts = torn(300, 2, captures=3)[1]
-    few = ["mean", "logistic stacking"]
-    held = verdict.held_out(lambda: {n: rules(PARAMS)[n] for n in few}, parts, 3)
+    few = {n: all_rules(PARAMS)[n] for n in ("mean", "logistic stacking")}
+    held = verdict.held_out(few, parts, 3)
     assert asked == [100] * 6, "each fold, by each rule"
     assert {len(s) for s in held.scores.values()} == {300}
-    for rule in rules(PARAMS).values():
-        assert type(rule).score is Rule.score, "no rule has a decision of its own"
+    for rule in all_rules(PARAMS).values():
+        assert type(rule).score is FusionRule.score, "no rule has a decision of its own"
 
 
 def test_a_policy_that_switches_beats_either_model(fitted, calib, held_out):
     side, scores = held_out
-    alone = [brier(Rule(kind).fit(calib).score(scores)) for kind in ("vgae", "gat", "mean")]
+    alone = [brier(FusionRule(kind).fit(calib).score(scores)) for kind in ("vgae", "gat", "mean")]
     for name in ("full information", "DQN fusion"):
         alpha = fitted[name].alpha(scores)
         assert alpha[side == 1].mean() > alpha[side == 0].mean() + 0.5, name
@@ -122,12 +108,12 @@ def test_the_map_moves_what_follows_from_the_probabilities_and_rests_the_rest():
     ]
     seen = {}
 
-    class Watching(LinUCB):
+    class Watching(DQNFusion):
         def alpha(self, given):
             seen["state"] = self.states(given)
             return super().alpha(given)
 
-    rule = Watching(PARAMS.model_copy(update={"rounds": 10})).fit(scores)
+    rule = Watching(PARAMS.model_copy(update={"steps": 10})).fit(scores)
     rule.map(scores, cells=2)
     node, kl, logit, p_gat, p_vgae, *_ = seen["state"].T
     assert kl == approx(29.5), "the median"
@@ -137,44 +123,7 @@ def test_the_map_moves_what_follows_from_the_probabilities_and_rests_the_rest():
     assert node[0] == node[2] < node[1] == node[3]
 
 
-# the bandit
-
-
-def test_two_steps_of_the_bandit_by_hand():
-    params = PARAMS.model_copy(update={"actions": 2, "confidence": 2.0})
-    bandit = LinUCB(params)
-    bandit.begin(2)
-    x = np.array([1.0, 1.0])
-    assert bandit.bounds(x) == approx([2 * 2**0.5] * 2), "A = I: c √(xᵀx)"
-    bandit.update(x, arm=0, reward=3.0)
-    # A = [[2, 1], [1, 2]], A⁻¹ = [[2, -1], [-1, 2]] / 3, b = (3, 3), θ = (1, 1)
-    assert bandit.inverse[0] == approx(np.array([[2, -1], [-1, 2]]) / 3)
-    assert bandit.theta[0] == approx([1, 1])
-    assert bandit.bounds(x) == approx([2 * (2 / 3) ** 0.5, 2 * 2**0.5])
-    bandit.update(np.array([0.0, 2.0]), arm=0, reward=-1.0)
-    # A = [[2, 1], [1, 6]], A⁻¹ = [[6, -1], [-1, 2]] / 11, b = (3, 1), θ = (17, -1) / 11
-    assert bandit.inverse[0] == approx(np.array([[6, -1], [-1, 2]]) / 11)
-    assert bandit.theta[0] == approx(np.array([17, -1]) / 11)
-    assert np.array_equal(bandit.inverse[1], np.eye(2)), "the other arm has learnt nothing"
-    assert not bandit.theta[1].any()
-
-
-def test_the_bandit_finds_the_model_that_is_right():
-    label = np.arange(400) % 2 == 0
-    rng = np.random.default_rng(0)
-    noise = rng.normal(size=(400, 1))
-    bad = scores_of(rng.normal(size=400), label, noise)
-    good = scores_of(0.05 + 0.9 * label, label, label[:, None])
-    bandit = LinUCB(PARAMS).fit([bad, good])
-    assert bandit.alpha([bad, good]).mean() > 0.9
-    trace = bandit.trace
-    assert set(trace) == {"reward", "mean alpha", "mean Q", "bound"}
-    assert all(len(column) == PARAMS.rounds for column in trace.values())
-    assert trace["reward"][-300:].mean() > trace["reward"][:50].mean()
-    assert trace["bound"][-1] < trace["bound"][0]
-
-
-# the network
+# how it learns
 
 
 def test_the_full_information_variant_finds_the_best_action_of_each_window():
@@ -200,14 +149,10 @@ def test_the_trace_tells_reward_loss_exploration_alpha_and_q(fitted):
         assert trace["reward"].max() <= 1
         assert trace["mean Q"][-50:].mean() == approx(trace["reward"][-50:].mean(), abs=0.2)
     assert not full["epsilon"].any(), "nothing to explore"
-
-
-def test_exploration_falls_from_start_to_end(fitted):
-    trace = fitted["DQN fusion"].trace
-    epsilon = trace["epsilon"]
+    epsilon = dqn["epsilon"]
     assert (epsilon[0], epsilon[-1]) == approx((PARAMS.epsilon_start, PARAMS.epsilon_end))
     assert (np.diff(epsilon) <= 0).all()
-    assert trace["mean alpha"][0] == approx(0.5, abs=0.15), "random actions at first"
+    assert dqn["mean alpha"][0] == approx(0.5, abs=0.15), "random actions at first"
 
 
 def test_both_variants_start_from_the_same_weights(calib):

@@ -7,8 +7,8 @@ import pytest
 from pytest import approx
 from scorings import PARAMS, brier, scores_of
 
-from cangraph.fusion.dqn import rules
-from cangraph.fusion.rules import BOTH, STATE, Rule, Stacking
+from cangraph.fusion.dqn import all_rules
+from cangraph.fusion.rules import BOTH, STATE, FusionRule, Stacking
 from cangraph.train.tasks import Detector, Reconstructor
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 @pytest.fixture(scope="module")
 def fitted(calib):
-    return {name: rule.fit(calib) for name, rule in rules(PARAMS).items()}
+    return {name: rule.fit(calib) for name, rule in all_rules(PARAMS).items()}
 
 
 # the state
@@ -30,7 +30,7 @@ def test_the_state_is_documented_entry_by_entry():
 
 
 def test_what_both_models_say_together_by_hand(calib):
-    rule = Rule().fit(calib)
+    rule = FusionRule().fit(calib)
     few = [s[:3] for s in calib]
     vgae, gat = rule.probabilities(few).T
     state = rule.states(few)
@@ -70,23 +70,23 @@ def test_every_window_is_scored_by_itself(fitted, held_out):
 
 
 def test_one_seed_gives_one_fusion(calib, held_out):
-    short = PARAMS.model_copy(update={"steps": 30, "rounds": 100})
-    for name in rules(short):
-        one, same = (rules(short, seed=3)[name].fit(calib) for _ in range(2))
+    short = PARAMS.model_copy(update={"steps": 30})
+    for name in all_rules(short):
+        one, same = (all_rules(short, seed=3)[name].fit(calib) for _ in range(2))
         assert np.array_equal(one.combine(held_out[1]), same.combine(held_out[1])), name
 
 
-@pytest.mark.parametrize("name", rules(PARAMS))
+@pytest.mark.parametrize("name", all_rules(PARAMS))
 @pytest.mark.parametrize("attack", [False, True])
 def test_calibration_windows_of_one_class_are_refused(calib, name, attack):
     one = [s[s.label == attack] for s in calib]
     with pytest.raises(ValueError, match=r"calibration windows are all of one class; expected"):
-        rules(PARAMS)[name].fit(one)
+        all_rules(PARAMS)[name].fit(one)
 
 
 def test_windows_that_are_not_the_same_are_refused(calib):
     with pytest.raises(ValueError, match="1000 windows of the VGAE and 999 of the GAT have other"):
-        Rule().fit([calib[0], calib[1][1:]])
+        FusionRule().fit([calib[0], calib[1][1:]])
 
 
 # rules without learning
@@ -94,7 +94,7 @@ def test_windows_that_are_not_the_same_are_refused(calib):
 
 def test_rules_by_hand(calib, held_out):
     scores = held_out[1]
-    rule = Rule("mean").fit(calib)
+    rule = FusionRule("mean").fit(calib)
     vgae, gat = rule.probabilities(scores).T
     fused = {}
     for rule.kind in ("vgae", "gat", "mean", "max", "noisy-or"):
@@ -110,14 +110,14 @@ def test_two_witnesses_at_an_even_chance_make_three_quarters():
     label = np.array([False, True] * 20)
     value = np.tile([-1.0, 1.0], 20)
     scores = [scores_of(value, label, value[:, None]), scores_of(label * 0.5, label, np.eye(40))]
-    rule = Rule("noisy-or").fit(scores)
+    rule = FusionRule("noisy-or").fit(scores)
     even = replace(scores[0][:2], value=np.zeros(2))  # midway between the classes
     fused = rule.combine([even, replace(scores[1][:2], value=np.array([0.5, 0.0]))])
     assert fused == approx([0.75, 0.5])
 
 
 def test_the_vgae_becomes_a_probability_in_its_own_order(calib):
-    rule = Rule("vgae").fit(calib)
+    rule = FusionRule("vgae").fit(calib)
     vgae = rule.combine(calib)
     order = np.argsort(calib[0].value)
     assert (np.diff(vgae[order]) >= 0).all()
@@ -129,12 +129,12 @@ def test_the_vgae_becomes_a_probability_in_its_own_order(calib):
 def test_the_gat_alone_decides_at_an_even_chance_and_what_is_fitted_where_held_out_windows_say():
     scores = scores_of([0.1, 0.2, 0.8, 0.9], np.array([0, 0, 1, 1], bool), np.eye(4))
     high = replace(scores, value=scores.value / 10 + 0.8)
-    assert Rule("gat").zero_shot(high) == 0.5
-    assert Rule("mean").zero_shot(high) == approx(0.85)
+    assert FusionRule("gat").zero_shot(high) == 0.5
+    assert FusionRule("mean").zero_shot(high) == approx(0.85)
     assert Stacking().zero_shot(high) == approx(0.85)
 
 
-@pytest.mark.parametrize("make", [Rule, Stacking])
+@pytest.mark.parametrize("make", [FusionRule, Stacking])
 def test_an_unknown_kind_is_told_the_known(make):
     with pytest.raises(ValueError, match=rf"{make.__name__}: 'median' is unknown; expected "):
         make("median")

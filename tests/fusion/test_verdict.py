@@ -9,16 +9,16 @@ from scorings import PARAMS, scores_of, torn
 
 from cangraph.evaluation.scores import by_capture
 from cangraph.fusion import verdict
-from cangraph.fusion.dqn import rules
-from cangraph.fusion.rules import Rule
+from cangraph.fusion.dqn import all_rules
+from cangraph.fusion.rules import FusionRule
 from cangraph.fusion.verdict import (
     ALL,
     HeldOut,
     best_single,
     default_rule,
+    gains,
     held_out,
-    margins,
-    words,
+    verdict_in_words,
 )
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -29,7 +29,7 @@ RIGHT, HALF, WRONG = [0.1, 0.2, 0.8, 0.9], [0.1, 0.85, 0.8, 0.9], [0.8, 0.9, 0.1
 
 
 def simple():
-    return {name: rules(PARAMS)[name] for name in SIMPLE}
+    return {name: all_rules(PARAMS)[name] for name in SIMPLE}
 
 
 def captures_of(*values, scenarios):
@@ -50,7 +50,7 @@ def test_no_recording_is_fitted_on_and_scored():
     scores = torn(400, 0, captures=5)[1]
     met = []
 
-    class Watching(Rule):
+    class Watching(FusionRule):
         def fit(self, given):
             self.seen = {*given[0].capture.tolist()}
             return super().fit(given)
@@ -59,7 +59,7 @@ def test_no_recording_is_fitted_on_and_scored():
             met.append((self.seen, {*given[0].capture.tolist()}))
             return super().combine(given)
 
-    held = held_out(lambda: {"mean": Watching("mean")}, scores, folds=3)
+    held = held_out({"mean": Watching("mean")}, scores, folds=3)
     assert len(met) == 3 and all(not seen & scored for seen, scored in met)
     assert set.union(*(scored for _, scored in met)) == {0, 1, 2, 3, 4}
     assert len(held.auprc["mean"]) == 3
@@ -69,17 +69,17 @@ def test_captures_of_one_recording_are_held_out_together():
     scores = torn(400, 0, captures=4)[1]
     infos = tuple(c._replace(recording="drive") for c in scores[0].captures)
     with pytest.raises(ValueError, match="1 recordings of 1 with calibration windows hold benign"):
-        held_out(simple, [replace(s, captures=infos) for s in scores], 3)
+        held_out(simple(), [replace(s, captures=infos) for s in scores], 3)
     nameless = tuple(c._replace(recording="") for c in scores[0].captures)
-    held = held_out(simple, [replace(s, captures=nameless) for s in scores], 9)
+    held = held_out(simple(), [replace(s, captures=nameless) for s in scores], 9)
     assert len(held.auprc["mean"]) == 4, "each for itself, and no more folds than there are"
 
 
 def test_what_is_held_out_is_what_the_rule_says():
     scores = torn(300, 0, captures=2)[1]
-    held = held_out(simple, scores, 2)
+    held = held_out(simple(), scores, 2)
     first, second = (scores[0].capture == k for k in (0, 1))
-    rule = rules(PARAMS)["mean"].fit([s[second] for s in scores])
+    rule = all_rules(PARAMS)["mean"].fit([s[second] for s in scores])
     expected = rule.combine([s[first] for s in scores])
     assert np.array_equal(held.scores["mean"].value[first], expected)
 
@@ -113,21 +113,17 @@ def test_of_proven_rules_the_simplest_that_is_not_beaten_is_used():
     columns |= {"mean": [0.90, 0.91, 0.90, 0.90], "DQN": [0.91, 0.90, 0.90, 0.91]}
     held = folds(**columns)
     assert default_rule(held) == "mean"  # DQN is .0025 ahead, deviation .0096
-    assert words(held, [row("mean", ALL, 0.0, 0.0, 0.0)])[0].endswith(
-        "is 0.9025; beyond chance ahead of GAT alone (0.8000), p = 0.00011; DQN (0.9050) does not "
-        "lead it beyond chance, and is less simple."
-    )
+    _, ahead, beaten, _ = verdict_in_words(held, [row("mean", ALL, 0.0, 0.0, 0.0)])
+    assert "GAT alone (0.8000) beyond chance, p = 0.00011" in ahead
+    assert "DQN (0.9050) leads mean with p = 0.75" in beaten
     columns["mean"] = [0.82, 0.83, 0.81, 0.825]
     assert default_rule(folds(**columns)) == "DQN"  # both lead the GAT, and DQN leads the mean
 
 
-def test_leads_that_are_rounding_are_none():
+def test_leads_without_spread_and_those_that_are_rounding():
     gat = np.array([0.991, 0.992, 0.993, 0.994, 0.995])
     ahead = gat + np.array([1.2, 0.9, 1.1, 1.3, 0.8]) * 1e-7
     assert default_rule(folds(VGAE_alone=[0.5] * 5, GAT_alone=gat, mean=ahead)) == "GAT alone"
-
-
-def test_leads_without_spread():
     same = folds(VGAE_alone=[0.5] * 3, GAT_alone=[0.8, 0.7, 0.6], mean=[0.8, 0.7, 0.6])
     assert default_rule(same) == "GAT alone"
     ahead = folds(VGAE_alone=[0.5] * 3, GAT_alone=[0.8, 0.7, 0.6], mean=[0.9, 0.8, 0.7])
@@ -142,10 +138,14 @@ def test_a_fold_of_one_class_has_no_say():
     assert best_single(folds(**some)) == "GAT alone"
 
 
-def test_trees_that_are_no_better_than_the_mean_are_not_chosen():
-    held = held_out(simple, torn(900, 0, captures=3)[1], 3)
-    assert held.auprc["gradient boosting"].mean() > held.auprc["mean"].mean() > 0.99
-    assert default_rule(held) == "mean"
+def test_a_rule_that_no_file_can_hold_is_compared_and_never_the_default():
+    held = held_out(simple(), torn(900, 0, captures=3)[1], 3)
+    assert held.compared == {"gradient boosting"}
+    trees = folds(**FAR)._replace(compared=frozenset({"DQN"}))
+    trees.auprc["mean"] = np.full(5, 0.5)
+    assert default_rule(trees) == best_single(trees) == "GAT alone"
+    said = verdict_in_words(trees, [row("GAT alone", ALL, 0.0, 0.0, 0.0)])
+    assert said[-1].startswith("DQN (0.9060) leads GAT alone") and "no ONNX file" in said[-1]
 
 
 # the margins
@@ -158,7 +158,7 @@ def test_margins_by_hand():
     at = {"GAT alone": 0.5, "mean": 0.5}
     rows = {
         (row["detector"], row["scenario"]): row
-        for row in margins({"GAT alone": base, "mean": other}, at, "GAT alone")
+        for row in gains({"GAT alone": base, "mean": other}, at, "GAT alone")
     }
     wrong, half = (by_capture(base, 0.5)[k]["auprc"] for k in (1, 2))
     first = rows["mean", "test_01_a"]
@@ -180,7 +180,7 @@ def test_a_scenario_of_one_class_is_undefined():
     scores = captures_of(RIGHT, RIGHT, scenarios=["test_01_a", "test_05_b"])
     label = scores.label & (scores.capture == 0)
     scores = replace(scores, label=label)
-    rows = margins({"GAT alone": scores}, {"GAT alone": 0.5}, "GAT alone")
+    rows = gains({"GAT alone": scores}, {"GAT alone": 0.5}, "GAT alone")
     (row,) = (row for row in rows if row["scenario"] == "test_05_b")
     assert row["auprc"] is None and row["f1"] is None and row["auprc_low"] is None
     (total,) = (row for row in rows if row["scenario"] == ALL)
@@ -192,12 +192,12 @@ def test_the_interval_resamples_captures_and_not_windows():
     base = captures_of(*[RIGHT] * 3, HALF, scenarios=scenarios)
     many = captures_of(*[RIGHT] * 4, scenarios=scenarios)
     at = dict.fromkeys(("GAT alone", "mean"), 0.5)
-    narrow = margins({"GAT alone": base, "mean": many}, at, "GAT alone")[1]
+    narrow = gains({"GAT alone": base, "mean": many}, at, "GAT alone")[1]
     assert narrow["auprc_low"] == 0, "in a third of the draws the odd capture is missing"
     repeated = np.repeat(np.arange(16), 50)
-    wide = margins({"GAT alone": base[repeated], "mean": many[repeated]}, at, "GAT alone")[1]
+    wide = gains({"GAT alone": base[repeated], "mean": many[repeated]}, at, "GAT alone")[1]
     assert wide["auprc_high"] == approx(narrow["auprc_high"], abs=0.02), "windows are no witnesses"
-    again = margins({"GAT alone": base, "mean": many}, at, "GAT alone")[1]
+    again = gains({"GAT alone": base, "mean": many}, at, "GAT alone")[1]
     assert again == narrow, "the same draws"
 
 
@@ -212,7 +212,7 @@ def test_whiskers_reach_from_the_value_and_are_absent_where_undefined():
 
 def test_cells_hold_value_and_interval():
     rows = [row("DQN", "test_01_known", 0.02, 0.01, 0.03), row("DQN", ALL, None, None, None)]
-    second, first = verdict.cells(rows, "f1")  # all captures come first
+    second, first = verdict.gain_cells(rows, "f1")  # all captures come first
     assert first == {
         "detector": "DQN",
         "scenario": "test_01",
@@ -230,42 +230,25 @@ def row(detector, scenario, value, low, high, captures=2):
     return {"detector": detector, "scenario": scenario, "captures": captures} | numbers
 
 
-def test_the_words_follow_the_numbers():
+def test_the_words_name_the_default_and_its_numbers():
     rows = [
         row("DQN", "test_01_known", 0.02, 0.01, 0.03),
-        row("DQN", "test_02_unknown", -0.02, -0.03, -0.01),
-        row("DQN", "test_03_known", 0.0, -0.01, 0.01),
-        row("DQN", "test_04_unknown", 0.1, None, None, captures=1),
-        row("DQN", "test_05_suppress", None, None, None),
         row("DQN", ALL, 0.0125, -0.01, 0.04, captures=9),
         row("GAT alone", ALL, 0.0, 0.0, 0.0, captures=9),
     ]
-    assert words(folds(**FAR), rows) == [
-        "The default rule is DQN: with recordings held out in turn (5 folds), its mean AUPRC on "
-        "calibration windows is 0.9060; beyond chance ahead of GAT alone (0.8700), p = 0.0003.",
-        "On 9 test captures, against GAT alone, the better single model on calibration windows: "
-        "AUPRC +0.0125 (-0.0100, +0.0400), F1 +0.0125 (-0.0100, +0.0400).",
-        "AUPRC by scenario, beyond the interval: better in test_01; worse in test_02; open in "
-        "test_03; undefined in test_04, test_05.",
-        "F1 by scenario, beyond the interval: better in test_01; worse in test_02; open in "
-        "test_03; undefined in test_04, test_05.",
-    ]
+    first, ahead, gain = verdict_in_words(folds(**FAR), rows)
+    assert "is DQN: " in first and "5 folds" in first and "0.9060" in first
+    assert "GAT alone (0.8700)" in ahead and "p = 0.0003" in ahead
+    assert "9 test captures" in gain and gain.count("+0.0125 (-0.0100, +0.0400)") == 2
+    for value, said in ((0.01, "AUPRC +0.0100 (no interval)"), (None, "AUPRC undefined")):
+        rows = [row("DQN", ALL, value, None, None, captures=1)]
+        assert said in verdict_in_words(folds(**FAR), rows)[-1]
 
 
 def test_the_words_say_when_nothing_is_gained_and_what_hindsight_would_choose():
     close = folds(VGAE_alone=[0.5, 0.5, 0.5], GAT_alone=[0.90, 0.88, 0.95], DQN=[0.94, 0.87, 0.95])
     rows = [row("GAT alone", ALL, 0.0, 0.0, 0.0), row("DQN", ALL, 0.01, -0.01, 0.02)]
-    first, second, third = words(close, rows)
-    assert first.endswith("is 0.9100; DQN (0.9200) does not lead it beyond chance, p = 0.36.")
-    assert second == "It is the better single model itself: nothing to gain from fusion was found."
-    assert third == (
-        "With hindsight, DQN does best on the test windows: AUPRC +0.0100 (-0.0100, +0.0200). "
-        "They do not choose."
-    )
-
-
-def test_one_capture_and_none_are_said():
-    rows = [row("DQN", ALL, 0.01, None, None, captures=1)]
-    assert "AUPRC +0.0100 (no interval)" in words(folds(**FAR), rows)[1]
-    rows = [row("DQN", ALL, None, None, None, captures=1)]
-    assert "AUPRC undefined, F1 undefined." in words(folds(**FAR), rows)[1]
+    first, _, lead, hindsight = verdict_in_words(close, rows)
+    assert "is GAT alone: " in first and "0.9100" in first
+    assert lead.startswith("DQN (0.9200) leads GAT alone with p = 0.36")
+    assert hindsight.startswith("DQN ") and "+0.0100 (-0.0100, +0.0200)" in hindsight
