@@ -1,14 +1,12 @@
 """Where files lie, and writing them whole or not at all."""
 
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
-__all__ = ["Block", "data_home", "home", "put"]
-
-Block = bytes | np.ndarray
+__all__ = ["data_home", "home", "put", "whole_folder"]
 
 
 def home() -> Path:
@@ -28,7 +26,7 @@ def data_home() -> Path:
     return (home() / (os.environ.get("CANGRAPH_DATA") or "data")).resolve()
 
 
-def put(path: Path, blocks: Iterable[Block]) -> None:
+def put(path: Path, blocks: Iterable[bytes]) -> None:
     """Write a file whole or not at all; its folder is made.
 
     >>> import tempfile
@@ -47,3 +45,27 @@ def put(path: Path, blocks: Iterable[Block]) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder to write to, which becomes `path` if the block ends without an error, and goes
+    otherwise. What was there before is replaced.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "new", "one")
+    >>> with whole_folder(path) as part:
+    ...     _ = (part / "file").write_text("a")
+    >>> [file.name for file in path.iterdir()], [folder.name for folder in path.parent.iterdir()]
+    (['file'], ['one'])
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that had this number and was killed
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,34 +1,32 @@
 """Graphs on disk: made once in a stream, so that a capture may be larger than memory, and mapped
 into memory from then on.
 
-`<folder>/<key>.safetensors` holds the arrays, `<folder>/<key>.json`, written last, says what they
-are and of what. The key hashes the content of the captures, the parameters and the code between
-a log and its graphs; whatever of that changes, the graphs are made anew.
+`<folder>/<key>/` holds a `.npy` file for each array of `Graphs`, and `about.json`, which says what
+they are and of what. The key hashes the content of the captures, the parameters and the code
+between a log and its graphs: whatever of that changes, the graphs are made anew.
 """
 
 import hashlib
+import io
 import json
 import math
 import os
 import re
 import tempfile
 import warnings
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from importlib.metadata import version
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
-from threading import Lock
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from cangraph.data.graphs import Capture, Graphs, Part, checked, stream, threads_for
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
-from cangraph.files import Block, put
+from cangraph.files import whole_folder
 from cangraph.frames import CaptureInfo
 
 __all__ = ["keep", "open_graphs", "prepare"]
@@ -36,24 +34,8 @@ __all__ = ["keep", "open_graphs", "prepare"]
 _SOURCES = ("frames.py", "io/*.py", "features/*.py", "data/graphs.py")
 _PACKAGES = ("numpy", "numba")  # their next version may round the last bit otherwise
 _IDENTITY = ("sha256", "name", "scenario", "vehicle", "recording")
-_DTYPES = {
-    "F64": np.dtype("<f8"),
-    "I64": np.dtype("<i8"),
-    "F32": np.dtype("<f4"),
-    "I32": np.dtype("<i4"),
-    "U32": np.dtype("<u4"),
-    "U8": np.dtype("u1"),
-    "BOOL": np.dtype("?"),
-}
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
-
-
-class _Array(NamedTuple):
-    """An array to be written: its bytes come in `blocks`."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    blocks: Iterable[Block]
+_BLOCK = 1 << 20  # bytes that are copied at once
+_Block = bytes | np.ndarray
 
 
 def prepare(
@@ -85,15 +67,14 @@ def prepare(
         of = _made_of(identities, window) | {"stride": stride, "code": _code()}
         if found := _found(folder, _key(of)):
             return found
-        folder.mkdir(parents=True, exist_ok=True)
-        # the file has no name: nothing is left of it, not even after a kill
-        with tempfile.TemporaryFile(dir=folder) as file:
-            spool = _Spool(file, len(captures))
-            takes = [partial(spool.take, number) for number in range(len(captures))]
-            given = (repeat(window), repeat(stride), takes, repeat(threads_for(captures)))
-            run = pool.map(stream, captures, digests, *given)
-            infos = tuple(run)
-            _write(folder, of, infos, spool.arrays())
+        with whole_folder(folder / _key(of)) as place:
+            with tempfile.TemporaryDirectory(dir=place) as spooled:
+                spools = [_Spool(Path(spooled, str(number))) for number in range(len(captures))]
+                takes = [spool.take for spool in spools]
+                given = (repeat(window), repeat(stride), takes, repeat(threads_for(captures)))
+                infos = tuple(pool.map(stream, captures, digests, *given))
+                arrays = _joined(spools, place)
+            _describe(place, of, infos, arrays)
     return open_graphs(folder, _key(of))
 
 
@@ -108,8 +89,10 @@ def keep(graphs: Graphs, folder: Path) -> str:
     identities = [{name: getattr(info, name) for name in _IDENTITY} for info in graphs.captures]
     of = _made_of(identities, graphs.window) | {"content": digest.hexdigest()}
     if not _found(folder, _key(of)):
-        whole = {name: _Array(a.dtype, a.shape, [a.reshape(-1)]) for name, a in arrays.items()}
-        _write(folder, of, graphs.captures, whole)
+        with whole_folder(folder / _key(of)) as place:
+            for name, array in arrays.items():
+                _write(place, name, array.dtype, array.shape, [array])
+            _describe(place, of, graphs.captures, arrays)
     return _key(of)
 
 
@@ -121,24 +104,23 @@ def open_graphs(folder: Path, key: str) -> Graphs:
     """
     if not re.fullmatch("[0-9a-f]{64}", key):
         raise ValueError(f"{folder}: {key!r} is no key of graphs; expected 64 hexadecimal digits")
-    path = folder / f"{key}.json"
+    path = folder / key / "about.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if _key(manifest["of"]) != key:
-            raise ValueError("it is the manifest of other graphs")
-        path = path.with_suffix(".safetensors")
-        arrays = _mapped(path)
-        held = {name: [_CODES[a.dtype], list(a.shape)] for name, a in arrays.items()}
-        if held != manifest["arrays"] or set(held) != set(Graphs.names()):
-            raise ValueError("its arrays are not those of the manifest")
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if _key(about["of"]) != key:
+            raise ValueError("it tells of other graphs")
+        arrays = {}
+        for name in Graphs.names():
+            path = folder / key / f"{name}.npy"
+            arrays[name] = _mapped(path, *about["arrays"][name])
         for kind, owned in (("node", "x"), ("edge", "edge_attr")):
             if arrays[f"{kind}_ptr"][-1] != len(arrays[owned]):
                 raise ValueError(f"its {kind}s are not those that its windows own")
-        infos = tuple(CaptureInfo(**info) for info in manifest["captures"])
-        graphs = Graphs(**arrays, captures=infos, window=manifest["of"]["window"])
+        infos = tuple(CaptureInfo(**info) for info in about["captures"])
+        graphs = Graphs(**arrays, captures=infos, window=about["of"]["window"])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} is not there; expected prepared graphs") from error
-    except (OSError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}; expected prepared graphs, whole") from error
     object.__setattr__(graphs, "key", key)
     return graphs
@@ -178,52 +160,57 @@ def _key(of: dict[str, Any]) -> str:
 
 
 class _Spool:
-    """The arrays of all captures on their way to the disk, in a file of blocks that stand in the
-    order in which the threads brought them."""
+    """The arrays of one capture on their way to the disk: a file for each, which grows part by
+    part and holds nothing but numbers."""
 
-    def __init__(self, file: BinaryIO, captures: int):
-        self.file, self.lock = file, Lock()
-        # for each capture and array: position and size of its blocks, in order
-        self.places: list[dict[str, list]] = [defaultdict(list) for _ in range(captures)]
-        self.kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+    def __init__(self, folder: Path):
+        folder.mkdir()
+        self.folder = folder
+        self.rows: Counter[str] = Counter()
+        self.kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}  # dtype, shape of a row
 
-    def take(self, capture: int, part: Part) -> None:
-        """Put the next windows of a capture into the file."""
-        part = dict(part)
-        part["source"], part["target"] = part.pop("edge_index")
-        with self.lock:
-            at = self.file.seek(0, os.SEEK_END)
-            for name, array in part.items():
+    def take(self, part: Part) -> None:
+        """Append the next windows of the capture."""
+        source, target = part["edge_index"]
+        for name, array in (part | {"source": source, "target": target}).items():
+            if name != "edge_index":
+                self.rows[name] += len(array)
                 self.kinds[name] = array.dtype, array.shape[1:]
-                self.file.write(array.reshape(-1))
-                self.places[capture][name].append((at, array.nbytes))
-                at += array.nbytes
+                with (self.folder / name).open("ab") as file:
+                    array.tofile(file)
 
-    def arrays(self) -> dict[str, _Array]:
-        """The arrays of `Graphs`."""
-        out = {}
-        for name, (dtype, each) in self.kinds.items():
-            size = sum(size for mine in self.places for _, size in mine[name])
-            rows = size // (dtype.itemsize * math.prod(each))
-            if kind := re.fullmatch("(node|edge)_size", name):
-                blocks = _pointers(self._blocks(name))
-                out[f"{kind[1]}_ptr"] = _Array(np.dtype(np.int64), (rows + 1,), blocks)
-            else:
-                out[name] = _Array(dtype, (rows, *each), self._blocks(name))
-        source, target = out.pop("source"), out.pop("target")
-        both = chain(source.blocks, target.blocks)
-        out["edge_index"] = _Array(source.dtype, (2, *source.shape), both)
-        number = np.dtype(np.int32)
-        counts = [sum(size for _, size in mine["label"]) for mine in self.places]  # a byte each
-        blocks = (np.full(count, i, number) for i, count in enumerate(counts))
-        out["capture"] = _Array(number, out["label"].shape, blocks)
-        return out
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """What was appended to an array, in pieces of whole numbers."""
+        with (self.folder / name).open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
 
-    def _blocks(self, name: str) -> Iterator[bytes]:
-        for mine in self.places:
-            for at, size in mine[name]:
-                self.file.seek(at)
-                yield self.file.read(size)
+
+def _joined(spools: list[_Spool], place: Path) -> dict[str, np.ndarray]:
+    """Write the arrays of `Graphs` from those of all captures, and map them."""
+    rows = sum((spool.rows for spool in spools), Counter())
+
+    def blocks(*names: str) -> Iterator[bytes]:
+        return (block for name in names for spool in spools for block in spool.blocks(name))
+
+    arrays = {}
+    for name in Graphs.names():
+        if name == "capture":
+            dtype, shape = np.dtype(np.int32), (rows["label"],)
+            counts = [spool.rows["label"] for spool in spools]
+            content = (np.full(count, i, dtype) for i, count in enumerate(counts))
+        elif name == "edge_index":
+            dtype, shape = spools[0].kinds["source"][0], (2, rows["source"])
+            content = blocks("source", "target")
+        elif name.endswith("_ptr"):
+            size = name.replace("ptr", "size")
+            dtype, shape = np.dtype(np.int64), (rows[size] + 1,)
+            content = _pointers(blocks(size))
+        else:
+            dtype, each = spools[0].kinds[name]
+            shape, content = (rows[name], *each), blocks(name)
+        arrays[name] = _write(place, name, dtype, shape, content)
+    return arrays
 
 
 def _pointers(sizes: Iterable[bytes]) -> Iterator[np.ndarray]:
@@ -234,45 +221,44 @@ def _pointers(sizes: Iterable[bytes]) -> Iterator[np.ndarray]:
         yield last
 
 
-def _write(folder: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict[str, _Array]) -> None:
-    """Write data and manifest under the key, each whole or not at all.
-
-    The layout is fixed by safetensors: 8 bytes of header length, a JSON header, the data.
-    """
-    # wide numbers first, so that every array is aligned
-    arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize))
-    header, at = {}, 0
-    for name, (dtype, shape, _) in arrays.items():
-        end = at + dtype.itemsize * math.prod(shape)
-        header[name] = {"dtype": _CODES[dtype], "shape": shape, "data_offsets": [at, end]}
-        at = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    manifest = {
+def _describe(place: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict) -> None:
+    about = {
         "of": of,
         "captures": [info._asdict() for info in infos],
-        "arrays": {name: [_CODES[a.dtype], a.shape] for name, a in arrays.items()},
+        "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
-    data = chain.from_iterable(array.blocks for array in arrays.values())
-    put(folder / f"{_key(of)}.safetensors", chain([len(text).to_bytes(8, "little"), text], data))
-    put(folder / f"{_key(of)}.json", [json.dumps(manifest, indent=1).encode()])
+    (place / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def _mapped(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, mapped into memory: read when looked at, and private, so
-    that nothing written to them reaches the file."""
-    with safe_open(path, framework="np"):
-        pass  # the header is sound, and the file neither shorter nor longer than it says
+def _header(dtype: np.dtype, shape: Sequence[int]) -> bytes:
+    """The first bytes of a .npy file with such an array."""
+    header = io.BytesIO()
+    about = {"descr": dtype.str, "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(header, about)
+    return header.getvalue()
+
+
+def _write(
+    place: Path, name: str, dtype: np.dtype, shape: Sequence[int], blocks: Iterable[_Block]
+) -> np.ndarray:
+    """Write an array, whose numbers come in `blocks`, as a .npy file, and map it."""
+    path = place / f"{name}.npy"
+    with path.open("wb") as file:
+        file.write(_header(dtype, shape))
+        for block in blocks:
+            file.write(block)
+    return _mapped(path, dtype.str, shape)
+
+
+def _mapped(path: Path, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    """The array of a .npy file, mapped into memory: read when looked at, and private, so that
+    nothing written to it reaches the file.
+
+    Raises `ValueError` when the file is not of this dtype and shape, or shorter or longer.
+    """
+    header = _header(np.dtype(dtype), shape)
+    size = len(header) + np.dtype(dtype).itemsize * math.prod(shape)
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    header.pop("__metadata__", None)
-    arrays = {}
-    for name, entry in header.items():
-        dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
-        if 0 in shape:  # an empty range cannot be mapped
-            arrays[name] = np.zeros(shape, dtype)
-            continue
-        at = 8 + size + entry["data_offsets"][0]
-        arrays[name] = np.memmap(path, dtype, mode="c", offset=at, shape=shape).view(np.ndarray)
-    return arrays
+        if file.read(len(header)) != header or path.stat().st_size != size:
+            raise ValueError(f"it holds no {dtype} array of shape {tuple(shape)}")
+    return np.load(path, mmap_mode="c", allow_pickle=False).view(np.ndarray)
