@@ -50,7 +50,7 @@ BESIDE = {
 
 
 def main() -> None:
-    cg.plots.use_style()
+    cg.figures.use_style()
     record = json.loads((cg.params.home() / "docs" / "students.json").read_text())
     datasets = list(dict.fromkeys(key.split(" | ")[0] for key in record))
     figure, axes = plt.subplots(

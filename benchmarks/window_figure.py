@@ -10,7 +10,7 @@ import numpy as np
 
 import cangraph as cg
 
-cg.plots.use_style()
+cg.figures.use_style()
 captures = [c for c in cg.read("demo") if c.name == "spoofing-clover"]
 graphs = cg.to_graphs(captures, 100, 100)
 counts = np.add.reduceat(graphs.node_count * graphs.node_attack, graphs.node_ptr[:-1])
@@ -19,11 +19,11 @@ one, begin = graphs[shown], int(graphs.begin[shown])
 frames = captures[0][begin : begin + 100]
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.2), width_ratios=[1.1, 1])
-cg.drawings.frames(
+cg.figures.frames(
     frames.timestamp, frames.arbitration_id, frames.attack, left, "100 frames on the bus …"
 )
 lit = one.node_attack[one.edge_index[0]] | one.node_attack[one.edge_index[1]]
-cg.drawings.graph(
+cg.figures.graph(
     one.node_id,
     one.edge_index,
     2 ** one.edge_attr[:, 0] - 1,

@@ -1,16 +1,19 @@
 """What tests read off a figure."""
 
+import re
+
 from matplotlib.colors import same_color
 
-__all__ = ["bars_of", "count", "title", "words"]
+__all__ = ["bars_of", "count", "numbers", "words"]
 
 
 def words(ax):
     return [text.get_text() for text in ax.texts]
 
 
-def title(ax):
-    return ax.get_title(loc="left")
+def numbers(ax):
+    """The numbers in the title, of the figure or else of the Axes, as written."""
+    return re.findall(r"\d[\d,.]*\d|\d", ax.figure.get_suptitle() or ax.get_title(loc="left"))
 
 
 def count(patches, color):

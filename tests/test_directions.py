@@ -95,7 +95,7 @@ def test_no_public_name_is_defined_twice():
 
 TWICE = {
     "save", "Run", "by_capture", "compare", "seeds", "drift",
-    "delays", "timelines", "headline", "Capture", "heat", "read",
+    "delays", "timelines", "headline", "Capture", "read",
 }  # fmt: skip
 
 

@@ -1,19 +1,14 @@
-"""Many runs at a glance, as figures: names and NumPy arrays in, matplotlib `Axes` out.
-
-Every function takes `ax` (None: a new figure) and `title` (None: a sentence made from the numbers)
-and returns its Axes.
-"""
+"""Many runs at a glance, as figures."""
 
 from textwrap import fill
 
 import numpy as np
 
-from cangraph.figures.plots import BENIGN, INK, MUTED, PLAIN, _axes, _note, _number, _title
+from cangraph.figures import style
+from cangraph.figures.style import BENIGN, INK, MUTED, PALE, PLAIN
 
-__all__ = ["heat", "margins", "seeds", "stages"]
 
-
-def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, title=None):
+def heat(value, rows, columns, state=None, *, worst=0.5, label="AUROC", ax=None, title=None):
     """A matrix of a metric as colours with its figures: `value` (rows, columns), 1 is the best.
 
     Look for dark rows: what no model sees. From `worst` down all cells are as dark. NaN is grey and
@@ -23,9 +18,9 @@ def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, ti
     """
     value = np.asarray(value, float)
     n, m = value.shape
-    ax = _axes(ax, 1.3 + 0.27 * n)
+    ax = style.axes(ax, 1.3 + 0.27 * n)
     if not n:
-        return _nothing(ax, title or "No run has a report yet")
+        return style.nothing(ax, title or "No run has a report yet")
     ax.set_facecolor("#EEF1F4")
     # a linear scale would hide the difference between .99 and .999, and a log scale has no 1
     depth = np.sqrt(np.clip((1 - value) / (1 - worst), 0, 1))
@@ -33,25 +28,23 @@ def heat(value, rows, columns, state=None, worst=0.5, label="AUROC", ax=None, ti
     for i, j in np.ndindex(n, m):
         known = np.isfinite(value[i, j])
         text = f"{value[i, j]:.3f}" if known else "–" if state is None else state[i][j]
-        look = {"color": "white"} if known and depth[i, j] > 0.7 else {"color": INK}
-        _note(ax, text, (j, i), ha="center", size=8 if known else 6, **look)
+        color = "white" if known and depth[i, j] > 0.7 else INK
+        style.note(ax, text, (j, i), ha="center", size=8 if known else 6, color=color)
     ax.set_xticks(range(m), [fill(name, 9, break_long_words=False) for name in columns], size=6.5)
     ax.set_yticks(range(n), rows, size=8)
     ax.xaxis.tick_top()
-    ax.tick_params(length=0)
-    for side in ("left", "bottom"):
-        ax.spines[side].set_visible(False)
+    ax.spines[["left", "bottom"]].set_visible(False)
     ax.set_xticks(np.arange(m + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
     ax.grid(which="minor", color="white", lw=2)
-    ax.tick_params(which="minor", length=0)
+    ax.tick_params(which="both", length=0)
     text = f"{label}: nothing to show"
     if np.isfinite(value).any():
         best = np.nanmax(np.where(np.isfinite(value), value, -np.inf), axis=1)
         i = int(np.where(np.isfinite(best), best, np.inf).argmin())
-        text = f"Hardest: {rows[i]}; the best {label} is {_number(best[i])}, by "
+        text = f"Hardest: {rows[i]}; the best {label} is {style.number(best[i])}, by "
         text += columns[int(np.nanargmax(value[i]))]
-    return _title(ax, title or text, pad=9)
+    return style.title(ax, title or text)
 
 
 def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
@@ -63,25 +56,26 @@ def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
     """
     mean, half = np.asarray(mean, float), np.asarray(half, float)
     n, m = mean.shape
-    ax = _axes(ax, 1.2 + 0.16 * n * m)
+    ax = style.axes(ax, 1.2 + 0.16 * n * m)
     if not n:
-        return _nothing(ax, title or "No run has a report yet")
+        return style.nothing(ax, title or "No run has a report yet")
     place = np.arange(n)[:, None] + np.linspace(-0.36, 0.36, m)
     for j, model in enumerate(models):
         look = {"fmt": "o", "ms": 4, "elinewidth": 1.2, "color": f"C{j % 6}", "label": model}
         look["mfc"] = "white" if j >= 6 else f"C{j % 6}"
         ax.errorbar(mean[:, j], place[:, j], xerr=np.nan_to_num(half[:, j]), **look)
     for edge in np.arange(1, n) - 0.5:
-        ax.axhline(edge, color="#E4EAF0", lw=0.8)
-    ax.set(yticks=range(n), yticklabels=rows, ylim=(n - 0.5, -0.5), xlabel=label)
+        ax.axhline(edge, color=PALE, lw=0.8)
+    style.rows(ax, rows)
+    ax.set(ylim=(n - 0.5, -0.5), xlabel=label)
     ax.set_xlim(max(0, np.nanmin(mean - np.nan_to_num(half), initial=1) - 0.03), 1.01)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1)
-    wide = f"{label} of one seed: nothing says how much a seed does"
+    text = f"{label} of one seed: nothing says how much a seed does"
     if np.isfinite(half).any():
         i, j = np.unravel_index(np.nanargmax(half), half.shape)
-        low, high = (_number(mean[i, j] + sign * half[i, j]) for sign in (-1, 1))
-        wide = f"Seeds move {models[j]} on {rows[i]} the most: {low} to {high}"
-    return _title(ax, title or wide)
+        low, high = (style.number(mean[i, j] + sign * half[i, j]) for sign in (-1, 1))
+        text = f"Seeds move {models[j]} on {rows[i]} the most: {low} to {high}"
+    return style.title(ax, title or text)
 
 
 def stages(seconds, runs, names, ax=None, title=None):
@@ -91,27 +85,26 @@ def stages(seconds, runs, names, ax=None, title=None):
     """
     minutes = np.nan_to_num(np.asarray(seconds, float)) / 60
     n = len(runs)
-    ax, left = _axes(ax, 1.3 + 0.27 * n), np.zeros(n)
+    ax, left = style.axes(ax, 1.3 + 0.27 * n), np.zeros(n)
     if not n:
-        return _nothing(ax, title or "No run was timed")
+        return style.nothing(ax, title or "No run was timed")
     for j, name in enumerate(names):
         ax.barh(range(n), minutes[:, j], 0.62, left, color=f"C{j}", label=name)
         left += minutes[:, j]
     for i, end in enumerate(left):
-        _note(ax, f"{end:.1f} min", (end, i), (4, 0), bbox=PLAIN)
-    ax.set(yticks=range(n), yticklabels=runs, ylim=(n - 0.45, -0.55), xlabel="minutes")
-    ax.set_xlim(0, 1.15 * max(left.max(initial=0), 1e-3))
-    ax.tick_params("y", length=0)
+        style.note(ax, f"{end:.1f} min", (end, i), (4, 0), bbox=PLAIN)
+    style.rows(ax, runs)
+    ax.set(xlabel="minutes", xlim=(0, 1.15 * max(left.max(), 1e-3)))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1)
     text = "No run was timed"
     if left.any():
         longest, share = int(left.argmax()), minutes.sum(0) / minutes.sum()
         text = f"{runs[longest]} took {left[longest]:.0f} min; over all runs "
         text += f"{names[int(share.argmax())]} takes {share.max():.0%} of the time"
-    return _title(ax, title or text)
+    return style.title(ax, title or text)
 
 
-def margins(names, difference, low, high, noise=None, label="AUROC", ax=None, title=None):
+def margins(names, difference, low, high, noise=None, label="AUROC", *, ax=None, title=None):
     """Differences of a metric with their intervals: (n,) each, NaN where there is no interval.
     `noise` (n,) is how far two runs that differ by the seed alone lie apart: a shade around 0.
     What stays within it, or whose interval holds 0, is no improvement.
@@ -120,28 +113,19 @@ def margins(names, difference, low, high, noise=None, label="AUROC", ax=None, ti
     """
     difference, low, high = (np.asarray(a, float) for a in (difference, low, high))
     n = len(names)
-    ax = _axes(ax, 1.2 + 0.28 * n)
+    ax = style.axes(ax, 1.2 + 0.28 * n)
     if not n:
-        return _nothing(ax, title or "Nothing to compare")
+        return style.nothing(ax, title or "Nothing to compare")
     for i, floor in enumerate([] if noise is None else noise):
         if np.isfinite(floor):
-            ax.fill_betweenx([i - 0.4, i + 0.4], -floor, floor, color="#E4EAF0", lw=0, zorder=0)
+            ax.fill_betweenx([i - 0.4, i + 0.4], -floor, floor, color=PALE, lw=0, zorder=0)
     reach = np.nan_to_num(np.maximum([difference - low, high - difference], 0))
     ax.errorbar(difference, range(n), xerr=reach, fmt="o", color=BENIGN, ecolor=INK, elinewidth=1)
     for i, value in enumerate(difference):
         text = f"{value:+.4f}" if np.isfinite(value) else "undefined"
-        _note(ax, text, (1, i), (5, 0), ax.get_yaxis_transform())
+        style.note(ax, text, (1, i), (5, 0), ax.get_yaxis_transform())
     ax.axvline(0, color=MUTED, lw=0.8)
-    ax.set(yticks=range(n), yticklabels=names, ylim=(n - 0.45, -0.55))
+    style.rows(ax, names)
     ax.set_xlabel(f"difference in {label}" + ("" if noise is None else "; shaded: other seeds"))
-    ax.tick_params("y", length=0)
     clear = int(((low > 0) | (high < 0)).sum())
-    text = f"The interval leaves out 0 for {clear} of {n} detectors"
-    return _title(ax, title or text)
-
-
-def _nothing(ax, title):
-    """An empty figure that says so."""
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    return _title(ax, title)
+    return style.title(ax, title or f"The interval leaves out 0 for {clear} of {n} detectors")

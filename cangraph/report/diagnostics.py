@@ -1,4 +1,4 @@
-"""The report of a run: what is gathered, measured and said. The figures are `charts`."""
+"""The report of a run: what is gathered, measured and said. The figures are `figures.results`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -287,7 +287,7 @@ def waits(run: Run, seconds: Sequence[float]) -> list[dict]:
 
 
 def timelines(run: Run) -> list[dict]:
-    """The main detector's captures as `exhibits.timelines` draws them."""
+    """The main detector's captures as `figures.timelines` draws them."""
     scores, _ = run.detectors[run.main]
     panels = []
     for number in np.unique(scores.capture):

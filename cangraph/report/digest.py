@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cangraph import runs
-from cangraph.figures.charts import percent
+from cangraph.figures.style import percent
 from cangraph.files import put
 from cangraph.frames import ATTACK_TYPES
 from cangraph.params import Params
@@ -141,7 +141,7 @@ def wrong_rows(run: Run, places: Mapping[str, np.ndarray]) -> list[dict]:
 
 
 def windows_of(run: Run, rows: Sequence[dict], kind: str) -> list[dict]:
-    """The windows of `wrong_rows` of a kind, as `exhibits.portraits` draws them."""
+    """The windows of `wrong_rows` of a kind, as `figures.portraits` draws them."""
     found = []
     for row in (row for row in rows if row["kind"] == kind):
         place = row["position"]
@@ -184,7 +184,7 @@ def false_alarms(run: Run, rows: Sequence[dict]) -> str:
 
 
 def exhibit(run: Run, place: int, why: Explanation) -> dict:
-    """The explanation of a test window as `exhibits.explanation` draws it."""
+    """The explanation of a test window as `figures.explanation` draws it."""
     one = run.data.test[place]
     return {
         "arbitration_id": one.node_id,

@@ -1,4 +1,4 @@
-"""Figures say what they show to those who cannot see them."""
+"""Titles fit, and figures say what they show to those who cannot see them."""
 
 import IPython
 import matplotlib
@@ -7,16 +7,33 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.colors import same_color
 
-from cangraph.figures import plots
-from cangraph.figures.style import described
+from cangraph.figures import results
+from cangraph.figures.style import ATTACK, described, title, use_style
+
+pytestmark = pytest.mark.usefixtures("closed_figures")
+
+
+def test_style_leaves_vermillion_to_attacks():
+    use_style()
+    cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert not any(same_color(color, ATTACK) for color in cycle)
+
+
+def test_a_long_title_is_broken_into_lines_that_fit():
+    figure, ax = plt.subplots()
+    title(ax, "An injected ID is followed by every other one " * 3)
+    figure.draw_without_rendering()
+    assert "\n" in ax._left_title.get_text()
+    assert ax._left_title.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_titles_axes_and_panels_are_said():
-    axes = plots.training_trace({"reward": np.arange(9.0), "epsilon": np.ones(9)})
-    said = described(axes[0].figure)
-    assert said == "At the end: reward 8.000, epsilon 1.000. reward. epsilon. Across: step."
+    axes = results.training_trace({"a": np.arange(9.0), "b": np.ones(9)}, title="Found")
+    assert described(axes[0].figure) == "Found. a. b. Across: step."
 
 
 def test_a_colour_bar_is_no_panel():
@@ -30,11 +47,11 @@ def test_a_notebook_shows_figures_with_their_words(monkeypatch):
     shell = InteractiveShell.instance()
     try:
         monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-        plots.use_style()
-        ax = plots.bars(["a", "b"], [0.9, 0.8])
+        use_style()
+        ax = results.bars(["a", "b"], [0.9, 0.8], title="Found")
         formatter = shell.display_formatter.formatters["image/png"]
         picture, metadata = formatter(ax.figure)
         assert picture[:4] == b"\x89PNG"
-        assert metadata == {"alt": "From 0.800 to 0.900."}
+        assert metadata == {"alt": "Found."}
     finally:
         InteractiveShell.clear_instance()

@@ -1,0 +1,110 @@
+"""Every figure renders, with the style and without, into the Axes that it is given."""
+
+import inspect
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from cangraph import figures
+
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
+
+VALUE, LABEL, SECONDS = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]), np.arange(6.0)
+IDS, EDGES = np.array([0, 0x1A0, 0x2B0, 0x316]), np.array([[0, 1, 2, 3, 0], [1, 2, 3, 1, 0]])
+ALARMS = [{"false_alarms_per_hour": 0.0, "recall": 0.5}]
+EPOCHS = [{"epoch": i, "train_loss": 1 / (i + 1), "val_loss": abs(i - 2) + 0.1} for i in range(5)]
+PANEL = {"name": "a", "start": SECONDS, "end": SECONDS + 1, "value": SECONDS, "spans": [(4, 6)]}
+PART = {"part": "train", "low": -9.0, "median": -8.0, "high": -7.0, "ks": None}
+ROWS = [{"capture": "a", "attack": "benign", "share": 0.1, "windows": 10}]
+WHO = [{"capture": "a", "arbitration_id": "1A0", "windows": 9, "attacked": 8}]
+WINDOW = {"arbitration_id": IDS, "edge_index": EDGES, "attack": IDS == 0}
+CALLS = {
+    "frames": (SECONDS / 100, IDS[[0, 1, 2, 3, 1, 0]], SECONDS > 3),
+    "graph": (IDS, EDGES, None, IDS == 0),
+    "split_timeline": (SECONDS * 0, SECONDS, SECONDS + 1, np.repeat(["train", "test"], 3), ["a"]),
+    "balance": (["a", "b"], np.array([0.2, np.nan]), [90, 0]),
+    "canary": (["a", "b"], [0.1, 0.6], [False, True], 0.3),
+    "learning_curves": ({"GAT": EPOCHS},),
+    "training_trace": ({"reward": SECONDS},),
+    "trials": ([0.7, 0.9, 0.4], [True, True, False]),
+    "score_distributions": (VALUE, LABEL, 0.37),
+    "roc": ({"GAT": (VALUE, LABEL)},),
+    "precision_recall": ({"GAT": (VALUE, LABEL)},),
+    "alarm_curves": ({"GAT": ALARMS}, {"GAT": ALARMS[0]}),
+    "reliability": ({"GAT": (VALUE, LABEL)}, {"GAT": 0.1}),
+    "bars": (["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85),
+    "forest": ([{"detector": "GAT", "f1": 0.9, "f1_low": 0.8, "f1_high": 1.0}], ["f1"]),
+    "pareto": ([27e3, 512e3], [0.97, 0.99], ["student", "teacher"]),
+    "mixing": (np.eye(2), VALUE, VALUE, VALUE[::-1]),
+    "mistakes": (ROWS,),
+    "delays": ({"DoS": [0.1, np.nan], "fuzzing": []},),
+    "drift": ([PART, PART | {"ks": 0.5}], 0.0),
+    "timelines": ([PANEL], 3.5),
+    "blamed": (WHO,),
+    "portraits": ([WINDOW | {"caption": "a", "score": VALUE}],),
+    "explanation": (IDS, EDGES, np.array([1.0, 0.1, 0.2, 0, 0]), IDS == 0, {"distrust": 1.0}),
+    "heat": (np.array([[1.0, np.nan]]), ["demo"], ["GAT", "count"]),
+    "seeds": ([[0.9, 0.8]], [[0.02, np.nan]], ["demo"], ["GAT", "VGAE"]),
+    "stages": ([[60, 120]], ["demo"], ["prep", "train"]),
+    "margins": (["a"], [0.01], [0.005], [0.015], [0.02]),
+}
+PLAIN = [name for name in CALLS if "ax" in inspect.signature(getattr(figures, name)).parameters]
+
+
+def test_every_figure_is_called_here():
+    assert set(CALLS) == set(figures.__all__) - {"use_style", "described"}
+    for name in CALLS:
+        parameters = inspect.signature(getattr(figures, name)).parameters.values()
+        assert sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters) <= 8, name
+
+
+@pytest.mark.parametrize("style", [True, False])
+@pytest.mark.parametrize("name", CALLS)
+def test_returns_axes_that_render(name, style):
+    if style:
+        figures.use_style()
+    drawn = np.ravel(getattr(figures, name)(*CALLS[name]))
+    assert len(drawn) and all(isinstance(ax, Axes) for ax in drawn)
+    assert len(plt.get_fignums()) == 1
+    drawn[0].figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_draws_into_the_given_axes_under_the_given_title(name):
+    figure, axes = plt.subplots(1, 2, layout="constrained")
+    drawn = np.ravel(getattr(figures, name)(*CALLS[name], ax=axes[1], title="A finding"))
+    assert drawn[0] is axes[1] and len(plt.get_fignums()) == 1
+    assert "A finding" in (axes[1].get_title(loc="left"), figure.get_suptitle())
+    assert not axes[0].has_data()
+    figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("name", "nothing"),
+    [
+        ("heat", (np.zeros((0, 2)), [], ["a", "b"])),
+        ("seeds", (np.zeros((0, 2)), np.zeros((0, 2)), [], ["a"])),
+        ("stages", (np.zeros((0, 0)), [], [])),
+        ("margins", ([], [], [], [])),
+        ("blamed", ([],)),
+        ("portraits", ([],)),
+        ("timelines", ([], 0.5)),
+        ("delays", ({"DoS": [None]},)),
+        ("alarm_curves", ({"GAT": [ALARMS[0] | {"recall": None}]}, {})),
+        ("drift", ([PART], 0.0)),
+        ("bars", (["a"], [np.nan])),
+        ("mixing", (np.eye(2), [0.5], [0.5], [1.0])),
+        ("frames", (np.zeros(0), np.zeros(0, int), np.zeros(0, bool))),
+        ("graph", (IDS[:1], np.zeros((2, 0), int))),
+    ],
+)
+def test_nothing_to_show_is_no_error(name, nothing):
+    ax = np.ravel(getattr(figures, name)(*nothing))[0]
+    ax.figure.draw_without_rendering()
+    assert ax.get_title(loc="left") or ax.figure.get_suptitle()

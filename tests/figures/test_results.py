@@ -1,0 +1,243 @@
+"""Figures of results draw what they were given: the assertions are on artists, not on pixels."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pytest
+from artists import bars_of, count, numbers, words
+from matplotlib.colors import same_color
+from pytest import approx
+
+from cangraph.figures import results
+from cangraph.figures.style import ATTACK, BENIGN
+
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
+
+VALUE, LABEL = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
+EPOCHS = [{"epoch": i, "train_loss": 1 / (i + 1), "val_loss": abs(i - 2) + 0.1} for i in range(5)]
+GRID = np.array([[0.0, 0.5], [1.0, 0.25]])
+WINDOW = {
+    "caption": "DoS 3.2 s",
+    "arbitration_id": np.array([0x1A0, 0, 0x7FF]),
+    "edge_index": np.array([[0, 1, 2], [1, 2, 0]]),
+    "score": np.array([0.05, 0.9, 0.2]),
+    "attack": np.array([False, True, False]),
+}
+
+
+def test_learning_curves_mark_the_best_epoch():
+    only_train = [
+        {"epoch": 0, "train_loss": 3.0},
+        {"epoch": 1, "train_loss": np.nan, "val_loss": None},
+    ]
+    axes = results.learning_curves({"GAT": EPOCHS, "VGAE": only_train, "none": []})
+    assert len(axes) == 3
+    train, val, best = axes[0].lines
+    assert len(train.get_xdata()) == len(val.get_xdata()) == 5
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, 0.1)
+    assert sorted(words(axes[0])) == ["train", "val"] and words(axes[1]) == ["train"]
+    assert numbers(axes[-1]) == ["2", "0"]
+
+
+def test_score_distributions_count_every_window():
+    scenario = np.array(["t1", "t2", "t1", "t2"])
+    axes = results.score_distributions(VALUE, LABEL, 0.37, scenario)
+    assert [ax.get_title(loc="left") for ax in axes] == ["t1", "t2"]
+    for ax in axes:
+        assert "benign" in words(ax) and "attack" in words(ax)
+        assert ax.get_yscale() == "log" and ax.lines[0].get_xdata()[0] == 0.37
+        assert count(ax.patches, ATTACK) == 1
+    (ax,) = results.score_distributions(np.full(9, 0.5), np.zeros(9))  # collapsed, one class
+    assert not ax.lines and words(ax) == ["benign"]
+    ax.figure.draw_without_rendering()
+
+
+def test_roc_by_hand():
+    ax = results.roc({"GAT": (VALUE, LABEL)})
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
+    assert "GAT" in words(ax)
+
+
+def test_roc_takes_ties_in_one_step():
+    ax = results.roc({"tied": (np.ones(4), LABEL)})
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
+
+
+def test_roc_on_a_log_axis_starts_at_one_in_ten_thousand():
+    ax = results.roc({"GAT": (VALUE, LABEL)}, log=True)
+    assert ax.get_xscale() == "log" and ax.get_xlim() == (1e-4, 1)
+    assert ax.lines[0].get_xdata().tolist() == [1e-4, 1e-4, 0.5, 0.5, 1]
+
+
+def test_roc_names_stand_best_first_without_overlap():
+    ax = results.roc({"worse": (-VALUE, LABEL), "better": (VALUE, LABEL)})
+    ax.figure.draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in ax.texts}
+    assert boxes["better"].y0 > boxes["worse"].y1
+
+
+def test_precision_recall_by_hand():
+    ax = results.precision_recall({"GAT": (VALUE, LABEL)})
+    expected = [[0, 1], [0.5, 1], [0.5, 0.5], [1, 2 / 3], [1, 0.5]]
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), expected)
+
+
+@pytest.mark.parametrize("draw", [results.roc, results.precision_recall])
+@pytest.mark.parametrize("label", [np.zeros(4), np.ones(4), np.zeros(0)])
+def test_one_class_is_undefined(draw, label):
+    ax = draw({"GAT": (VALUE[: len(label)], label)})
+    assert not ax.lines
+    assert any("undefined: one class only" in text for text in words(ax))
+    both = draw({"none": (VALUE[: len(label)], label), "GAT": (VALUE, LABEL)})
+    assert len(both.lines) == 1 and "none undefined: one class only" in words(both)
+
+
+def test_pareto_joins_the_frontier_only():
+    names = ["student", "teacher", "bloated", "weak"]
+    ax = results.pareto([27e3, 512e3, 1e6, 27e3], [0.97, 0.99, 0.98, 0.5], names, "F1")
+    assert ax.lines[0].get_xdata().tolist() == [27e3, 512e3]
+    assert sorted(words(ax)) == sorted(names) and ax.get_xscale() == "log"
+    assert ax.get_ylabel() == "F1"
+
+
+def test_mixing_is_a_map_under_the_windows():
+    ax = results.mixing(GRID, vgae=[0.1, 0.9, 0.8], gat=[0.2, 0.1, 0.9], alpha=[0.5, 0.75, 0.25])
+    (image,), (dots,) = ax.images, ax.collections
+    assert np.array_equal(image.get_array(), GRID) and image.origin == "lower"
+    assert tuple(image.get_extent()) == (0, 1, 0, 1)
+    assert dots.get_offsets().tolist() == [[0.1, 0.2], [0.9, 0.1], [0.8, 0.9]]
+    assert dots.get_array().tolist() == [0.5, 0.75, 0.25]
+    assert image.get_clim() == dots.get_clim() == (0, 1), "one scale of colours"
+    bar = next(other for other in ax.figure.axes if other is not ax)
+    assert "α" in bar.get_ylabel()
+    assert numbers(ax) == ["0.375", "0.750"]
+
+
+def test_training_trace_draws_a_panel_a_name():
+    axes = results.training_trace({"reward": np.arange(100.0), "epsilon": np.ones(100), "a": [1.0]})
+    assert len(axes) == 3
+    raw, mean = axes[0].lines
+    np.testing.assert_allclose(
+        np.interp(mean.get_xdata(), np.arange(100), raw.get_ydata()), mean.get_ydata()
+    )
+
+
+def test_bars_write_values_and_reference():
+    ax = results.bars(["a", "b", "c"], [0.9, 12345, np.nan], reference=0.8)
+    assert bars_of(ax, BENIGN) == [0.9, 12345, 0]
+    assert words(ax) == ["0.900", "12,345", "undefined", "reference 0.800"]
+    assert numbers(ax) == ["0.900", "12,345"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_trials_that_were_given_up_are_hollow_and_win_nothing():
+    ax = results.trials([0.7, 0.8, 0.95, np.nan], [True, True, False, False])
+    assert numbers(ax) == ["2", "0.100"]
+    (line,) = ax.lines
+    np.testing.assert_allclose(line.get_ydata(), [0.7, 0.8, 0.8, 0.8])
+    colors = ax.collections[0].get_facecolors()
+    assert [same_color(c, "white") for c in colors] == [False, False, True, True]
+
+
+def test_forest_puts_the_best_on_top_and_says_undefined():
+    ends = ({"f1_low": 0.8, "f1_high": 1.0}, {"f1_low": None, "f1_high": None})
+    rows = [{"f1": 0.2} | ends[1], {"f1": 0.9} | ends[0], {"f1": None} | ends[1]]
+    (ax,) = results.forest(
+        [row | {"detector": n} for row, n in zip(rows, "bac", strict=True)], ["f1"]
+    )
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert words(ax) == ["0.900", "0.200", "undefined"]
+    (whisker,) = (line for line in ax.lines if len(line.get_xdata()) == 2)
+    assert list(whisker.get_xdata()) == [0.8, 1.0]
+
+
+def test_mistakes_are_what_is_wrong_on_either_side():
+    rows = [
+        {"capture": "a", "attack": "fuzzing", "share": 0.25, "windows": 4},
+        {"capture": "a", "attack": "benign", "share": 0.1, "windows": 10},
+        {"capture": "b", "attack": "benign", "share": 0.0, "windows": 10},
+    ]
+    ax = results.mistakes(rows)
+    drawn = ax.images[0].get_array()
+    assert drawn[0].tolist() == approx([0.75, 0.1]) and drawn[1, 1] == 0
+    assert np.ma.is_masked(drawn[1, 0]) or np.isnan(drawn[1, 0]), "no such attack there"
+    assert words(ax) == ["25.0 %", "10.0 %", "0 %"]
+    found = [numbers(results.mistakes(rows[first:])) for first in range(3)]
+    assert found == [["75.0"], ["10.0"], []]
+
+
+def test_delays_mark_the_median_and_what_was_missed():
+    ax = results.delays({"DoS": [0.1, 0.3, np.nan], "fuzzing": [None, None]})
+    assert words(ax) == ["1 missed", "2 missed"]
+    assert ax.lines[1].get_xdata() == approx([0.2, 0.2])
+    assert numbers(ax) == ["2", "0.20", "0.28"]
+
+
+def test_alarm_curves_never_fall_and_mark_the_threshold_in_use():
+    points = [(0.0, 0.5), (3.0, 0.4), (50.0, 1.0)]
+    rows = [{"false_alarms_per_hour": x, "recall": y} for x, y in points]
+    ax = results.alarm_curves({"GAT": rows}, {"GAT": rows[2]})
+    assert ax.lines[0].get_xdata().tolist() == [0, 3, 50, 60], "to the edge"
+    assert ax.lines[0].get_ydata().tolist() == [0.5, 0.5, 1.0, 1.0]
+    assert (ax.lines[1].get_xdata(), ax.lines[1].get_ydata()) == ([50.0], [1.0])
+    assert words(ax)[0] == "GAT 50.0 %"
+
+
+def test_reliability_draws_the_shares():
+    value, label = np.repeat([0.1, 0.9], 10), np.r_[np.zeros(10), np.ones(5), np.zeros(5)]
+    ax = results.reliability({"as trained": (value, label)}, {"as trained": 0.25})
+    assert ax.lines[1].get_ydata() == approx([0.0, 0.5])
+    assert numbers(ax) == ["0.250"]
+
+
+def test_drift_finds_what_has_moved_most():
+    place = {"low": -9.0, "median": -8.0, "high": -7.0}
+    rows = [
+        {"part": part, "ks": ks} | place for part, ks in zip("tab", (None, 0.1, 0.4), strict=True)
+    ]
+    ax = results.drift(rows, 0.0)
+    assert words(ax) == ["reference", "D = 0.10", "D = 0.40", "threshold"]
+    assert numbers(ax) == ["0.40"]
+
+
+def test_timelines_are_thinned_but_keep_every_peak():
+    time, value = np.arange(5000.0), np.zeros(5000)
+    value[1234] = 0.9
+    panel = {"name": "a", "start": time, "end": time + 1, "value": value, "spans": [(1200, 1300)]}
+    quiet = panel | {"name": "b", "value": np.zeros(5000), "spans": []}
+    axes = results.timelines([panel, quiet], 0.5)
+    assert len(axes[0].lines[0].get_xdata()) == 1 and axes[0].lines[0].get_ydata() == approx([0.9])
+    assert len(axes[1].lines[0].get_xdata()) == 0
+    assert numbers(axes[0]) == ["1", "1", "2", "2"]
+
+
+def test_blamed_counts_right_and_wrong():
+    rows = [
+        {"capture": "a", "arbitration_id": "000", "windows": 8, "attacked": 6},
+        {"capture": "b", "arbitration_id": "1A0", "windows": 2, "attacked": 0},
+    ]
+    ax = results.blamed(rows)
+    assert [patch.get_width() for patch in ax.patches] == [6, 0, 2, 2]
+    assert words(ax) == ["6 of 8", "0 of 2"]
+    assert numbers(ax) == ["60.0", "10"]
+
+
+def test_portraits_name_the_highest_and_the_attacked():
+    axes = results.portraits([WINDOW])
+    assert sorted(words(axes[0])) == ["000 0.90", "7FF 0.20"]
+    attacked = [text for text in axes[0].texts if text.get_color() == ATTACK]
+    assert [text.get_text() for text in attacked] == ["000 0.90"]
+    assert numbers(axes[1]) == ["1", "1"]
+
+
+def test_explanation_draws_what_matters_thick():
+    graph = {name: WINDOW[name] for name in ("arbitration_id", "edge_index", "attack")}
+    axes = results.explanation(
+        **graph, edge_share=np.array([1.0, 0.1, 0.2]), features={"000 distrust": 1.0, "x": 0.5}
+    )
+    widths = axes[0].collections[0].get_linewidths()
+    assert widths[0] > 3 > 0.5 > widths[1]
+    assert words(axes[1]) == ["000 distrust", "x"]
+    assert numbers(axes[0])[:2] == ["2", "3"]
