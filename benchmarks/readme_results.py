@@ -1,20 +1,22 @@
-"""Write the figures of README.md and docs/design.md from JSON, so that none is typed by hand.
+"""Write the figures of README.md and docs/*.md from docs/*.json, so that none is typed by hand.
 
     make all SEEDS=2                                        # or make run DATASET=demo
     python benchmarks/detection.py --controls --across demo hcrl_sa set_04 | tail -n 1 \
         > docs/detection.json
-    python benchmarks/readme_results.py --runs              # runs/ → docs/runs.json → README.md
-    python benchmarks/readme_results.py                     # docs/*.json → README.md
+    python benchmarks/readme_results.py --runs              # runs/ → docs/runs.json → the tables
+    python benchmarks/readme_results.py                     # docs/*.json → the tables
 
-The tables between the markers are written anew; of the sentences in `PROSE`, the figures.
-docs/runs.json keeps of the reports in runs/ what the README shows, so that tests/test_readme.py can
-tell without any run whether the two have drifted apart. The last line is one JSON object.
+The text between the markers is written anew: one table in README.md, all of them in
+docs/results.md. Of the sentences in `PROSE`, only the figures are. docs/runs.json keeps what the
+tables show of the reports in runs/, so that tests/test_readme.py can compare text and figures
+without a run. docs/clean_traffic.json was entered by hand: the recordings that it was measured on
+may not be passed on. The last line is one JSON object.
 """
 
 import argparse
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cangraph as cg
@@ -28,54 +30,99 @@ MEASURED = (("auroc", 3), ("f1 zero-shot", 3), ("f1 calibrated", 3))
 ALARMS = (("events, zero-shot", 2), ("false alarms per hour, zero-shot", 0))
 OPEN, CLOSE = "<!-- results -->\n", "<!-- /results -->"
 
+# the table of the first page: unknown vehicles, unknown attacks, masquerade
+ZERO_SHOT, CALIBRATED = ("auroc", "f1 zero-shot"), ("auroc", "f1 calibrated")
+FIRST = {
+    ("hcrl_sa", "test_02"): "hcrl_sa: unknown vehicle",
+    ("hcrl_sa", "test_03"): "unknown attack",
+    ("hcrl_sa", "test_04"): "both unknown",
+    ("set_04", "test_02"): "set_04: unknown vehicle",
+    ("set_04", "test_06"): "masquerade",
+}
+ABROAD = {"hcrl_sa": "set_04", "set_04": "hcrl_sa"}
 
-def _against(one: str, other: str, scenario: str, metric: str) -> list[tuple]:
-    """Where a figure of two detectors stands, with three digits."""
-    return [(detector, scenario, metric, 3) for detector in (one, other)]
+# file → a sentence's words with {} for each figure → where its figures stand: (file, key, field,
+# format); a key of docs/detection.json may end within the scenario's name
+Place = tuple[str, str, str, str]
 
 
-# file → a sentence's words with {} for each figure → where its figures stand in docs/detection.json
-# and with how many digits; a list is read along its scenarios
+def _measured(detector: str, scenarios: Sequence[str], field: str, form: str = ".3f") -> list:
+    return [("detection", f"{detector} | {scenario}", field, form) for scenario in scenarios]
+
+
+def _against(one: str, other: str, scenario: str, field: str) -> list:
+    """The same figure of two detectors."""
+    return _measured(one, [scenario], field) + _measured(other, [scenario], field)
+
+
+def _clean(dataset: str, *fields: str) -> list:
+    return [("clean_traffic", dataset, field, "") for field in fields]
+
+
 SA_GAT, SET_GAT, SET_TREES = "hcrl_sa GAT, both", "set_04 GAT, both", "set_04 boosted trees, both"
 ALONE = "hcrl_sa GAT, both, no other cars"
 _ALL_FOUR = ["test_01", "test_02", "test_03", "test_04"]
-PROSE = {
+PROSE: dict[str, dict[str, list[Place]]] = {
     "README.md": {
-        "AUROC is {} / {} / {} and F1 {} / {} / {} on its known attacks": [
-            (SA_GAT, f"set_04 {t}", m, 3 if m == "auroc" else 2)
-            for m in ("auroc", "f1 zero-shot")
-            for t in ("test_01", "test_02", "test_06")
+        "of {} other vehicles": _clean("hcrl_sa", "vehicles"),
+        "calls {} % of all windows": _clean("hcrl_sa", "windows called"),
+        "{} alarms an hour ({} alarms in {} hours; 95 % up to {})": _clean(
+            "hcrl_sa", "alarms per hour", "alarms", "hours", "at most"
+        ),
+        "{} of the vehicles stayed without an alarm": _clean("hcrl_sa", "silent vehicles"),
+    },
+    "docs/results.md": {
+        "AUROC is {} / {} / {} and zero-shot F1 is {} / {} / {} on its known attacks": [
+            *_measured(SA_GAT, [f"set_04 {t}" for t in ("test_01", "test_02", "test_06")], "auroc"),
+            *_measured(
+                SA_GAT,
+                [f"set_04 {t}" for t in ("test_01", "test_02", "test_06")],
+                "f1 zero-shot",
+                ".2f",
+            ),
         ],
-        "set_04's unknown car: AUROC {} and {}": _against(SET_TREES, SET_GAT, "test_02", "auroc"),
-        "but for masquerade ({} and {})": _against(SET_TREES, SET_GAT, "test_06", "auroc"),
-        "misses most of its unknown car (F1 {} for {})": _against(
+        "AUROC on set_04's unknown car: {} and {}": _against(
+            SET_TREES, SET_GAT, "test_02", "auroc"
+        ),
+        "except for masquerade ({} and {})": _against(SET_TREES, SET_GAT, "test_06", "auroc"),
+        "F1 on its unknown car is {} for the trees and {} for the GAT": _against(
             SET_TREES, SET_GAT, "test_02", "f1 zero-shot"
         ),
-        "on test 04 ({} for {}, one seed)": _against(ALONE, SA_GAT, "test_04", "f1 zero-shot"),
-        "more on set_04 (its unknown car {} for {})": _against(
+        "most on test 04 ({} instead of {}, one seed)": _against(
+            ALONE, SA_GAT, "test_04", "f1 zero-shot"
+        ),
+        "on set_04's unknown car it is {} instead of {}": _against(
             ALONE, SA_GAT, "set_04 test_02", "f1 zero-shot"
         ),
-        "without them F1 on set_04's unknown car is {} for {},": _against(
+        "without edges is {} instead of {}": _against(
             "hcrl_sa GAT, both, no edges", SA_GAT, "set_04 test_02", "f1 zero-shot"
         ),
-        "(AUPRC of set_04's unknown car {} for {})": _against(
+        "(AUPRC of set_04's unknown car: {} instead of {})": _against(
             "set_04 GAT, both, 5 seeds as one", SET_GAT, "test_02", "auprc"
         ),
-        "holds the zero-shot F1 of test 02 at {})": [
-            ("hcrl_sa GAT, clean", "test_02", "f1 zero-shot", 2)
-        ],
+        "zero-shot F1 of test 02 at {}": _measured(
+            "hcrl_sa GAT, clean", ["test_02"], "f1 zero-shot", ".2f"
+        ),
+        "{} alarms in {} hours ({} an hour; 95 % up to {})": _clean(
+            "hcrl_sa", "alarms", "hours", "alarms per hour", "at most"
+        ),
+        "{} % of all windows called (mean over vehicles)": _clean("hcrl_sa", "windows called"),
+        "median vehicle has {} an hour": _clean("hcrl_sa", "median vehicle"),
+        "{} of {} vehicles have none": _clean("hcrl_sa", "silent vehicles", "vehicles"),
+        "Trained on set_04 alone it raises {} an hour": _clean("set_04", "alarms per hour"),
+        "on the demo alone {}": _clean("demo", "alarms per hour"),
     },
     "docs/design.md": {
-        "hcrl_sa without them {} / {} / {} / {}": [
-            (ALONE, t, "f1 zero-shot", 2) for t in _ALL_FOUR
-        ],
-        "with them {} / {} / {} / {}.": [(SA_GAT, t, "f1 zero-shot", 2) for t in _ALL_FOUR],
+        "without simulated cars is {} / {} / {} / {}": _measured(
+            ALONE, _ALL_FOUR, "f1 zero-shot", ".2f"
+        ),
+        "with them {} / {} / {} / {}": _measured(SA_GAT, _ALL_FOUR, "f1 zero-shot", ".2f"),
     },
 }
 
 
 def kept(dataset: str) -> dict | None:
-    """What the README shows of the reports of a dataset: the mean over seeds of each figure, half
+    """What the tables show of the reports of a dataset: the mean over seeds of each figure, half
     of its 95 % interval (None below three seeds), and the number of seeds."""
     runs = [run for run in cg.runs.all_runs() if run.dataset == dataset]
     reports = [run.stages["diagnostics"] for run in runs if run.next_stage is None]
@@ -151,6 +198,38 @@ def measured_cells(rows: Iterable[dict], metrics=MEASURED) -> list[str]:
     return [" / ".join(figure(row.get(metric), n) for metric, n in metrics) for row in rows]
 
 
+def first_page(record: dict) -> str:
+    """The table of README.md: AUROC and F1 of the GAT, boosted trees, the count rule and the
+    published GAT where vehicle or attack is unknown."""
+
+    def row(name: str, detector: str, metrics: tuple[str, str], abroad: bool = False) -> str:
+        keys = [
+            f"{ABROAD[dataset]} {detector} | {dataset} {scenario}"
+            if abroad
+            else f"{dataset} {detector} | {scenario}"
+            for dataset, scenario in FIRST
+        ]
+        figures = [next(v for k, v in record.items() if k.startswith(key)) for key in keys]
+        cells = [" / ".join(f"{row[metric][0]:.3f}" for metric in metrics) for row in figures]
+        return f"| {name} | {' | '.join(cells)} |"
+
+    lines = head("AUROC / F1", list(FIRST.values()))
+    for name, detector in (("GAT", "GAT, both"), ("boosted trees", "boosted trees, both")):
+        lines.append(row(name, detector, ZERO_SHOT))
+        lines.append(row(f"{name}, trained on the other dataset", detector, ZERO_SHOT, abroad=True))
+    lines.append(row("count rule, set on 10 s of each capture", "calibrated count", CALIBRATED))
+    whole = [next(s for s in cg.data.DATASETS[d].scenarios if s.startswith(t)) for d, t in FIRST]
+    cells = []
+    for (dataset, _), scenario in zip(FIRST, whole, strict=True):
+        found: dict = {}
+        for published in cg.published(dataset, [scenario]):
+            if published["detector"].startswith("GAT ("):
+                found |= published
+        cells.append(" / ".join(f"{found[m]:.3f}" if m in found else "–" for m in METRICS))
+    lines.append(f"| *published GAT* | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def detection(record: dict, dataset: str) -> list[str]:
     """AUROC and both kinds of F1 of each detector of `benchmarks/detection.py`, by scenario."""
     names = [key.split(" | ") for key in record if key.startswith(dataset)]
@@ -195,96 +274,110 @@ def alarms(record: dict) -> list[str]:
 
 
 def tables(runs: dict, measured: dict) -> str:
-    """What stands between the markers, from docs/runs.json and docs/detection.json."""
-    text = ["Rows in italics are as published, AUROC / F1. Made by `benchmarks/readme_results.py`."]
+    """What stands between the markers of docs/results.md."""
     shown = [dataset for dataset in DATASETS if dataset in runs]
-    if shown:
-        seeds = ", ".join(f"{dataset} {runs[dataset]['seeds']}" for dataset in shown)
-        text += [
-            "",
-            "AUROC / window F1 of `make run`, zero-shot; plain means over captures and seeds",
-        ]
-        text += [f"(seeds: {seeds}), ± half of the 95 % interval over seeds where there are three."]
+    seeds = ", ".join(f"{dataset} {runs[dataset]['seeds']}" for dataset in shown)
+    text = [
+        "## What `make run` reports",
+        "",
+        "AUROC / window F1, zero-shot: plain means over captures and seeds, ± half of the 95 %",
+        f"interval over seeds where there are three (seeds: {seeds}). Rows in italics are",
+        "published results. The row marked *10 s* sets its threshold on the first 10 clean seconds",
+        "of each capture.",
+    ]
     for dataset in shown:
         text += ["", *reported(dataset, runs[dataset])]
     there = [d for d in DATASETS if any(key.startswith(d) for key in measured)]
     text += [
         "",
-        "From one dataset to another (`benchmarks/detection.py`, over seeds, mean ± half of the",
-        "95 % interval): nets and trees on cars, recorders and attackers of which nothing was",
-        "trained on, AUROC / F1 zero-shot / F1 calibrated on the first 10 s of each capture. What",
-        "was trained on the demo has seen no real car.",
+        "## From one dataset to another",
+        "",
+        "Vehicles, recorders and attackers of which nothing was trained on, by",
+        "`benchmarks/detection.py`: AUROC / F1 zero-shot / F1 calibrated on the first 10 s of each",
+        "capture, mean over seeds ± half of the 95 % interval. What was trained on the demo has",
+        "seen no real car.",
     ]
     for dataset in (d for d in there if d != "demo"):
         text += ["", *abroad(measured, dataset)]
     text += [
         "",
-        "As alarms (`watch.alarm_rule`, zero-shot): attacks found / false alarms an hour.",
+        "## Alarms",
+        "",
+        "Share of attacks found / false alarms an hour, zero-shot, by the rule for alarms that a",
+        "monitor uses (the same script).",
         "",
         *alarms(measured),
         "",
-        "<details><summary>The same over seeds, with every control and baseline</summary>",
+        "## Over seeds, with every control",
         "",
-        "AUROC / F1 zero-shot / F1 calibrated; *both* and *clean* say what the GAT was trained on;",
-        "a control has one seed; rules and trees do not depend on one. Of shuffled labels nothing",
-        "is learnt: F1 says there only how many windows were called. More rules, metrics and the",
-        "leak canary are in docs/detection.json.",
+        "AUROC / F1 zero-shot / F1 calibrated. *Both* and *clean* say what the GAT was trained on:",
+        "labelled and synthesised attacks, or synthesised ones alone. A control has one seed;",
+        "rules and trees do not depend on one. With shuffled labels nothing can be learnt, and F1",
+        "only says how many windows were called. More rules and metrics, and the leak canary, are",
+        "in docs/detection.json.",
     ]
     for dataset in there:
         text += ["", *detection(measured, dataset)]
-    text += ["", "</details>"]
     return "\n".join(text) + "\n"
 
 
-def figures(measured: dict, where: list[tuple]) -> list[str]:
+def figures(where: list[Place], stored: dict[str, dict]) -> list[str]:
     """The figures of a sentence, as prose writes them: `.98`, not `0.98`."""
     found = []
-    for detector, scenario, metric, digits in where:
-        (key,) = (k for k in measured if k.startswith(f"{detector} | {scenario}"))
-        found.append(f"{measured[key][metric][0]:.{digits}f}".removeprefix("0"))
+    for file, key, field, form in where:
+        (row,) = (v for k, v in stored[file].items() if k == key or k.startswith(f"{key}_"))
+        value = row[field][0] if isinstance(row[field], list) else row[field]
+        found.append(f"{value:{form}}".removeprefix("0"))
     return found
 
 
-def written(name: str, text: str, runs: dict, measured: dict) -> str:
-    """A file of the documentation with the figures that docs/*.json say.
+def written(name: str, text: str, stored: dict[str, dict]) -> str:
+    """A file of the documentation with the figures that docs/*.json hold.
 
     Raises `ValueError` where a marker or a sentence of `PROSE` is not there once.
     """
-    if name == "README.md":
+    if name in BLOCKS:
         if text.count(OPEN) != 1 or text.count(CLOSE) != 1:
             raise ValueError(f"{name}: expected {OPEN.strip()} and {CLOSE} once each")
         before, rest = text.split(OPEN)
-        text = before + OPEN + tables(runs, measured) + CLOSE + rest.split(CLOSE)[1]
+        text = before + OPEN + BLOCKS[name](stored) + CLOSE + rest.split(CLOSE)[1]
     for words, where in PROSE[name].items():
         # a line may break at any space of the sentence
-        pattern = re.escape(words).replace(r"\ ", r"\s+").replace(r"\{\}", r"(\d*\.\d+)")
+        pattern = re.escape(words).replace(r"\ ", r"\s+").replace(r"\{\}", r"(\d*\.?\d+)")
         found = list(re.finditer(pattern, text))
         if len(found) != 1:
             raise ValueError(f"{name}: {words!r} stands there {len(found)} times; expected once")
-        for place, value in reversed([*enumerate(figures(measured, where), 1)]):
+        for place, value in reversed([*enumerate(figures(where, stored), 1)]):
             start, end = found[0].span(place)
             text = text[:start] + value + text[end:]
     return text
 
 
-def stored(name: str) -> dict:
-    path = ROOT / "docs" / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+BLOCKS = {
+    "README.md": lambda stored: first_page(stored["detection"]),
+    "docs/results.md": lambda stored: tables(stored["runs"], stored["detection"]),
+}
+
+
+def read_stored() -> dict[str, dict]:
+    """docs/*.json that figures come from, by name."""
+    names = ("runs", "detection", "clean_traffic")
+    return {n: json.loads((ROOT / f"docs/{n}.json").read_text(encoding="utf-8")) for n in names}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", action="store_true", help="read runs/ and renew docs/runs.json")
-    runs = stored("runs.json")
+    stored = read_stored()
     if parser.parse_args().runs:
-        runs |= {d: record for d in DATASETS if (record := kept(d))}
-        (ROOT / "docs/runs.json").write_text(json.dumps(runs) + "\n", encoding="utf-8")
-    measured = stored("detection.json")
+        stored["runs"] |= {d: record for d in DATASETS if (record := kept(d))}
+        runs = json.dumps(stored["runs"])
+        (ROOT / "docs/runs.json").write_text(runs + "\n", encoding="utf-8")
     for name in PROSE:
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
-        path.write_text(written(name, text, runs, measured), encoding="utf-8")
-    print(json.dumps({dataset: record["seeds"] for dataset, record in runs.items()}))
+        path.write_text(written(name, text, stored), encoding="utf-8")
+    print(json.dumps({dataset: record["seeds"] for dataset, record in stored["runs"].items()}))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The README's code runs and prints what the README says."""
+"""The README's code runs and prints what it says; figures are those of docs/*.json; links lead
+somewhere."""
 
 import copy
 import doctest
 import importlib.util
-import json
 import re
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
 class Near(doctest.OutputChecker):
@@ -27,12 +28,8 @@ class Near(doctest.OutputChecker):
         return near and super().check_output(want, got, flags | doctest.ELLIPSIS)
 
 
-def blocks():
-    return re.findall(r"```python\n(.*?)```", README, re.S)
-
-
-@pytest.mark.parametrize("block", blocks())
-def test_the_code_runs_and_prints_what_it_says(block):
+def test_the_code_runs_and_prints_what_it_says():
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
     test = doctest.DocTestParser().get_doctest(block, {}, "README.md", "README.md", 0)
     assert test.examples
     report = []
@@ -41,12 +38,36 @@ def test_the_code_runs_and_prints_what_it_says(block):
     assert not report, "".join(report)
 
 
-def test_files_and_commands_that_it_names_exist():
-    for path in re.findall(r"(?:docs|notebooks|benchmarks|params)/[\w.]+\.\w+", README):
-        assert (ROOT / path).is_file(), path
+def test_the_first_page_stays_one_page():
+    assert len(README.splitlines()) <= 160
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_files_and_commands_that_a_page_names_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", text):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+    named = re.findall(r"\b(?:docs|notebooks|benchmarks|params|profiles|tests)/[\w/.]+\w", text)
+    named += re.findall(r"`(cangraph/[\w/.]+)`", text)
+    for path in named:
+        assert (ROOT / path).exists(), path
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make (\w+)", README):
-        assert re.search(rf"^{target}:", makefile, re.M), target
+    for target in re.findall(r"`make (\w+)|^    make (\w+)", text, re.M):
+        assert re.search(rf"^{''.join(target)}:", makefile, re.M), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_that_a_page_names_exist(page):
+    """`evaluation.scores` and `evaluation.scores.by_scenario` in backticks."""
+    packages = {p.parent.name for p in (ROOT / "cangraph").glob("*/__init__.py")}
+    for path in re.findall(r"`([a-z]\w*(?:\.\w+)+)`", page.read_text(encoding="utf-8")):
+        package, name, *attribute = path.split(".")
+        if package not in packages or name in ("onnx", "ipynb", "json"):
+            continue
+        assert importlib.util.find_spec(f"cangraph.{package}.{name}"), path
+        if attribute:
+            module = importlib.import_module(f"cangraph.{package}.{name}")
+            assert hasattr(module, attribute[0]), path
 
 
 # figures
@@ -62,40 +83,37 @@ def script():
     return module
 
 
-@pytest.fixture
-def stored():
-    """The JSON that the figures come from, to change at will."""
-    names = ("runs", "detection")
-    return [json.loads((ROOT / f"docs/{name}.json").read_text()) for name in names]
-
-
-@pytest.mark.parametrize("name", ["README.md", "docs/design.md"])
-def test_every_figure_is_what_the_json_says(script, stored, name):
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md", "docs/design.md"])
+def test_every_figure_is_what_the_json_says(script, name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    now = script.written(name, text, *stored)
+    now = script.written(name, text, script.read_stored())
     assert now == text, f"{name} has drifted from docs/*.json: run benchmarks/readme_results.py"
 
 
-def test_a_figure_that_changes_in_a_table_or_sentence_is_written(script, stored):
-    runs, measured = copy.deepcopy(stored)
-    key = "GAT student | test_02_unknown_vehicle_known_attack"
-    runs["demo"]["figures"][key]["f1"] = [0.1234, 0.0567, 2]
-    scenario = "test_02_unknown_vehicle_known_attack"
-    measured[f"set_04 boosted trees, both | {scenario}"]["auroc"][0] = 0.4321
-    now = script.written("README.md", README, runs, measured)
-    assert "0.1234 ± 0.0567" in now and "0.1234" not in README
-    assert re.search(r"unknown\s+car: AUROC\s+\.432 and", now)
-    # and typing another figure into the page is undone
-    typed = README.replace(" / 0.", " / 0.0", 3)
+def test_a_figure_that_changes_is_written_into_table_and_sentence(script):
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    changed = copy.deepcopy(script.read_stored())
+    test_02 = "test_02_unknown_vehicle_known_attack"
+    changed["runs"]["demo"]["figures"][f"GAT student | {test_02}"]["f1"] = [0.1234, 0.0567, 2]
+    changed["detection"][f"set_04 boosted trees, both | {test_02}"]["auroc"][0] = 0.4321
+    changed["clean_traffic"]["hcrl_sa"]["alarms"] = 7654
+    now = script.written("docs/results.md", page, changed)
+    assert "0.1234 ± 0.0567" in now and "0.1234" not in page
+    assert re.search(r"unknown\s+car:\s+\.432\s+and", now)
+    first = script.written("README.md", README, changed)
+    assert "| 0.432 / " in first and "(7654 alarms in" in first
+    # and typing another figure into a page is undone
+    typed = README.replace("| 0.9", "| 0.8", 3)
     assert typed != README
-    assert script.written("README.md", typed, *stored) == README
+    assert script.written("README.md", typed, script.read_stored()) == README
 
 
-def test_a_sentence_that_is_gone_or_a_marker_that_is_there_twice_is_named(script, stored):
-    with pytest.raises(ValueError, match=r"but for masquerade .* stands there 0 times"):
-        script.written("README.md", README.replace("but for masquerade", "however"), *stored)
+def test_a_sentence_that_is_gone_or_a_marker_that_is_there_twice_is_named(script):
+    stored = script.read_stored()
+    with pytest.raises(ValueError, match=r"alarms an hour .* stands there 0 times"):
+        script.written("README.md", README.replace("alarms an hour", "alarms"), stored)
     with pytest.raises(ValueError, match="<!-- results --> and"):
-        script.written("README.md", README + script.OPEN, *stored)
+        script.written("README.md", README + script.OPEN, stored)
 
 
 def test_absent_undefined_and_missing_intervals_are_said(script):
@@ -103,16 +121,3 @@ def test_absent_undefined_and_missing_intervals_are_said(script):
     assert script.cell({"captures": 3}) == "undefined"
     assert script.cell({"captures": 3, "auroc": [0.5, None, 1]}) == "0.5000 / –"
     assert script.figure([0.98765, 0.01234, 5]) == "0.988 ± 0.012"
-
-
-def test_measured_figures_in_prose_name_the_script_that_prints_them(script):
-    """Shares such as .98 and factors such as 1.4 times, in paragraphs and points outside the tables
-    and code, stand beside a script of benchmarks/, or are written by one."""
-    text = re.sub(rf"{script.OPEN}.*{script.CLOSE}", "", README, flags=re.S)
-    text = re.sub(r"```.*?```", "", text, flags=re.S)
-    measured = re.compile(r"(?<![\w.`])\.\d+|\d+(\.\d+)? (to \d+ )?times")
-    sentences = [words.split("{}")[0].split() for words in script.PROSE["README.md"]]
-    for block in re.split(r"\n\n|\n(?=- )", text):
-        written = any(" ".join(words) in " ".join(block.split()) for words in sentences)
-        if measured.search(block) and not written:
-            assert re.search(r"`benchmarks/\w+\.py`", block), block
