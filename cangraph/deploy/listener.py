@@ -5,6 +5,8 @@ nothing is called but `recv`, `state` and `shutdown`.
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import groupby
 from threading import Event, Thread
 from typing import Any
 
@@ -25,10 +27,10 @@ Notice = dict[str, Any]
 
 
 class Clock:
-    """Times of frames that never go back. A step back of less than 1 ms is evened out and counted
-    in `reordered`; after a greater one, a leap of a second and more ahead of this machine's clock,
-    and a pause of listening, time goes on from the last frame: an ID must not seem silent, or a
-    message early, because someone set a clock. `last` is the time of the last frame in s.
+    """Times of frames that never go back. A step back of less than 1 ms is levelled and counted in
+    `reordered`. After a larger one, a leap of a second or more ahead of this machine's clock, or a
+    pause of listening, time goes on from the last frame: an ID must not seem silent, or a message
+    early, because someone set a clock. `last` is the time of the last frame in s.
 
     >>> clock = Clock()
     >>> times, notices = clock.read(np.array([10.0, 10.1, 3.0, 3.1]), now=0.0)
@@ -36,51 +38,43 @@ class Clock:
     ([10.0, 10.1, 10.1, 10.2], 'clock', -7.1)
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.last, self.offset, self.reordered = -np.inf, 0.0, 0
-        self.now: float | None = None  # this machine's clock at the last look
+        self.now: float | None = None  # this machine's clock at the last frames
         self.paused = False
 
     def pause(self, last: float | None = None) -> None:
-        """Frames were missed: the next one is taken to follow the last one (at `last`, if it was
-        heard before this clock ran)."""
+        """Frames were missed: the next one is taken to follow the last one (at `last`, if that was
+        received before this clock ran)."""
         self.paused = True
         self.last = self.last if last is None else last
 
     def read(self, raw: np.ndarray, now: float) -> tuple[np.ndarray, list[Notice]]:
-        """The times of frames in s, f8 (n,), that the bus gave the times `raw`, seen when this
-        machine's clock stood at `now`, and what is to be said about them."""
-        notices: list[Notice] = []
+        """The times in s, f8 (n,), of frames that the bus gave the times `raw`, when this machine's
+        clock stood at `now`; and a notice of each jump."""
+        times, notices = np.zeros(len(raw)), []
         elapsed = np.inf if self.now is None else now - self.now
-        if not len(raw):
-            return raw, notices
-        self.now = now
-        times = raw + self.offset
-        step = np.diff(times, prepend=self.last if np.isfinite(self.last) else times[0])
-        if self.paused or (step < 0).any() or (step > elapsed + _LEAP).any():
-            for i, came in enumerate(raw.tolist()):
-                step_here = came + self.offset - self.last
-                if not np.isfinite(step_here):
-                    step_here = 0.0
-                leap = step_here < -_SLACK or step_here > elapsed + _LEAP
-                if self.paused or leap:
-                    self.offset -= step_here
-                    what = "paused" if self.paused else "clock"
-                    notices.append({"event": what, "seconds": round(step_here, 6)})
-                    self.paused = False
-                elif step_here < 0:
-                    self.reordered += 1
-                times[i] = self.last = max(came + self.offset, self.last)
-        self.last = float(times[-1])
+        if len(raw):
+            self.now = now
+        for i, came in enumerate(raw.tolist()):
+            step = came + self.offset - self.last if np.isfinite(self.last) else 0.0
+            if self.paused or step < -_SLACK or step > elapsed + _LEAP:
+                self.offset -= step
+                what = "paused" if self.paused else "clock"
+                notices.append({"event": what, "seconds": round(step, 6)})
+                self.paused = False
+            elif step < 0:
+                self.reordered += 1
+            times[i] = self.last = max(came + self.offset, self.last)
         return times, notices
 
 
 class Listener:
-    """A thread that takes frames off a bus into a queue of at most `limit`, and puts the bus up
-    again when it goes away. What finds the queue full is dropped and counted.
+    """A thread that takes frames off a bus into a queue of at most `limit`, and opens the bus again
+    when it goes away. Frames that find the queue full are dropped and counted.
 
-    `open_bus` gives a bus of python-can; the first call is made at once, and what it raises is
-    raised. `take` gives frames and what happened since the last call.
+    `open_bus` returns a bus of python-can; the first call is made at once, and its errors are
+    raised. `take` returns frames and what happened since the last call.
     """
 
     def __init__(self, open_bus: Callable[[], Any], limit: int = 20_000, retry: float = 1.0):
@@ -96,15 +90,10 @@ class Listener:
         self._thread = Thread(target=self._listen, args=(open_bus(),), daemon=True)
         self._thread.start()
 
-    @property
-    def behind(self) -> int:
-        """Frames that wait in the queue."""
-        return len(self._queue)
-
     def counters(self) -> Notice:
-        """What was counted so far."""
-        names = ("dropped", "error_frames", "refused", "behind")
-        return {n: getattr(self, n) for n in names} | {"reordered": self.clock.reordered}
+        """What was counted so far; `behind` are the frames that wait in the queue."""
+        counted = {n: getattr(self, n) for n in ("dropped", "error_frames", "refused")}
+        return counted | {"behind": len(self._queue), "reordered": self.clock.reordered}
 
     def stop(self) -> None:
         """Close the bus."""
@@ -120,23 +109,15 @@ class Listener:
                 self._notices.append({"event": "lost", "why": why})
                 self._queue.append(None)  # where frames are missing
                 self._ready.set()
-            self._shut(bus)
+            with suppress(Exception):  # it is gone
+                bus.shutdown()
             bus = None
             while bus is None and not self._stopped.wait(self._retry):
-                try:
+                with suppress(Exception):  # it is still away
                     bus = self._open()
-                except Exception:  # it is still away
-                    continue
             if bus is None:
                 return
             self._notices.append({"event": "back"})
-
-    @staticmethod
-    def _shut(bus) -> None:
-        try:
-            bus.shutdown()
-        except Exception:  # it is gone
-            return
 
     def _receive(self, bus) -> None:
         receive, queue, limit = bus.recv, self._queue, self._limit
@@ -182,13 +163,14 @@ class Listener:
         columns = columns_of(messages)
         del columns["attack"]
         times = []
-        for k, part in enumerate(_split(came)):
-            if k:
+        for missing, part in groupby(came, key=lambda message: message is None):
+            if missing:
                 self.clock.pause()
+                continue
             part_times, jumps = self.clock.read(np.array([m.timestamp for m in part]), now)
             times.append(part_times)
             notices += jumps
-        columns["timestamp"] = np.concatenate(times)
+        columns["timestamp"] = np.concatenate([np.zeros(0), *times])
         notices += self._counted()
         if messages:
             self._heard, self._silent = now, False
@@ -202,14 +184,3 @@ class Listener:
         (dropped, errors), self._told = self._told, (self.dropped, self.error_frames)
         rows = (("dropped", self.dropped - dropped), ("errors", self.error_frames - errors))
         return [{"event": what, "frames": n} for what, n in rows if n]
-
-
-def _split(came: list) -> list[list]:
-    """The messages between the places where frames are missing."""
-    parts: list[list] = [[]]
-    for message in came:
-        if message is None:
-            parts.append([])
-        else:
-            parts[-1].append(message)
-    return parts
