@@ -1,10 +1,14 @@
-"""`cangraph monitor`: an exported detector on a CAN interface, or on a log. It never transmits."""
+"""`cangraph monitor`: an exported detector on a CAN interface, or on a log. It never transmits.
+
+What happens is told as JSON lines, or as a panel on a terminal.
+"""
 
 import argparse
 import json
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,17 +20,37 @@ from can.cli import add_bus_arguments, create_bus_from_namespace
 
 from cangraph.deploy.detector import Exported
 from cangraph.deploy.listener import Listener
-from cangraph.deploy.monitor import Monitor
+from cangraph.deploy.monitor import Event, Monitor
 from cangraph.extras import named_extra
-from cangraph.frames import Frames
+from cangraph.frames import Frames, ReadReport
 from cangraph.io.readers import LogFile
 
-__all__ = ["run_monitor"]
+__all__ = ["Screen", "event_in_words", "run_monitor"]
 
 _PIECE = 4096  # frames of a log that are fed at once
 _DRAWN = 4  # times a second that the screen is drawn
+_BARS = " ▁▂▃▄▅▆▇█"
+_WORDS = {  # what is worth a note on the screen, with the fields of the event
+    "resumed": "goes on after {frames:,} frames",
+    "calibrated": "threshold {at:.3g}, set on {windows} clean windows; it lets a new one pass "
+    "with {rate:.2g} at most",
+    "dropped": "{frames:,} frames dropped: they came faster than they could be judged",
+    "errors": "{frames:,} error frames on the bus",
+    "bus-off": "the controller is bus-off; look at the wiring and the bit rate",
+    "lost": "the interface is gone ({why}); waiting for it",
+    "back": "the interface is back",
+    "paused": "frames were missed for {seconds:.1f} s; time goes on from the last one",
+    "clock": "the clock jumped by {seconds:+.3f} s; time goes on from the last frame",
+    "forgot": "{ids:,} rare IDs forgotten: there are more than can be remembered",
+    "silent": "no frame for {seconds:.1f} s: unplugged, or the bus sleeps",
+    "refused": "{frames:,} rows that are no frames: {why}",
+    "repaired": "{reordered:,} steps back in time sorted, {padded:,} payloads cut",
+    "stopped": "stopped",
+}
 
-Pieces = Iterator[tuple[Frames, list[dict[str, Any]]]]
+Pieces = Iterator[tuple[Frames, list[Event]]]
+Counters = Callable[[], Event]
+Say = Callable[[Event], None]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,17 +94,9 @@ def run_monitor(arguments: Sequence[str]) -> None:
     given = _parser().parse_args(arguments)
     detector = Exported(given.detector)
     shown = sys.stdout.isatty() and not given.json
-    monitor = Monitor(
-        detector,
-        at=given.at,
-        k=given.k,
-        n=given.n,
-        hold=given.hold,
-        stride=given.stride,
-        calibrate=given.calibrate,
-        rate=given.rate,
-        tell_windows=shown or given.windows,
-    )
+    names = ("at", "k", "n", "hold", "stride", "calibrate", "rate")
+    settings = {name: getattr(given, name) for name in names}
+    monitor = Monitor(detector, **settings, tell_windows=shown or given.windows)
     source = str(given.log) if given.log else _channel(given)
     beside: dict[str, Any] = {}
     if given.state and given.state.is_file():
@@ -92,12 +108,12 @@ def run_monitor(arguments: Sequence[str]) -> None:
             )
     stop = Flag()
     with ExitStack() as stack:
-        say = _screen(stack, given, detector, source) if shown else _lines
-        for name in ("SIGINT", "SIGTERM"):
-            before = signal.signal(getattr(signal, name), lambda *_: stop.set())
-            stack.callback(signal.signal, getattr(signal, name), before)
+        say = _screen(stack, f"{detector.path.name} ({detector.kind})", source) if shown else _lines
+        for name in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, name, signal.signal(name, lambda *_: stop.set()))
+        counters: Counters = dict
         if given.log:
-            pieces, counters = _replayed(given, monitor, stop), dict
+            pieces = _replayed(given, monitor, stop)
         else:
             listener = Listener(lambda: _bus(given), given.queue)
             stack.callback(listener.stop)
@@ -125,7 +141,19 @@ def _channel(given: argparse.Namespace) -> str:
     return " ".join(filter(None, names)) or "the configured bus"
 
 
-def _run(given, monitor: Monitor, source: str, pieces: Pieces, counters, say) -> None:
+def _run(
+    given: argparse.Namespace,
+    monitor: Monitor,
+    source: str,
+    pieces: Pieces,
+    counters: Counters,
+    say: Say,
+) -> None:
+    def save() -> None:
+        if given.state:
+            clock = monitor.sliding.origin + monitor.time
+            monitor.save(given.state, source=source, clock=clock)
+
     told = saved = time.monotonic()
     for frames, notices in pieces:
         for notice in notices:
@@ -136,50 +164,47 @@ def _run(given, monitor: Monitor, source: str, pieces: Pieces, counters, say) ->
         if now - told >= given.statistics:
             told = now
             say(monitor.statistics() | counters())
-        if given.state and now - saved >= given.save_every:
+        if now - saved >= given.save_every:
             saved = now
-            _save(given.state, monitor, source)
-    if given.state:
-        _save(given.state, monitor, source)
+            save()
+    save()
     for event in [*monitor.ongoing(), monitor.statistics() | counters()]:
         say(event)
     say({"event": "stopped", "time": monitor.time})
 
 
-def _save(path: Path, monitor: Monitor, source: str) -> None:
-    monitor.save(path, source=source, clock=monitor.sliding.origin + monitor.time)
-
-
 def _replayed(given: argparse.Namespace, monitor: Monitor, stop: Flag) -> Pieces:
     """The frames of a log behind those that the monitor has seen, and what its reader repaired."""
     passed, began = monitor.count["frames"], None
-    refused, faults, repaired = 0, [], {"reordered": 0, "padded": 0, "errors": 0}
+    reports = []
     for chunk in LogFile(given.log, strict=False).chunks():
-        report = chunk.report
-        refused, faults = refused + report.refused, faults + list(report.first_refused)
-        repaired["reordered"] += report.reordered
-        repaired["padded"] += report.padded
-        repaired["errors"] += report.error_frames
-        for begin in range(0, len(chunk), _PIECE):
-            piece = chunk[begin : begin + _PIECE]
-            skipped = min(passed, len(piece))
-            passed -= skipped
-            piece = piece[skipped:]
+        reports.append(chunk.report)
+        skipped = min(passed, len(chunk))
+        passed -= skipped
+        size = monitor.sliding.stride if given.realtime else _PIECE
+        for piece in chunk[skipped:].chunks(size):
             if given.realtime and len(piece):
                 began = began or time.monotonic() - piece.timestamp[0]
-                for frame in range(0, len(piece), monitor.sliding.stride):
-                    part = piece[frame : frame + monitor.sliding.stride]
-                    stop.wait(max(began + part.timestamp[-1] - time.monotonic(), 0.0))
-                    yield part, []
-            else:
-                yield piece, []
+                stop.wait(max(began + piece.timestamp[-1] - time.monotonic(), 0.0))
+            yield piece, []
             if stop.is_set():
                 return
-    notices = [{"event": "refused", "frames": refused, "why": "; ".join(faults)}] * (refused > 0)
-    errors = repaired.pop("errors")
-    notices += [{"event": "errors", "frames": errors}] * (errors > 0)
-    notices += [{"event": "repaired"} | repaired] * any(repaired.values())
-    yield Frames(chunk.timestamp[:0], chunk.arbitration_id[:0]), notices
+    yield chunk[:0], _repaired(reports)
+
+
+def _repaired(reports: Sequence[ReadReport]) -> list[Event]:
+    """What a reader of a log left out and repaired, as events."""
+    names = ("refused", "error_frames", "reordered", "padded")
+    refused, errors, reordered, padded = (sum(getattr(r, n) for r in reports) for n in names)
+    events: list[Event] = []
+    if refused:
+        why = "; ".join(fault for report in reports for fault in report.first_refused)
+        events.append({"event": "refused", "frames": refused, "why": why})
+    if errors:
+        events.append({"event": "errors", "frames": errors})
+    if reordered or padded:
+        events.append({"event": "repaired", "reordered": reordered, "padded": padded})
+    return events
 
 
 def _listened(listener: Listener, monitor: Monitor, stop: Flag) -> Pieces:
@@ -187,16 +212,115 @@ def _listened(listener: Listener, monitor: Monitor, stop: Flag) -> Pieces:
         yield listener.take(monitor.wanted)
 
 
-def _lines(event: dict[str, Any]) -> None:
+def _lines(event: Event) -> None:
     print(json.dumps(event), flush=True)
 
 
-def _screen(stack: ExitStack, given, detector: Exported, source: str) -> Callable[[dict], None]:
+def _screen(stack: ExitStack, detector: str, source: str) -> Say:
     with named_extra("the panel (--json needs none)"):
         from rich.live import Live
 
-        from cangraph.deploy.screen import Screen
-
-    screen = Screen(f"{detector.path.name} ({detector.kind})", source)
+    screen = Screen(detector, source)
     stack.enter_context(Live(screen, refresh_per_second=_DRAWN))
     return screen.tell
+
+
+def event_in_words(event: Event) -> str:
+    """An event in words; "" for one that needs none.
+
+    >>> event_in_words({"event": "dropped", "frames": 1200})
+    '1,200 frames dropped: they came faster than they could be judged'
+    """
+    return _WORDS.get(event["event"], "").format(**event)
+
+
+def _clock(seconds: float) -> str:
+    """
+    >>> _clock(3725.04)
+    '1:02:05.0'
+    """
+    minutes, seconds = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{seconds:04.1f}"
+
+
+class Screen:
+    """A panel that rich can draw: `tell` it every event of a monitor."""
+
+    def __init__(self, detector: str, source: str):
+        self.title = f"{detector} on {source}"
+        self.values: deque[float] = deque(maxlen=60)
+        self.alarms: deque[Event] = deque(maxlen=8)
+        self.notes: deque[str] = deque(maxlen=4)
+        self.facts: Event = {}
+        self.time, self.quiet_since, self.on = 0.0, 0.0, False
+
+    def tell(self, event: Event) -> None:
+        """Take up an event."""
+        self.time = event["time"]
+        match event["event"]:
+            case "window":
+                self.values.append(event["value"])
+            case "alarm" | "over" | "ongoing":
+                self.on = event["event"] != "over"
+                self.quiet_since = event["time"]
+                if self.alarms and self.alarms[-1]["since"] == event["since"]:
+                    self.alarms.pop()
+                self.alarms.append(event)
+            case "statistics":
+                self.facts = event
+        if text := event_in_words(event):
+            self.notes.append(f"{_clock(event['time'])}  {text}")
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.text import Text
+
+        parts: list = [Text(*self._headline()), Text(self._bars(), "dim"), Text(self._counters())]
+        if self.alarms:
+            parts += [Text(), self._table()]
+        if self.notes:
+            parts += [Text(), *(Text(note, "dim") for note in self.notes)]
+        return Panel(Group(*parts), title=self.title, title_align="left", padding=(1, 2))
+
+    def _headline(self) -> tuple[str, str]:
+        """The state in words, and its style."""
+        if self.on:
+            alarm = self.alarms[-1]
+            what = f" {alarm['attack']}" if alarm["attack"] else ""
+            return f"ALARM{what}, ID {alarm['id']}", "bold red"
+        if self.facts.get("calibrating"):
+            return "learning what is normal here", "yellow"
+        return f"quiet for {_clock(self.time - self.quiet_since)}", "green"
+
+    def _bars(self) -> str:
+        """The last scores as bars, full at twice the threshold."""
+        at = self.facts.get("at") or 1.0
+        levels = [min(max(value / (2 * at), 0.0), 1.0) for value in self.values]
+        return "".join(_BARS[round(level * (len(_BARS) - 1))] for level in levels)
+
+    def _counters(self) -> str:
+        f = self.facts
+        if not f:
+            return "waiting for frames"
+        parts = [f"{f[name]:,} {name}" for name in ("frames", "windows", "ids", "alarms")]
+        parts += [f"{f[name]:,} {name}" for name in ("dropped", "error_frames") if f.get(name)]
+        if f["p50_ms"] is not None:
+            parts.append(f"{f['p50_ms']:.2f} ms a window, 99 % under {f['p99_ms']:.2f} ms")
+        return "   ".join(parts).replace("ids", "IDs").replace("_", " ")
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("alarm at", "lasted", "ID", "attack", "peak", "delay"):
+            numeric = name in ("lasted", "peak", "delay")
+            table.add_column(name, justify="right" if numeric else "left")
+        for alarm in reversed(self.alarms):
+            over = alarm["event"] == "over"
+            lasted = f"{alarm['time'] - alarm['since']:.1f} s" if over else "now"
+            row = [_clock(alarm["since"]), lasted, alarm["id"], alarm["attack"] or "not known"]
+            row += [f"{alarm['peak']:.3g}", f"{alarm['delay']:.2f} s"]
+            table.add_row(*row, style="" if over else "red")
+        return table
