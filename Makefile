@@ -10,8 +10,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export CANGRAPH_HOME := $(CURDIR)
 # threads that spin while they wait slow every other process on a shared machine
 export OMP_WAIT_POLICY := PASSIVE
-NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics summary compare tune \
-	your_car,notebooks/$(s).ipynb)
+NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics runs tune your_car,\
+	notebooks/$(s).ipynb)
 
 help:  ## list what can be made
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s%s\n", $$1, $$2}' Makefile
@@ -37,10 +37,10 @@ all: .venv/done  ## the same on every dataset in CANGRAPH_DATA and the demo: mak
 	@echo runs/summary.html
 
 summary: .venv/done  ## all runs that are there on one page, runs/summary.html
-	snakemake --cores 1 --quiet rules --forcerun summary -- runs/summary.html
+	snakemake --cores 1 --quiet rules --forcerun page -- runs/summary.html
 
 compare: .venv/done  ## two runs: make compare BEFORE=kept AFTER=hcrl_sa, runs/compare.html
-	snakemake --cores 1 --quiet rules --forcerun compare \
+	snakemake --cores 1 --quiet rules --forcerun page \
 		--config before=$(BEFORE) after=$(AFTER) metric=$(METRIC) -- runs/compare.html
 
 lab: .venv/done  ## JupyterLab in notebooks/

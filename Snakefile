@@ -1,8 +1,10 @@
-# The file DAG of papermill runs: five notebooks for every (dataset, seed), and one page of all.
+# The file DAG of papermill runs: five notebooks for every (dataset, seed), one page of all runs, and
+# one that compares two.
 #
 #   snakemake --cores 2 runs/hcrl_sa/diagnostics.html          seed 0
 #   snakemake --cores 2 runs/hcrl_sa/seed_1/diagnostics.html   another seed
 #   snakemake --cores 2 --config seeds=2                       all of CANGRAPH_DATA, and the demo
+#   snakemake --cores 1 --config before=kept after=hcrl_sa metric=f1 -- runs/compare.html
 #
 # A stage is done when its .json lies there (written last). papermill writes to *.part.ipynb; a
 # notebook that fails stays as <stage>.failed.ipynb for the reader, and no output of it counts.
@@ -15,11 +17,19 @@ if SEEDS:
     from cangraph.data.datasets import present
 
     RUNS = [f"{name}/seed_{n}" if n else name for n in SEEDS for name in present()]
+REPORTS = [f"runs/{run}/diagnostics.json" for run in RUNS]
+COMPARED = [
+    word
+    for name in ("before", "after", "metric")
+    if name in config
+    for word in ("-p", name, config[name])
+]
 
 
 wildcard_constraints:
     run=r"\w+(/seed_\d+)?",
     stage="|".join(STAGES),
+    page="summary|compare",
 
 
 rule all:
@@ -79,37 +89,17 @@ rule stage:
         RENDER
 
 
-rule summary:
+rule page:
     input:
-        [f"runs/{run}/diagnostics.json" for run in RUNS],
-        notebook="notebooks/summary.ipynb",
+        lambda wildcards: REPORTS if wildcards.page == "summary" else [],
+        notebook="notebooks/runs.ipynb",
     output:
-        json="runs/summary.json",
-        html="runs/summary.html",
+        json="runs/{page}.json",
+        html="runs/{page}.html",
     log:
-        notebook="runs/summary.ipynb",
+        notebook="runs/{page}.ipynb",
     params:
-        given=[],
-        stem="runs/summary",
-    shell:
-        RENDER
-
-
-rule compare:
-    input:
-        notebook="notebooks/compare.ipynb",
-    output:
-        json="runs/compare.json",
-        html="runs/compare.html",
-    log:
-        notebook="runs/compare.ipynb",
-    params:
-        given=[
-            word
-            for name in ("before", "after", "metric")
-            if name in config
-            for word in ("-p", name, config[name])
-        ],
-        stem="runs/compare",
+        given=lambda wildcards: COMPARED if wildcards.page == "compare" else [],
+        stem="runs/{page}",
     shell:
         RENDER

@@ -133,8 +133,6 @@ _PENDING = {
     "explain": "train.explain",
     "digest": "report.digest",
     "schema": "report.schema",
-    "summary": "report.summary",
-    "comparison": "report.compare",
     "pages": "report.pages",
     "literature": "report.literature",
     "notebook": "notebook",

@@ -94,8 +94,7 @@ def test_no_public_name_is_defined_twice():
 
 
 TWICE = {
-    "save", "Run", "by_capture", "compare", "seeds", "drift",
-    "delays", "timelines", "headline", "Capture", "read",
+    "save", "Run", "seeds", "drift", "delays", "timelines", "Capture", "read",
 }  # fmt: skip
 
 

@@ -16,9 +16,9 @@ from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]
 PAPERMILL = Path(sysconfig.get_path("scripts")) / "papermill"
-NAMES = (*STAGES, "tune", "your_car", "summary", "compare")
+NAMES = (*STAGES, "tune", "your_car", "runs")
 PATHS = [ROOT / "notebooks" / f"{name}.ipynb" for name in NAMES]
-OF_A_RUN = [path for path in PATHS if path.stem not in ("summary", "compare")]
+OF_A_RUN = [path for path in PATHS if path.stem != "runs"]
 OWN = {"capture", "attack_capture"}  # of your_car, beside the parameters of a run
 
 
@@ -53,10 +53,9 @@ def test_parameters_come_first_and_are_known(path):
     assert values["dataset"] in ("demo", "your_car")
 
 
-def test_compare_compares_the_demo_with_itself_and_summary_takes_all_there_is():
-    compare, summary = (nbformat.read(path, as_version=4) for path in PATHS[-1:-3:-1])
-    assert parameters(compare) == {"before": "demo", "after": "demo", "metric": "auprc"}
-    assert not any("parameters" in cell.metadata.get("tags", []) for cell in summary.cells)
+def test_runs_compares_nothing_unless_two_are_named():
+    values = parameters(nbformat.read(ROOT / "notebooks/runs.ipynb", as_version=4))
+    assert values == {"before": "", "after": "", "metric": "auprc"}
 
 
 def test_cells_are_short_and_define_nothing(notebook):
@@ -118,34 +117,25 @@ def executed(name, home, *given):
     return "\n".join(said)
 
 
-def test_the_summary_of_nothing_says_what_makes_a_run(home):
-    text = executed("summary", home)
+def test_no_runs_at_all_say_what_makes_one(home):
+    text = executed("runs", home)
     assert "No run is finished: `make demo` makes one of the demo" in text
     assert "brooke-lampe/can-train-and-test" in text and "0 runs" in text
     assert json.loads((home / "runs/summary.json").read_text())["took"] == []
 
 
-def test_the_summary_of_two_datasets_names_what_is_missing(home):
-    for seed in (0, 1):
-        for dataset in ("demo", "hcrl_sa"):
-            put_run(
-                home, dataset, seed, lambda m, k, s=seed: 0.9 - 0.01 * k - 0.01 * s - len(m) / 999
-            )
-    put_run(home, "set_01", stages=["data_prep"])
-    text = executed("summary", home)
-    assert "2 of 7 datasets, 4 finished runs." in text
-    assert "stops before teacher" in text and "make run DATASET=set_01" in text
-    facts = json.loads((home / "runs/summary.json").read_text())
-    assert len(facts["took"]) == 21
-
-
-def test_two_runs_are_compared_on_a_page(home):
+def test_all_runs_are_on_the_page_and_two_of_them_compared(home):
+    for dataset, seed in (("demo", 0), ("hcrl_sa", 0), ("hcrl_sa", 1)):
+        put_run(home, dataset, seed, lambda m, k, s=seed: 0.95 - 0.008 * k - 0.01 * s, 8)
     put_run(
         home, "hcrl_sa", 0, lambda m, k: 0.9 - 0.01 * k, 8, name="before", fit={"batch_size": 2}
     )
-    put_run(home, "hcrl_sa", 0, lambda m, k: 0.95 - 0.008 * k, 8)
+    put_run(home, "set_01", stages=["data_prep"])
     given = ["-p", "before", "before", "-p", "after", "hcrl_sa", "-p", "metric", "f1"]
-    text = executed("compare", home, *given)
-    assert "fit.batch_size" in text and "make run DATASET=hcrl_sa SEED=1" in text
+    text = executed("runs", home, *given)
+    assert "2 of 7 datasets, 3 finished runs." in text
+    assert "stops before teacher" in text and "make run DATASET=set_01" in text
+    assert "fit.batch_size" in text and "From before to hcrl_sa" in text
     facts = json.loads((home / "runs/compare.json").read_text())
     assert (facts["before"], facts["metric"], len(facts["changes"])) == ("before", "f1", 1)
+    assert not (home / "runs/summary.json").exists()

@@ -1,100 +1,132 @@
 """Two runs: what changed between them, and whether what they reach differs beyond noise.
 
-The unit is the base recording: windows of one capture, and captures of one drive, are no
-independent witnesses. Runs that differ by the seed alone (replicates) give the noise floor.
+The unit is the base recording: windows of one capture, and captures of one drive, depend on each
+other. Runs that differ by the seed alone (replicates) say how much a seed does.
 """
 
-import json
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from cangraph.evaluation.scores import METRICS
-from cangraph.files import put
 from cangraph.params import flatten, home, near
-from cangraph.runs import Run, read_run
+from cangraph.runs import Run, make_run, read_run
 
-__all__ = ["SCHEMA", "by_capture", "changes", "compare", "differences", "replicates", "save"]
-__all__ += ["verdict"]
-
-SCHEMA = 1  # of compare.json
+__all__ = ["Comparison", "capture_metrics", "changes", "compare_runs", "replicates"]
 
 _LEVEL = 0.95
+_SURE = "beyond captures and seeds"
+
+Rows = list[dict[str, Any]]
 
 
-def _of_seed(run: Run) -> bool:
-    """Whether a seed draws the data as well as the weights: that of the simulated bus."""
-    return run.dataset == "demo"
+class Comparison(NamedTuple):
+    """Two runs side by side by one metric, as rows for tables and figures; no rows where no two
+    runs are named. `detectors`:
+
+    | key | what it is |
+    |---|---|
+    | detector, against | what is compared with what |
+    | captures, recordings | that define the metric on both sides; p rests on recordings |
+    | before, after, difference | plain means over recordings, each a mean over its captures |
+    | low, high | the 95 % interval of the difference over recordings (Student's t) |
+    | p | how often differences of random sign are as large; exact up to 13 recordings |
+    | seeds | runs of each side that are averaged |
+    | noise | how far apart two such means lie, in 95 % of cases, by their seeds alone |
+    | verdict | in words |
+
+    Figures that nothing defines are None.
+    """
+
+    before: str
+    after: str
+    metric: str
+    detectors: Sequence[dict[str, Any]] = ()
+    captures: Sequence[dict[str, Any]] = ()  # capture, detector, difference
+    changes: Sequence[dict[str, Any]] = ()  # kind, what, before, after, stages
+
+    @property
+    def verdict(self) -> str:
+        """All detectors in one sentence."""
+        if not self.detectors:
+            return "No two runs are named: `make compare BEFORE=kept AFTER=hcrl_sa` compares them."
+        said = []
+        for way in ("better", "worse"):
+            sure = [r["detector"] for r in self.detectors if r["verdict"] == f"{way}, {_SURE}"]
+            said += [f"{', '.join(sure)} {way}"] if sure else []
+        where = f"From {self.before} to {self.after}"
+        if self.before == self.after:
+            where = f"Within {self.after}"
+        what = f"{self.metric.upper()} of {len(self.detectors)} detectors"
+        return f"{where}, {what}: {'; '.join(said) or 'none better or worse'} {_SURE}."
+
+
+def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
+    """Each detector of the run `after` against the same one of the run `before`; where both are one
+    run, each of its detectors against the first. Empty names compare nothing.
+
+    Replicates beside a run are averaged with it, unless the two runs are replicates of each other.
+    `noise` is the half width of the two-sample t interval, from the pooled variance of the
+    replicates (within one run, of the paired one). p and interval are scipy's `permutation_test`
+    and `ttest_1samp`. Of twenty detectors that did not change, one has p < .05.
+
+    Raises `ValueError` and `FileNotFoundError` as `read_run` does, and `ValueError` for a run
+    without a report, for a metric that the reports do not hold, and where nothing can be compared.
+    """
+    if not before and not after:
+        return Comparison(before, after, metric)
+    one, other = read_run(before), read_run(after)
+    old, new = replicates(one), replicates(other)
+    values = {run.name: capture_metrics(run, metric) for run in (*old, *new)}
+    first, *rest = values[before]
+    pairs = [(name, name) for name in values[after] if name in values[before]]
+    if same := before == after:
+        pairs = [(name, first) for name in rest]
+    if not pairs:
+        raise ValueError(
+            f"compare: the reports of {before!r} and {after!r} leave nothing to compare; expected "
+            f"one detector in both, or two in one run; run `{other.command}` again"
+        )
+    twins = not same and before in [run.name for run in new]
+    recording = {name: c.get("recording") or name for name, c in _captures(one).items()}
+    detectors, captures = [], []
+    for name, against in pairs:
+        sides = [values[run.name].get(against, {}) for run in old]
+        sides += [values[run.name].get(name, {}) for run in new]
+        common = sorted(set.intersection(*map(set, sides)))
+        means = np.array([_over_recordings(side, common, recording) for side in sides])
+        ours, theirs = means[: len(old)], means[len(old) :]  # (runs, recordings)
+        noise = _seed_noise(ours.mean(1), theirs.mean(1), same, twins) if common else None
+        if twins:
+            ours = ours[[run.name == before for run in old]]
+            theirs = theirs[[run.name == after for run in new]]
+        row = {"detector": name, "against": against, "captures": len(common)}
+        row |= _apart(ours.mean(0), theirs.mean(0))
+        row |= {"seeds": f"{len(ours)}, {len(theirs)}", "noise": noise}
+        detectors.append(row | {"verdict": _verdict(row, twins, other)})
+        captures += _by_capture(name, values[before][against], values[after][name])
+    return Comparison(before, after, metric, detectors, captures, changes(one, other))
+
+
+def _by_capture(detector: str, before: dict[str, float], after: dict[str, float]) -> Rows:
+    apart = {name: round(after[name] - before[name], 7) for name in sorted(before.keys() & after)}
+    return [{"capture": name, "detector": detector, "difference": d} for name, d in apart.items()]
 
 
 def _captures(run: Run) -> dict[str, dict]:
-    prepared = run.stages.get("data_prep", {})
-    return {f"{c['scenario']}/{c['name']}": c for c in prepared.get("captures", [])}
+    captures = run.stages.get("data_prep", {}).get("captures", [])
+    return {f"{c['scenario']}/{c['name']}": c for c in captures}
 
 
-def _settings(record: dict) -> dict:
-    return {k: v for k, v in flatten(record["params"]).items() if k not in ("seed", "dataset")}
-
-
-def replicates(run: Run) -> list[Run]:
-    """The run and those beside it (its folder and `seed_<n>`) that differ by the seed alone: equal
-    parameters and versions in every stage, and equal data but where the seed draws it."""
-
-    def like(other: Run) -> tuple:
-        same = [(s, _settings(r), r["versions"]) for s, r in other.stages.items()]
-        hashes = [] if _of_seed(other) else [c["sha256"] for c in _captures(other).values()]
-        return other.dataset, same, sorted(hashes)
-
-    base = run.name.rpartition("/seed_")[0] or run.name
-    places = [home() / "runs" / base, *sorted((home() / "runs" / base).glob("seed_*"))]
-    names = [path.relative_to(home() / "runs").as_posix() for path in places]
-    beside = [read_run(n) for n in names if any((home() / "runs" / n).glob("*.json"))]
-    return [other for other in beside if like(other) == like(run)]
-
-
-def changes(before: Run, after: Run) -> list[dict]:
-    """What differs: parameters and versions, stage by stage, and captures by their hashes; a row
-    for each with `kind`, `what`, `before`, `after` and the `stages` that say so."""
-    found: dict[tuple, list[str]] = {}
-    for stage in [s for s in before.stages if s in after.stages]:
-        one, other = before.stages[stage], after.stages[stage]
-        sides = {
-            "parameter": (flatten(one["params"]), flatten(other["params"])),
-            "version": (one["versions"], other["versions"]),
-        }
-        for kind, (old, new) in sides.items():
-            for name in dict.fromkeys((*old, *new)):
-                if old.get(name) != new.get(name):
-                    pair = (kind, name, _said(old, name), _said(new, name))
-                    found.setdefault(pair, []).append(stage)
-    old, new = _captures(before), _captures(after)
-    for name in dict.fromkeys((*old, *new)):
-        one, other = (side.get(name, {}).get("sha256", "not there")[:12] for side in (old, new))
-        if one != other:
-            found["capture", name, one, other] = ["data_prep"]
-    for stage in dict.fromkeys((*before.stages, *after.stages)):
-        there = [("done" if stage in run.stages else "not there") for run in (before, after)]
-        if there[0] != there[1]:
-            found["stage", stage, *there] = [stage]
-    names = ("kind", "what", "before", "after")
-    both = before.stages.keys() & after.stages.keys()
-    said = {k: "all" if len(s) == len(both) else ", ".join(s) for k, s in found.items()}
-    return [dict(zip(names, k, strict=True)) | {"stages": s} for k, s in said.items()]
-
-
-def _said(side: dict, name: str) -> str:
-    return str(side[name]) if name in side else "not there"
-
-
-def by_capture(run: Run, metric: str) -> dict[str, dict[str, float]]:
+def capture_metrics(run: Run, metric: str) -> dict[str, dict[str, float]]:
     """A metric of each detector on each capture, from the report; captures that do not define it
     are left out.
 
     Raises `ValueError` for a run without a report and for a metric that it does not hold.
     """
-    report = run.stages.get("diagnostics", {})
-    rows = report.get("by_capture", {}).get("window")
+    rows = run.stages.get("diagnostics", {}).get("by_capture", {}).get("window")
     if not rows:
         raise ValueError(
             f"run {run.name!r}: no captures in diagnostics.json; expected the report of a finished "
@@ -114,77 +146,50 @@ def by_capture(run: Run, metric: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def differences(before: Run, after: Run, metric: str = "auprc") -> list[dict]:
-    """By how much each detector of `after` differs from its namesake in `before` on each capture
-    (within one run: from its first detector), as rows of `capture`, `detector`, `difference`."""
-    old, new = by_capture(before, metric), by_capture(after, metric)
-    first, rows = next(iter(old)), []
-    same = before.name == after.name
-    for name, mine in new.items():
-        base = {} if same and name == first else old.get(first if same else name, {})
-        for capture in sorted(base.keys() & mine.keys()):
-            apart = {"difference": round(mine[capture] - base[capture], 7)}
-            rows.append({"capture": capture, "detector": name} | apart)
-    return rows
+def replicates(run: Run) -> list[Run]:
+    """The run and those beside it (its folder and `seed_<n>`) that differ by the seed alone: in no
+    other parameter, version or stage, and in no capture unless it is the demo's, which the seed
+    draws."""
+    base = home() / "runs" / (run.name.rpartition("/seed_")[0] or run.name)
+    places = [place for place in (base, *sorted(base.glob("seed_*"))) if any(place.glob("*.json"))]
+    beside = [read_run(place.relative_to(home() / "runs").as_posix()) for place in places]
+    drawn = {("parameter", "seed")}
+    if run.dataset == "demo":
+        drawn |= {("capture", name) for one in beside for name in _captures(one)}
+    return [
+        one for one in beside if {(row["kind"], row["what"]) for row in changes(run, one)} <= drawn
+    ]
 
 
-def compare(before: Run, after: Run, metric: str = "auprc") -> list[dict]:
-    """Each detector of `after` against the same one of `before`; where both are one run, each of
-    its detectors against the first. A row for each:
-
-    | key | what it is |
-    |---|---|
-    | detector, against | what is compared with what |
-    | captures, recordings | that define the metric on both sides; recordings are the witnesses |
-    | before, after, difference | plain means over recordings, each a mean over its captures |
-    | low, high | the 95 % interval of the difference over recordings (Student's t) |
-    | p | how often differences of random sign are as large; exact up to 13 recordings |
-    | seeds | runs of each side that are averaged |
-    | noise | how far apart two such means lie, in 95 % of cases, by their seeds alone |
-    | verdict | in words |
-
-    Raises `ValueError` where nothing can be compared, and as `by_capture` does.
-
-    Replicates beside a run (`replicates`) are averaged with it, unless the two runs are replicates
-    of each other. `noise` is the half width of the two-sample t interval, from the pooled variance
-    of the replicates (within one run, of the paired one). None where nothing defines a figure.
-    p and interval are scipy's `permutation_test` and `ttest_1samp`. Of twenty detectors that did
-    not change, one has p < .05.
-    """
-    old, new = replicates(before), replicates(after)
-    values = {run.name: by_capture(run, metric) for run in (*old, *new)}
-    same = before.name == after.name
-    twins = not same and before.name in {run.name for run in new}
-    recording = {name: c.get("recording") or name for name, c in _captures(before).items()}
-    first, rows = next(iter(values[before.name])), []
-    for name in values[after.name]:
-        against = first if same else name
-        if against not in values[before.name] or (same and name == first):
-            continue
-        sides = [values[r.name].get(against, {}) for r in old]
-        sides += [values[r.name].get(name, {}) for r in new]
-        common = sorted(set.intersection(*map(set, sides)))
-        table = np.array([_units(side, common, recording) for side in sides])
-        ours, theirs = table[: len(old)], table[len(old) :]  # (runs, recordings)
-        noise = None
-        if common:
-            noise = _noise(ours.mean(1), theirs.mean(1), paired=same, single=twins)
-        if twins:
-            ours = ours[[run.name == before.name for run in old]]
-            theirs = theirs[[run.name == after.name for run in new]]
-        row = {"detector": name, "against": against, "captures": len(common)}
-        row |= _apart(ours.mean(0), theirs.mean(0))
-        row |= {"seeds": f"{len(ours)}, {len(theirs)}", "noise": noise}
-        rows.append(row | {"verdict": _verdict(row, twins, after)})
-    if not rows:
-        raise ValueError(
-            f"compare: the reports of {before.name!r} and {after.name!r} leave nothing to compare; "
-            f"expected one of the same name in both, or two in one run; run `{after.command}` again"
-        )
-    return rows
+def changes(before: Run, after: Run) -> Rows:
+    """What differs: parameters and versions of stages, captures by their hashes, and stages that
+    one run lacks; a row for each with `kind`, `what`, `before`, `after` and the `stages` that say
+    so."""
+    old, new = _said(before), _said(after)
+    both = [stage for stage in before.stages if stage in after.stages]
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for name in old | new:
+        stage, kind, what = name.split(".", 2)
+        one, other = (str(side.get(name, "not there")) for side in (old, new))
+        if one != other and (stage in both or kind == "stage"):
+            found.setdefault((kind, what, one, other), []).append(stage)
+    names = ("kind", "what", "before", "after")
+    said = {k: "all" if len(s) == len(both) else ", ".join(s) for k, s in found.items()}
+    return [dict(zip(names, k, strict=True)) | {"stages": s} for k, s in said.items()]
 
 
-def _units(side: dict[str, float], common: Sequence[str], recording: dict[str, str]) -> np.ndarray:
+def _said(run: Run) -> dict[str, Any]:
+    """What a run rests on, by `<stage>.<kind>.<what>`."""
+    captures = {name: capture["sha256"][:12] for name, capture in _captures(run).items()}
+    records = {
+        stage: {"parameter": record["params"], "version": record["versions"]}
+        | {"capture": captures if stage == "data_prep" else {}, "stage": {stage: "done"}}
+        for stage, record in run.stages.items()
+    }
+    return flatten(records)
+
+
+def _over_recordings(side: dict[str, float], common: Sequence[str], recording: dict[str, str]):
     """The mean over the captures of each base recording, f8 (recordings,)."""
     groups: dict[str, list[float]] = {}
     for name in common:
@@ -192,38 +197,40 @@ def _units(side: dict[str, float], common: Sequence[str], recording: dict[str, s
     return np.array([np.mean(group) for group in groups.values()])
 
 
-def _apart(before: np.ndarray, after: np.ndarray) -> dict:
+def _apart(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     apart = np.round(after - before, 7)  # metrics are rounded in float32
-    n, found = len(apart), dict.fromkeys(("before", "after", "difference", "low", "high", "p"))
+    n = len(apart)
+    found: dict[str, Any] = dict.fromkeys(("before", "after", "difference", "low", "high", "p"))
     if n:
         means = (before.mean(), after.mean(), apart.mean())
         found |= dict(zip(("before", "after", "difference"), map(float, means), strict=True))
     if n > 1:
-        flips = {"permutation_type": "samples", "rng": np.random.default_rng(0)}
-        found["p"] = float(stats.permutation_test((apart,), np.mean, **flips).pvalue)
+        flips = stats.permutation_test(
+            (apart,), np.mean, permutation_type="samples", rng=np.random.default_rng(0)
+        )
+        found["p"] = float(flips.pvalue)
         if np.ptp(apart):
             ends = stats.ttest_1samp(apart, 0).confidence_interval(_LEVEL)
             found |= {"low": float(ends.low), "high": float(ends.high)}
     return {"recordings": n} | found
 
 
-def _noise(ours: np.ndarray, theirs: np.ndarray, paired: bool, single: bool) -> float | None:
+def _seed_noise(ours: np.ndarray, theirs: np.ndarray, same: bool, twins: bool) -> float | None:
     """How far apart two means lie by their seeds alone, from a mean of each run, (runs,)."""
-    n, m = len(ours), len(theirs)
-    if paired or single:  # one set of runs, paired with itself or each for itself
-        values = theirs - ours if paired else ours
-        degrees, variance = n - 1, np.var(values, ddof=1) if n > 1 else 0.0
-        scale = 1 / n if paired else 2.0
+    if same:  # one set of runs, paired with itself
+        groups, scale = [theirs - ours], 1 / len(ours)
+    elif twins:  # one set of runs, of which two are compared
+        groups, scale = [ours], 2.0
     else:
-        degrees = n + m - 2
-        squares = sum(np.square(side - side.mean()).sum() for side in (ours, theirs))
-        variance, scale = squares / max(degrees, 1), 1 / n + 1 / m
-    if degrees < 1 or not np.isfinite(variance):
+        groups, scale = [ours, theirs], 1 / len(ours) + 1 / len(theirs)
+    degrees = sum(len(group) - 1 for group in groups)
+    if degrees < 1:
         return None
+    variance = sum(float(np.square(group - group.mean()).sum()) for group in groups) / degrees
     return float(stats.t.ppf(0.5 + _LEVEL / 2, degrees) * np.sqrt(variance * scale))
 
 
-def _verdict(row: dict, twins: bool, after: Run) -> str:
+def _verdict(row: dict[str, Any], twins: bool, after: Run) -> str:
     """What the figures of a row say."""
     difference, p, noise = row["difference"], row["p"], row["noise"]
     if difference is None:
@@ -241,33 +248,8 @@ def _verdict(row: dict, twins: bool, after: Run) -> str:
             return f"not told apart: of {row['recordings']} recordings p cannot be below {few:.2g}"
         return "not told apart from noise over captures"
     if noise is None:
-        seed = f"make run DATASET={after.dataset} SEED={after.seed + 1}"
-        return f"{way} beyond the captures; whether beyond the seeds needs another: {seed}"
+        again = make_run(after.dataset, after.seed + 1)
+        return f"{way} beyond the captures; whether beyond the seeds needs another: {again}"
     if abs(difference) <= noise:
         return f"{way} beyond the captures, but not beyond what seeds do"
-    return f"{way}, beyond captures and seeds"
-
-
-def verdict(rows: Sequence[dict], metric: str) -> str:
-    """All rows of `compare` in one sentence.
-
-    >>> verdict([{"detector": "GAT", "verdict": "no difference"}], "f1")
-    'F1 of 1 detectors: none better or worse beyond captures and seeds.'
-    """
-    sides: dict[str, list[str]] = {"better": [], "worse": []}
-    for row in rows:
-        way, _, beyond = row["verdict"].partition(", ")
-        if beyond == "beyond captures and seeds":
-            sides[way].append(row["detector"])
-    said = [f"{', '.join(names)} {way}" for way, names in sides.items() if names]
-    text = "; ".join(said) or "none better or worse"
-    return f"{metric.upper()} of {len(rows)} detectors: {text} beyond captures and seeds."
-
-
-def save(before: Run, after: Run, metric: str, rows: list[dict], changed: list[dict]) -> None:
-    """Write the comparison to `runs/compare.json`."""
-    facts = {"schema": SCHEMA, "before": before.name, "after": after.name, "metric": metric}
-    facts |= {"verdict": verdict(rows, metric), "changes": changed, "detectors": rows}
-    facts["captures"] = differences(before, after, metric)
-    text = json.dumps(facts, indent=1, allow_nan=False)
-    put(home() / "runs" / "compare.json", [text.encode()])
+    return f"{way}, {_SURE}"

@@ -39,12 +39,13 @@ def resources(page: str) -> list[str]:
 
 def html(notebook: Path) -> str:
     """A notebook's text and outputs, without its code, as a page that needs no network: nbconvert's
-    bare template under our own style, with a table of contents. Pictures lie in it.
+    bare template under our own style, with a table of contents. Pictures lie in it. Cells that are
+    tagged `not-in-<page>` are left out of that page.
 
     Raises `ValueError` when an output would load something from elsewhere.
     """
     from nbconvert import HTMLExporter
-    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
 
     content = nbformat.read(notebook, as_version=4)
     exporter = HTMLExporter(
@@ -53,6 +54,8 @@ def html(notebook: Path) -> str:
     )  # fmt: skip
     # papermill keeps each line that was printed as an output of its own
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
+    left_out = TagRemovePreprocessor(remove_cell_tags={f"not-in-{notebook.stem}"}, enabled=True)
+    exporter.register_preprocessor(left_out, enabled=True)
     body, _ = exporter.from_notebook_node(content)
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
     title_text = re.sub("<[^>]*>", "", title.group(1)) if title else notebook.stem

@@ -1,8 +1,12 @@
-"""Every run on one page: dataset × model, what it took, what is missing."""
+"""Every run on one page: models and datasets, what the runs took, what is missing.
+
+Rows of the same keys, for `report.show`, `report.wide` and `grid`, from the JSON of runs alone.
+"""
 
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +15,14 @@ from cangraph.evaluation.ranking import interval
 from cangraph.evaluation.scores import overall
 from cangraph.files import put
 from cangraph.params import data_home, home
-from cangraph.report import literature
-from cangraph.runs import STAGES, Run
+from cangraph.report.compare import Comparison
+from cangraph.report.literature import published
+from cangraph.runs import STAGES, Run, make_run
 
-__all__ = ["MODELS", "SCHEMA", "beside_published", "costs", "grid", "headline", "matrix"]
-__all__ += ["missing", "no_dataset", "provenance", "save", "scenarios", "sized", "took"]
+__all__ = ["MODELS", "beside_published", "grid", "missing", "model_by_dataset"]
+__all__ += ["model_by_scenario", "model_costs", "provenance", "save_page", "time_taken"]
+__all__ += ["weakest_spot"]
 
-SCHEMA = 1  # of summary.json
 MODELS = (
     "GAT teacher",
     "VGAE teacher",
@@ -29,57 +34,74 @@ MODELS = (
 )
 _COSTED = {"gat_teacher": "GAT teacher", "vgae_teacher": "VGAE teacher"}
 _COSTED |= {"gat": "GAT student", "vgae": "VGAE student"}
+_METRICS = ("auroc", "auprc", "f1", "mcc")  # that are saved; the page shows some
+
+Rows = list[dict[str, Any]]
 
 
-def _rows(run: Run) -> list[dict]:
+def _reported(run: Run) -> Rows:
     """Our own rows of a report's scenarios; published ones rest on no capture of ours."""
     report = run.stages.get("diagnostics", {})
     return [row for row in report.get("scenarios", []) if row.get("captures") is not None]
 
 
-def _cell(values: Sequence[float]) -> dict:
-    mean, half = interval(values)
-    text, reach = f"{mean:.3f}", half
-    if half is not None:
-        text += f" ± {half:.3f}"
+def _cell(values: Sequence[float], otherwise: str) -> dict[str, Any]:
+    """The mean over seeds, how far it reaches (half of the 95 % interval; of two seeds, half of
+    their difference) and both as text; `otherwise` without values."""
+    if not values:
+        return {"mean": None, "reach": None, "seeds": 0, "text": otherwise}
+    mean, reach = interval(values)
+    text = f"{mean:.3f}"
+    if reach is not None:
+        text += f" ± {reach:.3f}"
     elif len(values) == 2:
         text += f" ({min(values):.3f}, {max(values):.3f})"
         reach = float(np.ptp(values)) / 2
-    return {"mean": mean, "half": half, "reach": reach, "seeds": len(values), "text": text}
+    return {"mean": mean, "reach": reach, "seeds": len(values), "text": text}
 
 
-def _undefined(text: str) -> dict:
-    return {"mean": None, "half": None, "reach": None, "seeds": 0, "text": text}
-
-
-def matrix(runs: Sequence[Run], metric: str) -> list[dict]:
-    """One metric of each model on each dataset: a row for each pair with `mean`, `half` of the
-    95 % interval over `seeds`, its `reach` in a figure (with two seeds, half of their difference),
-    and `text`.
+def model_by_dataset(runs: Sequence[Run], metric: str) -> Rows:
+    """One metric of each model on each dataset: `mean` over `seeds`, its `reach` and `text`.
 
     A seed's figure is the plain mean over the scenarios that define the metric, of which each is a
     plain mean over captures. Datasets without a report come last: `absent`, or `no report` of an
     unfinished run.
     """
-    rows = []
-    reported = {run.dataset for run in runs if _rows(run)}
+    rows: Rows = []
+    reported = {run.dataset for run in runs if _reported(run)}
     for dataset in sorted(DATASETS, key=lambda name: name not in reported):
-        reports = [_rows(run) for run in runs if run.dataset == dataset]
-        figures = [overall(mine, metric) for mine in reports if mine]
+        mine = [run for run in runs if run.dataset == dataset]
+        seeds = [overall(_reported(run), metric) for run in mine if _reported(run)]
+        why = "undefined" if seeds else "no report" if mine else "absent"
         for model in MODELS:
-            values = [mine[model] for mine in figures if model in mine]
-            begun = any(run.dataset == dataset for run in runs)
-            why = "undefined" if figures else "no report" if begun else "absent"
-            cell = _cell(values) if values else _undefined(why)
-            rows.append({"dataset": dataset, "label": dataset, "model": model} | cell)
+            cell = _cell([seed[model] for seed in seeds if model in seed], why)
+            rows.append({"dataset": dataset, "model": model} | cell)
     return rows
 
 
-def grid(rows: Sequence[dict], key: str = "mean", down="label", across="model") -> np.ndarray:
-    """One key of rows as a figure takes it, (down, across) in order of appearance: numbers as f8
-    with NaN where there is none, or text.
+def model_by_scenario(runs: Sequence[Run], metric: str) -> Rows:
+    """The same scenario by scenario, for the datasets that have a report: a mean over scenarios
+    hides the weak one. A scenario without files here is `absent`."""
+    rows: Rows = []
+    for dataset, known in DATASETS.items():
+        mine = [row for run in runs if run.dataset == dataset for row in _reported(run)]
+        for scenario in known.scenarios if mine else ():
+            here = [row for row in mine if row["scenario"] == scenario]
+            why = "undefined" if any(row["captures"] for row in here) else "absent"
+            words = " ".join(scenario.replace("vehicle", "car,").split("_")[2:])
+            names = {"dataset": dataset, "scenario": scenario, "label": f"{dataset}: {words}"}
+            for model in MODELS:
+                values = [row[metric] for row in here if row["detector"] == model]
+                cell = _cell([value for value in values if value is not None], why)
+                rows.append(names | {"model": model} | cell)
+    return rows
 
-    >>> grid([{"label": "demo", "model": "GAT", "mean": 0.9}])
+
+def grid(rows: Rows, key: str, down: str, across: str = "model") -> np.ndarray:
+    """One key of rows as a figure takes it, (down, across) in order of appearance: numbers as f8
+    with NaN where there is none, or `text`.
+
+    >>> grid([{"dataset": "demo", "model": "GAT", "mean": 0.9}], "mean", "dataset")
     array([[0.9]])
     """
     sides, tops = (list(dict.fromkeys(row[name] for row in rows)) for name in (down, across))
@@ -90,58 +112,27 @@ def grid(rows: Sequence[dict], key: str = "mean", down="label", across="model") 
     return found if key == "text" else found.astype(np.float64)
 
 
-def scenarios(runs: Sequence[Run], metric: str) -> list[dict]:
-    """The same scenario by scenario, for the datasets that have a report: a mean over scenarios
-    hides the weak one. A scenario without files here is `absent`."""
-    rows = []
-    for dataset, known in DATASETS.items():
-        mine = [row for run in runs if run.dataset == dataset for row in _rows(run)]
-        for scenario in known.scenarios if mine else ():
-            here = [row for row in mine if row["scenario"] == scenario]
-            for model in MODELS:
-                one = [row[metric] for row in here if row["detector"] == model]
-                values = [value for value in one if value is not None]
-                files = any(row["captures"] for row in here)
-                cell = _cell(values) if values else _undefined("undefined" if files else "absent")
-                words = scenario.replace("vehicle", "car,").split("_")[2:]
-                label = f"{dataset}: {' '.join(words)}"
-                names = {"dataset": dataset, "scenario": scenario, "label": label, "model": model}
-                rows.append(names | cell)
-    return rows
-
-
-def costs(runs: Sequence[Run]) -> list[dict]:
-    """Parameters, bytes and latency of each net (a window on one thread, features included), by
-    dataset; latencies are medians over seeds."""
-    rows = []
+def model_costs(runs: Sequence[Run]) -> Rows:
+    """Parameters, bytes and latency in ms (a window on one thread, features included) of each net
+    by dataset; latencies are medians over seeds."""
+    rows: Rows = []
     for dataset in DATASETS:
-        mine = [
-            row
-            for run in runs
-            if run.dataset == dataset
-            for row in run.stages.get("distillation", {}).get("costs", [])
-        ]
+        records = [r.stages["distillation"] for r in runs
+                   if r.dataset == dataset and "distillation" in r.stages]  # fmt: skip
         for key, model in _COSTED.items():
-            same = [row for row in mine if row["model"] == key]
+            same = [row for r in records for row in r.get("costs", []) if row["model"] == key]
             if same:
-                took = {n: float(np.median([row[n] for row in same])) for n in ("p50_ms", "p99_ms")}
-                sizes = {n: same[0][n] for n in ("parameters", "bytes")}
-                rows.append({"dataset": dataset, "model": model} | sizes | took)
+                row = {"dataset": dataset, "model": model}
+                row |= {name: same[0][name] for name in ("parameters", "bytes")}
+                took = {n: float(np.median([r[n] for r in same])) for n in ("p50_ms", "p99_ms")}
+                rows.append(row | took)
     return rows
 
 
-def sized(costs: Sequence[dict], rows: Sequence[dict]) -> tuple[list, list, list]:
-    """Parameters, mean over datasets of the `matrix` rows, and name of each model that has both."""
-    size = {row["model"]: row["parameters"] for row in costs}
-    value = {m: [r["mean"] for r in rows if r["model"] == m and r["seeds"]] for m in size}
-    names = [model for model in size if value[model]]
-    return [size[m] for m in names], [float(np.mean(value[m])) for m in names], names
-
-
-def took(runs: Sequence[Run]) -> list[dict]:
+def time_taken(runs: Sequence[Run]) -> Rows:
     """Wall time and processor time of each stage of each run, in s, and both as `text`; None where
     the stage was saved before stages were timed."""
-    rows = []
+    rows: Rows = []
     for run in runs:
         for stage, record in run.stages.items():
             cost = record.get("cost") or dict.fromkeys(("seconds", "cpu_seconds", "threads"))
@@ -152,97 +143,94 @@ def took(runs: Sequence[Run]) -> list[dict]:
     return rows
 
 
-def provenance(runs: Sequence[Run]) -> list[dict]:
+def provenance(runs: Sequence[Run]) -> Rows:
     """Of each run: its stages, versions, and a hash over those of its captures."""
-    rows = []
+    rows: Rows = []
     for run in runs:
-        last = [*run.stages.values()][-1]
         captures = run.stages.get("data_prep", {}).get("captures", [])
         digest = hashlib.sha256("".join(sorted(c["sha256"] for c in captures)).encode())
-        row = {"run": run.name, "stages": f"{len(run.stages)} of {len(STAGES)}"}
+        row: dict[str, Any] = {"run": run.name, "stages": f"{len(run.stages)} of {len(STAGES)}"}
         row |= {"captures": len(captures), "data": digest.hexdigest()[:12]}
-        rows.append(row | last["versions"])
+        rows.append(row | [*run.stages.values()][-1]["versions"])
     return rows
 
 
-def beside_published(runs: Sequence[Run], metric: str) -> list[dict]:
+def beside_published(runs: Sequence[Run], metric: str) -> Rows:
     """Ours, means over seeds, beside what others published of the same scenario: `text` by
     `scenario` and `detector`. Only scenarios that are here and of which something is published."""
-    ours: list[dict] = []
-    theirs: dict[tuple, str] = {}
-    for row in scenarios(runs, metric):
+    ours: Rows = []
+    theirs: dict[tuple[str, str], str] = {}
+    for row in model_by_scenario(runs, metric):
         name, text = f"{row['dataset']} {row['scenario'][:7]}", row["text"].partition(" ")[0]
-        others = literature.published(row["dataset"], [row["scenario"]])
-        others = [other for other in others if metric in other]
+        others = [o for o in published(row["dataset"], [row["scenario"]]) if metric in o]
         if others and text != "absent":
             ours.append({"scenario": name, "detector": row["model"], "text": text})
             theirs |= {(name, other["detector"]): f"{other[metric]:.3f}" for other in others}
     return ours + [{"scenario": s, "detector": d, "text": t} for (s, d), t in theirs.items()]
 
 
-def missing(runs: Sequence[Run]) -> list[dict]:
-    """What is not on the page: `what`, `why`, and the command or source that brings it."""
-    rows, here = [], present()
+def missing(runs: Sequence[Run]) -> Rows:
+    """What is not on the page: `what`, `why`, and the `remedy`, a command or a source."""
+    rows: list[tuple[str, str, str]] = []
+    here = present()
     for dataset, known in DATASETS.items():
         mine = [run for run in runs if run.dataset == dataset]
-        if dataset not in here and not mine:
-            rows.append({"what": dataset, "why": "no data", "remedy": wanting(dataset)})
+        if not mine and dataset not in here:
+            rows.append((dataset, "no data", wanting(dataset)))
         elif not mine:
-            remedy = f"make run DATASET={dataset}, or make all"
-            rows.append({"what": dataset, "why": "data, but no run", "remedy": remedy})
+            rows.append((dataset, "data, but no run", f"{make_run(dataset)}, or make all"))
         for run in mine:
-            if run.next_stage:
-                why = f"stops before {run.next_stage}"
-                if (home() / "runs" / run.name / f"{run.next_stage}.failed.ipynb").is_file():
-                    why += f", which failed: see {run.next_stage}.failed.ipynb in runs/{run.name}/"
-                rows.append({"what": run.name, "why": why, "remedy": run.command})
+            if stage := run.next_stage:
+                failed = home() / "runs" / run.name / f"{stage}.failed.ipynb"
+                why = f"stops before {stage}"
+                if failed.is_file():
+                    why += f", which failed: see {failed.name} in runs/{run.name}/"
+                rows.append((run.name, why, run.command))
         done = [run.stages["data_prep"] for run in mine if "data_prep" in run.stages]
-        if done:
-            there = {capture["scenario"] for capture in done[0]["captures"]}
-            gone = [name for name in TRAIN + known.scenarios if name not in there]
-            if gone:
-                remedy = f"{known.publisher}; then {mine[0].command}"
-                why = f"no files of {', '.join(gone)}"
-                rows.append({"what": f"{dataset}, in part", "why": why, "remedy": remedy})
-    return rows
-
-
-def no_dataset() -> list[str]:
-    """Folders of `CANGRAPH_DATA` that no dataset of the catalog is named like."""
+        there = {capture["scenario"] for record in done[:1] for capture in record["captures"]}
+        gone = [name for name in TRAIN + known.scenarios if name not in there]
+        if done and gone:
+            why = f"no files of {', '.join(gone)}"
+            rows.append((f"{dataset}, in part", why, f"{known.publisher}; then {mine[0].command}"))
     place = data_home()
-    folders = (path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else ()
-    return sorted(name for name in folders if name not in DATASETS and not name.startswith("."))
+    for folder in sorted(place.iterdir()) if place.is_dir() else ():
+        if folder.is_dir() and folder.name not in DATASETS and not folder.name.startswith("."):
+            rows.append((f"{folder.name}/", "no dataset of the catalog", "none, unless misspelt"))
+    return [dict(zip(("what", "why", "remedy"), row, strict=True)) for row in rows]
 
 
-def headline(runs: Sequence[Run], metric: str = "auroc") -> str:
-    """The page in one sentence; without a report, the command that makes one."""
-    reported = [run for run in runs if _rows(run)]
-    if not reported:
+def weakest_spot(runs: Sequence[Run], metric: str = "auroc") -> str:
+    """The page in one sentence: how many runs, and the scenario that the GAT teacher sees least;
+    without a report, the command that makes one."""
+    known = [row for row in model_by_scenario(runs, metric) if row["mean"] is not None]
+    if not known:
         return "No run is finished: `make demo` makes one of the demo, `make all` all that can be."
-    datasets = dict.fromkeys(run.dataset for run in reported)
-    worst = [row for row in scenarios(reported, metric) if row["mean"] is not None]
-    fewest = [row for row in worst if row["model"] == "GAT teacher"] or worst
-    low = min(fewest, key=lambda row: row["mean"])
+    teacher = [row for row in known if row["model"] == "GAT teacher"]
+    low = min(teacher or known, key=lambda row: row["mean"])
+    datasets = [run.dataset for run in runs if _reported(run)]
     return (
-        f"{len(datasets)} of {len(DATASETS)} datasets, {len(reported)} finished "
-        f"run{'s' if len(reported) > 1 else ''}. The weakest spot of "
-        f"the {low['model']} is {low['scenario'].replace('_', ' ')} of {low['dataset']}: "
-        f"{metric.upper()} {low['text']}."
+        f"{len({*datasets})} of {len(DATASETS)} datasets, {len(datasets)} finished "
+        f"run{'s' if len(datasets) > 1 else ''}. The weakest spot of the {low['model']} is "
+        f"{low['scenario'].replace('_', ' ')} of {low['dataset']}: {metric.upper()} {low['text']}."
     )
 
 
-def save(runs: Sequence[Run], metrics: Sequence[str] = ("auroc", "auprc", "f1", "mcc")) -> dict:
-    """Write all of this to `runs/summary.json` and return it."""
-    facts = {
-        "schema": SCHEMA,
-        "headline": headline(runs),
-        "matrix": {metric: matrix(runs, metric) for metric in metrics},
-        "scenarios": {metric: scenarios(runs, metric) for metric in metrics},
-        "costs": costs(runs),
-        "took": took(runs),
-        "provenance": provenance(runs),
-        "missing": missing(runs),
-    }
+def save_page(runs: Sequence[Run], compared: Comparison) -> dict[str, Any]:
+    """Write what the page says and return it: to `runs/compare.json` where two runs are compared,
+    else to `runs/summary.json`."""
+    if compared.detectors:
+        name, facts = "compare", compared._asdict() | {"verdict": compared.verdict}
+    else:
+        name, facts = "summary", {
+            "headline": weakest_spot(runs),
+            "matrix": {metric: model_by_dataset(runs, metric) for metric in _METRICS},
+            "scenarios": {metric: model_by_scenario(runs, metric) for metric in _METRICS},
+            "costs": model_costs(runs),
+            "took": time_taken(runs),
+            "provenance": provenance(runs),
+            "missing": missing(runs),
+        }  # fmt: skip
+    facts = {"schema": 2} | facts
     text = json.dumps(facts, indent=1, allow_nan=False)
-    put(home() / "runs" / "summary.json", [text.encode()])
+    put(home() / "runs" / f"{name}.json", [text.encode()])
     return facts

@@ -7,7 +7,7 @@ import pytest
 from reported import SCENARIOS, put_run
 from scipy import stats
 
-from cangraph.report import compare as comparison
+from cangraph.report.compare import capture_metrics, changes, compare_runs, replicates
 from cangraph.runs import read_run
 
 MODELS = ("GAT teacher", "fusion")
@@ -35,7 +35,7 @@ def put(home, name, seed, key, captures=10, fit=None, **more):
 def test_equal_runs_have_no_changes(home):
     put(home, "one", 0, key=1)
     put(home, "other", 0, key=1)
-    assert comparison.changes(read_run("one"), read_run("other")) == []
+    assert changes(read_run("one"), read_run("other")) == []
 
 
 def test_parameters_versions_captures_and_stages_are_named(home):
@@ -46,7 +46,7 @@ def test_parameters_versions_captures_and_stages_are_named(home):
     record["versions"]["torch"] = "3.0"
     path.write_text(json.dumps(record))
     (home / "runs/other/diagnostics.json").unlink()
-    rows = comparison.changes(read_run("one"), read_run("other"))
+    rows = changes(read_run("one"), read_run("other"))
     found = {(r["kind"], r["what"]): (r["before"], r["after"], r["stages"]) for r in rows}
     assert found == {
         ("parameter", "fit.batch_size"): ("64", "3", "all"),
@@ -62,10 +62,10 @@ def test_parameters_versions_captures_and_stages_are_named(home):
 def test_replicates_differ_by_the_seed_alone(home):
     for seed in (0, 1, 2):
         put(home, "one", seed, key=seed, fit={"batch_size": 3} if seed == 2 else None)
-    names = [run.name for run in comparison.replicates(read_run("one/seed_1"))]
+    names = [run.name for run in replicates(read_run("one/seed_1"))]
     assert names == ["one", "one/seed_1"]
     put(home, "one", 1, key=1, captures=9)  # other data
-    assert [run.name for run in comparison.replicates(read_run("one"))] == ["one"]
+    assert [run.name for run in replicates(read_run("one"))] == ["one"]
 
 
 def test_the_demos_data_is_of_its_seed(home):
@@ -73,24 +73,26 @@ def test_the_demos_data_is_of_its_seed(home):
     put_run(home, "demo", 1, captures=4)
     path = home / "runs/demo/seed_1/data_prep.json"
     path.write_text(path.read_text().replace("demo capture", "other capture"))
-    assert len(comparison.replicates(read_run("demo"))) == 2
+    assert len(replicates(read_run("demo"))) == 2
 
 
 # is it noise?
 
 
-def rows_of(before, after, metric="f1"):
-    return {r["detector"]: r for r in comparison.compare(read_run(before), read_run(after), metric)}
+def row_of(before, after, detector="fusion"):
+    (row,) = (r for r in compare_runs(before, after, "f1").detectors if r["detector"] == detector)
+    return row
+
+
+def figures(name, detector="fusion"):
+    return np.array([*capture_metrics(read_run(name), "f1")[detector].values()])
 
 
 def test_figures_are_those_of_scipy(home):
     put(home, "one", 0, key=1)
     put(home, "other", 0, key=2, gain=0.01)
-    row = rows_of("one", "other")["fusion"]
-    old, new = (
-        np.array([*comparison.by_capture(read_run(n), "f1")["fusion"].values()])
-        for n in ("one", "other")
-    )
+    row = row_of("one", "other")
+    old, new = figures("one"), figures("other")
     ends = stats.ttest_rel(new, old).confidence_interval(0.95)
     assert (row["low"], row["high"]) == pytest.approx((ends.low, ends.high), abs=1e-6)
     assert row["difference"] == pytest.approx((new - old).mean(), abs=1e-6)
@@ -104,12 +106,12 @@ def test_an_improvement_beyond_captures_and_seeds_is_one(home):
     for seed in (0, 1, 2):
         put(home, "one", seed, key=seed)
         put(home, "other", seed, key=10 + seed, gain=0.02, fit={"batch_size": 9})
-    row = rows_of("one", "other")["GAT teacher"]
+    row = row_of("one", "other", "GAT teacher")
     assert row["seeds"] == "3, 3"
     assert row["verdict"] == "better, beyond captures and seeds"
-    assert rows_of("other", "one")["GAT teacher"]["verdict"] == "worse, beyond captures and seeds"
-    said = comparison.verdict([*rows_of("one", "other").values()], "f1")
-    assert said == "F1 of 2 detectors: GAT teacher, fusion better beyond captures and seeds."
+    assert row_of("other", "one", "GAT teacher")["verdict"] == "worse, beyond captures and seeds"
+    said = compare_runs("one", "other", "f1").verdict
+    assert "F1 of 2 detectors: GAT teacher, fusion better beyond captures and seeds." in said
 
 
 def test_a_gain_that_seeds_make_as_well_is_none(home):
@@ -117,7 +119,7 @@ def test_a_gain_that_seeds_make_as_well_is_none(home):
     for seed, shift in enumerate((-0.02, 0.0, 0.02)):
         put(home, "one", seed, key=1, base=0.9 + shift)
     put(home, "other", 0, key=2, base=0.92, fit={"batch_size": 9})
-    row = rows_of("one", "other")["fusion"]
+    row = row_of("one", "other")
     assert row["p"] < 0.05 and abs(row["difference"]) < row["noise"]
     assert row["verdict"] == "better beyond the captures, but not beyond what seeds do"
 
@@ -126,14 +128,11 @@ def test_noise_is_the_half_width_of_the_two_sample_interval(home):
     for seed in (0, 1, 2):
         put(home, "one", seed, key=seed)
         put(home, "other", seed, key=10 + seed, fit={"batch_size": 9})
-    row = rows_of("one", "other")["fusion"]
-    sides = [
-        [
-            np.mean([*comparison.by_capture(read_run(n), "f1")["fusion"].values()])
-            for n in (name, f"{name}/seed_1", f"{name}/seed_2")
-        ]
+    row = row_of("one", "other")
+    sides = (
+        [figures(n).mean() for n in (name, f"{name}/seed_1", f"{name}/seed_2")]
         for name in ("one", "other")
-    ]
+    )
     ends = stats.ttest_ind(*sides).confidence_interval(0.95)
     assert row["noise"] == pytest.approx((ends.high - ends.low) / 2)
 
@@ -141,7 +140,7 @@ def test_noise_is_the_half_width_of_the_two_sample_interval(home):
 def test_replicates_of_each_other_are_noise_whatever_they_say(home):
     put(home, "one", 0, key=0)
     put(home, "one", 1, key=1, gain=0.05)
-    row = rows_of("one", "one/seed_1")["fusion"]
+    row = row_of("one", "one/seed_1")
     assert row["verdict"] == "replicates: whatever differs is noise"
     assert row["seeds"] == "1, 1" and row["difference"] == pytest.approx(0.05, abs=0.01)
     assert row["noise"] > 0
@@ -150,12 +149,9 @@ def test_replicates_of_each_other_are_noise_whatever_they_say(home):
 def test_a_run_beside_itself_compares_its_detectors(home):
     put(home, "one", 0, key=0)
     put(home, "one", 1, key=1)
-    (row,) = rows_of("one", "one").values()
+    (row,) = compare_runs("one", "one", "f1").detectors
     assert (row["detector"], row["against"], row["seeds"]) == ("fusion", "GAT teacher", "2, 2")
-    apart = [
-        np.mean([*v["fusion"].values()]) - np.mean([*v["GAT teacher"].values()])
-        for v in (comparison.by_capture(read_run(n), "f1") for n in ("one", "one/seed_1"))
-    ]
+    apart = [(figures(n) - figures(n, "GAT teacher")).mean() for n in ("one", "one/seed_1")]
     ends = stats.ttest_1samp(apart, 0).confidence_interval(0.95)
     assert row["noise"] == pytest.approx((ends.high - ends.low) / 2, rel=1e-4)
 
@@ -169,23 +165,19 @@ def test_captures_of_one_recording_are_one_witness(home):
         for k, capture in enumerate(record["captures"]):
             capture["recording"] = f"drive {k // 5}"
         path.write_text(json.dumps(record))
-    row = rows_of("one", "other")["fusion"]
+    row = row_of("one", "other")
     assert (row["captures"], row["recordings"]) == (10, 2)
     assert row["verdict"] == "not told apart: of 2 recordings p cannot be below 0.5"
 
 
-def test_equal_figures_make_no_difference(home):
-    put(home, "one", 0, key=1)
-    put(home, "other", 0, key=1)
-    row = rows_of("one", "other")["fusion"]
+def test_equal_figures_make_no_difference_and_none_in_common_is_undefined(home):
+    for name in ("one", "other"):
+        put(home, name, 0, key=1)
+    row = row_of("one", "other")
     assert (row["difference"], row["p"], row["low"]) == (0.0, 1.0, None)
     assert row["verdict"] == "no difference"
-
-
-def test_nothing_in_common_is_undefined(home):
-    put(home, "one", 0, key=1)
     put_run(home, "hcrl_sa", 0, lambda m, k: None, 10, name="other", models=MODELS)
-    row = rows_of("one", "other")["fusion"]
+    row = row_of("one", "other")
     assert row["difference"] is None and row["verdict"].startswith("undefined")
 
 
@@ -195,7 +187,7 @@ def test_pure_noise_is_rarely_called_a_difference(home):
         for seed in (0, 1):
             put(home, "one", seed, key=1000 + 4 * trial + seed)
             put(home, "other", seed, key=1002 + 4 * trial + seed, fit={"batch_size": 9})
-        rows = rows_of("one", "other").values()
+        rows = compare_runs("one", "other", "f1").detectors
         called += sum(row["verdict"].endswith("beyond captures and seeds") for row in rows)
     assert called <= 4  # of 24; one in twenty would be one
 
@@ -203,40 +195,32 @@ def test_pure_noise_is_rarely_called_a_difference(home):
 def test_differences_stand_capture_by_capture(home):
     put(home, "one", 0, key=1)
     put(home, "other", 0, key=1, base=0.92)
-    rows = comparison.differences(read_run("one"), read_run("other"), "f1")
+    rows = compare_runs("one", "other", "f1").captures
     assert len(rows) == 20 and {row["difference"] for row in rows} == {0.02}
-    within = comparison.differences(read_run("one"), read_run("one"), "f1")
+    within = compare_runs("one", "one", "f1").captures
     assert {row["detector"] for row in within} == {"fusion"} and len(within) == 10
 
 
 # errors
 
 
-def test_a_metric_that_is_no_metric_is_refused(home):
+@pytest.mark.parametrize(
+    ("names", "metric", "said"),
+    [
+        (("one", "one"), "aurc", r"metric = 'aurc' is not in the report of run 'one'"),
+        (("demo", "demo"), "f1", r"leave nothing to compare.*make run DATASET=demo"),
+        (("begun", "one"), "f1", r"no captures in diagnostics\.json.*DATASET=set_01 SEED=1"),
+        (("one", ""), "f1", r"run '': not a folder"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(home, names, metric, said):
     put(home, "one", 0, key=1)
-    with pytest.raises(ValueError, match=r"metric = 'aurc' is not in the report of run 'one'"):
-        comparison.compare(read_run("one"), read_run("one"), "aurc")
-
-
-def test_reports_without_a_detector_in_common_are_refused(home):
     put_run(home, "demo", models=("GAT teacher",))
-    with pytest.raises(ValueError, match=r"leave nothing to compare.*make run DATASET=demo"):
-        comparison.compare(read_run("demo"), read_run("demo"))
+    put_run(home, "set_01", 1, name="begun", stages=["data_prep"])
+    with pytest.raises(ValueError, match=said):
+        compare_runs(*names, metric)
 
 
-def test_a_run_without_report_names_the_command(home):
-    put_run(home, "demo", 1, stages=["data_prep"])
-    run = read_run("demo/seed_1")
-    with pytest.raises(ValueError, match=r"no captures in diagnostics\.json.*SEED=1"):
-        comparison.compare(run, run)
-
-
-def test_what_is_saved_is_json(home):
-    put(home, "one", 0, key=1)
-    put(home, "other", 0, key=2)
-    before, after = read_run("one"), read_run("other")
-    rows = comparison.compare(before, after, "f1")
-    comparison.save(before, after, "f1", rows, [])
-    facts = json.loads((home / "runs/compare.json").read_text())
-    assert facts["schema"] == comparison.SCHEMA and facts["detectors"] == rows
-    assert len(facts["captures"]) == 20
+def test_without_names_nothing_is_compared():
+    nothing = compare_runs("", "")
+    assert (nothing.detectors, nothing.changes) == ((), ()) and "make compare" in nothing.verdict

@@ -7,6 +7,7 @@ from reported import SCENARIOS, put_run
 
 from cangraph.data.datasets import DATASETS
 from cangraph.report import summary
+from cangraph.report.compare import compare_runs
 from cangraph.runs import all_runs
 
 
@@ -27,54 +28,36 @@ def runs(home):
 
 
 def test_a_cell_is_the_mean_over_scenarios_and_seeds_and_names_both_of_two(runs):
-    row = cell(summary.matrix(runs, "f1"), dataset="hcrl_sa", model="GAT teacher")
-    assert (row["mean"], row["half"], row["reach"]) == (
-        pytest.approx(0.855),
-        None,
-        pytest.approx(0.005),
-    )
-    assert row["text"] == "0.855 (0.850, 0.860)"
+    row = cell(summary.model_by_dataset(runs, "f1"), dataset="hcrl_sa", model="GAT teacher")
+    assert (row["mean"], row["reach"]) == (pytest.approx(0.855), pytest.approx(0.005))
+    assert (row["text"], row["seeds"]) == ("0.855 (0.850, 0.860)", 2)
 
 
-def test_three_seeds_have_an_interval(home):
-    for seed in (0, 1, 2):
+def test_three_seeds_have_an_interval_and_one_has_none(home):
+    put_run(home, "demo")
+    row = cell(summary.model_by_dataset(all_runs(), "f1"), dataset="demo", model="fusion")
+    assert (row["text"], row["reach"]) == ("0.900", None)
+    for seed in (1, 2):
         put_run(home, "demo", seed, lambda m, k, s=seed: 0.9 + 0.01 * s)
-    row = cell(summary.matrix(all_runs(), "f1"), dataset="demo", model="GAT teacher")
+    row = cell(summary.model_by_dataset(all_runs(), "f1"), dataset="demo", model="fusion")
     # t of two degrees of freedom is 4.303, the standard error .01 / sqrt 3
-    assert row["half"] == row["reach"] == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
+    assert row["reach"] == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
     assert row["text"] == "0.910 ± 0.025"
 
 
-def test_a_single_seed_has_no_interval(home):
-    put_run(home, "demo")
-    row = cell(summary.matrix(all_runs(), "auroc"), dataset="demo", model="fusion")
-    assert (row["text"], row["half"], row["seeds"]) == ("0.900", None, 1)
-
-
-def test_every_dataset_has_its_rows_and_those_without_run_are_absent(runs):
-    rows = summary.matrix(runs, "f1")
-    assert len(rows) == len(DATASETS) * len(summary.MODELS)
-    assert {row["text"] for row in rows if row["dataset"] != "hcrl_sa"} == {"absent"}
-    assert rows[0]["dataset"] == "hcrl_sa"
-
-
-def test_an_unfinished_run_is_not_absent(home):
-    put_run(home, "set_02", stages=["data_prep", "teacher"])
-    assert cell(summary.matrix(all_runs(), "f1"), dataset="set_02", model="fusion")["text"] == (
-        "no report"
-    )
-
-
-def test_a_metric_that_no_capture_defines_is_undefined_and_not_zero(home):
+def test_what_is_not_there_is_said_in_words_and_is_not_zero(home):
     put_run(home, "demo", value=lambda model, k: None)
-    assert cell(summary.matrix(all_runs(), "f1"), dataset="demo", model="fusion")["mean"] is None
-    assert cell(summary.matrix(all_runs(), "f1"), dataset="demo", model="fusion")["text"] == (
-        "undefined"
-    )
+    put_run(home, "set_02", stages=["data_prep", "teacher"])
+    rows = summary.model_by_dataset(all_runs(), "f1")
+    assert len(rows) == len(DATASETS) * len(summary.MODELS)
+    said = {name: cell(rows, dataset=name, model="fusion")["text"] for name in DATASETS}
+    known = {"demo": "undefined", "set_02": "no report"}
+    assert said == dict.fromkeys(DATASETS, "absent") | known
+    assert {row["mean"] for row in rows} == {None} and rows[0]["dataset"] == "demo"
 
 
 def test_scenarios_are_apart_and_those_without_files_absent(runs):
-    rows = [r for r in summary.scenarios(runs, "f1") if r["model"] == "VGAE student"]
+    rows = [r for r in summary.model_by_scenario(runs, "f1") if r["model"] == "VGAE student"]
     assert [row["scenario"] for row in rows] == list(DATASETS["hcrl_sa"].scenarios)
     assert [row["mean"] for row in rows[:2]] == pytest.approx([0.905, 0.805])
     assert [row["text"] for row in rows[2:]] == ["absent", "absent"]
@@ -82,10 +65,11 @@ def test_scenarios_are_apart_and_those_without_files_absent(runs):
 
 
 def test_grids_stand_as_their_rows_do(runs):
-    rows = summary.scenarios(runs, "f1")
-    assert summary.grid(rows).shape == (4, len(summary.MODELS))
-    assert summary.grid(rows)[0] == pytest.approx([0.905] * len(summary.MODELS))
-    assert summary.grid(rows, "text")[3, 0] == "absent"
+    rows = summary.model_by_scenario(runs, "f1")
+    mean, text = (summary.grid(rows, key, "label") for key in ("mean", "text"))
+    assert mean.shape == (4, len(summary.MODELS))
+    assert mean[0] == pytest.approx([0.905] * len(summary.MODELS))
+    assert text[3, 0] == "absent"
 
 
 def test_ours_stand_before_what_others_published_of_the_same_scenarios(runs):
@@ -101,14 +85,8 @@ def test_ours_stand_before_what_others_published_of_the_same_scenarios(runs):
 
 
 def test_costs_are_by_dataset_and_latencies_medians_over_seeds(runs):
-    row = cell(summary.costs(runs), dataset="hcrl_sa", model="GAT student")
+    row = cell(summary.model_costs(runs), dataset="hcrl_sa", model="GAT student")
     assert (row["parameters"], row["bytes"], row["p50_ms"]) == (300, 1200, pytest.approx(0.3))
-
-
-def test_sizes_meet_qualities_of_models_that_have_both(runs):
-    sizes, quality, names = summary.sized(summary.costs(runs), summary.matrix(runs, "f1"))
-    assert names == ["GAT teacher", "VGAE teacher", "GAT student", "VGAE student"]
-    assert sizes == [100, 200, 300, 400] and quality == pytest.approx([0.855] * 4)
 
 
 def test_a_stage_that_was_not_timed_says_so(home):
@@ -116,7 +94,7 @@ def test_a_stage_that_was_not_timed_says_so(home):
     record = json.loads((place / "teacher.json").read_text())
     del record["cost"]
     (place / "teacher.json").write_text(json.dumps(record))
-    rows = summary.took(all_runs())
+    rows = summary.time_taken(all_runs())
     assert cell(rows, run="demo", stage="teacher")["text"] == "not timed"
     assert cell(rows, run="demo", stage="fusion")["text"] == "60 (30)"
 
@@ -131,19 +109,17 @@ def test_equal_data_has_equal_hashes(home):
 # what is missing
 
 
-def test_a_dataset_without_data_says_where_to_get_it(home):
-    row = cell(summary.missing([]), what="set_03")
-    assert row["why"] == "no data"
-    assert DATASETS["set_03"].publisher in row["remedy"]
-    assert str(home / "data/set_03") in row["remedy"]
-
-
-def test_data_without_a_run_names_the_command(home):
+def test_a_dataset_without_data_or_run_says_what_brings_it(home):
     place = home / "data/set_01/train_01_attack_free"
     place.mkdir(parents=True)
     (place / "a.csv").write_text("")
-    row = cell(summary.missing([]), what="set_01")
-    assert (row["why"], row["remedy"][:23]) == ("data, but no run", "make run DATASET=set_01")
+    for name in ("hcrl_ch_head", ".cache"):
+        (home / "data" / name).mkdir()
+    rows = summary.missing([])
+    gone = cell(rows, what="set_03", why="no data")["remedy"]
+    assert DATASETS["set_03"].publisher in gone and str(home / "data/set_03") in gone
+    assert cell(rows, what="set_01")["remedy"].startswith("make run DATASET=set_01")
+    assert [row["what"] for row in rows if "catalog" in row["why"]] == ["hcrl_ch_head/"]
 
 
 def test_a_run_that_stopped_names_stage_notebook_and_command(home):
@@ -162,33 +138,28 @@ def test_scenarios_without_files_are_named(runs):
     assert not any(scenario in row["why"] for scenario in SCENARIOS)
 
 
-def test_folders_that_are_no_dataset_are_named(home):
-    for name in ("hcrl_ch_head", "hcrl_sa", ".cache"):
-        (home / "data" / name).mkdir(parents=True)
-    assert summary.no_dataset() == ["hcrl_ch_head"]
-
-
 # in words, and saved
 
 
-def test_the_headline_names_the_weakest_scenario(runs):
-    said = summary.headline(runs, "f1")
+def test_the_sentence_names_the_weakest_scenario(runs):
+    said = summary.weakest_spot(runs, "f1")
     assert said.startswith("1 of 7 datasets, 2 finished runs.")
     assert "test 02 unknown vehicle known attack of hcrl_sa: F1 0.805" in said
 
 
-def test_without_a_run_the_headline_is_the_command(home):
-    assert "`make demo`" in summary.headline([])
-    put_run(home, "demo", stages=["data_prep"])
-    assert "`make demo`" in summary.headline(all_runs())
+@pytest.mark.parametrize("more", [{"stages": ["data_prep"]}, {"value": lambda model, k: None}])
+def test_without_a_figure_the_sentence_is_the_command(home, more):
+    assert "`make demo`" in summary.weakest_spot([])
+    put_run(home, "demo", **more)
+    assert "`make demo`" in summary.weakest_spot(all_runs())
 
 
-def test_what_is_saved_is_json_with_a_schema(home, runs):
-    facts = summary.save(runs)
+def test_what_is_saved_is_json_of_all_runs_or_of_the_two(home, runs):
+    facts = summary.save_page(runs, compare_runs("", ""))
     assert json.loads((home / "runs/summary.json").read_text()) == facts
-    assert facts["schema"] == summary.SCHEMA
-    assert {"matrix", "scenarios", "costs", "took", "missing", "provenance"} <= {*facts}
-
-
-def test_nothing_at_all_is_saved_too(home):
-    assert summary.save([])["took"] == []
+    assert len(facts["took"]) == 10 and {*facts["matrix"]} == {"auroc", "auprc", "f1", "mcc"}
+    compared = compare_runs("hcrl_sa", "hcrl_sa", "f1")
+    summary.save_page(runs, compared)
+    facts = json.loads((home / "runs/compare.json").read_text())
+    assert facts["detectors"] == compared.detectors and facts["verdict"] == compared.verdict
+    assert summary.save_page([], compare_runs("", ""))["took"] == []
