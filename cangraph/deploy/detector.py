@@ -17,7 +17,7 @@ from cangraph.deploy.latency import latency
 from cangraph.evaluation.scores import Scores
 from cangraph.evaluation.watch import alarm_rule
 from cangraph.extras import named_extra
-from cangraph.features import kernel, windows
+from cangraph.features import windows
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
 
@@ -34,7 +34,7 @@ __all__ = [
     "this_code",
 ]
 
-FORMAT = 1
+FORMAT = 2  # 1 named constants by the module that they stood in
 KEY = "cangraph"  # of the metadata
 INPUTS = ("x", "edge_index", "edge_attr")
 OUTPUTS = ("value", "node", "attack_type")
@@ -72,17 +72,11 @@ class Judged(NamedTuple):
 def this_code() -> dict[str, Any]:
     """What a detector depends on in the code that makes its windows: the features by name, and the
     constants of the kernels."""
-    constants = {}
-    for module in (kernel, windows):
-        for name, value in vars(module).items():
-            number = np.asarray(value) if name.isupper() else np.zeros(0)
-            if 0 < number.size < 10 and number.dtype.kind in "fi":
-                constants[f"{module.__name__.split('.')[-1]}{name.lower()}"] = number.tolist()
     return {
         "node_features": [feature.name for feature in NODE_FEATURES],
         "edge_features": [feature.name for feature in EDGE_FEATURES],
         "attack_types": list(ATTACK_TYPES),
-        "profile": constants,
+        "profile": windows.constants(),
     }
 
 
@@ -191,9 +185,12 @@ class Exported:
             wrong = [n for n, kind in _FACTS.items() if not isinstance(facts.get(n), kind)]
             wrong += [n for n, kind in _PROOF.items() if not isinstance(facts["proof"][n], kind)]
         except (ValueError, AttributeError, KeyError, TypeError) as error:
-            wrong = [f"{type(error).__name__}: {error}"]
-        if not wrong and facts["format"] != FORMAT:
-            wrong = [f"format {facts['format']}, not {FORMAT}"]
+            facts, wrong = {}, [f"{type(error).__name__}: {error}"]
+        if facts.get("format", FORMAT) != FORMAT:
+            raise ValueError(
+                f"{self.path}: a file of format {facts['format']}; expected format {FORMAT}; "
+                f"{_REMEDY}"
+            )
         if wrong:
             raise ValueError(
                 f"{self.path}: its metadata cannot be read ({', '.join(wrong)}); expected what "

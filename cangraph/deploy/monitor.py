@@ -231,8 +231,7 @@ class Monitor:
         arrays = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)}
         arrays["slots"] = np.array(list(sliding.profiles.slots), np.int64)
         arrays |= {f"held/{k}": column for k, column in enumerate(sliding.held)}
-        for name, table in (("profiles", sliding.profiles.table), ("last", sliding.last)):
-            arrays |= {f"{name}/{field}": table[field] for field in table.dtype.names}
+        arrays |= {"profiles": sliding.profiles.table, "last": sliding.last}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         put(path, [buffer.getvalue()])
@@ -265,20 +264,12 @@ class Monitor:
         return state["beside"]
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        def table(name: str, like: np.dtype) -> np.ndarray:
-            columns = {field: arrays[f"{name}/{field}"] for field in like.names}
-            size = len(next(iter(columns.values())))
-            made = np.zeros(size, like)
-            for field, column in columns.items():
-                made[field] = column
-            return made
-
         sliding = Sliding(self.sliding.window, self.sliding.stride)
         slots = {int(key): slot for slot, key in enumerate(arrays["slots"])}
         sliding.profiles = Profiles(slots, began=state["began"])
-        sliding.profiles.make_room(arrays["profiles/data"].shape[1])
-        sliding.profiles.table = table("profiles", sliding.profiles.table.dtype)
-        sliding.last = table("last", sliding.last.dtype)
+        sliding.profiles.make_room(arrays["profiles"]["data"].shape[1])
+        sliding.profiles.table = arrays["profiles"].astype(sliding.profiles.table.dtype)
+        sliding.last = arrays["last"].astype(sliding.last.dtype)
         sliding.held = [arrays[f"held/{k}"] for k in range(5) if f"held/{k}" in arrays]
         sliding.passed, sliding.told, sliding.origin = state["sliding"]
         self.watch.restore(state["watch"])

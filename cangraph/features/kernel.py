@@ -1,96 +1,523 @@
-"""The kernel of the running profiles: frames in, features out, the table of slots updated.
+"""The kernel of the running profiles: judges each frame by its ID's past, then learns from it.
 
-`profiles.profile` has its equations; all constants are here: numba's cache knows no other file.
+`profile.profile` has the equations. What an ID is known by has parts, each with a section here:
+its constants, what it remembers of an ID (a record), `judge_…` and `learn_…`:
+
+| part | what it judges |
+|---|---|
+| clock | when a frame comes: its gap, in periods of its ID |
+| eager | frames ahead of time whose payload the next frame on time repeats |
+| trust | whether an ID was there from the beginning, or has been there for long |
+| flips | which bits of the payload change, by the flip rate of each bit |
+| moves | how long a byte rests and how far it steps, and which values it takes |
+| counters | steps of two bits that are the same at each frame |
+| checksums | sums of the payload that stay the same while it changes |
+| usual | how far a surprise is beyond what is usual for the ID |
+
+All parts stand in this one file because numba's cache of a compiled function knows no other file:
+split, a change of one part would leave the others' callers as they were compiled before.
 """
+
+from enum import IntEnum
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
-__all__ = ["learn_and_judge"]
+from cangraph.features.schema import FRAME_FEATURES
 
-_HALF_MICROSECOND = 5e-4  # ticks; an epoch time in float64 is only exact to .24 µs
-_TICK = 1e-3  # s; gaps are quantised to it, finer ones tell the recording device, not the attack
-_MEMORY = 20.0  # s; time constant of the running period
-_STEP = 0.5  # octaves; a single gap pulls the period by no more than this
-_YOUNG = 8  # gaps; an ID's first ones are averaged plainly
-_EARLY = (0.25, 2.0, 1.0)  # octaves; a frame earlier than a + b·jitter, at most c, teaches nothing
-_WAIT = 6.0  # octaves · ticks; a is less for a long period: frames wait for their turn on the bus
-_HEARD = 0.25  # weight of a frame ahead of time that the next one on time repeats, or does not
-_RESTING = 1.25  # bits; an ID that flips more of them a frame has no news, it always changes
-_REGULAR = 0.5  # octaves; a gap this near to the period earns trust
-_WARM_UP = 5.0  # s; IDs first seen in it are trusted: something has to be normal
-_START, _LATE = 1.0, 8.0  # s, gaps; but one that misses its first 8 turns has not been there
-_PROBATION = 60.0  # s; time constant of the trust in an ID that turns up later
-_FLIP_MEMORY = 64.0  # frames; the flip rates have no shorter time constant, nor one under 20 s
-_TREND = 16.0  # frames; time constant of flip_trend
-_LONG_MEMORY = 60.0  # s; time constant of the longest rest and the longest step of a byte
-_WORN = 5.0  # s; while a byte rests, its longest rest grows by an octave in this time
-_MOVED = 4  # changes; before, a byte's rests and steps are not judged
-_RULE_MEMORY = 256.0  # frames; time constant of a rule's reliability
-_ONCE = 1 / 64  # of its reliability, that a rule loses by a single break
-_RULE = 0.95  # reliability from which on a counter or checksum is one,
-_FADED = 0.9  # and under which it is none any more when it is broken again and again
-_REST = 1e-4  # a flip rate under it counts as 0, so that bytes at rest cost no time
-_CLIP = 6.0  # octaves
-# what is unusual for an ID: |gap_ratio|, flip surprise, share of novel bytes, leap, broken rule;
-# the amounts that do not matter, and the largest that enter what is usual
-_GRAIN = np.array([0.1, 0.5, 0.05, 0.5, 0.5])
-_LEVEL = np.array([1.0, 3.0, 1.0, 3.0, 3.0])
+__all__ = ["FRAME", "PARTS", "Columns", "judge_and_learn", "slot_record"]
 
+FRAME = np.dtype([(feature.name, np.float32) for feature in FRAME_FEATURES])  # of one frame
+
+part = numba.njit(
+    nogil=True, error_model="numpy"
+)  # compiled into `judge_and_learn`, which is cached
+per_byte = numba.njit(nogil=True, error_model="numpy", inline="always")  # eight calls a frame
+
+
+class Columns(NamedTuple):
+    """Frames as the kernel reads them: `timestamp` f8 (n,) in s, `bytes_used` u1 (n,), `data`
+    u1 (n, width), and the `slot` of each frame's ID, i8 (n,)."""
+
+    timestamp: np.ndarray
+    bytes_used: np.ndarray
+    data: np.ndarray
+    slot: np.ndarray
+
+
+class Scale(NamedTuple):
+    """What several parts share."""
+
+    tick: float = 1e-3  # s; gaps are whole ticks: finer ones tell the recorder, not the attack
+    rounding: float = 5e-4  # ticks; an epoch time in float64 is exact to .24 µs only
+    memory: float = 20.0  # s; time constant of the period, the flip rates and what is usual
+    young: int = 8  # gaps; an ID's first ones are averaged plainly, and none of them is refused
+    clip: float = 6.0  # octaves; no feature needs to tell 64 times from more
+
+
+SCALE = Scale()
+
+
+# Clock: when a frame comes
+
+
+class Clock(NamedTuple):
+    pull: float = 0.5  # octaves; one gap pulls the period by no more, so that a flood cannot
+    slack: float = 0.25  # octaves; a frame earlier than slack + per_jitter · jitter is refused,
+    per_jitter: float = 2.0  # octaves for each octave of jitter,
+    most: float = 1.0  # octaves; but one that is earlier than this always is
+    wait: float = (
+        6.0  # octaves · ticks; slack is wait/period at most: frames wait for the bus by ms
+    )
+    steady: float = 0.1  # octaves; a frame nearer to its time is no reason to excuse the next one
+
+
+CLOCK = Clock()
+CLOCK_RECORD = [
+    ("last_time", np.float64),  # s, of the last frame
+    ("base_time", np.float64),  # s, of the last frame on time
+    ("base_ratio", np.float64),  # octaves that the last frame on time came late
+    ("clock_time", np.float64),  # s, of the frame on time before it
+    ("log_period", np.float64),  # log2 of ticks
+    ("jitter", np.float64),  # octaves
+]
+
+
+class Timing(NamedTuple):
+    """What the clock says of a frame: `since` the last frame and `gap` since the last on time (s),
+    `tick` (log2 of the gap in ticks), `ratio` (octaves over the period), `intruder` (octaves that
+    its predecessor is out of turn), `early` (the ratio from which on it is on time), whether it
+    `learns`, whether it `replaces` its predecessor, and the `period` (ticks)."""
+
+    since: float
+    gap: float
+    tick: float
+    ratio: float
+    intruder: float
+    early: float
+    learns: bool
+    replaces: bool
+    period: float
+
+
+@part
+def ticks(seconds):
+    return np.floor(max(seconds, 0.0) / SCALE.tick + SCALE.rounding)
+
+
+@part
+def judge_clock(clock, n, now):
+    """The `Timing` of a frame at `now` after `n` others of its ID."""
+    since, gap = ticks(now - clock.last_time), ticks(now - clock.base_time)
+    tick, period = np.log2(gap + 1.0), 2.0**clock.log_period
+    # learning counts whole ticks too: a rate of learning that knows finer ones tells them
+    since, gap = since * SCALE.tick, gap * SCALE.tick
+    ratio, intruder, replaces, late = 0.0, 0.0, False, False
+    if n >= 2:  # no period before
+        ratio = min(max(tick - clock.log_period, -SCALE.clip), SCALE.clip)
+    slack = min(CLOCK.slack, CLOCK.wait / period)
+    early = -min(slack + CLOCK.per_jitter * clock.jitter, CLOCK.most)
+    if ratio <= early and n > SCALE.young:
+        steady, over = min(CLOCK.steady, slack), ticks(now - clock.clock_time)
+        away = np.log2(over + 1.0) - clock.log_period
+        # behind a frame that was late, the next one on the clock is early
+        late = clock.base_ratio > CLOCK.steady and away - 1.0 > -steady
+        # of two frames the one that keeps the clock of those before them is genuine
+        if clock.base_ratio < -steady and 2 * abs(away) < -clock.base_ratio:
+            ratio, gap, replaces, intruder = away, over * SCALE.tick, True, -ratio
+    learns = ratio > early or n <= SCALE.young or late
+    return Timing(since, gap, tick, ratio, intruder, early, learns, replaces, period)
+
+
+@part
+def learn_clock(clock, n, now, time):
+    """Let the period and the jitter follow, and keep the time of a frame on time."""
+    weight = max(min(1.0, time.since / SCALE.memory), 1.0 / max(n, 1) if n <= SCALE.young else 0.0)
+    if n == 1:
+        clock.log_period = time.tick
+    elif n > 1:
+        clock.log_period += weight * min(max(time.ratio, -CLOCK.pull), CLOCK.pull)
+        # what comes early must not make room for more of it
+        most = 1.0 if time.learns else -time.early
+        clock.jitter += weight * (min(abs(time.ratio), most) - clock.jitter)
+    if time.learns:
+        if not time.replaces:
+            clock.clock_time = clock.base_time
+        clock.base_time, clock.base_ratio = now, time.ratio
+    clock.last_time = now
+
+
+# Eager: a car that has news says it early and goes on saying it. Next to a forged frame the genuine
+# one says something else. So who keeps his word may be early again.
+
+
+class Eager(NamedTuple):
+    gain: float = 0.25  # of what is missing, that a repeated early frame earns; a broken word
+    # leaves as much of what was earned
+    resting: float = 1.25  # bits a frame; an ID that flips more repeats a frame by chance
+
+
+EAGER = Eager()
+
+
+def eager_record(width):
+    return [
+        ("amount", np.float32),  # octaves that a frame may be early
+        ("ahead", np.float32),  # octaves that the frames since the last one on time were early
+        ("data", np.uint8, (width,)),  # payload of the last of these,
+        ("dlc", np.uint8),  # its length,
+        ("own", np.uint8),  # and whether it had only values that the ID had before
+    ]
+
+
+@part
+def judge_eager(eager, time):
+    """The gap ratio, beyond how early the ID may be, octaves."""
+    return time.ratio if time.learns else min(time.ratio + eager.amount, 0.0)
+
+
+@part
+def learn_eager(p, payload, time):
+    """Whether the payload of an early frame is repeated. What never rests is repeated by chance;
+    behind a forged frame in its turn comes what was said before; what is early with foreign values
+    does not count against the ID."""
+    dlc, eager = len(payload), p.eager
+    same = dlc == eager.dlc and not time.replaces and p.flips.rate[:dlc].sum() < EAGER.resting
+    news, own = False, True
+    for j in range(dlc):
+        same &= payload[j] == eager.data[j]
+        news |= payload[j] != p.before[j]
+        own &= p.moves.values[j, payload[j] >> 3] >> (payload[j] & 7) & 1 > 0
+    if eager.ahead > 0 and (time.learns or not same):
+        if same:
+            eager.amount += np.float32(EAGER.gain * max(eager.ahead - eager.amount, 0.0))
+        elif eager.own:
+            eager.amount *= np.float32(EAGER.gain)
+        eager.ahead = 0.0
+    if not time.learns:
+        eager.ahead, eager.dlc = max(eager.ahead, -time.ratio) if news else 0.0, dlc
+        eager.data[:dlc], eager.own = payload, own
+
+
+# Trust: who was there from the beginning is normal; who turns up later earns it by time, since
+# frames are cheap
+
+
+class Trust(NamedTuple):
+    warm_up: float = 5.0  # s; IDs first seen in it are trusted: something has to be normal,
+    start: float = 1.0  # s; but one first seen later than this
+    late: float = 8.0  # gaps; and so many of its gaps, missed its first turns
+    regular: float = 0.5  # octaves; a gap this near to the period earns trust
+    probation: float = 60.0  # s; time constant of trust that is earned
+    most: float = 1 / 16  # of what is missing, that one frame earns
+    loss: float = 1 / 8  # of what was earned, that an irregular gap costs
+
+
+TRUST = Trust()
+TRUST_RECORD = [("amount", np.float64), ("first_time", np.float64)]
+
+
+@part
+def judge_trust(trust, n, now, began, gap):
+    """The trust in an ID, 0 to 1, on a bus that was first heard at `began`."""
+    if n == 0:
+        trust.first_time = now
+        trust.amount = 1.0 if now - began <= TRUST.warm_up else 0.0
+    elif n == 1 and trust.first_time - began > max(TRUST.start, TRUST.late * gap):
+        trust.amount = 0.0
+    return trust.amount
+
+
+@part
+def learn_trust(trust, n, time):
+    if n < 2:
+        return
+    if abs(time.ratio) < TRUST.regular:
+        trust.amount += (1.0 - trust.amount) * min(TRUST.most, time.since / TRUST.probation)
+    elif trust.amount < 1.0:
+        trust.amount -= trust.amount * TRUST.loss
+
+
+# Flips: which bits of the payload change
+
+
+class Flips(NamedTuple):
+    memory: float = 64.0  # frames; flip rates learn from as many, and for `SCALE.memory` at least
+    floor: float = 0.02  # added to the variance of a bit: one that rests may flip once
+    rest: float = 1e-4  # a flip rate under it counts as 0, so that bytes at rest cost no time
+    trend: float = 16.0  # frames; time constant of flip_trend
+    clip: float = 8.0  # standard deviations
+
+
+FLIPS = Flips()
 # the bits of every byte value as float32, so that eight are compared at once
-_BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
+BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
-def _ticks(seconds):
-    return np.floor(max(seconds, 0.0) / _TICK + _HALF_MICROSECOND)
+def flips_record(width):
+    return [
+        ("rate", np.float32, (width, 8)),  # how often each bit flips
+        ("moves", np.uint8, (width,)),  # whether any bit of a byte does
+        ("trend", np.float32),
+    ]
 
 
-@numba.njit(cache=True, nogil=True)
-def _bits(reliability, judged):
-    """Surprise in bits when a rule is broken that was judged so often; under 0 if there is none."""
-    return -np.log2(1.0 - reliability + max(1.0 / (judged + 1), 1.0 / _RULE_MEMORY))
+@part
+def clear(work):
+    work.flips[:], work.expected[:], work.spread[:] = 0, 0, 0
+    work.chi[:], work.usual[:] = 0, 0
 
 
-@numba.njit(cache=True, nogil=True)
-def _counters(p, j, value, before, passed, missing, weight, again):
-    """Judge the two-bit counters of byte j, which was `before`, and `passed` in an early frame
-    since, while frames may be `missing`; learn with `weight`, or `again` if one is broken twice.
-    Returns how reliable the best one broken and not excused (3) was, if one is kept, if any is."""
-    lost, held, ruled = np.float32(0.0), False, False
-    for c in range(4):  # without branches, which would be guessed wrong half of the time
-        now, ago, aside = value >> (2 * c), before >> (2 * c), passed >> (2 * c)
-        turn = np.uint8((now - ago) & 3)
-        old, kept, lapsed = p.turn[j, c], p.kept[j, c], p.lapsed[j, c]
-        # AUTOSAR's E2E profile 1 counts to 14: 0xF is no count
-        around = (now & 15 < ago & 15) & (now & 15 == ((ago & 15) + missing) % 15)
-        around |= (now & 15 < aside & 15) & (now & 15 == ((aside & 15) + 1) % 15)
-        hit = (turn == old) | (turn == (old * missing & 3)) | ((now - aside) & 3 == old)
-        hit |= around & (ago & 15 != 15) & (old == 1) & (c % 2 == 0)
-        broken = ~hit & (old != 0)  # bits that rest are no counter
-        rule = (kept > _RULE) | ((lapsed >= 2) & (kept > _FADED))
-        lost = max(lost, kept * np.float32(broken & rule & (lapsed != 3)))
-        held |= hit & rule & (old != 0)
-        ruled |= rule & (old != 0)
-        kept = _judged(kept, rule, hit, broken, (lapsed > 0) & (lapsed != 3), weight, again)
-        p.kept[j, c] = kept
-        p.turn[j, c] = turn if (kept < 0.5) & (weight > 0) else old
-        after = np.uint8(broken) * np.uint8(3 if rule & (lapsed == 3) else 2 if rule else 1)
-        p.lapsed[j, c] = after if weight > 0 else lapsed
-    return lost, held, ruled
+@per_byte
+def judge_flips(flips, j, changed, work):
+    """Add the bits of byte j, of which `changed` flip, to the `sums of `work`."""
+    bits, one, floor = BITS[changed], np.float32(1.0), np.float32(FLIPS.floor)
+    for b in range(8):
+        f, q = bits[b], flips.rate[j, b]
+        u = q * (one - q)
+        weight = one / (u + floor)
+        work.flips[b] += f
+        work.expected[b] += q
+        work.spread[b] += u
+        work.chi[b] += (f - q) * (f - q) * weight
+        work.usual[b] += u * weight
 
 
-@numba.njit(cache=True, nogil=True)
-def _judged(kept, rule, hit, broken, lapsed, weight, again):
+@per_byte
+def learn_flips(flips, j, changed, step):
+    bits, rest, moves = BITS[changed], np.float32(FLIPS.rest), False
+    for b in range(8):
+        q = flips.rate[j, b]
+        q += step * (bits[b] - q)
+        q = q if q > rest else np.float32(0.0)
+        flips.rate[j, b] = q
+        moves |= q > 0
+    flips.moves[j] = np.uint8(moves)
+
+
+@part
+def flip_excess(work):
+    """Flips more or fewer than the rates say, in standard deviations."""
+    excess = (work.flips.sum() - work.expected.sum()) / np.sqrt(1.0 + work.spread.sum())
+    return min(max(excess, -FLIPS.clip), FLIPS.clip)
+
+
+@part
+def flip_surprise(work):
+    """How unlikely the flips are, octaves."""
+    chi, usual = np.float64(work.chi.sum()), np.float64(work.usual.sum())
+    return max(np.log2((1.0 + chi) / (1.0 + usual)), 0.0)
+
+
+# Moves: how long a byte rests, how far it steps, which values it takes
+
+
+class Moves(NamedTuple):
+    memory: float = 60.0  # s; time constant of the longest rest and the longest step
+    least: float = 0.5  # of these, that is left after any gap
+    worn: float = 5.0  # s; while a byte rests, its longest rest grows by an octave in this time
+    known: int = 4  # changes; before, the rests and steps of a byte are not judged
+
+
+MOVES = Moves()
+
+
+def moves_record(width):
+    return [
+        ("rest", np.float32, (width,)),  # frames that a byte has not changed
+        ("longest", np.float32, (width,)),  # frames, the longest such rest so far
+        ("step", np.float32, (width,)),  # the longest step so far
+        ("changes", np.uint8, (width,)),  # how often it changed, up to 255
+        ("values", np.uint8, (width, 32)),  # one bit for each value it took
+    ]
+
+
+@per_byte
+def step_size(value, before):
+    """The way from one value to the other, the shorter one around 256."""
+    size = np.float32((value - before) & 255)
+    return min(size, np.float32(256.0) - size)
+
+
+@per_byte
+def judge_moves(moves, j, resting, size):
+    """The rest of byte j over its longest rest, and its step over its longest step."""
+    one, stuck, leap = np.float32(1.0), np.float32(1.0), np.float32(1.0)
+    if moves.changes[j] >= MOVES.known:
+        stuck = (one + resting) / (one + moves.longest[j])
+        leap = (one + size) / (one + moves.step[j])
+    return stuck, leap
+
+
+@per_byte
+def learn_moves(moves, j, resting, size, pace):
+    one = np.float32(1.0)
+    if size > 0:
+        longest, steps = moves.longest[j], moves.step[j]
+        moves.longest[j] = max(longest * pace.fade, min(resting, 2 * longest + 1))
+        moves.step[j] = max(steps * pace.fade, min(size, 2 * steps + 1))
+        moves.changes[j] = min(moves.changes[j] + 1, 255)
+        moves.rest[j] = 0.0
+    else:
+        moves.rest[j] = resting
+        if resting > moves.longest[j]:
+            moves.longest[j] = pace.worn * (one + moves.longest[j]) - one
+
+
+@per_byte
+def judge_value(moves, j, value):
+    """Whether byte j never had this value."""
+    return not moves.values[j, value >> 3] & np.uint8(1 << (value & 7))
+
+
+@per_byte
+def learn_value(moves, j, value):
+    moves.values[j, value >> 3] |= np.uint8(1 << (value & 7))
+
+
+# Rules: what counters and checksums have in common
+
+
+class Rules(NamedTuple):
+    memory: float = 256.0  # frames; time constant of how reliable a rule is
+    rule: float = (
+        0.95  # reliability from which on it is a rule: a multiplexer's pages keep 12 of 13
+    )
+    faded: float = 0.9  # and under which it is none any more when it is broken again and again
+    once: float = 1 / 64  # of its reliability, that a single break costs
+    fading: float = 60.0  # s; time constant of its reliability while it stays broken
+    anew: float = 0.5  # reliability under which another count or sum is tried
+
+
+RULES = Rules()
+
+
+class Lapse(IntEnum):
+    """What the last frame did to a counter or checksum."""
+
+    KEPT = 0
+    MISSED = 1  # it was no rule yet
+    BROKEN = 2  # it was a rule, and still is one until it fades
+    EXCUSED = 3  # until it is kept again
+
+
+KEPT, MISSED, BROKEN, EXCUSED = (np.uint8(lapse.value) for lapse in Lapse)
+
+
+@per_byte
+def is_rule(kept, lapsed):
+    return (kept > RULES.rule) | ((lapsed >= BROKEN) & (kept > RULES.faded))
+
+
+@part
+def surprise_of(kept, judged):
+    """Bits of surprise when a rule breaks that was judged so often; under 0 if there is none."""
+    return -np.log2(1.0 - kept + max(1.0 / (judged + 1), 1.0 / RULES.memory))
+
+
+@per_byte
+def kept_after(kept, rule, hit, broken, lapsed, weight, again):
     """How reliable a rule is after another frame. Of a rule that held, a first break says nothing
     yet: broken again, it fades with `again`; kept again, it is one that is broken at times."""
     if rule & (weight > 0) & (lapsed | broken):
-        return kept - kept * (np.float32(_ONCE) if hit else again if lapsed else np.float32(0.0))
+        cost = np.float32(RULES.once) if hit else again if lapsed else np.float32(0.0)
+        return kept - kept * cost
     return kept + weight * (np.float32(hit) - kept)
 
 
-@numba.njit(cache=True, nogil=True)
-def _cancels(k, delta):
+# Counters: two bits of a byte that turn by the same step at each frame
+
+
+def counters_record(width):
+    return [
+        ("turn", np.uint8, (width, 4)),  # the step of each pair of bits,
+        ("kept", np.float32, (width, 4)),  # how reliably it is kept,
+        ("lapsed", np.uint8, (width, 4)),  # and what the last frame did to it, a `Lapse`
+    ]
+
+
+class Count(NamedTuple):
+    """What the counters of a byte have to go on: its `value`, the one `before`, the one `passed` in
+    an early frame since, and how many frames `missing` explains."""
+
+    value: int
+    before: int
+    passed: int
+    missing: int
+
+
+@per_byte
+def judge_counters(counters, j, count, hit):
+    """How reliable the best counter of byte j is that is broken and not excused, whether one is
+    kept, and whether there is any; `hit[c]` says whether the pair of bits c keeps its step."""
+    lost, held, ruled = np.float32(0.0), False, False
+    for c in range(4):  # without branches, which would be guessed wrong half of the time
+        now, ago = count.value >> (2 * c), count.before >> (2 * c)
+        aside, missing = count.passed >> (2 * c), count.missing
+        turn = np.uint8((now - ago) & 3)
+        old, kept, lapsed = counters.turn[j, c], counters.kept[j, c], counters.lapsed[j, c]
+        # AUTOSAR's E2E profile 1 counts to 14: 0xF is no count
+        around = (now & 15 < ago & 15) & (now & 15 == ((ago & 15) + missing) % 15)
+        around |= (now & 15 < aside & 15) & (now & 15 == ((aside & 15) + 1) % 15)
+        right = (turn == old) | (turn == (old * missing & 3)) | ((now - aside) & 3 == old)
+        right |= around & (ago & 15 != 15) & (old == 1) & (c % 2 == 0)
+        rule = is_rule(kept, lapsed) & (old != 0)  # bits that rest are no counter
+        lost = max(lost, kept * np.float32(~right & rule & (lapsed != EXCUSED)))
+        held |= right & rule
+        ruled |= rule
+        hit[c] = right
+    return lost, held, ruled
+
+
+@per_byte
+def learn_counters(counters, j, count, hit, pace):
+    weight = pace.counting
+    for c in range(4):
+        turn = np.uint8(((count.value >> (2 * c)) - (count.before >> (2 * c))) & 3)
+        old, kept, lapsed = counters.turn[j, c], counters.kept[j, c], counters.lapsed[j, c]
+        broken, rule = ~hit[c] & (old != 0), is_rule(kept, lapsed)
+        again = (lapsed > KEPT) & (lapsed != EXCUSED)
+        kept = kept_after(kept, rule, hit[c], broken, again, weight, pace.again)
+        counters.kept[j, c] = kept
+        counters.turn[j, c] = turn if (kept < RULES.anew) & (weight > 0) else old
+        after = EXCUSED if rule & (lapsed == EXCUSED) else BROKEN if rule else MISSED
+        counters.lapsed[j, c] = np.uint8(broken) * after if weight > 0 else lapsed
+
+
+@part
+def excuse_counters(counters, dlc):
+    """What counts only while the payload rests is a checksum: excused until it is kept again."""
+    for k in range(4 * dlc):
+        counters.lapsed[k // 4, k % 4] += counters.lapsed[k // 4, k % 4] == BROKEN
+
+
+# Checksums: XOR or sum of all bytes, the last minus the others; sums without the byte before the
+# last, which is the upper one of a sum of 16 bits
+
+
+CHECKSUMS_RECORD = [
+    ("value", np.uint8, (5,)),
+    ("kept", np.float32, (5,)),
+    ("lapsed", np.uint8, (5,)),  # a `Lapse`
+    ("proven", np.uint8, (5,)),  # kept while bytes changed that do not cancel out
+    ("seen", np.int64),  # payloads that were judged
+]
+
+
+@per_byte
+def note_delta(delta, moved, j, dlc, count):
+    """What each checksum sees of the change of byte j, the `moved`th that changes."""
+    step = np.uint8(count.value - count.before)
+    delta[0, moved], delta[1:, moved] = count.value ^ count.before, step
+    if j == dlc - 1:
+        delta[2:4, moved] = np.uint8(count.before - count.value)
+    elif j == dlc - 2 > 0:
+        delta[3:, moved] = 0
+
+
+@part
+def cancels(k, delta):
     """Whether the differences of the bytes that moved leave checksum k as it was in pairs."""
     for a in delta:
         same, opposite = 0, 0
@@ -102,219 +529,311 @@ def _cancels(k, delta):
     return True
 
 
-@numba.njit(cache=True, nogil=True)
-def _checksums(p, data, i, dlc, delta, learns, again):
-    """Judge the checksums of a payload of which `delta[k]` are the differences in the bytes that
-    moved, as checksum k sees them; learn, with `again` where one is broken twice in a row. Returns
-    the surprise in bits at the best of those that are broken, 0 if a proven one is kept. One is
-    proven by bytes that do not cancel out in pairs, as a counter that is there twice does. While
-    one that is proven is kept by such bytes, another that is broken was none."""
-    crossed, total = 0, 0
+@part
+def checksum_values(payload):
+    crossed, total, dlc = 0, 0, len(payload)
     for j in range(dlc):
-        crossed, total = crossed ^ data[i, j], total + data[i, j]
-    last = 2 * data[i, dlc - 1] - total
-    upper = data[i, dlc - 2] if dlc > 2 else 0  # of a sum of 16 bits
-    values = crossed & 255, total & 255, last & 255, (last + upper) & 255, (total - upper) & 255
-    known, authentic, broken = p.sums_seen >= _YOUNG, False, 0.0
+        crossed, total = crossed ^ payload[j], total + payload[j]
+    last = 2 * payload[dlc - 1] - total
+    upper = payload[dlc - 2] if dlc > 2 else 0
+    return crossed & 255, total & 255, last & 255, (last + upper) & 255, (total - upper) & 255
+
+
+@part
+def judge_checksums(sums, values, delta):
+    """The surprise in bits at the best checksum that is broken, 0 if a proven one is kept by bytes
+    that do not cancel out in pairs, as a counter that is there twice does; and whether one is:
+    while it is, another that is broken was none."""
+    known, authentic, broken = sums.seen >= SCALE.young, False, 0.0
     for k in range(5):
-        if known and p.sums_proven[k] and p.sums_kept[k] > _RULE and values[k] == p.sums[k]:
-            authentic |= not _cancels(k, delta[k])
-    weight = np.float32(max(1.0 / (p.sums_seen + 1), 1.0 / _RULE_MEMORY))
+        if known and sums.proven[k] and sums.kept[k] > RULES.rule and values[k] == sums.value[k]:
+            authentic |= not cancels(k, delta[k])
     for k in range(5):
-        hit, kept, lapsed = values[k] == p.sums[k], p.sums_kept[k], p.sums_lapsed[k]
-        rule = kept > _RULE or (lapsed == 2 and kept > _FADED)
-        if rule and not hit and p.sums_proven[k] and known and not authentic:
-            broken = max(broken, _bits(kept, p.sums_seen))
-        if learns:
-            p.sums_kept[k] = _judged(kept, rule, hit, not hit, lapsed > 0, weight, again)
-            p.sums_lapsed[k] = 0 if hit else 2 if rule else 1
-            if hit and not lapsed and not p.sums_proven[k]:
-                p.sums_proven[k] = not _cancels(k, delta[k])
-            elif not hit and (authentic or p.sums_kept[k] < 0.5):
-                p.sums[k], p.sums_proven[k] = values[k], 0  # it accuses no frame behind it
-                p.sums_kept[k] = min(p.sums_kept[k], np.float32(0.5))
-    p.sums_seen += learns
-    if authentic and learns:
-        p.kept[dlc - 1] = 0.0  # what counts in a checksum is no counter
+        rule = is_rule(sums.kept[k], sums.lapsed[k]) and values[k] != sums.value[k]
+        if rule and sums.proven[k] and known and not authentic:
+            broken = max(broken, surprise_of(sums.kept[k], sums.seen))
+    return broken, authentic
+
+
+@part
+def learn_checksums(sums, values, delta, authentic, again):
+    weight = np.float32(max(1.0 / (sums.seen + 1), 1.0 / RULES.memory))
+    for k in range(5):
+        hit, kept, lapsed = values[k] == sums.value[k], sums.kept[k], sums.lapsed[k]
+        rule = is_rule(kept, lapsed)
+        sums.kept[k] = kept_after(kept, rule, hit, not hit, lapsed > KEPT, weight, again)
+        sums.lapsed[k] = KEPT if hit else BROKEN if rule else MISSED
+        if hit and lapsed == KEPT and not sums.proven[k]:
+            sums.proven[k] = not cancels(k, delta[k])
+        elif not hit and (authentic or sums.kept[k] < RULES.anew):
+            sums.value[k], sums.proven[k] = values[k], 0  # it accuses no frame behind it
+            sums.kept[k] = min(sums.kept[k], np.float32(RULES.anew))
+    sums.seen += 1
+
+
+# Usual: what is unusual is measured by what is usual for the ID
+
+
+class Grain(NamedTuple):
+    """Amounts that do not matter: told of a surprise v is log2((grain + v)/(grain + usual))."""
+
+    gap: float = 0.1  # octaves of |gap_ratio|
+    flip: float = 0.5  # octaves
+    novel: float = 0.05  # share of the bytes
+    leap: float = 0.5  # octaves
+    rule: float = 0.5  # bits
+
+
+class Level(NamedTuple):
+    """The largest amounts that enter what is usual, so that one frame cannot excuse many."""
+
+    gap: float = 1.0
+    flip: float = 3.0
+    novel: float = 1.0
+    leap: float = 3.0
+    rule: float = 3.0
+
+
+GRAIN, LEVEL = Grain(), Level()
+USUAL_RECORD = [(name, np.float32) for name in Grain._fields]
+
+
+class Raw(NamedTuple):
+    """Surprises as they are, before what is usual is taken from them; units as in `Grain`."""
+
+    gap: float
+    flip: float
+    novel: float
+    leap: float
+    rule: float
+
+
+@part
+def beyond(usual, raw, grain, n):
+    """Octaves that a surprise has over what is usual, at least 0; milder while there is little to
+    go on."""
+    grain *= 1.0 + SCALE.young / max(n, 1)
+    return max(np.log2((grain + raw) / (grain + usual)), 0.0)
+
+
+@part
+def judge_usual(usual, raw, n, out):
+    out.gap_surprise = beyond(usual.gap, raw.gap, GRAIN.gap, n)
+    out.flip_surprise = beyond(usual.flip, raw.flip, GRAIN.flip, n)
+    out.novel_bytes = beyond(usual.novel, raw.novel, GRAIN.novel, n)
+    out.leap = beyond(usual.leap, raw.leap, GRAIN.leap, n)
+    out.broken_rule = beyond(usual.rule, raw.rule, GRAIN.rule, n)
+
+
+@part
+def toward(usual, raw, level, weight):
+    return usual + np.float32(weight * (min(raw, level) - usual))
+
+
+@part
+def learn_usual(usual, raw, n, time):
+    weight = min(1.0, time.period * SCALE.tick / SCALE.memory)
+    if not time.learns:  # many early frames count no more than the time they take
+        weight = min(weight, time.since / SCALE.memory)
+    weight = max(weight, 1.0 / max(n, 1) if n <= SCALE.young else 0.0)
+    usual.gap = toward(usual.gap, raw.gap, LEVEL.gap, weight)
+    if time.learns:
+        usual.flip = toward(usual.flip, raw.flip, LEVEL.flip, weight)
+        usual.novel = toward(usual.novel, raw.novel, LEVEL.novel, weight)
+        usual.leap = toward(usual.leap, raw.leap, LEVEL.leap, weight)
+        usual.rule = toward(usual.rule, raw.rule, LEVEL.rule, weight)
+
+
+# The frame: all parts together
+
+PARTS = {
+    "scale": SCALE,
+    "clock": CLOCK,
+    "eager": EAGER,
+    "trust": TRUST,
+    "flips": FLIPS,
+    "moves": MOVES,
+    "rules": RULES,
+    "grain": GRAIN,
+    "level": LEVEL,
+}  # the constants, by part
+
+
+def slot_record(width: int) -> np.dtype:
+    """What is remembered of one ID with payloads of up to `width` bytes: a record of each part."""
+    parts = {
+        "clock": CLOCK_RECORD,
+        "eager": eager_record(width),
+        "trust": TRUST_RECORD,
+        "flips": flips_record(width),
+        "moves": moves_record(width),
+        "counters": counters_record(width),
+        "sums": CHECKSUMS_RECORD,
+        "usual": USUAL_RECORD,
+    }
+    return np.dtype(
+        [
+            ("seen", np.int64),  # frames
+            ("data", np.uint8, (width,)),  # the payload of the last frame on time,
+            ("before", np.uint8, (width,)),  # that of the frame on time before it,
+            ("dlc", np.uint8),  # and the length of the former
+            *((name, np.dtype(record, align=True)) for name, record in parts.items()),
+        ],
+        align=True,
+    )
+
+
+def work_record(width):
+    """Room for the sums of a payload, one for each bit of a byte: of f, q, u, (f-q)²/(u+.02) and
+    u/(u+.02); which counters of a byte are kept; the change of each byte as checksums see it."""
+    lanes = [(name, np.float64, (8,)) for name in ("flips", "expected", "spread")]
+    lanes += [(name, np.float32, (8,)) for name in ("chi", "usual")]
+    return np.dtype([*lanes, ("hit", np.uint8, (4,)), ("delta", np.uint8, (5, width))], align=True)
+
+
+class Pace(NamedTuple):
+    """How fast a frame teaches: whether it `learns` and `replaces` its predecessor, whether it has
+    `overtaken` early ones, how many frames are `missing`, the weight of a flip (`step`), of a count
+    (`counting`) and of a rule broken `again`, and how the longest rest and step `fade` and are
+    `worn`."""
+
+    learns: bool
+    replaces: bool
+    overtaken: bool
+    missing: int
+    step: np.float32
+    counting: np.float32
+    again: np.float32
+    fade: np.float32
+    worn: np.float32
+
+
+class Read(NamedTuple):
+    """What the bytes of a payload say: the share of `novel` ones, `stuck` and `leap` as ratios, how
+    reliable the best counter is that is `broken`, and how many bytes `moved`."""
+
+    novel: float
+    stuck: float
+    leap: float
+    broken: float
+    moved: int
+
+
+@part
+def pace_of(clock, n, time):
+    missing = 1
+    if time.ratio > TRUST.regular:
+        missing = int(np.rint(time.gap / (max(time.period - 1.0, 1.0) * SCALE.tick)))
+    step = max(1.0 / (n + 1), min(time.gap / SCALE.memory, 1.0 / FLIPS.memory))
+    counting = np.float32(time.learns * max(1.0 / max(n, 1), 1.0 / RULES.memory))
+    return Pace(
+        time.learns,
+        time.replaces,
+        time.learns and clock.last_time > clock.base_time,
+        missing,
+        np.float32(time.learns * step),
+        counting,
+        np.float32(min(time.gap / RULES.fading, counting)),
+        np.float32(max(1.0 - time.gap / MOVES.memory, MOVES.least)),
+        np.float32(2.0 ** min(time.gap / MOVES.worn, 1.0)),
+    )
+
+
+@part
+def read_payload(p, payload, pace, work):
+    """Judge each byte and learn from it: flips, moves, counters; `delta` is for the checksums."""
+    n, dlc = p.seen, len(payload)
+    novel, stuck, leap, broken, moved, counted, news = 0, 1.0, 1.0, 0.0, 0, False, False
+    for j in range(dlc):
+        value, before = payload[j], p.before[j] if pace.replaces else p.data[j]
+        changed = value ^ before
+        if n and (changed or p.flips.moves[j]):
+            judge_flips(p.flips, j, changed, work)
+            learn_flips(p.flips, j, changed, pace.step)
+            passed = p.eager.data[j] if pace.overtaken and j < p.eager.dlc else before
+            count = Count(value, before, passed, pace.missing)
+            lost, held, ruled = judge_counters(p.counters, j, count, work.hit)
+            learn_counters(p.counters, j, count, work.hit, pace)
+            broken, counted = max(broken, lost), counted or held
+            news |= changed > 0 and not ruled  # in a byte that holds no counter
+            resting, size = p.moves.rest[j], np.float32(0.0)
+            if changed:
+                note_delta(work.delta, moved, j, dlc, count)
+                moved += 1
+                size = step_size(value, before)
+            else:
+                resting += np.float32(1.0)
+            rests, steps = judge_moves(p.moves, j, resting, size)
+            stuck, leap = max(stuck, rests), max(leap, steps)
+            if pace.learns:
+                learn_moves(p.moves, j, resting, size, pace)
+        if changed or n == 0:
+            # while everything is new, nothing is odd for being new
+            novel += judge_value(p.moves, j, value) and (n > 0 or p.trust.amount == 0)
+            if pace.learns:
+                learn_value(p.moves, j, value)
+        if pace.learns:
+            p.before[j], p.data[j] = before, value
+    if broken > 0 and counted and news:
+        broken = 0.0
+        excuse_counters(p.counters, dlc if pace.learns else 0)
+    return Read(novel / dlc if dlc else 0.0, stuck, leap, broken, moved)
+
+
+@part
+def read_checksums(p, payload, pace, delta):
+    """Judge the checksums of a payload and learn from it; bits of surprise."""
+    values = checksum_values(payload)
+    broken, authentic = judge_checksums(p.sums, values, delta)
+    if pace.learns:
+        learn_checksums(p.sums, values, delta, authentic, pace.again)
+        if authentic:
+            p.counters.kept[len(payload) - 1] = 0.0  # what counts in a checksum is no counter
     return 0.0 if authentic else broken
 
 
-@numba.njit(cache=True, nogil=True)
-def _await(p, payload, dlc, ratio, learns, clock):
-    """A car that has news says it early and goes on saying it; next to a forged frame the genuine
-    one says something else. So who keeps his word may be early again: `eager` is how early, in
-    octaves. What never rests is repeated by chance; behind a forged frame in its turn comes what
-    was said before; what is early with foreign values does not count against the ID."""
-    same, news = dlc == p.ahead_dlc and not clock and p.rate[:dlc].sum() < _RESTING, False
-    own = True  # its values
-    for j in range(dlc):
-        same &= payload[j] == p.ahead_data[j]
-        news |= payload[j] != p.clock_data[j]
-        own &= p.values[j, payload[j] >> 3] >> (payload[j] & 7) & 1 > 0
-    if p.ahead > 0 and (learns or not same):
-        if same:
-            p.eager += np.float32(_HEARD * max(p.ahead - p.eager, 0.0))
-        elif p.ahead_own:
-            p.eager *= np.float32(_HEARD)
-        p.ahead = 0.0
-    if not learns:
-        p.ahead, p.ahead_dlc = max(p.ahead, -ratio) if news else 0.0, dlc
-        p.ahead_data[:dlc], p.ahead_own = payload, own
+@part
+def read_frame(p, now, payload, began, out, work):
+    """Judge a frame by what is known of its ID in slot `p`, write `out`, learn."""
+    n, dlc, clock = p.seen, len(payload), p.clock
+    # a clock set back must not have to catch up before the ID is on time again
+    clock.base_time = min(clock.base_time, now)
+    time = judge_clock(clock, n, now)
+    if n > SCALE.young and (p.eager.ahead > 0 or not time.learns):
+        learn_eager(p, payload, time)
+    trust = judge_trust(p.trust, n, now, began, time.gap)
+    pace = pace_of(clock, n, time)
+    clear(work)
+    read = read_payload(p, payload, pace, work)
+    summed = 0.0
+    if dlc and (read.moved or n == 0):
+        summed = read_checksums(p, payload, pace, work.delta[:, : read.moved])
+    excess, ratio = flip_excess(work), judge_eager(p.eager, time)
+    if time.learns:
+        p.flips.trend += (np.float32(excess) - p.flips.trend) / np.float32(FLIPS.trend)
+    rule = max(surprise_of(read.broken, n), summed)
+    raw = Raw(abs(ratio), flip_surprise(work), read.novel, np.log2(read.leap), rule)
+    judge_usual(p.usual, raw, n, out)
+    out.gap_ratio, out.jitter, out.intruder = ratio, clock.jitter, time.intruder
+    out.distrust, out.rate = 1.0 - trust, trust / time.period if n >= 2 else 0.0
+    out.flip_excess, out.flip_trend = excess, p.flips.trend
+    out.stuck = min(np.log2(read.stuck), SCALE.clip)
+    out.dlc_change = 1.0 if n and dlc != p.dlc else 0.0
+    if n:
+        learn_usual(p.usual, raw, n, time)
+    learn_trust(p.trust, n, time)
+    learn_clock(clock, n, now, time)
+    if time.learns:
+        p.dlc = dlc
+    p.seen = n + 1
 
 
-@numba.njit(cache=True, nogil=True)
-def learn_and_judge(timestamp, bytes_used, data, slots, began, table, out, share, shares):
-    # one lane for each bit of a byte: sums of f, q, u, (f-q)²/(u+.02), u/(u+.02)
-    flips, expected, spread = np.empty(8), np.empty(8), np.empty(8)
-    chi, usual = np.empty(8, np.float32), np.empty(8, np.float32)
-    raw, delta = np.empty(5), np.empty((5, data.shape[1]), np.uint8)
-    one, floor, rest = np.float32(1.0), np.float32(0.02), np.float32(_REST)
-    for i in range(len(timestamp)):
-        s = slots[i]
-        if s % shares != share:
-            continue
-        p = table[s]
-        n, dlc = p.seen, bytes_used[i]
-        # a clock set back must not have to catch up before the ID is on time again
-        p.base_time = min(p.base_time, timestamp[i])
-        since, gap = _ticks(timestamp[i] - p.last_time), _ticks(timestamp[i] - p.base_time)
-        tick = np.log2(gap + 1.0)
-        # learning counts whole ticks too: a rate of learning that knows finer ones tells them
-        since, gap = since * _TICK, gap * _TICK
-        ratio = min(max(tick - p.log_period, -_CLIP), _CLIP) if n >= 2 else 0.0  # no period yet
-        slack = min(_EARLY[0], _WAIT / 2.0**p.log_period)
-        early = -min(slack + _EARLY[1] * p.jitter, _EARLY[2])
-        clock, late, intruder = False, False, 0.0
-        if ratio <= early and n > _YOUNG:
-            over = _ticks(timestamp[i] - p.clock_time)
-            away = np.log2(over + 1.0) - p.log_period
-            # behind a frame that was late, the next one on the clock is early
-            late = p.base_ratio > _GRAIN[0] and away - 1.0 > -min(_GRAIN[0], slack)
-            # of two frames the one that keeps the clock of those before them is genuine
-            if p.base_ratio < -min(_GRAIN[0], slack) and 2 * abs(away) < -p.base_ratio:
-                ratio, gap, clock, intruder = away, over * _TICK, True, -ratio
-        learns = ratio > early or n <= _YOUNG or late
-        if n > _YOUNG and (p.ahead > 0 or not learns):
-            _await(p, data[i, :dlc], dlc, ratio, learns, clock)
-        if n == 0:
-            p.first_time = timestamp[i]
-            p.trust = 1.0 if timestamp[i] - began <= _WARM_UP else 0.0
-        elif n == 1 and p.first_time - began > max(_START, _LATE * gap):
-            p.trust = 0.0
-        novel, stuck, leap, broken, summed, moved = 0, 1.0, 1.0, 0.0, 0.0, 0
-        counted, news, overtaken = False, False, learns and p.last_time > p.base_time
-        missing = 1
-        if ratio > _REGULAR:
-            missing = int(np.rint(gap / (max(2.0**p.log_period - 1.0, 1.0) * _TICK)))
-        flips[:], expected[:], spread[:], chi[:], usual[:] = 0, 0, 0, 0, 0
-        step = np.float32(learns * max(1.0 / (n + 1), min(gap / _MEMORY, 1.0 / _FLIP_MEMORY)))
-        counting = np.float32(learns * max(1.0 / max(n, 1), 1.0 / _RULE_MEMORY))
-        fade = np.float32(max(1.0 - gap / _LONG_MEMORY, 0.5))
-        worn = np.float32(2.0 ** min(gap / _WORN, 1.0))
-        again = np.float32(min(gap / _LONG_MEMORY, counting))
-        for j in range(dlc):
-            value, before = data[i, j], p.clock_data[j] if clock else p.data[j]
-            changed = value ^ before
-            if n and (changed or p.moves[j]):
-                bits = _BITS[changed]
-                moves = False
-                for b in range(8):
-                    f, q = bits[b], p.rate[j, b]
-                    u = q * (one - q)
-                    weight = one / (u + floor)
-                    flips[b] += f
-                    expected[b] += q
-                    spread[b] += u
-                    chi[b] += (f - q) * (f - q) * weight
-                    usual[b] += u * weight
-                    q += step * (f - q)
-                    q = q if q > rest else np.float32(0.0)
-                    p.rate[j, b] = q
-                    moves |= q > 0
-                p.moves[j] = np.uint8(moves)
-                passed = p.ahead_data[j] if overtaken and j < p.ahead_dlc else before
-                told = _counters(p, j, value, before, passed, missing, counting, again)
-                broken, counted = max(broken, told[0]), counted or told[1]
-                news |= changed > 0 and not told[2]  # in a byte that holds no counter
-                resting, size = p.rest[j], np.float32(0.0)
-                if changed:
-                    delta[0, moved], delta[1:, moved] = changed, np.uint8(value - before)
-                    if j == dlc - 1:
-                        delta[2:4, moved] = np.uint8(before - value)
-                    elif j == dlc - 2 > 0:
-                        delta[3:, moved] = 0
-                    moved += 1
-                    size = np.float32((value - before) & 255)
-                    size = min(size, np.float32(256.0) - size)
-                else:
-                    resting += one
-                if p.changes[j] >= _MOVED:
-                    stuck = max(stuck, (one + resting) / (one + p.longest[j]))
-                    leap = max(leap, (one + size) / (one + p.step[j]))
-                if learns:
-                    if changed:
-                        longest, steps = p.longest[j], p.step[j]
-                        p.longest[j] = max(longest * fade, min(resting, 2 * longest + 1))
-                        p.step[j] = max(steps * fade, min(size, 2 * steps + 1))
-                        p.changes[j] = min(p.changes[j] + 1, 255)
-                        p.rest[j] = 0.0
-                    else:
-                        p.rest[j] = resting
-                        if resting > p.longest[j]:
-                            p.longest[j] = worn * (one + p.longest[j]) - one
-            if changed or n == 0:
-                bit = np.uint8(1 << (value & 7))
-                # while everything is new, nothing is odd for being new
-                if not p.values[j, value >> 3] & bit and (n or p.trust == 0):
-                    novel += 1
-                if learns:
-                    p.values[j, value >> 3] |= bit
-            if learns:
-                p.clock_data[j], p.data[j] = before, value
-        if dlc and (moved or n == 0):
-            summed = _checksums(p, data, i, dlc, delta[:, :moved], learns, again)
-        if broken > 0 and counted and news:  # what counts only while the rest rests is a checksum
-            broken = 0.0
-            for k in range(4 * dlc if learns else 0):  # excused until it is kept again
-                p.lapsed[k // 4, k % 4] += p.lapsed[k // 4, k % 4] == 2
-        flipped, likely = flips.sum(), expected.sum()
-        excess = min(max((flipped - likely) / np.sqrt(1.0 + spread.sum()), -8.0), 8.0)
-        if learns:
-            p.trend += (np.float32(excess) - p.trend) / np.float32(_TREND)
-        surprise = np.log2((1.0 + np.float64(chi.sum())) / (1.0 + np.float64(usual.sum())))
-        told = ratio if learns else min(ratio + p.eager, 0.0)
-        raw[0], raw[1], raw[2] = abs(told), max(surprise, 0.0), novel / dlc if dlc else 0.0
-        raw[3], raw[4] = np.log2(leap), max(_bits(broken, n), summed)
-        weight = min(1.0, 2.0**p.log_period * _TICK / _MEMORY)
-        if not learns:  # many early frames count no more than the time they take
-            weight = min(weight, since / _MEMORY)
-        weight = max(weight, 1.0 / max(n, 1) if n <= _YOUNG else 0.0)
-        for k in range(5):
-            grain = _GRAIN[k] * (1.0 + _YOUNG / max(n, 1))
-            unusual = np.log2((grain + raw[k]) / (grain + p.usual[k]))
-            if n and (learns or k == 0):
-                p.usual[k] += np.float32(weight * (min(raw[k], _LEVEL[k]) - p.usual[k]))
-            raw[k] = max(unusual, 0.0)
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = told, raw[0], p.jitter, intruder
-        out[i, 4], out[i, 5], out[i, 6], out[i, 7] = 1.0 - p.trust, excess, raw[1], p.trend
-        out[i, 8], out[i, 9], out[i, 10] = min(np.log2(stuck), _CLIP), raw[2], raw[3]
-        out[i, 11], out[i, 12] = 1.0 if n and dlc != p.dlc else 0.0, raw[4]
-        out[i, 13] = p.trust / 2.0**p.log_period if n >= 2 else 0.0
-        if n:
-            weight = max(min(1.0, since / _MEMORY), 1.0 / n if n <= _YOUNG else 0.0)
-            if n == 1:
-                p.log_period = tick
-            else:
-                p.log_period += weight * min(max(ratio, -_STEP), _STEP)
-                # what comes early must not make room for more of it
-                p.jitter += weight * (min(abs(ratio), 1.0 if learns else -early) - p.jitter)
-                if abs(ratio) < _REGULAR:
-                    p.trust += (1.0 - p.trust) * min(1 / 16, since / _PROBATION)
-                elif p.trust < 1.0:
-                    p.trust -= p.trust / 8
-        if learns:
-            p.dlc = dlc
-            if not clock:
-                p.clock_time = p.base_time
-            p.base_time, p.base_ratio = timestamp[i], ratio
-        p.last_time, p.seen = timestamp[i], n + 1
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def judge_and_learn(frames, began, table, work, out, share, shares):
+    """Write `out`, records `FRAME`, of those `frames` (`Columns`) whose slot in `table` falls to
+    this `share` of `shares`; the bus was first heard at `began` s."""
+    for i in range(len(frames.timestamp)):
+        s = frames.slot[i]
+        if s % shares == share:
+            payload = frames.data[i, : frames.bytes_used[i]]
+            read_frame(table[s], frames.timestamp[i], payload, began, out[i], work[share])

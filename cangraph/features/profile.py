@@ -15,68 +15,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cangraph.features.kernel import learn_and_judge
+from cangraph.features.kernel import FRAME, Columns, judge_and_learn, slot_record, work_record
 from cangraph.features.schema import FRAME_FEATURES
 from cangraph.frames import Frames
 
 __all__ = ["Profiles", "profile"]
-
-
-def _slot(width: int) -> np.dtype:
-    """What is remembered of one ID with payloads of up to `width` bytes.
-
-    `base_time` is that of the last frame on time, which came at `base_ratio`, `clock_time` that of
-    the one on time before it, which carried `clock_data`.
-    `ahead` is how early the frames since then came, in octaves, `ahead_data` and `ahead_dlc` are of
-    the last of them, `ahead_own` whether it had only values that the ID had before; `eager` is how
-    early may be what the next frame on time repeats.
-    Of each payload byte: `rate` are the flip rates of its bits, `values` has one bit for each value
-    it took, `moves` says whether it ever flips, `changes` how often it did (up to 255), `rest` for
-    how many frames it has not, `longest` the longest such rest and `step` the longest step so far.
-    `turn` and `kept` are the step of each two-bit counter in it and how reliably it is kept,
-    `lapsed` whether the last frame broke it, 2 if it was a rule, 3 if it was excused; `sums`,
-    `sums_kept` and `sums_lapsed` the same of five checksums, judged `sums_seen` times;
-    `sums_proven` those that were kept while bytes changed that do not cancel out.
-    """
-    return np.dtype(
-        [
-            ("seen", np.int64),
-            ("first_time", np.float64),
-            ("last_time", np.float64),
-            ("base_time", np.float64),
-            ("base_ratio", np.float64),
-            ("clock_time", np.float64),
-            ("ahead", np.float32),
-            ("ahead_data", np.uint8, (width,)),
-            ("ahead_dlc", np.uint8),
-            ("ahead_own", np.uint8),
-            ("eager", np.float32),
-            ("log_period", np.float64),
-            ("jitter", np.float64),
-            ("trust", np.float64),
-            ("rate", np.float32, (width, 8)),
-            ("values", np.uint8, (width, 32)),
-            ("data", np.uint8, (width,)),
-            ("clock_data", np.uint8, (width,)),
-            ("moves", np.uint8, (width,)),
-            ("changes", np.uint8, (width,)),
-            ("rest", np.float32, (width,)),
-            ("longest", np.float32, (width,)),
-            ("step", np.float32, (width,)),
-            ("turn", np.uint8, (width, 4)),
-            ("kept", np.float32, (width, 4)),
-            ("lapsed", np.uint8, (width, 4)),
-            ("sums", np.uint8, (5,)),
-            ("sums_kept", np.float32, (5,)),
-            ("sums_lapsed", np.uint8, (5,)),
-            ("sums_proven", np.uint8, (5,)),
-            ("sums_seen", np.int64),
-            ("trend", np.float32),
-            ("usual", np.float32, (5,)),
-            ("dlc", np.uint8),
-        ],
-        align=True,
-    )
 
 
 @dataclass
@@ -88,7 +31,7 @@ class Profiles:
     """
 
     slots: dict[int, int] = field(default_factory=dict)
-    table: np.ndarray = field(default_factory=lambda: np.zeros(0, _slot(8)))
+    table: np.ndarray = field(default_factory=lambda: np.zeros(0, slot_record(8)))
     began: float = np.nan
 
     def slots_of(self, key: np.ndarray, width: int) -> np.ndarray:
@@ -106,11 +49,16 @@ class Profiles:
         wide = max(width, old["data"].shape[1])
         if len(self.slots) <= len(old) and wide == old["data"].shape[1]:
             return
-        self.table = np.zeros(max(2 * len(self.slots), len(old)), _slot(wide))
-        for name in old.dtype.names:
-            column = old[name]
-            part = tuple(slice(size) for size in column.shape)
-            self.table[name][part] = column
+        self.table = np.zeros(max(2 * len(self.slots), len(old)), slot_record(wide))
+        _copy(old, self.table)
+
+
+def _copy(old: np.ndarray, new: np.ndarray) -> None:
+    """Put a table of slots into the beginning of one that is longer or wider."""
+    if old.dtype.names is None:
+        new[tuple(slice(size) for size in old.shape)] = old
+    for name in old.dtype.names or ():
+        _copy(old[name], new[name])
 
 
 def profile(
@@ -167,15 +115,16 @@ def profile(
     slots = state.slots_of(key, frames.data.shape[1])
     if len(frames) and np.isnan(state.began):
         state.began = float(frames.timestamp[0])
-    out = np.empty((len(frames), len(FRAME_FEATURES)), np.float32)
-    columns = frames.timestamp, frames.bytes_used, frames.data
+    out = np.empty(len(frames), FRAME)
+    work = np.zeros(threads, work_record(frames.data.shape[1]))
+    columns = Columns(frames.timestamp, frames.bytes_used, frames.data, slots)
 
     def run(share: int) -> None:  # IDs know nothing of each other
-        learn_and_judge(*columns, slots, state.began, state.table, out, share, threads)
+        judge_and_learn(columns, state.began, state.table, work, out, share, threads)
 
     if threads == 1:  # frame by frame, a pool would cost more than the kernel
         run(0)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(run, range(threads)))
-    return out, slots
+    return out.view(np.float32).reshape(len(frames), len(FRAME_FEATURES)), slots

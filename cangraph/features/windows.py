@@ -1,15 +1,17 @@
 """What a window of frames says of its IDs and their successions: the kernels under `graphs`."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from cangraph.features.kernel import PARTS
 from cangraph.features.profile import Profiles, profile
 from cangraph.features.schema import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.frames import AttackSpan, Frames, attack_code
 
-__all__ = ["Sliding", "windows"]
+__all__ = ["Sliding", "constants", "windows"]
 
 _COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
 _MEAN = 0
@@ -17,12 +19,22 @@ _MEAN = 0
 _USED = tuple(_COLUMN[name] for name in ("gap_ratio", "jitter", "distrust", "rate", "intruder"))
 _SUPPRESSION = attack_code("suppression")
 
-_KNOWN = 8  # frames; an ID seen less often is not missed
-_PATIENCE = 2.0  # octaves over its period that any ID may stay away,
-_UNSTEADY = 4.0  # and as many more for each octave of its jitter
-_STEADY = 0.3  # octaves; what has more jitter is not missed: events that are sent up to thrice
-_GONE = 60.0  # s; what stayed away so long is not expected back: the car does something else
-_CLIP = 6.0  # octaves
+
+class Silence(NamedTuple):
+    """When an ID is missed, and by how much."""
+
+    known: int = 8  # frames; an ID seen less often is not missed,
+    trust: float = 0.5  # nor one that is trusted less,
+    steady: float = 0.3  # octaves; nor one with more jitter: events, each sent up to thrice
+    gone: float = (
+        60.0  # s; what stayed away so long is not expected back: the car does other things
+    )
+    patience: float = 2.0  # octaves over its period that any ID may stay away,
+    unsteady: float = 4.0  # and as many more for each octave of its jitter
+    clip: float = 6.0  # octaves
+
+
+SILENCE = Silence()
 # what the last frame of each ID said, for the windows that it is missing from
 _LAST = np.dtype(
     [
@@ -37,6 +49,16 @@ _LAST = np.dtype(
 )
 # how a node sums up its frames: rows of (frame feature, mean 0, min 1 or max 2)
 _TABLE = np.array([(_COLUMN[name], ("mean", "min", "max").index(how)) for name, how in AGGREGATES])
+
+
+def constants() -> dict[str, float]:
+    """The constants of all features, by part and name: what depends on windows depends on them.
+
+    >>> constants()["clock.pull"], constants()["silence.patience"]
+    (0.5, 2.0)
+    """
+    parts = PARTS | {"silence": SILENCE}
+    return {f"{part}.{k}": v for part, of in parts.items() for k, v in of._asdict().items()}
 
 
 class Sliding:
@@ -155,15 +177,20 @@ def _tell(last, timestamp, arbitration_id, features, slots, begin, end, used):
 def _away(p, now):
     """Octaves of its period that the ID has stayed away at time `now`."""
     ticks = np.floor(max(now - p.time, 0.0) * 1e3 + 5e-4) + 1.0
-    return min(max(np.log2(ticks) - p.period, -_CLIP), _CLIP)
+    return min(max(np.log2(ticks) - p.period, -SILENCE.clip), SILENCE.clip)
 
 
 @numba.njit(cache=True, nogil=True)
 def _silence(p, now):
     """Octaves that the ID has stayed away beyond what is usual for it, 0 while it is not missed."""
-    if p.seen < _KNOWN or p.trust < 0.5 or p.jitter > _STEADY or now - p.time > _GONE:
+    if (
+        p.seen < SILENCE.known
+        or p.trust < SILENCE.trust
+        or p.jitter > SILENCE.steady
+        or now - p.time > SILENCE.gone
+    ):
         return 0.0
-    return max(_away(p, now) - _PATIENCE - _UNSTEADY * p.jitter, 0.0)
+    return max(_away(p, now) - SILENCE.patience - SILENCE.unsteady * p.jitter, 0.0)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -71,10 +71,11 @@ def test_a_model_of_another_kind_is_refused(tmp_path):
     "facts, says",
     [
         ({"threshold": "high"}, r"its metadata cannot be read \(threshold\)"),
-        ({"format": 2}, "format 2, not 1"),
+        ({"format": 1}, "a file of format 1; expected format 2"),
+        ({"format": 1, "kind": None}, "a file of format 1; expected format 2"),
         ({"proof": {}}, "its metadata cannot be read"),
         ({"node_features": ["speed"]}, "made for other features, node features: other names: "),
-        ({"profile": {}}, r"made for other features, profile: kernel_half_microsecond = None"),
+        ({"profile": {}}, r"made for other features, profile: scale.tick = None"),
         ({"window": 50}, "the window that it is tried on comes out with"),
     ],
 )
