@@ -18,6 +18,7 @@ All parts stand in this one file because numba's cache of a compiled function kn
 split, a change of one part would leave the others' callers as they were compiled before.
 """
 
+from collections import namedtuple
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -46,34 +47,35 @@ class Columns(NamedTuple):
     slot: np.ndarray
 
 
-class Scale(NamedTuple):
-    """What several parts share."""
-
-    tick: float = 1e-3  # s; gaps are whole ticks: finer ones tell the recorder, not the attack
-    rounding: float = 5e-4  # ticks; an epoch time in float64 is exact to .24 µs only
-    memory: float = 20.0  # s; time constant of the period, the flip rates and what is usual
-    young: int = 8  # gaps; an ID's first ones are averaged plainly, and none of them is refused
-    clip: float = 6.0  # octaves; no feature needs to tell 64 times from more
+WIDTH = -1  # bytes of the longest payload, in the shape of a field
 
 
-SCALE = Scale()
+def _constants(**values):
+    """Numbers by name, which numba takes as they are when it compiles."""
+    return namedtuple("Constants", values)(**values)
+
+
+# Scale: what several parts share
+
+SCALE = _constants(
+    tick=1e-3,  # s; gaps are whole ticks: finer ones tell the recorder, not the attack
+    rounding=5e-4,  # ticks; an epoch time in float64 is exact to .24 µs only
+    memory=20.0,  # s; time constant of the period, the flip rates and what is usual
+    young=8,  # gaps; an ID's first ones are averaged plainly, and none of them is refused
+    clip=6.0,  # octaves; no feature needs to tell 64 times from more
+)
 
 
 # Clock: when a frame comes
 
-
-class Clock(NamedTuple):
-    pull: float = 0.5  # octaves; one gap pulls the period by no more, so that a flood cannot
-    slack: float = 0.25  # octaves; a frame earlier than slack + per_jitter · jitter is refused,
-    per_jitter: float = 2.0  # octaves for each octave of jitter,
-    most: float = 1.0  # octaves; but one that is earlier than this always is
-    wait: float = (
-        6.0  # octaves · ticks; slack is wait/period at most: frames wait for the bus by ms
-    )
-    steady: float = 0.1  # octaves; a frame nearer to its time is no reason to excuse the next one
-
-
-CLOCK = Clock()
+CLOCK = _constants(
+    pull=0.5,  # octaves; one gap pulls the period by no more, so that a flood cannot
+    slack=0.25,  # octaves; a frame earlier than slack + per_jitter · jitter is refused,
+    per_jitter=2.0,  # octaves for each octave of jitter,
+    most=1.0,  # octaves; but one that is earlier than this always is
+    wait=6.0,  # octaves · ticks; slack is at most wait/period: a frame waits for the bus by ms
+    steady=0.1,  # octaves; a frame nearer to its time is no reason to excuse the next one
+)
 CLOCK_RECORD = [
     ("last_time", np.float64),  # s, of the last frame
     ("base_time", np.float64),  # s, of the last frame on time
@@ -151,24 +153,18 @@ def learn_clock(clock, n, now, time):
 # Eager: a car that has news says it early and goes on saying it. Next to a forged frame the genuine
 # one says something else. So who keeps his word may be early again.
 
-
-class Eager(NamedTuple):
-    gain: float = 0.25  # of what is missing, that a repeated early frame earns; a broken word
+EAGER = _constants(
+    gain=0.25,  # of what is missing, that a repeated early frame earns; a broken word
     # leaves as much of what was earned
-    resting: float = 1.25  # bits a frame; an ID that flips more repeats a frame by chance
-
-
-EAGER = Eager()
-
-
-def eager_record(width):
-    return [
-        ("amount", np.float32),  # octaves that a frame may be early
-        ("ahead", np.float32),  # octaves that the frames since the last one on time were early
-        ("data", np.uint8, (width,)),  # payload of the last of these,
-        ("dlc", np.uint8),  # its length,
-        ("own", np.uint8),  # and whether it had only values that the ID had before
-    ]
+    resting=1.25,  # bits a frame; an ID that flips more repeats a frame by chance
+)
+EAGER_RECORD = [
+    ("amount", np.float32),  # octaves that a frame may be early
+    ("ahead", np.float32),  # octaves that the frames since the last one on time were early
+    ("data", np.uint8, (WIDTH,)),  # payload of the last of these,
+    ("dlc", np.uint8),  # its length,
+    ("own", np.uint8),  # and whether it had only values that the ID had before
+]
 
 
 @part
@@ -203,18 +199,15 @@ def learn_eager(p, payload, time):
 # Trust: who was there from the beginning is normal; who turns up later earns it by time, since
 # frames are cheap
 
-
-class Trust(NamedTuple):
-    warm_up: float = 5.0  # s; IDs first seen in it are trusted: something has to be normal,
-    start: float = 1.0  # s; but one first seen later than this
-    late: float = 8.0  # gaps; and so many of its gaps, missed its first turns
-    regular: float = 0.5  # octaves; a gap this near to the period earns trust
-    probation: float = 60.0  # s; time constant of trust that is earned
-    most: float = 1 / 16  # of what is missing, that one frame earns
-    loss: float = 1 / 8  # of what was earned, that an irregular gap costs
-
-
-TRUST = Trust()
+TRUST = _constants(
+    warm_up=5.0,  # s; IDs first seen in it are trusted: something has to be normal,
+    start=1.0,  # s; but one first seen later than this
+    late=8.0,  # gaps; and so many of its gaps, missed its first turns
+    regular=0.5,  # octaves; a gap this near to the period earns trust
+    probation=60.0,  # s; time constant of trust that is earned
+    most=1 / 16,  # of what is missing, that one frame earns
+    loss=1 / 8,  # of what was earned, that an irregular gap costs
+)
 TRUST_RECORD = [("amount", np.float64), ("first_time", np.float64)]
 
 
@@ -241,26 +234,22 @@ def learn_trust(trust, n, time):
 
 # Flips: which bits of the payload change
 
-
-class Flips(NamedTuple):
-    memory: float = 64.0  # frames; flip rates learn from as many, and for `SCALE.memory` at least
-    floor: float = 0.02  # added to the variance of a bit: one that rests may flip once
-    rest: float = 1e-4  # a flip rate under it counts as 0, so that bytes at rest cost no time
-    trend: float = 16.0  # frames; time constant of flip_trend
-    clip: float = 8.0  # standard deviations
-
-
-FLIPS = Flips()
+FLIPS = _constants(
+    memory=64.0,  # frames; flip rates learn from as many, and for `SCALE.memory` at least
+    floor=0.02,  # added to the variance of a bit: one that rests may flip once
+    rest=1e-4,  # a flip rate under it counts as 0, so that bytes at rest cost no time
+    trend=16.0,  # frames; time constant of flip_trend
+    clip=8.0,  # standard deviations
+)
 # the bits of every byte value as float32, so that eight are compared at once
 BITS = ((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.float32)
 
 
-def flips_record(width):
-    return [
-        ("rate", np.float32, (width, 8)),  # how often each bit flips
-        ("moves", np.uint8, (width,)),  # whether any bit of a byte does
-        ("trend", np.float32),
-    ]
+FLIPS_RECORD = [
+    ("rate", np.float32, (WIDTH, 8)),  # how often each bit flips
+    ("moves", np.uint8, (WIDTH,)),  # whether any bit of a byte does
+    ("trend", np.float32),
+]
 
 
 @part
@@ -312,25 +301,19 @@ def flip_surprise(work):
 
 # Moves: how long a byte rests, how far it steps, which values it takes
 
-
-class Moves(NamedTuple):
-    memory: float = 60.0  # s; time constant of the longest rest and the longest step
-    least: float = 0.5  # of these, that is left after any gap
-    worn: float = 5.0  # s; while a byte rests, its longest rest grows by an octave in this time
-    known: int = 4  # changes; before, the rests and steps of a byte are not judged
-
-
-MOVES = Moves()
-
-
-def moves_record(width):
-    return [
-        ("rest", np.float32, (width,)),  # frames that a byte has not changed
-        ("longest", np.float32, (width,)),  # frames, the longest such rest so far
-        ("step", np.float32, (width,)),  # the longest step so far
-        ("changes", np.uint8, (width,)),  # how often it changed, up to 255
-        ("values", np.uint8, (width, 32)),  # one bit for each value it took
-    ]
+MOVES = _constants(
+    memory=60.0,  # s; time constant of the longest rest and the longest step
+    least=0.5,  # of these, that is left after any gap
+    worn=5.0,  # s; while a byte rests, its longest rest grows by an octave in this time
+    known=4,  # changes; before, the rests and steps of a byte are not judged
+)
+MOVES_RECORD = [
+    ("rest", np.float32, (WIDTH,)),  # frames that a byte has not changed
+    ("longest", np.float32, (WIDTH,)),  # frames, the longest such rest so far
+    ("step", np.float32, (WIDTH,)),  # the longest step so far
+    ("changes", np.uint8, (WIDTH,)),  # how often it changed, up to 255
+    ("values", np.uint8, (WIDTH, 32)),  # one bit for each value it took
+]
 
 
 @per_byte
@@ -378,19 +361,14 @@ def learn_value(moves, j, value):
 
 # Rules: what counters and checksums have in common
 
-
-class Rules(NamedTuple):
-    memory: float = 256.0  # frames; time constant of how reliable a rule is
-    rule: float = (
-        0.95  # reliability from which on it is a rule: a multiplexer's pages keep 12 of 13
-    )
-    faded: float = 0.9  # and under which it is none any more when it is broken again and again
-    once: float = 1 / 64  # of its reliability, that a single break costs
-    fading: float = 60.0  # s; time constant of its reliability while it stays broken
-    anew: float = 0.5  # reliability under which another count or sum is tried
-
-
-RULES = Rules()
+RULES = _constants(
+    memory=256.0,  # frames; time constant of how reliable a rule is
+    rule=0.95,  # reliability of a rule: the pages of a multiplexer keep their step 12 times of 13,
+    faded=0.9,  # and under which it is none any more when it is broken again and again
+    once=1 / 64,  # of its reliability, that a single break costs
+    fading=60.0,  # s; time constant of its reliability while it stays broken
+    anew=0.5,  # reliability under which another count or sum is tried
+)
 
 
 class Lapse(IntEnum):
@@ -428,13 +406,11 @@ def kept_after(kept, rule, hit, broken, lapsed, weight, again):
 
 # Counters: two bits of a byte that turn by the same step at each frame
 
-
-def counters_record(width):
-    return [
-        ("turn", np.uint8, (width, 4)),  # the step of each pair of bits,
-        ("kept", np.float32, (width, 4)),  # how reliably it is kept,
-        ("lapsed", np.uint8, (width, 4)),  # and what the last frame did to it, a `Lapse`
-    ]
+COUNTERS_RECORD = [
+    ("turn", np.uint8, (WIDTH, 4)),  # the step of each pair of bits,
+    ("kept", np.float32, (WIDTH, 4)),  # how reliably it is kept,
+    ("lapsed", np.uint8, (WIDTH, 4)),  # and what the last frame did to it, a `Lapse`
+]
 
 
 class Count(NamedTuple):
@@ -494,7 +470,6 @@ def excuse_counters(counters, dlc):
 
 # Checksums: XOR or sum of all bytes, the last minus the others; sums without the byte before the
 # last, which is the upper one of a sum of 16 bits
-
 
 CHECKSUMS_RECORD = [
     ("value", np.uint8, (5,)),
@@ -573,29 +548,23 @@ def learn_checksums(sums, values, delta, authentic, again):
 
 # Usual: what is unusual is measured by what is usual for the ID
 
-
-class Grain(NamedTuple):
-    """Amounts that do not matter: told of a surprise v is log2((grain + v)/(grain + usual))."""
-
-    gap: float = 0.1  # octaves of |gap_ratio|
-    flip: float = 0.5  # octaves
-    novel: float = 0.05  # share of the bytes
-    leap: float = 0.5  # octaves
-    rule: float = 0.5  # bits
-
-
-class Level(NamedTuple):
-    """The largest amounts that enter what is usual, so that one frame cannot excuse many."""
-
-    gap: float = 1.0
-    flip: float = 3.0
-    novel: float = 1.0
-    leap: float = 3.0
-    rule: float = 3.0
-
-
-GRAIN, LEVEL = Grain(), Level()
-USUAL_RECORD = [(name, np.float32) for name in Grain._fields]
+# Amounts that do not matter: told of a surprise v is log2((grain + v)/(grain + usual)).
+GRAIN = _constants(
+    gap=0.1,  # octaves of |gap_ratio|
+    flip=0.5,  # octaves
+    novel=0.05,  # share of the bytes
+    leap=0.5,  # octaves
+    rule=0.5,  # bits
+)
+# The largest amounts that enter what is usual, so that one frame cannot excuse many.
+LEVEL = _constants(
+    gap=1.0,
+    flip=3.0,
+    novel=1.0,
+    leap=3.0,
+    rule=3.0,
+)
+USUAL_RECORD = [(name, np.float32) for name in GRAIN._fields]
 
 
 class Raw(NamedTuple):
@@ -646,6 +615,21 @@ def learn_usual(usual, raw, n, time):
 
 # The frame: all parts together
 
+SLOT_RECORD = [
+    ("seen", np.int64),  # frames
+    ("data", np.uint8, (WIDTH,)),  # the payload of the last frame on time,
+    ("before", np.uint8, (WIDTH,)),  # that of the frame on time before it,
+    ("dlc", np.uint8),  # and the length of the former
+]
+WORK_RECORD = [
+    ("flips", np.float64, (8,)),  # sums over the payload, one for each bit of a byte: of f,
+    ("expected", np.float64, (8,)),  # q,
+    ("spread", np.float64, (8,)),  # u,
+    ("chi", np.float32, (8,)),  # (f-q)²/(u+.02),
+    ("usual", np.float32, (8,)),  # and u/(u+.02)
+    ("hit", np.uint8, (4,)),  # which counters of a byte are kept
+    ("delta", np.uint8, (5, WIDTH)),  # the bytes that changed, as each checksum sees the change
+]
 PARTS = {
     "scale": SCALE,
     "clock": CLOCK,
@@ -661,34 +645,32 @@ PARTS = {
 
 def slot_record(width: int) -> np.dtype:
     """What is remembered of one ID with payloads of up to `width` bytes: a record of each part."""
-    parts = {
+    records = {
         "clock": CLOCK_RECORD,
-        "eager": eager_record(width),
+        "eager": EAGER_RECORD,
         "trust": TRUST_RECORD,
-        "flips": flips_record(width),
-        "moves": moves_record(width),
-        "counters": counters_record(width),
+        "flips": FLIPS_RECORD,
+        "moves": MOVES_RECORD,
+        "counters": COUNTERS_RECORD,
         "sums": CHECKSUMS_RECORD,
         "usual": USUAL_RECORD,
     }
-    return np.dtype(
-        [
-            ("seen", np.int64),  # frames
-            ("data", np.uint8, (width,)),  # the payload of the last frame on time,
-            ("before", np.uint8, (width,)),  # that of the frame on time before it,
-            ("dlc", np.uint8),  # and the length of the former
-            *((name, np.dtype(record, align=True)) for name, record in parts.items()),
-        ],
-        align=True,
-    )
+    return _sized(SLOT_RECORD + list(records.items()), width)
 
 
-def work_record(width):
-    """Room for the sums of a payload, one for each bit of a byte: of f, q, u, (f-q)²/(u+.02) and
-    u/(u+.02); which counters of a byte are kept; the change of each byte as checksums see it."""
-    lanes = [(name, np.float64, (8,)) for name in ("flips", "expected", "spread")]
-    lanes += [(name, np.float32, (8,)) for name in ("chi", "usual")]
-    return np.dtype([*lanes, ("hit", np.uint8, (4,)), ("delta", np.uint8, (5, width))], align=True)
+def work_record(width: int) -> np.dtype:
+    """Room to work on a frame: sums over its payload, which counters are kept, what changed."""
+    return _sized(WORK_RECORD, width)
+
+
+def _sized(record: list, width: int) -> np.dtype:
+    """The dtype of a record with payloads of up to `width` bytes."""
+    fields = []
+    for name, kind, *shape in record:
+        kind = _sized(kind, width) if isinstance(kind, list) else kind
+        shape = [tuple(width if size == WIDTH else size for size in sizes) for sizes in shape]
+        fields.append((name, kind, *shape))
+    return np.dtype(fields, align=True)
 
 
 class Pace(NamedTuple):
