@@ -1,7 +1,7 @@
 """A notebook that ran as one page: HTML without network, light and dark, and a PDF of it.
 
-`python -m cangraph.report.pages runs/demo/diagnostics.ipynb` writes `diagnostics.html` beside it,
-and of pages that people take away also `diagnostics.pdf`, where there is a chromium.
+`python -m cangraph.report.pages runs/demo/diagnostics.ipynb` writes `diagnostics.html` beside it.
+Pages that people print (`PRINTED`) also become a PDF where there is a chromium.
 """
 
 import os
@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import nbformat
@@ -18,7 +18,6 @@ __all__ = ["BROWSERS", "PRINTED", "html", "pdf", "resources", "write"]
 
 PRINTED = ("diagnostics", "summary")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_HEADING = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>', re.S)
 # what a browser fetches by itself; a link that a reader follows is none
 _LOADS = re.compile(
     r"""<(?:script|img|iframe|link|source|video|audio|embed|object)\b[^>]*?"""
@@ -39,15 +38,14 @@ def resources(page: str) -> list[str]:
 
 def html(notebook: Path) -> str:
     """A notebook's text and outputs, without its code, as a page that needs no network: nbconvert's
-    bare template under our own style, with a table of contents. Pictures lie in it. Cells that are
-    tagged `not-in-<page>` are left out of that page.
+    bare template under our own style, with a table of contents. Pictures are embedded. Cells that
+    are tagged `not-in-<page>` are left out of that page.
 
     Raises `ValueError` when an output would load something from elsewhere.
     """
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
 
-    content = nbformat.read(notebook, as_version=4)
     exporter = HTMLExporter(
         template_name="basic", exclude_input=True, exclude_input_prompt=True,
         exclude_output_prompt=True, anchor_link_text="",
@@ -55,20 +53,17 @@ def html(notebook: Path) -> str:
     # papermill keeps each line that was printed as an output of its own
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     left_out = TagRemovePreprocessor(remove_cell_tags={f"not-in-{notebook.stem}"}, enabled=True)
-    exporter.register_preprocessor(left_out, enabled=True)
-    body, _ = exporter.from_notebook_node(content)
-    title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
-    title_text = re.sub("<[^>]*>", "", title.group(1)) if title else notebook.stem
-    links = "".join(
-        f'<li><a href="#{where}">{re.sub("<[^>]*>", "", name)}</a></li>'
-        for where, name in _HEADING.findall(body)
-    )
+    exporter.register_preprocessor(left_out)
+    body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
+    title = next(iter(re.findall(r"<h1[^>]*>(.*?)</h1>", body, re.S)), notebook.stem)
+    headings = re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', body, re.S)
+    links = "".join(f'<li><a href="#{at}">{_plain(text)}</a></li>' for at, text in headings)
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title_text)}</title><style>{style}</style></head><body>"
+        f"<title>{_plain(title)}</title><style>{style}</style></head><body>"
         f'<nav aria-label="Contents"><ul>{links}</ul></nav><main>{body}</main></body></html>\n'
     )
     if loaded := resources(page):
@@ -77,6 +72,11 @@ def html(notebook: Path) -> str:
             "network; show the content itself"
         )
     return page
+
+
+def _plain(text: str) -> str:
+    """HTML without its tags, escaped."""
+    return escape(unescape(re.sub("<[^>]*>", "", text)))
 
 
 def pdf(page: Path, browser: str | None = None) -> Path | None:

@@ -18,7 +18,7 @@ def notebook(tmp_path):
 
     def of(*outputs, name="page"):
         cells = [
-            v4.new_markdown_cell("# Is it <b>so</b>?"),
+            v4.new_markdown_cell("# Is it <b>so</b> & <i?"),
             v4.new_markdown_cell("## First things\nSee [the paper](https://example.org/paper)."),
             v4.new_code_cell("secret = 1", outputs=list(outputs)),
         ]
@@ -35,24 +35,28 @@ def picture(alt="A bar is high."):
 
 def test_a_page_holds_text_pictures_and_their_words_but_no_code(notebook):
     page = pages.html(notebook(picture()))
+    assert pages.resources(page) == [] and "https://example.org/paper" in page, "links may stay"
     assert 'alt="A bar is high."' in page and f"data:image/png;base64,{PIXEL}" in page
     assert "secret" not in page and "<script" not in page
     assert "prefers-color-scheme: dark" in page and "@media print" in page
-    assert "<title>Is it so?</title>" in page
+    assert "<title>Is it so &amp; &lt;i?</title>" in page
     assert '<a href="#First-things">First things</a>' in page, "the contents"
     assert '<h2 id="First-things">' in page
+
+
+def test_a_cell_is_left_out_of_the_page_that_its_tag_names(notebook):
+    path = notebook(picture(), name="summary")
+    content = nbformat.read(path, as_version=4)
+    content.cells[1].metadata.tags = ["not-in-summary"]
+    nbformat.write(content, path)
+    assert "First things" not in pages.html(path)
+    assert "First things" in pages.html(path.rename(path.with_stem("compare")))
 
 
 def test_lines_that_were_printed_one_by_one_stand_together(notebook):
     lines = [v4.new_output("stream", name="stdout", text=f"epoch {k}\n") for k in range(3)]
     page = pages.html(notebook(*lines))
     assert "epoch 0\nepoch 1\nepoch 2\n" in page
-
-
-def test_a_page_loads_nothing_but_links_may_stay(notebook):
-    page = pages.html(notebook(picture()))
-    assert pages.resources(page) == []
-    assert "https://example.org/paper" in page
 
 
 @pytest.mark.parametrize(

@@ -23,26 +23,20 @@ def test_none_is_undefined_and_without_captures_absent():
     assert table.columns == ["scenario", "captures", "f1", "auroc"]
     assert column(table, "f1") == ["0.9877", "absent", "1.0000"]
     assert column(table, "auroc") == ["undefined", "absent", "0.5000"]
+    assert column(show([{"f1": None}]), "f1") == ["undefined"], "nothing says how many captures"
 
 
-def test_a_row_without_the_number_of_captures_is_never_absent():
-    assert column(show([{"f1": None}]), "f1") == ["undefined"]
-
-
-def test_integers_are_grouped_and_floats_rounded():
-    table = show(ROWS, digits=1)
+def test_integers_are_grouped_and_floats_rounded_and_truths_said():
+    table = show([row | {"done": row["f1"] == 1} for row in ROWS], digits=1)
+    assert column(table, "done") == ["no", "no", "yes"]
     assert column(table, "captures") == ["2", "0", "12,345"]
     assert column(table, "f1") == ["1.0", "absent", "1.0"]
 
 
-def test_columns_choose_and_order():
-    table = show(ROWS, ["auroc", "scenario"])
-    assert table.columns == ["auroc", "scenario"]
-    assert table.cells[2] == ["0.5000", "t03"]
-
-
-def test_a_column_that_no_row_has_is_undefined():
-    assert column(show(ROWS, ["mcc"]), "mcc") == ["undefined", "absent", "undefined"]
+def test_columns_choose_and_order_and_one_that_no_row_has_is_undefined():
+    table = show(ROWS, ["auroc", "mcc", "scenario"])
+    assert table.columns == ["auroc", "mcc", "scenario"]
+    assert table.cells[2] == ["0.5000", "undefined", "t03"]
 
 
 def test_no_rows_make_an_empty_table():
@@ -91,9 +85,19 @@ def test_figures_are_flush_right_and_names_left():
     ]
 
 
-def test_a_column_of_words_alone_is_flush_left():
-    assert Table(["a", "f1"], [["x", "undefined"]]).numeric == [False, False]
-    assert Table(["a", "f1"], [["x", "undefined"], ["y", "1"]]).numeric == [False, True]
+@pytest.mark.parametrize(
+    ("cells", "numeric"),
+    [
+        (["undefined"], False),
+        (["undefined", "1"], True),
+        (["-0.5", "absent"], True),
+        (["0.91 ± 0.02", "no report"], True),
+        (["-"], False),
+        (["1A0", "GAT"], False),
+    ],
+)
+def test_a_column_is_flush_right_when_it_holds_figures_and_no_names(cells, numeric):
+    assert Table(["f1"], [[cell] for cell in cells]).numeric == [numeric]
 
 
 def test_html_has_every_cell_once_and_escapes_it():
@@ -103,8 +107,3 @@ def test_html_has_every_cell_once_and_escapes_it():
     assert html.count("<tr>") == html.count("</tr>") == 2
     assert "mean f1" in html, "a heading that can wrap"
     assert html.count("text-align: right") == 2, "the figure and its heading"
-
-
-def test_columns_of_signed_figures_are_set_flush_right():
-    assert show([{"difference": -0.5}, {"difference": None}]).numeric == [True]
-    assert show([{"name": "-"}]).numeric == [False]
