@@ -179,7 +179,7 @@ def reported(dataset: str, record: dict) -> list[str]:
 
 def papers(dataset: str, scenarios: list[str]) -> list[str]:
     """AUROC and F1 as published, a row for each paper."""
-    lines, published = [], cg.published(dataset, scenarios)
+    lines, published = [], cg.report.published(dataset, scenarios)
     for name in dict.fromkeys(row["detector"] for row in published):
         mine = [row for row in published if row["detector"] == name]
         shown = []
@@ -222,7 +222,7 @@ def first_page(record: dict) -> str:
     cells = []
     for (dataset, _), scenario in zip(FIRST, whole, strict=True):
         found: dict = {}
-        for published in cg.published(dataset, [scenario]):
+        for published in cg.report.published(dataset, [scenario]):
             if published["detector"].startswith("GAT ("):
                 found |= published
         cells.append(" / ".join(f"{found[m]:.3f}" if m in found else "–" for m in METRICS))

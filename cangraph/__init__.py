@@ -102,7 +102,6 @@ _PENDING = {
     "id_set": "evaluation.baselines:id_set",
     "leak_canary": "evaluation.baselines:leak_canary",
     "payload_novelty": "evaluation.baselines:payload_novelty",
-    "published": "report.literature:published",
     "profiles": "features.profile",
     "kernel": "features.kernel",
     "windows": "features.windows",
@@ -131,10 +130,7 @@ _PENDING = {
     "budget": "train.memory",
     "search": "train.search",
     "explain": "train.explain",
-    "digest": "report.digest",
-    "schema": "report.schema",
     "pages": "report.pages",
-    "literature": "report.literature",
     "notebook": "notebook",
 }
 

@@ -93,9 +93,7 @@ def test_no_public_name_is_defined_twice():
     assert twice.keys() <= TWICE, twice
 
 
-TWICE = {
-    "save", "Run", "seeds", "drift", "delays", "timelines", "Capture", "read",
-}  # fmt: skip
+TWICE = {"save", "read"}
 
 
 def test_light_modules_load_no_torch():

@@ -1,70 +1,99 @@
-"""The report of a run: what is gathered, measured and said. The figures are `figures.results`."""
+"""The report of a run: one object, built once from what the stages left.
 
-from collections.abc import Mapping, Sequence
+`build` gathers the detectors of a run, measures them on the test windows and returns a `Report`:
+the fields of `schema.Findings`, which `save` writes, and beside them what the figures draw.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
+from pydantic import ConfigDict, Field
 from scipy.stats import ks_2samp
 
 from cangraph import runs
-from cangraph.data.datasets import read
-from cangraph.data.graphs import Graphs
+from cangraph.data.datasets import DATASETS, read
 from cangraph.data.splits import Split
-from cangraph.evaluation import baselines
-from cangraph.evaluation.alarms import (
-    event_delays,
-    event_metrics,
-    events_by_capture,
-    recall_at_false_alarms,
-)
-from cangraph.evaluation.blame import frame_scores
-from cangraph.evaluation.calibration import log_odds, recalibrated, temper, temperature
+from cangraph.evaluation import alarms, baselines, blame, calibration, scores
 from cangraph.evaluation.intervals import clustered
-from cangraph.evaluation.scores import (
-    METRICS,
-    Scores,
-    attack_spans,
-    by_capture,
-    metrics,
-    why_undefined,
-)
-from cangraph.evaluation.watch import alarm_rule
-from cangraph.fusion.verdict import SINGLE
-from cangraph.params import Params
+from cangraph.evaluation.scores import METRICS, Scores
+from cangraph.evaluation.watch import Rule, alarm_rule
+from cangraph.figures.style import percent
+from cangraph.files import put
+from cangraph.frames import ATTACK_TYPES
+from cangraph.fusion.verdict import ALL, SINGLE
+from cangraph.params import Params, home
+from cangraph.report.literature import citations, published
+from cangraph.report.schema import VERSION, Findings
+from cangraph.report.tables import show, wide
+from cangraph.train.explain import Explanation, explained
 
-__all__ = ["ALL", "Run", "at_false_alarms", "delays", "drift", "events_of", "gather", "histories"]
-__all__ += ["intervals", "measured", "seeds", "tempered", "timelines", "typical", "undefined"]
-__all__ += ["waits"]
+__all__ = ["Gathered", "Judge", "Report", "build", "gather", "headline_of", "intervals"]
+__all__ += ["undefined"]
 
-ALL = "all captures"
-EVENT_METRICS = ("recall", "delay_median", "false_alarms_per_hour")
-_STAGES = {"teacher": "teacher", "student": "distillation"}
-_MAIN = ("GAT teacher", "GAT student", "fusion")
-Detectors = dict[str, tuple[Scores, float]]
+Kind = Literal["GAT", "VGAE", "fusion", "trees", "rule", "canary"]
+_EVENT_METRICS = ("recall", "delay_median", "false_alarms_per_hour")
+_SIZES = {"teacher": "teacher", "distillation": "student"}  # of the nets that a stage saves
+_BASELINES: dict[str, Kind] = {"boosted trees": "trees", "leak canary": "canary"}  # others: rules
+_SHOWN = ("boosted trees", "calibrated count")  # of the baselines, in curves
+_SEEN = 0.9  # AUROC from which on a detector is said to see an attack
+_CLEAN = (10, 30, 60)  # s of clean traffic to set a threshold on
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """What the stages of a run left: its `data`, `detectors` by name with their thresholds, the
-    JSON of each stage in `facts`, and of each stage that is `missing` what makes it."""
+class Judge:
+    """A detector with its scores of the test windows.
+
+    `rule` raises its alarms; `at`, its threshold, calls single windows. `kind` says what it is: a
+    `canary` detects the logger and not attacks. `stage` is the stage that saved its net, empty
+    where none did. Curves show it if `shown`.
+    """
+
+    name: str
+    kind: Kind
+    scores: Scores
+    rule: Rule
+    stage: str = ""
+    shown: bool = False
+
+    @property
+    def at(self) -> float:
+        """The threshold: windows with `value >= at` are called attacks."""
+        return self.rule.at
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What the stages of a run left: the windows in `data`, the detectors in `judges`, the JSON of
+    each stage in `facts`, and of each stage that is `missing` the command that makes it."""
 
     params: Params
     data: Split
-    detectors: Detectors
+    judges: list[Judge]
     facts: dict[str, dict]
     missing: dict[str, str]
 
     @property
-    def main(self) -> str:
-        """The detector that the report is about: the GAT teacher, or what there is instead."""
-        return next(name for name in _MAIN if name in self.detectors)
+    def main(self) -> Judge:
+        """The detector that the report is about: the GAT teacher, or else the GAT student, or else
+        the fusion."""
+        return next(judge for judge in self.judges if judge.kind in ("GAT", "fusion"))
 
     @property
     def stage(self) -> str:
-        """The stage that made the GAT which the report is about."""
-        return "distillation" if self.main != "GAT teacher" else "teacher"
+        """The stage that saved the GAT which the report is about."""
+        return self.main.stage if self.main.kind == "GAT" else "distillation"
+
+    @property
+    def shown(self) -> list[Judge]:
+        """The detectors that curves show, kind by kind."""
+        order = get_args(Kind)
+        mine = [judge for judge in self.judges if judge.shown]
+        return sorted(mine, key=lambda judge: order.index(judge.kind))
 
     @cached_property
     def captures(self) -> list:
@@ -74,117 +103,139 @@ class Run:
     @cached_property
     def task(self) -> Any:
         """That GAT, ready to score."""
-        return self.gat(self.stage)
-
-    def gat(self, stage: str) -> Any:
-        """The GAT that a stage saved, ready to score."""
-        return runs.load_models(stage, self.params)["gat"]
+        return runs.load_models(self.stage, self.params)["gat"]
 
     @cached_property
     def blame(self) -> np.ndarray:
         """Attack probability of each node of the test windows by `task`, f8 (N,)."""
         return self.task.blame(self.data.test)
 
-    def part(self, stage: str, key: str, otherwise: Any = None) -> Any:
-        """What a stage saved under `key`; `otherwise` where the stage is missing."""
-        return self.facts.get(stage, {}).get(key, otherwise)
+    @cached_property
+    def drawn(self) -> Scores:
+        """What that GAT says of the synthesised calibration windows."""
+        return runs.load_scores(self.stage, self.params, self.data)["gat/drawn"]
 
-    def judged(self, name: str) -> tuple[Scores, float, int, int]:
-        """A detector's scores and what raises an alarm of it (`watch.alarm_rule`)."""
-        scores, at = self.detectors[name]
-        gat = name.startswith("fusion") and self.part("fusion", "default") == SINGLE[1]
-        gat |= name.startswith(("GAT ", "boosted trees"))  # as probable
-        return scores, *alarm_rule("GAT" if gat else name, at)
+    @cached_property
+    def explanation(self) -> tuple[int, Explanation]:
+        """A test window, by its position, and why the GAT judges it so: the attack window of
+        median score among those found, or else the attack window of the highest score."""
+        value, label = self.main.scores.value, self.main.scores.label
+        found = np.flatnonzero(label & (value >= self.main.at))
+        place = int(np.argmax(np.where(label, value, -np.inf)))
+        if len(found):
+            place = int(found[np.argsort(value[found], kind="stable")[len(found) // 2]])
+        return place, explained(self.task, self.data.test[place])
 
-    def frames(self, name: str) -> tuple[Scores, float]:
-        """A detector's verdict on frames: of a GAT by window and ID, of others by window."""
-        scores, at = self.detectors[name]
-        blame = self.blame if name == self.main else None
-        if blame is None and name.startswith("GAT ") and name.removeprefix("GAT ") in _STAGES:
-            blame = self.gat(_STAGES[name.removeprefix("GAT ")]).blame(self.data.test)
-        return frame_scores(scores, self.data.test, self.captures, blame), at
+    def frames(self, judge: Judge) -> Scores:
+        """What a detector says of frames: a GAT by window and ID, any other by window."""
+        told = None
+        if judge is self.main:
+            told = self.blame
+        elif judge.kind == "GAT" and judge.stage:
+            told = runs.load_models(judge.stage, self.params)["gat"].blame(self.data.test)
+        return blame.frame_scores(judge.scores, self.data.test, self.captures, told)
 
 
-def gather(params: Params, with_baselines: bool = True) -> Run:
-    """Read a run. Stages that are missing are named with what makes them; without the graphs of
-    data_prep, or without any detector, there is nothing to report.
+def gather(params: Params, with_baselines: bool = True) -> Gathered:
+    """Read what the stages of a run left.
 
-    Raises `FileNotFoundError` then, with the command.
+    Raises `FileNotFoundError`, with the command that helps, when the graphs of data_prep or all
+    detectors are missing.
     """
-    data = runs.load_data(params)
-    detectors: Detectors = {}
-    facts, missing = {"data_prep": runs.load("data_prep", params)}, {}
+    data, missing, judges = runs.load_data(params), {}, []
+    facts = {"data_prep": runs.load("data_prep", params)}
     for stage in runs.STAGES[1:-1]:
         try:
-            scores, facts[stage] = runs.load_scores(stage, params, data), runs.load(stage, params)
+            saved, facts[stage] = runs.load_scores(stage, params, data), runs.load(stage, params)
         except FileNotFoundError:
             missing[stage] = f"{stage}: {runs.remedy(params, stage)}"  # without the machine's paths
-            continue
-        at = facts[stage]["thresholds"]
-        if stage == "fusion":
-            rule = facts[stage]["default"]
-            detectors["fusion"] = scores["file/test"], at[rule]  # of the file that runs on a bus
-        for size in (size for size, made_by in _STAGES.items() if made_by == stage):
-            for net in ("gat", "vgae"):
-                detectors[f"{net.upper()} {size}"] = scores[f"{net}/test"], at[net]
-    if not detectors:
+        else:
+            judges += _saved_judges(stage, saved, facts[stage])
+    if not judges:
         raise FileNotFoundError(next(iter(missing.values())))
-    found = Run(params, data, detectors, facts, missing)
-    detectors[f"{found.main}, 10 s"] = recalibrated(*detectors[found.main], 10.0), 0.5
+    run = Gathered(params, data, judges, facts, missing)
+    main, even = run.main, run.main.rule._replace(at=0.5)
+    late = calibration.recalibrated(main.scores, main.at, 10.0)
+    judges.append(Judge(f"{main.name}, 10 s", main.kind, late, even))
     if with_baselines:
-        detectors |= baselines.decided(data.train, data.test, found.captures)
-    return found
+        found = baselines.decided(data.train, data.test, run.captures)
+        for name, (values, at) in found.items():
+            kind = _BASELINES.get(name, "rule")
+            probable = "GAT" if kind == "trees" else kind  # trees give probabilities as a GAT does
+            rule = alarm_rule(probable, at)
+            judges.append(Judge(name, kind, values, rule, shown=name in _SHOWN))
+    return run
 
 
-def seeds(params: Params) -> list[Run]:
-    """The runs of the same dataset with other seeds, as far as they lie in their folders. Another
-    seed draws other weights; in the demo, other drives too."""
+def _saved_judges(stage: str, saved: dict[str, Scores], record: dict) -> list[Judge]:
+    """The detectors that a stage saved, from its scores and its JSON."""
+    at = record["thresholds"]
+    if stage == "fusion":  # as in the file that runs on a bus
+        default = record["default"]
+        kind = "GAT" if default == SINGLE[1] else "fusion"
+        return [Judge("fusion", "fusion", saved["file/test"], alarm_rule(kind, at[default]), stage)]
+    nets: tuple[tuple[Kind, str], ...] = (("GAT", "gat"), ("VGAE", "vgae"))
+    return [
+        Judge(
+            f"{kind} {_SIZES[stage]}",
+            kind,
+            saved[f"{net}/test"],
+            alarm_rule(kind, at[net]),
+            stage,
+            shown=kind == "GAT" or stage == "teacher",
+        )
+        for kind, net in nets
+    ]
+
+
+def _other_seeds(params: Params) -> list[Gathered]:
+    """The runs of the same dataset with other seeds that are in their folders. Another seed draws
+    other weights; in the demo, other drives too."""
     found = []
-    for folder in [None, *sorted((runs.home() / "runs" / params.dataset).glob("seed_*"))]:
-        number = 0 if folder is None else int(folder.name.removeprefix("seed_"))
-        if number != params.seed:
-            try:
-                other = params.model_copy(update={"seed": number})
+    folders = (home() / "runs" / params.dataset).glob("seed_*")
+    for seed in [0, *sorted(int(folder.name.removeprefix("seed_")) for folder in folders)]:
+        if seed != params.seed:
+            with suppress(FileNotFoundError):  # a run without detectors has nothing to add
+                other = params.model_copy(update={"seed": seed})
                 found.append(gather(other, with_baselines=False))
-            except FileNotFoundError:
-                continue
     return found
 
 
-def measured(run: Run, frames: Sequence[str] = ()) -> dict[str, list[dict]]:
-    """Metrics of every detector capture by capture, at three levels: `window`, `event`, and `frame`
-    for the detectors named there. Each row says `detector`, `scenario`, `capture`."""
-    kinds = {
-        "window": {name: by_capture(*pair) for name, pair in run.detectors.items()},
-        "frame": {name: by_capture(*run.frames(name)) for name in frames},
-        "event": {name: events_by_capture(*run.judged(name)) for name in run.detectors},
-    }
+def _measured(run: Gathered) -> dict[str, list[dict]]:
+    """The metrics of every detector in every capture: of `window`s and `event`s, and of `frame`s
+    for the GATs and the calibrated count."""
+
+    def each(judges: Sequence[Judge], measure: Callable[[Judge], list[dict]]) -> list[dict]:
+        return [{"detector": judge.name} | row for judge in judges for row in measure(judge)]
+
+    by_frame = [judge for judge in run.shown if judge.kind in ("GAT", "rule")]
     return {
-        level: [{"detector": name} | row for name, rows in of.items() for row in rows]
-        for level, of in kinds.items()
+        "window": each(run.judges, lambda judge: scores.by_capture(judge.scores, judge.at)),
+        "frame": each(by_frame, lambda judge: scores.by_capture(run.frames(judge), judge.at)),
+        "event": each(run.judges, lambda j: alarms.events_by_capture(j.scores, *j.rule)),
     }
 
 
-def intervals(levels: Sequence[Mapping[str, list[dict]]]) -> list[dict]:
-    """Means of every metric with their intervals, from what `measured` says of each seed, this run
-    first: a row for each level, detector and scenario, with `captures`, `seeds`, and of each metric
-    the mean, its `_low` and `_high`. The scenario `ALL` takes all captures together."""
+def intervals(levels: Sequence[dict[str, list[dict]]]) -> list[dict]:
+    """The mean of every metric with its 95 % interval (`clustered`).
+
+    `levels` holds, for this run and then for other seeds, rows of captures by level. Returns a row
+    for each level, detector and scenario with `captures`, `seeds`, and for each metric the mean,
+    its `_low` and `_high`. The scenario `ALL` takes all captures together.
+    """
     rows = []
     for level, here in levels[0].items():
-        measures = EVENT_METRICS if level == "event" else METRICS
+        measures = _EVENT_METRICS if level == "event" else METRICS
         for name in dict.fromkeys(row["detector"] for row in here):
-            mine = [row for row in here if row["detector"] == name]
-            keys = [(row["scenario"], row["capture"]) for row in mine]
             tables = [table for other in levels if (table := _table(other[level], name))]
+            keys = list(tables[0])
             for place in [ALL, *dict.fromkeys(scenario for scenario, _ in keys)]:
                 chosen = [key for key in keys if place in (ALL, key[0])]
                 row = {"level": level, "detector": name, "scenario": place}
                 row |= {"captures": len(chosen), "seeds": len(tables)}
                 for metric in measures:
-                    grid = [
-                        [_float(table.get(k, {}).get(metric)) for k in chosen] for table in tables
-                    ]
-                    found = clustered(np.array(grid))
+                    grid = [[table.get(key, {}).get(metric) for key in chosen] for table in tables]
+                    found = clustered(np.array(grid, np.float64))  # None becomes NaN
                     row |= {metric: found.mean, f"{metric}_low": found.low}
                     row |= {f"{metric}_high": found.high}
                 rows.append(row)
@@ -195,27 +246,26 @@ def _table(rows: Sequence[dict], name: str) -> dict[tuple, dict]:
     return {(row["scenario"], row["capture"]): row for row in rows if row["detector"] == name}
 
 
-def _float(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
 def undefined(rows: Sequence[dict]) -> list[dict]:
-    """What is undefined in rows of `measured` windows or frames, and why: a row for each `detector`
-    and reason, with the `metrics` and the `captures`. What is so for all detectors is said once."""
-    found: dict[tuple, list[str]] = {}
+    """What is undefined in the rows of captures, and why.
+
+    A row for each `detector` and reason `why`, with the `metrics` and the `captures`. What is
+    undefined for all detectors is said once, of `all`.
+    """
+    found: dict[tuple, list[str]] = defaultdict(list)
     for row in rows:
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[str, list[str]] = defaultdict(list)
         for metric in METRICS:
-            if why := why_undefined(row, metric):
-                reasons.setdefault(why, []).append(metric)
+            if why := scores.why_undefined(row, metric):
+                reasons[why].append(metric)
         label = f"{'_'.join(row['scenario'].split('_')[:2])} {row['capture']}"
         for why, names in reasons.items():
-            found.setdefault((label, why, ", ".join(names)), []).append(row["detector"])
+            found[label, why, ", ".join(names)].append(row["detector"])
     everyone = {row["detector"] for row in rows}
-    said: dict[tuple, list[str]] = {}
+    said: dict[tuple, list[str]] = defaultdict(list)
     for (label, why, names), of in found.items():
         for name in ["all"] if len(of) == len(everyone) > 1 else of:
-            said.setdefault((name, why, names), []).append(label)
+            said[name, why, names].append(label)
     number = len({(row["scenario"], row["capture"]) for row in rows})
     return [
         {
@@ -228,15 +278,28 @@ def undefined(rows: Sequence[dict]) -> list[dict]:
     ]
 
 
-def drift(run: Run) -> list[dict]:
-    """How far the scores of benign windows have moved from the training windows: a row for each
-    part and test capture with the quantiles of their log-odds (`low` 5 %, `median`, `high` 95 %),
-    the two-sample Kolmogorov-Smirnov distance `ks` and its `p` (scipy), None for the reference."""
-    train: Graphs = run.data.train
+def _limited(run: Gathered) -> list[dict]:
+    """The attacks that detectors find at few false alarms an hour, by scenario."""
+    rows = []
+    for judge in run.shown:
+        for scenario in np.unique(judge.scores.scenario).tolist():
+            mine = judge.scores[judge.scores.scenario == scenario]
+            best = alarms.recall_at_false_alarms(mine)
+            row = {"detector": judge.name, "scenario": scenario, "recall": best.get("recall")}
+            rows.append(row)
+    return rows
+
+
+def _drifted(run: Gathered) -> list[dict]:
+    """How far the scores of benign windows have moved from those of the training windows.
+
+    A row for each part and test capture with the quantiles of the log-odds (`low` 5 %, `median`,
+    `high` 95 %), the two-sample Kolmogorov-Smirnov distance `ks` and its `p` (scipy), None for the
+    training windows themselves.
+    """
+    train, test = run.data.train, run.main.scores
     parts = {"train": run.task.score(train[~train.label]).value}
-    drawn = runs.load_scores(run.stage, run.params, run.data)["gat/drawn"]
-    parts["calib (drawn)"] = drawn.value[~drawn.label]
-    test, _ = run.detectors[run.main]
+    parts["calib (drawn)"] = run.drawn.value[~run.drawn.label]
     for number in np.unique(test.capture):
         mine = (test.capture == number) & ~test.label
         parts[test.captures[number].label] = test.value[mine]
@@ -244,85 +307,294 @@ def drift(run: Run) -> list[dict]:
     for name, value in parts.items():
         if not len(value):
             continue
-        low, median, high = np.quantile(log_odds(value), [0.05, 0.5, 0.95]).tolist()
-        row = {"part": name, "windows": len(value), "low": low, "median": median, "high": high}
+        quantiles = np.quantile(calibration.log_odds(value), [0.05, 0.5, 0.95]).tolist()
+        row = {"part": name, "windows": len(value)}
+        row |= dict(zip(("low", "median", "high"), quantiles, strict=True))
         found = ks_2samp(value, parts["train"], method="asymp") if name != "train" else None
         row |= {"ks": None if found is None else float(found.statistic)}
         rows.append(row | {"p": None if found is None else float(found.pvalue)})
     return rows
 
 
-def events_of(run: Run, names: Sequence[str] = ()) -> list[dict]:
-    """`event_metrics` of detectors, all captures pooled: a row each."""
-    chosen = names or run.detectors
-    return [{"detector": name} | event_metrics(*run.judged(name)) for name in chosen]
-
-
-def at_false_alarms(run: Run, names: Sequence[str]) -> list[dict]:
-    """`recall_at_false_alarms` of detectors in every scenario: `detector`, `scenario`, `recall`."""
-    rows = []
-    for name in names:
-        scores, _ = run.detectors[name]
-        for scenario in np.unique(scores.scenario).tolist():
-            best = recall_at_false_alarms(scores[scores.scenario == scenario])
-            rows.append({"detector": name, "scenario": scenario, "recall": best.get("recall")})
-    return rows
-
-
-def delays(run: Run) -> dict[str, list[float | None]]:
-    """Delays of the main detector by capture, of captures with attacks."""
-    scores, *rule = run.judged(run.main)
-    found = event_delays(scores, *rule)
-    return {scores.captures[number].label: mine for number, mine in found.items() if mine}
-
-
-def waits(run: Run, seconds: Sequence[float]) -> list[dict]:
-    """Window metrics of the main detector with thresholds from so many clean seconds."""
-    scores, at = run.detectors[run.main]
-    rows = []
-    for clean in seconds:
-        windows = recalibrated(scores, at, clean)
-        rows.append({"clean seconds": clean, "windows": len(windows)} | metrics(windows, 0.5))
-    return rows
-
-
-def timelines(run: Run) -> list[dict]:
-    """The main detector's captures as `figures.timelines` draws them."""
-    scores, _ = run.detectors[run.main]
-    panels = []
-    for number in np.unique(scores.capture):
-        mine = scores[scores.capture == number]
-        panel = {"name": mine.captures[number].label, "spans": attack_spans(mine)}
-        panels.append(panel | {name: getattr(mine, name) for name in ("start", "end", "value")})
-    return panels
-
-
-def tempered(run: Run) -> dict[str, Scores]:
-    """The main detector's scores as trained and after a temperature fitted on calibration windows;
-    the first alone where those hold one class."""
-    scores, _ = run.detectors[run.main]
-    drawn = runs.load_scores(run.stage, run.params, run.data)["gat/drawn"]
-    kinds = {"as trained": scores}
-    if drawn.label.any() and not drawn.label.all():
-        heat = temperature(drawn)
-        kinds[f"temperature {heat:.2f}"] = temper(scores, heat)
+def _tempered(run: Gathered) -> dict[str, Scores]:
+    """The main detector's scores as trained, and after a temperature that was fitted on the
+    calibration windows; only the first where those hold one class."""
+    kinds = {"as trained": run.main.scores}
+    if run.drawn.label.any() and not run.drawn.label.all():
+        heat = calibration.temperature(run.drawn)
+        kinds[f"temperature {heat:.2f}"] = calibration.temper(run.main.scores, heat)
     return kinds
 
 
-def histories(run: Run) -> dict[str, list[dict]]:
-    """The training history of every net that the stages saved, by name."""
+def _wrong(run: Gathered, number: int = 10) -> list[dict]:
+    """The worst misses and the worst false alarms, at most so many of each (`blame.worst`)."""
+    places, test, rows = blame.worst(run.main.scores, run.main.at, number), run.data.test, []
+    for key, kind in (("misses", "miss"), ("false_alarms", "false alarm")):
+        for place in places[key].tolist():
+            nodes = slice(*test.node_ptr[place : place + 2])
+            blamed = test.node_id[nodes][np.argmax(run.blame[nodes])]
+            attack = ATTACK_TYPES[test.attack_type[place] if test.label[place] else 0]
+            row = {"kind": kind} | _window(run, place)
+            rows.append(row | {"attack": attack, "blamed": f"{blamed:03X}", "position": place})
+    return rows
+
+
+def _window(run: Gathered, place: int) -> dict:
+    """Which test window it is, and its score."""
+    test = run.data.test
     return {
-        f"{net.split('_')[0].upper()} {size}{', alone' * net.endswith('_alone')}": epochs
-        for size, stage in _STAGES.items()
-        for net, epochs in run.part(stage, "history", {}).items()
+        "capture": test.captures[test.capture[place]].label,
+        "start": float(test.start[place]),
+        "value": float(run.main.scores.value[place]),
     }
 
 
-def typical(run: Run) -> int:
-    """Position of the test window to explain: of the attack windows found, that of middling score;
-    where none was found, the attack window with the highest; without attacks, any."""
-    scores, at = run.detectors[run.main]
-    found = np.flatnonzero(scores.label & (scores.value >= at))
-    if not len(found):
-        return int(np.argmax(np.where(scores.label, scores.value, -np.inf)))
-    return int(found[np.argsort(scores.value[found], kind="stable")[len(found) // 2]])
+def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) -> str:
+    """What a manager should know, in three sentences made from the numbers: attacks found and false
+    alarms; how sure that is, and the best baseline; and what is not seen."""
+    main, dataset = run.main.name, run.params.dataset
+    (mine,) = (row for row in events if row["detector"] == main)
+    said = f"On {dataset} the {main} has no attack to find"
+    if mine["events"]:
+        said = f"On {dataset} the {main} raises an alarm for {mine['found']} of {mine['events']} "
+        said += "attacks"
+        if mine["found"]:
+            said += f", half of them within {mine['delay_median']:.2f} s"
+    if mine["false_alarms_per_hour"] is not None:
+        said += f", at {mine['false_alarms_per_hour']:.0f} false alarms an hour"
+    sentences = [said + "."]
+    total = {row["detector"]: row for row in _over_captures(means, "window")}
+    if main in total and total[main]["f1"] is not None:
+        others = [judge.name for judge in run.judges if judge.kind in ("rule", "trees")]
+        known = [name for name in total if name in others and total[name]["f1"] is not None]
+        said = f"Its mean window F1 is {_with_interval(total[main], 'f1')}"
+        if known:
+            best = max(known, key=lambda name: total[name]["f1"])
+            said += f"; the best baseline, {best}, reaches {_with_interval(total[best], 'f1')}"
+        sentences.append(said + ".")
+    blind = [
+        row["scenario"].replace("_", " ")
+        for row in means
+        if (row["level"], row["detector"]) == ("window", main) and row["scenario"] != ALL
+        and row["auroc"] is not None and row["auroc"] < _SEEN
+    ]  # fmt: skip
+    sentences.append(
+        f"It hardly sees: {', '.join(blind)}."
+        if blind
+        else f"In every scenario that can be measured its AUROC is {_SEEN} or more."
+    )
+    return " ".join(sentences)
+
+
+def _over_captures(means: Sequence[Mapping], level: str) -> list[Mapping]:
+    return [row for row in means if (row["level"], row["scenario"]) == (level, ALL)]
+
+
+def _with_interval(row: Mapping, metric: str) -> str:
+    value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return "undefined"
+    digits = 0 if metric.endswith("per_hour") else 3
+    ends = "" if low is None else f" ({low:.{digits}f}, {high:.{digits}f})"
+    return f"{value:.{digits}f}{ends}"
+
+
+def _summary(main: Judge, scenarios: Sequence[dict]) -> list[str]:
+    """Three numbers of the main detector."""
+    ours = [row for row in scenarios if row["detector"] == main.name and row["auroc"] is not None]
+    if not ours:
+        return [f"{main.name}: no scenario with both classes, so nothing to rank"]
+    worst = min(ours, key=lambda row: row["auroc"])
+    mean = np.mean([row["f1"] for row in ours])
+    false_alarms = percent(scores.metrics(main.scores, main.at)["fpr"])
+    return [
+        f"worst AUROC of the {main.name}: {worst['auroc']:.4f} ({worst['scenario']})",
+        f"its mean window F1 over scenarios: {mean:.4f}",
+        f"its false alarms: {false_alarms} of the benign test windows",
+    ]
+
+
+class Report(Findings):
+    """What a report finds in a run, and what its figures draw."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    run: Gathered = Field(exclude=True, repr=False)
+
+    @property
+    def at(self) -> float:
+        """The main detector's threshold."""
+        return self.run.main.at
+
+    @property
+    def at_log_odds(self) -> float:
+        """The same in log-odds, in which `drift` is."""
+        return float(calibration.log_odds(np.array(self.at)))
+
+    def over_captures(self, level: str) -> list[Mapping]:
+        """The means over all captures at a level: a row a detector."""
+        return _over_captures(self.means, level)
+
+    def with_intervals(self, level: str, *metrics: str) -> list[dict]:
+        """The same as text with intervals."""
+        return [
+            {"detector": row["detector"]} | {m: _with_interval(row, m) for m in metrics}
+            for row in self.over_captures(level)
+        ]
+
+    @property
+    def curves(self) -> dict[str, tuple]:
+        """What `figures.roc` draws: value, label and threshold by detector."""
+        return {j.name: (j.scores.value, j.scores.label, j.at) for j in self.run.shown}
+
+    @property
+    def alarm_curves(self) -> dict[str, list[dict]]:
+        """Attacks found against false alarms, by detector: by any window over a threshold, and by
+        2 of 3."""
+        return {
+            judge.name: [
+                row for k, n in ((1, 1), (2, 3)) for row in alarms.alarm_curve(judge.scores, k, n)
+            ]
+            for judge in self.run.shown
+        }
+
+    @property
+    def recovery(self) -> list[dict]:
+        """What attacks leave behind (`alarms.recovery`)."""
+        return alarms.recovery(self.run.main.scores, self.at)
+
+    @property
+    def waits(self) -> list[dict]:
+        """Metrics of windows with thresholds that were set on so many clean seconds."""
+        rows = []
+        for clean in _CLEAN:
+            late = calibration.recalibrated(self.run.main.scores, self.at, clean)
+            found = scores.metrics(late, 0.5)
+            rows.append({"clean seconds": clean, "windows": len(late)} | found)
+        return rows
+
+    @property
+    def timelines(self) -> list[dict]:
+        """The scores of every test capture, as `figures.timelines` draws them."""
+        panels, every = [], self.run.main.scores
+        for number in np.unique(every.capture):
+            mine = every[every.capture == number]
+            panel = {"name": mine.captures[number].label, "spans": scores.attack_spans(mine)}
+            panels.append(panel | {n: getattr(mine, n) for n in ("start", "end", "value")})
+        return panels
+
+    @property
+    def reliability(self) -> dict[str, tuple]:
+        """Probabilities and labels, before and after the temperature, for `figures.reliability`."""
+        return {name: (s.value, s.label) for name, s in _tempered(self.run).items()}
+
+    @property
+    def histories(self) -> dict[str, list[dict]]:
+        """The training history of every net that the stages saved, by name."""
+        return {
+            f"{net.split('_')[0].upper()} {size}{', alone' * net.endswith('_alone')}": epochs
+            for stage, size in _SIZES.items()
+            for net, epochs in self.run.facts.get(stage, {}).get("history", {}).items()
+        }
+
+    def portraits(self, kind: str) -> dict:
+        """The worst windows of a kind, `miss` or `false alarm`, as graphs with a title, for
+        `figures.portraits`."""
+        test, label = self.run.data.test, self.run.main.scores.label
+        called = self.run.main.scores.value >= self.at
+        title = f"{(label & ~called).sum():,} of {label.sum():,} attack windows were missed"
+        if kind == "false alarm":
+            title = f"{(~label & called).sum():,} of {(~label).sum():,} benign windows were called"
+        windows = []
+        for row in (row for row in self.worst if row["kind"] == kind):
+            one, nodes = test[row["position"]], slice(*test.node_ptr[row["position"] :][:2])
+            what = f"{row['capture']} {row['attack'] if kind == 'miss' else ''}".strip()
+            window: dict = {"caption": f"{what}\n{row['start']:.1f} s, score {row['value']:.3f}"}
+            window |= {"arbitration_id": one.node_id, "edge_index": one.edge_index}
+            windows.append(window | {"score": self.run.blame[nodes], "attack": one.node_attack})
+        return {"windows": windows, "title": title}
+
+    @property
+    def explanation(self) -> dict:
+        """One detection explained, for `figures.explanation`."""
+        place, why = self.run.explanation
+        one = self.run.data.test[place]
+        return {
+            "arbitration_id": one.node_id,
+            "edge_index": one.edge_index,
+            "edge_share": why.edge,
+            "attack": one.node_attack,
+            "features": self.explained["features"],
+        }
+
+    @property
+    def text(self) -> str:
+        """The report as plain text."""
+        params = self.run.params
+        parts = [f"cangraph diagnostics: {params.dataset}, seed {params.seed}", self.headline]
+        parts += self.summary
+        for metric in ("f1", "auroc", "fpr"):
+            table = wide(self.scenarios, "detector", "scenario", metric)
+            parts += ["", f"{metric} by scenario", repr(table)]
+        columns = ["detector", "events", "found", "delay_median", "false_alarms_per_hour", "duty"]
+        parts += ["", "alarms", repr(show(self.events, columns))]
+        parts += ["", "costs", repr(show(self.costs, digits=3)) if self.costs else "absent"]
+        if self.undefined:
+            parts += ["", "undefined, and why", repr(show(self.undefined))]
+        parts += [f"missing: {what}" for what in self.missing.values()]
+        return "\n".join([*parts, "", "sources", *self.citations, ""])
+
+    def save(self) -> None:
+        """Write `diagnostics.json` (its schema: `schema.Record`) and, in plain text,
+        `diagnostics.txt` to the folder of the run."""
+        params = self.run.params
+        runs.save("diagnostics", params, schema_version=VERSION, **self.model_dump())
+        put(runs.folder(params) / "diagnostics.txt", [self.text.encode()])
+
+
+def build(params: Params) -> Report:
+    """The report of a run, from what its stages left.
+
+    Trains nothing but the boosted trees, a baseline.
+
+    Raises `FileNotFoundError` as `gather` does.
+    """
+    run, others = gather(params), _other_seeds(params)
+    main, expected = run.main, DATASETS[params.dataset].scenarios
+    levels = _measured(run)
+    means = intervals([levels, *map(_measured, others)])
+    events = [{"detector": j.name} | alarms.event_metrics(j.scores, *j.rule) for j in run.judges]
+    ours = scores.compare({j.name: (j.scores, j.at) for j in run.judges}, expected)
+    delays = alarms.event_delays(main.scores, *main.rule)
+    place, why = run.explanation
+    features = why.features(run.data.test[place].node_id)
+    findings = {
+        "run": run,
+        "headline": headline_of(run, events, means),
+        "summary": _summary(main, ours),
+        "detector": main.name,
+        "missing": run.missing,
+        "seeds": [params.seed, *(other.params.seed for other in others)],
+        "scenarios": ours + published(params.dataset, expected),
+        "thresholds": {judge.name: judge.at for judge in run.judges},
+        "captures": scores.by_capture(main.scores, main.at),
+        "by_capture": levels,
+        "means": means,
+        "undefined": undefined(levels["window"]),
+        "attacks": scores.by_attack(main.scores, main.at),
+        "called": blame.by_attack_and_capture(main.scores, main.at),
+        "events": events,
+        "events_at_5_per_hour": _limited(run),
+        "delays": {main.scores.captures[k].label: found for k, found in delays.items() if found},
+        "calibration": [
+            {"scores": name, "ece": calibration.ece(kind), "brier": calibration.brier(kind)}
+            for name, kind in _tempered(run).items()
+        ],
+        "drift": _drifted(run),
+        "worst": _wrong(run),
+        "blamed": blame.blamed_ids(main.scores, main.at, run.data.test, run.blame),
+        "explained": _window(run, place)
+        | {"value_with_the_rest_hidden": why.probability, "features": features},
+        "costs": [row for found in run.facts.values() for row in found.get("costs", [])],
+        "citations": citations(params.dataset),
+    }
+    return Report.model_validate(findings)

@@ -1,6 +1,6 @@
 """Rows of numbers as tables that a reader can take in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 
 from tabulate import tabulate
@@ -42,7 +42,7 @@ class Table:
 _WORDS = ("undefined", "absent", "not reported", "no report", "not timed")
 
 
-def _text(value, row: dict, digits: int) -> str:
+def _text(value, row: Mapping, digits: int) -> str:
     if value is None:
         return "absent" if row.get("captures") == 0 else "undefined"
     if isinstance(value, bool):
@@ -62,7 +62,7 @@ def shortened(names: str, most: int = 2) -> str:
     return names if number <= most else f"{number} captures"
 
 
-def show(rows: Sequence[dict], columns: Sequence[str] = (), digits: int = 4) -> Table:
+def show(rows: Sequence[Mapping], columns: Sequence[str] = (), digits: int = 4) -> Table:
     """A table of `rows`: `columns` only (all of the first row if empty), numbers rounded,
     `undefined` for None, `absent` for every figure of a row that rests on no capture.
 
@@ -74,7 +74,7 @@ def show(rows: Sequence[dict], columns: Sequence[str] = (), digits: int = 4) -> 
     return Table(columns, [[_text(row.get(c), row, digits) for c in columns] for row in rows])
 
 
-def wide(rows: Sequence[dict], down: str, across: str, value: str, digits: int = 4) -> Table:
+def wide(rows: Sequence[Mapping], down: str, across: str, value: str, digits: int = 4) -> Table:
     """One metric of `rows` as a matrix: `down` the side, `across` the top, in order of appearance;
     `not reported` where no row says anything.
 

@@ -1,7 +1,8 @@
 """The report of a run: what is gathered, what is missing, what is said and saved."""
 
 import json
-import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,25 +15,14 @@ from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import split
 from cangraph.evaluation.scores import Scores, by_capture
+from cangraph.fusion.verdict import ALL
 from cangraph.nn.models import GAT, VGAE
-from cangraph.params import load_params
-from cangraph.report import diagnostics as report
-from cangraph.report import digest
-from cangraph.report.schema import Report
+from cangraph.params import home, load_params
+from cangraph.report import diagnostics
+from cangraph.report.schema import Record
 from cangraph.train.tasks import Detector
 
 AT = {"gat": 0.5, "vgae": 1.0}
-
-
-@pytest.fixture(scope="module")
-def captures():
-    made = [
-        simulate("aster", 16.0, attack="fuzzing", seed=1).label(scenario="train_02_with_attacks"),
-        simulate("aster", 12.0, attack="spoofing", seed=2, bursts=1).label(scenario="test_01_a"),
-        simulate("clover", 12.0, attack="flooding", seed=3, bursts=1).label(scenario="test_02_b"),
-        simulate("clover", 11.0, seed=4).label(scenario="test_02_b"),
-    ]
-    return [c.label(recording=f"r{i}", name=f"c{i}") for i, c in enumerate(made)]
 
 
 def scored(windows, seed):
@@ -43,212 +33,201 @@ def scored(windows, seed):
     return Scores.of(windows, value)
 
 
+def put_teacher(params, captures):
+    """Write what data_prep and teacher leave, with nets that were not trained."""
+    data = split(to_graphs(captures, params.window, params.stride), params.split)
+    runs.save_data(params, data, card={"captures": [], "warnings": []})
+    models = {"gat": GAT(data.graphs.spec, 4, 2, 1), "vgae": VGAE(data.graphs.spec, 4, 2, 1, 2)}
+    Detector(models["gat"]).prepare(data.train)
+    parts = {"test": data.test, "drawn": data.train}
+    scores = {f"{net}/{part}": scored(w, params.seed) for net in AT for part, w in parts.items()}
+    history = {net: [{"epoch": 1, "train_loss": 1.0}] for net in AT}
+    runs.save("teacher", params, models=models, scores=scores, thresholds=AT, history=history)
+
+
 @pytest.fixture(scope="module")
-def place(captures, tmp_path_factory):
-    """A home with the data and the teacher of a run, of seeds 0 and 1, and nothing else."""
-    home = tmp_path_factory.mktemp("home")
+def params(tmp_path_factory):
+    """Of a run, in a home of its own, of which seeds 0 and 1 have data and a teacher, and seed 8
+    has data."""
+    made = [
+        simulate("aster", 16.0, attack="fuzzing", seed=1).label(scenario="train_02_with_attacks"),
+        simulate("aster", 12.0, attack="spoofing", seed=2, bursts=1).label(scenario="test_01_a"),
+        simulate("clover", 12.0, attack="flooding", seed=3, bursts=1).label(scenario="test_02_b"),
+        simulate("clover", 11.0, seed=4).label(scenario="test_02_b"),
+    ]
+    captures = [c.label(recording=f"r{i}", name=f"c{i}") for i, c in enumerate(made)]
     with pytest.MonkeyPatch.context() as patch:
-        shutil.copytree(runs.home() / "params", home / "params")
-        patch.setenv("CANGRAPH_HOME", str(home))
-        for seed in (0, 1):
-            params = load_params("demo", seed=seed, split={"gap": 0.05})
-            data = split(to_graphs(captures, params.window, params.stride), params.split)
-            runs.save_data(params, data, card={"captures": [], "warnings": []})
-            models = {
-                "gat": GAT(data.graphs.spec, 4, 2, 1),
-                "vgae": VGAE(data.graphs.spec, 4, 2, 1, 2),
-            }
-            task = Detector(models["gat"])
-            task.prepare(data.train)
-            parts = {"test": data.test, "drawn": data.train}
-            scores = {
-                f"{net}/{part}": scored(windows, seed)
-                for net in AT
-                for part, windows in parts.items()
-            }
-            history = {net: [{"epoch": 1, "train_loss": 1.0}] for net in AT}
-            runs.save(
-                "teacher", params, models=models, scores=scores, thresholds=AT, history=history
-            )
-    return home
+        patch.setenv("CANGRAPH_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(diagnostics, "read", lambda dataset, seed: captures)
+        for seed in (0, 1, 8):
+            put_teacher(load_params("demo", seed=seed, split={"gap": 0.05}), captures)
+        for path in (home() / "runs/demo/seed_8").glob("teacher*"):
+            path.unlink()
+        yield load_params("demo", split={"gap": 0.05})
 
 
-@pytest.fixture
-def params(place, captures, monkeypatch):
-    monkeypatch.setenv("CANGRAPH_HOME", str(place))
-    monkeypatch.setattr(report, "read", lambda dataset, seed: captures)
-    return load_params("demo", split={"gap": 0.05})
+@pytest.fixture(scope="module")
+def report(params):
+    return diagnostics.build(params)
 
 
-@pytest.fixture
-def run(params):
-    return report.gather(params)
+def row_of(rows, **values):
+    (found,) = (row for row in rows if values.items() <= row.items())
+    return found
 
 
-def test_a_missing_stage_says_which_command_makes_it(run):
-    assert sorted(run.missing) == ["distillation", "fusion"]
-    for stage, said in run.missing.items():
+def test_a_missing_stage_says_which_command_makes_it(report):
+    assert sorted(report.missing) == ["distillation", "fusion"]
+    for stage, said in report.missing.items():
         assert f"papermill notebooks/{stage}.ipynb" in said and "make run DATASET=demo" in said
-    assert run.main == "GAT teacher" and "GAT student" not in run.detectors
-    assert run.part("distillation", "costs", []) == []
+    assert report.detector == "GAT teacher" and "GAT student" not in report.thresholds
+    assert report.costs == []
 
 
-def test_without_any_detector_there_is_nothing_to_report(params, place):
-    other = params.model_copy(update={"seed": 7})
-    with pytest.raises(FileNotFoundError, match=r"papermill notebooks/data_prep.ipynb .*-p seed 7"):
-        report.gather(other)
-    shutil.copytree(place / "runs/demo/seed_1", place / "runs/demo/seed_8")
-    for path in (place / "runs/demo/seed_8").glob("teacher*"):
+@pytest.mark.parametrize(("seed", "stage"), [(7, "data_prep"), (8, "teacher")])
+def test_without_any_detector_there_is_nothing_to_report(seed, stage, params):
+    with pytest.raises(FileNotFoundError, match=rf"notebooks/{stage}.ipynb .*-p seed {seed}"):
+        diagnostics.build(params.model_copy(update={"seed": seed}))
+
+
+def test_every_baseline_stands_beside_with_a_threshold(report):
+    kinds = {judge.name: judge.kind for judge in report.run.judges}
+    for name in ("calibrated count", "ID set", "gap ratio", "entropy", "payload novelty"):
+        assert kinds[name] == "rule"
+    assert (kinds["boosted trees"], kinds["leak canary"]) == ("trees", "canary")
+    for judge in report.run.judges:
+        if judge.kind in ("rule", "trees", "canary"):
+            assert len(judge.scores) == len(report.run.data.test) and np.isfinite(judge.at)
+
+
+def test_probabilities_raise_alarms_by_evidence(report):
+    ours = {judge.name for judge in report.run.judges if judge.rule[1:] == (0, 0)}
+    assert ours == {"GAT teacher", "GAT teacher, 10 s", "boosted trees"}
+    late = next(judge for judge in report.run.judges if judge.name == "GAT teacher, 10 s")
+    assert late.at == 0.5 and late.scores.value.min() >= 0 and late.scores.value.max() <= 1
+
+
+@pytest.mark.parametrize(("default", "rule"), [("GAT alone", (0.4, 0, 0)), ("mean", (0.4, 2, 3))])
+def test_fusion_raises_alarms_as_its_default_rule_does(default, rule, params, report):
+    scores = {"file/test": report.run.main.scores}
+    thresholds = {"GAT alone": 0.4, "mean": 0.4}
+    runs.save("fusion", params, scores=scores, thresholds=thresholds, default=default)
+    run = diagnostics.gather(params, with_baselines=False)
+    for path in runs.folder(params).glob("fusion.*"):
         path.unlink()
-    record = json.loads((place / "runs/demo/seed_8/data_prep.json").read_text())
-    record["params"]["seed"] = 8
-    (place / "runs/demo/seed_8/data_prep.json").write_text(json.dumps(record))
-    with pytest.raises(FileNotFoundError, match=r"papermill notebooks/teacher.ipynb .*-p seed 8"):
-        report.gather(params.model_copy(update={"seed": 8}))
+    (fusion,) = (judge for judge in run.judges if judge.kind == "fusion")
+    assert tuple(fusion.rule) == rule and run.main.name == "GAT teacher"
 
 
-def test_every_baseline_stands_beside_with_a_threshold(run):
-    for name in ("calibrated count", "ID set", "gap ratio", "entropy", "payload novelty",
-                 "boosted trees", "leak canary"):  # fmt: skip
-        scores, at = run.detectors[name]
-        assert len(scores) == len(run.data.test) and np.isfinite(at), name
-
-
-@pytest.mark.parametrize("default", ["GAT alone", "DQN fusion"])
-def test_probabilities_raise_alarms_by_evidence(default, run):
-    run.detectors["fusion"] = run.detectors["GAT teacher"][0], 0.5
-    run.facts["fusion"] = {"default": default}
-    ours = {name for name in run.detectors if run.judged(name)[2:] == (0, 0)}
-    known = {"GAT teacher", "GAT teacher, 10 s", "boosted trees"}
-    assert ours == (known | {"fusion"} if default == "GAT alone" else known)
-    scores, at = run.detectors["GAT teacher, 10 s"]
-    assert at == 0.5 and scores.value.min() >= 0 and scores.value.max() <= 1
-
-
-def test_intervals_take_captures_and_seeds(run, params):
-    others = report.seeds(params)
-    assert [other.params.seed for other in others] == [1]
-    levels = [report.measured(run, ["GAT teacher"]), report.measured(others[0], ["GAT teacher"])]
-    means = report.intervals(levels)
-    (total,) = (
-        row
-        for row in means
-        if (row["level"], row["detector"], row["scenario"]) == ("window", "GAT teacher", report.ALL)
-    )
+def test_intervals_take_captures_and_seeds(report, params):
+    assert report.seeds == [0, 1]
+    other = diagnostics.gather(params.model_copy(update={"seed": 1}), with_baselines=False)
+    total = row_of(report.means, level="window", detector="GAT teacher", scenario=ALL)
     assert (total["captures"], total["seeds"]) == (3, 2)
     by_hand = [
         row["f1"]
-        for one in (run, others[0])
-        for row in by_capture(*one.detectors["GAT teacher"])
+        for run in (report.run, other)
+        for row in by_capture(run.main.scores, run.main.at)
         if row["f1"] is not None
     ]
     assert total["f1"] == approx(np.mean(by_hand)) and len(by_hand) == 4
     assert total["f1_low"] <= total["f1"] <= total["f1_high"]
-    (alone,) = (
-        row
-        for row in means
-        if (row["level"], row["detector"], row["scenario"]) == ("frame", "GAT teacher", "test_01_a")
-    )
+    alone = row_of(report.means, level="frame", detector="GAT teacher", scenario="test_01_a")
     assert alone["f1"] is not None and alone["f1_low"] is None, "one capture has no interval"
-    trees = [row for row in means if row["detector"] == "boosted trees"]
+    trees = [row for row in report.means if row["detector"] == "boosted trees"]
     assert {row["seeds"] for row in trees} == {1}, "baselines have no seed"
 
 
-def test_what_is_undefined_says_why(run):
-    rows = report.undefined(report.measured(run)["window"])
-    (shared,) = (row for row in rows if row["detector"] == "all")
+def test_what_is_undefined_says_why(report):
+    shared = row_of(report.undefined, detector="all")
     assert shared["why"] == "no attack" and shared["captures"] == "test_02 c3"
     assert "auroc" in shared["metrics"] and "f1" in shared["metrics"]
 
 
-def test_drift_is_scipys_distance_from_training(run):
-    rows = {row["part"]: row for row in report.drift(run)}
-    train = run.task.score(run.data.train[~run.data.train.label]).value
-    scores, _ = run.detectors["GAT teacher"]
+def test_drift_is_scipys_distance_from_training(report):
+    train = report.run.data.train
+    reference = report.run.task.score(train[~train.label]).value
+    scores = report.run.main.scores
     mine = scores.value[~scores.label & (scores.capture == scores.capture.max())]
-    assert rows["train"]["ks"] is None
-    assert rows["test_02 c3"]["ks"] == approx(ks_2samp(mine, train).statistic)
-    assert rows["test_02 c3"]["windows"] == len(mine)
+    assert row_of(report.drift, part="train")["ks"] is None
+    last = row_of(report.drift, part="test_02 c3")
+    assert (last["ks"], last["windows"]) == (approx(ks_2samp(mine, reference).statistic), len(mine))
 
 
-def facts(run):
-    levels = report.measured(run, ["GAT teacher"])
-    means, events = report.intervals([levels]), report.events_of(run)
-    scores, at = run.detectors[run.main]
-    wrong = digest.wrong_rows(run, {"misses": np.flatnonzero(scores.label)[:1],
-                                    "false_alarms": np.flatnonzero(~scores.label)[:1]})  # fmt: skip
-    rows = [
-        {
-            "detector": "GAT teacher",
-            "scenario": "test_01_a",
-            "captures": 1,
-            "f1": 0.5,
-            "auroc": 1.0,
-        },
-        {"detector": "KD-GAT (a paper)", "scenario": "test_01_a", "f1": 0.9},
-    ]
-    return {
-        "headline": digest.headline(run, events, means), "summary": ["one"], "detector": run.main,
-        "missing": run.missing, "seeds": [0], "scenarios": rows, "thresholds": {"GAT teacher": at},
-        "captures": by_capture(scores, at), "by_capture": levels, "means": means,
-        "undefined": report.undefined(levels["window"]), "attacks": [], "called": [],
-        "events": events, "delays": report.delays(run), "calibration": [], "worst": wrong,
-        "events_at_5_per_hour": report.at_false_alarms(run, ["GAT teacher"]), "blamed": [],
-        "drift": report.drift(run), "explained": {}, "costs": [], "citations": ["a paper"],
-    }  # fmt: skip
-
-
-def test_what_is_saved_follows_the_schema_and_is_said_in_plain_text(run, params):
-    given = facts(run)
-    saved = digest.save(params, **given)
-    record = json.loads((runs.folder(params) / "diagnostics.json").read_text())
-    assert record["schema_version"] == saved.schema_version == "1.0"
+def test_what_is_saved_follows_the_schema_and_is_said_in_plain_text(report, params):
+    report.save()
+    saved = (runs.folder(params) / "diagnostics.json").read_text()
+    record = Record.model_validate_json(saved)
+    assert (record.schema_version, record.dataset, record.seed) == ("1.0", "demo", 0)
+    found = report.model_dump()
+    assert json.loads(saved).items() >= json.loads(json.dumps(found)).items()
     text = (runs.folder(params) / "diagnostics.txt").read_text()
-    assert given["headline"] in text and "missing: fusion: run " in text and "a paper" in text
-    assert text.count("KD-GAT (a paper)") == 1, "its authors report F1 alone"
-    assert "undefined, and why" in text
-
-
-def test_what_does_not_follow_the_schema_is_not_saved(run, params):
-    (runs.folder(params) / "diagnostics.json").unlink(missing_ok=True)
+    for said in (report.headline, report.missing["fusion"], report.citations[0]):
+        assert said in text
     with pytest.raises(ValidationError, match="headline"):
-        digest.save(params, **facts(run) | {"headline": None})
+        diagnostics.Report(run=report.run, **found | {"headline": None})
     with pytest.raises(ValidationError, match="surprise"):
-        digest.save(params, **facts(run), surprise=1)
-    assert not (runs.folder(params) / "diagnostics.json").exists()
+        diagnostics.Report(run=report.run, surprise=1, **found)
 
 
-def test_the_headline_is_made_from_the_numbers(run):
+def test_a_published_row_has_what_its_authors_report(report):
+    rows = [{"detector": "KD-GAT (a paper)", "scenario": "test_01_a", "f1": 0.9}]
+    text = report.model_copy(update={"scenarios": report.scenarios + rows}).text
+    assert text.count("KD-GAT (a paper)") == 1, "its authors report F1 alone"
+
+
+def test_the_headline_is_made_from_the_numbers(report):
     events = [{"detector": "GAT teacher", "events": 4, "found": 3, "delay_median": 0.25,
                "false_alarms_per_hour": 12.4}]  # fmt: skip
-    total = {"level": "window", "scenario": report.ALL, "auroc": 0.9}
+    total = {"level": "window", "scenario": ALL, "auroc": 0.9}
     means = [
         total | {"detector": "GAT teacher", "f1": 0.9, "f1_low": 0.8, "f1_high": 1.0},
+        total | {"detector": "VGAE teacher", "f1": 0.8, "f1_low": None, "f1_high": None},
         total | {"detector": "calibrated count", "f1": 0.7, "f1_low": None, "f1_high": None},
         {"level": "window", "detector": "GAT teacher", "scenario": "test_06_m", "auroc": 0.6},
     ]
-    assert digest.headline(run, events, means) == (
-        "On demo the GAT teacher raises an alarm for 3 of 4 attacks, half of them within 0.25 s, "
-        "at 12 false alarms an hour. Its mean window F1 is 0.900 (0.800, 1.000); the best "
-        "baseline, calibrated count, reaches 0.700. It hardly sees: test 06 m."
-    )
+    said = diagnostics.headline_of(report.run, events, means)
+    for number in ("3 of 4", "0.25 s", "12 false", "0.900 (0.800, 1.000)", "count, reaches 0.700"):
+        assert number in said
+    assert said.endswith("test 06 m.")
+    none = [row | {"events": 0, "found": 0, "false_alarms_per_hour": None} for row in events]
+    assert "no attack" in diagnostics.headline_of(report.run, none, means[:1])
 
 
-def test_figures_get_what_the_run_holds(run):
-    panels = report.timelines(run)
+def test_figures_get_what_the_run_holds(report):
+    panels = report.timelines
     assert [panel["name"] for panel in panels] == ["test_01 c1", "test_02 c2", "test_02 c3"]
     assert [len(panel["spans"]) for panel in panels] == [1, 1, 0]
-    assert list(report.histories(run)) == ["GAT teacher", "VGAE teacher"]
-    scores, at = run.detectors[run.main]
-    assert scores.label[report.typical(run)] and scores.value[report.typical(run)] >= at
-    assert len(report.waits(run, (5.0, 10.0))) == 2
-    first, *_ = report.tempered(run).values()
-    assert first is scores
+    assert list(report.histories) == ["GAT teacher", "VGAE teacher"]
+    assert list(report.curves) == list(report.alarm_curves)
+    assert list(report.curves) == [
+        "GAT teacher",
+        "VGAE teacher",
+        "boosted trees",
+        "calibrated count",
+    ]
+    assert report.reliability["as trained"][0] is report.run.main.scores.value
+    assert len(report.waits) == 3
+    for kind in ("miss", "false alarm"):
+        windows = report.portraits(kind)["windows"]
+        assert len(windows) == sum(row["kind"] == kind for row in report.worst) > 0
+        assert len(windows[0]["score"]) == len(windows[0]["arbitration_id"])
+    assert len(report.explanation["edge_share"]) == report.explanation["edge_index"].shape[1]
+
+
+def test_the_window_to_explain_is_a_median_one(report):
+    main = report.run.main
+    place, _ = report.run.explanation
+    found = np.sort(main.scores.value[main.scores.label & (main.scores.value >= main.at)])
+    assert main.scores.label[place] and main.scores.value[place] == found[len(found) // 2]
+    blind = replace(main, rule=main.rule._replace(at=2.0))
+    run = replace(report.run, judges=[blind])
+    place, _ = run.explanation
+    assert main.scores.value[place] == main.scores.value[main.scores.label].max()
 
 
 def test_the_schema_in_the_docs_is_the_one_in_use():
-    path = runs.home() / "docs/diagnostics.schema.json"
-    said = json.loads(path.read_text())
-    assert said == Report.model_json_schema(), (
+    path = Path(__file__).parents[2] / "docs/diagnostics.schema.json"
+    assert json.loads(path.read_text()) == Record.model_json_schema(), (
         "python -m cangraph.report.schema > docs/diagnostics.schema.json"
     )
