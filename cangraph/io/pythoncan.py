@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
@@ -24,19 +25,29 @@ __all__ = ["CAN_SUFFIXES", "PYTHON_CAN_HEADER", "columns_of", "fault_of", "read_
 CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
 PYTHON_CAN_HEADER = "timestamp,arbitration_id,extended,remote,error,dlc,data"
 
-# lines that stand for no frame, and that python-can rightly skips
-_REMARKS = {
-    ".csv": r"\s*$",
-    ".asc": r"\s*($|//|date\s|base\s|begin\s+triggerblock|end\s+triggerblock|previous log file"
-    r"|(no\s+)?internal events|\d+\.\d+\s+((\d+|can)\s+)?(start of measurement|statistic|j1939tp"
-    r"|sv:|log trigger|status:|chip status))",
-    ".trc": r"\s*($|;|\d+\)?\s+[\d.]+\s+(\d+\s+)?(ST|EC|EV|Warng|FFFFFFFF)\b)",
-}
-_ERROR_LINES = {".trc": r"\s*\d+\)?\s+[\d.]+\s+(\d+\s+)?(ER|Error)\b"}
-_HEADERS = {
-    ".csv": PYTHON_CAN_HEADER,
-    ".asc": r"\s*(date\s|base\s|//|$)",
-    ".trc": r"\s*(;|$)",
+
+class _Lines(NamedTuple):
+    """Lines of a text format that hold no frame: of its header, remarks that python-can rightly
+    skips, and error frames that it skips too. A pattern of each."""
+
+    header: str
+    remark: str
+    error: str = "(?!)"
+
+
+_LINES = {
+    ".csv": _Lines(PYTHON_CAN_HEADER, r"\s*$"),
+    ".asc": _Lines(
+        r"\s*(date\s|base\s|//|$)",
+        r"\s*($|//|date\s|base\s|begin\s+triggerblock|end\s+triggerblock|previous log file"
+        r"|(no\s+)?internal events|\d+\.\d+\s+((\d+|can)\s+)?(start of measurement|statistic"
+        r"|j1939tp|sv:|log trigger|status:|chip status))",
+    ),
+    ".trc": _Lines(
+        r"\s*(;|$)",
+        r"\s*($|;|\d+\)?\s+[\d.]+\s+(\d+\s+)?(ST|EC|EV|Warng|FFFFFFFF)\b)",
+        r"\s*\d+\)?\s+[\d.]+\s+(\d+\s+)?(ER|Error)\b",
+    ),
 }
 _ANEW = "record or convert the log again"
 _UNREAD = "no CAN frame; expected a frame of this format"
@@ -149,71 +160,78 @@ def fault_of(message) -> str | None:
     return None
 
 
+class _Source:
+    """The lines of a text log as python-can's reader is fed with them: `header` first, then on from
+    where the reader before it ended. `at` lines are read, `seen` are those of the current message,
+    `ahead` is the next, None at the end."""
+
+    def __init__(self, path: Path, stream: TextIO, suffix: str):
+        self.stream, self.seen = stream, list[str]()
+        self.ahead = next(stream, "").removeprefix("\xef\xbb\xbf") or None
+        refuse_carriage_returns(path, (self.ahead or "")[:4096].encode("latin-1"))
+        self.header, self.at = list[str](), 0
+        while self.ahead and re.match(_LINES[suffix].header, self.ahead, re.I):
+            self.header.append(self.ahead)
+            self.at, self.ahead = self.at + 1, next(stream, None)
+        if suffix == ".asc":  # ends the header; python-can swallows the first line behind it
+            self.header.append("no internal events logged\n")
+
+    def feed(self) -> Iterator[str]:
+        yield from self.header
+        while (line := self.ahead) is not None:
+            self.at, self.ahead = self.at + 1, next(self.stream, None)
+            self.seen.append(line)
+            if line.strip():  # python-can's CSV reader fails at a blank line
+                yield line.removesuffix("\n") + "\n"
+
+    def where(self, number: int, line: str) -> str:
+        return f":{number}: {line[:80].strip()!r}"
+
+
 def _from_lines(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
     """(message, where, remedy) of a line based log. A reader that fails is started anew, with the
     log's header, at the line behind."""
     import can
 
     reader = {".asc": can.ASCReader, ".trc": can.TRCReader, ".csv": can.CSVReader}[suffix]
-    with plain.open(encoding="latin-1", newline="\n") as source:
-        ahead = next(source, "").removeprefix("\xef\xbb\xbf") or None
-        refuse_carriage_returns(path, (ahead or "")[:4096].encode("latin-1"))
-        header, at, seen = [], 0, []  # lines, how many are read, those of this message
-        while suffix in _HEADERS and ahead and re.match(_HEADERS[suffix], ahead, re.I):
-            header.append(ahead)
-            at, ahead = at + 1, next(source, None)
-        if suffix == ".asc":  # ends the header; python-can swallows the first line behind it
-            header.append("no internal events logged\n")
-        remedy = "mend or delete the line"
-
-        def feed():
-            nonlocal at, ahead
-            yield from header
-            while ahead is not None:
-                line, at, ahead = ahead, at + 1, next(source, None)
-                seen.append(line)
-                if line.strip():  # python-can's CSV reader fails at a blank line
-                    yield line.removesuffix("\n") + "\n"
-
-        def where(number: int, line: str) -> str:
-            return f":{number}: {line[:80].strip()!r}"
-
-        while ahead is not None:
-            messages = iter(reader(feed()))
-            while True:
-                seen.clear()
-                failure, message = None, None
-                try:
-                    message = next(messages)
-                except StopIteration:
-                    pass
-                except Exception as error:  # python-can's readers raise what their parsing raises
-                    failure = error
-                last = seen.pop() if seen and (message or failure) else None
-                for number, line in enumerate(seen, at - len(seen) + (last is None)):
-                    if re.match(_ERROR_LINES.get(suffix, "(?!)"), line):
-                        tally.error_frames += 1
-                    elif not re.match(_REMARKS[suffix], line, re.I):
-                        tally.refuse(where(number, line), f"is {_UNREAD}", remedy)
-                if failure:
-                    if last is None:  # not a line failed but the header
-                        raise ValueError(
-                            f"{path}:1: the header cannot be read {_brief(failure)}; expected one "
-                            f"of {suffix}; {_ANEW}"
-                        ) from failure
-                    tally.refuse(where(at, last), f"is {_UNREAD}", remedy)
-                    break
-                if message is None:
-                    break
-                if suffix == ".trc" and message.is_fd:  # python-can leaves the code, 9 to 15
-                    message.dlc = can.util.dlc2len(message.dlc)
-                yield message, where(at, last or ""), remedy
+    remedy, known = "mend or delete the line", _LINES[suffix]
+    with plain.open(encoding="latin-1", newline="\n") as stream:
+        source = _Source(path, stream, suffix)
+        messages: Iterator | None = None
+        while messages or source.ahead is not None:
+            messages = messages or iter(reader(source.feed()))
+            source.seen.clear()
+            failure = message = None
+            try:
+                message = next(messages, None)
+            except Exception as error:  # python-can's readers raise what their parsing raises
+                failure = error
+            last = source.seen.pop() if source.seen and (message or failure) else None
+            first = source.at - len(source.seen) + (last is None)
+            for number, line in enumerate(source.seen, first):
+                if re.match(known.error, line):
+                    tally.error_frames += 1
+                elif not re.match(known.remark, line, re.I):
+                    tally.refuse(source.where(number, line), f"is {_UNREAD}", remedy)
+            if failure and last is None:  # not a line failed but the header
+                raise ValueError(
+                    f"{path}:1: the header cannot be read {_brief(failure)}; expected one "
+                    f"of {suffix}; {_ANEW}"
+                ) from failure
+            if failure:
+                tally.refuse(source.where(source.at, last or ""), f"is {_UNREAD}", remedy)
+            if message is None:
+                messages = None
+                continue
+            if suffix == ".trc" and message.is_fd:  # python-can leaves the code, 9 to 15
+                message.dlc = can.util.dlc2len(message.dlc)
+            yield message, source.where(source.at, last or ""), remedy
 
 
 class _Warnings(logging.Handler):
     """Gathers what python-can only warns of: parts of a file that it leaves out."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.messages: list[str] = []
 
@@ -228,9 +246,8 @@ def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterat
     remedy, count = _ANEW, 0
     try:
         with ExitStack() as stack:
-            source = plain
-            if suffix != ".db":  # python-can leaves a file open whose header it cannot read
-                source = stack.enter_context(plain.open("rb"))
+            # python-can leaves a file open whose header it cannot read
+            source = plain if suffix == ".db" else stack.enter_context(plain.open("rb"))
             readers = {".blf": _blf_reader(), ".mf4": can.MF4Reader, ".db": can.SqliteReader}
             reader = stack.enter_context(readers[suffix](source))
             for message in reader:

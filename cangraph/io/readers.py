@@ -18,7 +18,8 @@ __all__ = ["ENDINGS", "LogFile", "is_log", "read_frames"]
 ENDINGS = (".csv", ".txt", ".parquet", ".log", *CAN_SUFFIXES)  # plain or packed
 _HELD = 10.0  # s that a row waits for earlier ones behind it in the file
 
-_Piece = tuple[dict[str, np.ndarray], ReadReport]
+_Columns = dict[str, np.ndarray]
+_Piece = tuple[_Columns, ReadReport]
 
 
 def read_frames(
@@ -26,14 +27,11 @@ def read_frames(
 ) -> Frames:
     """Read a CAN log into `Frames`, sorted by time.
 
-    Known layouts: can-train-and-test CSV (`timestamp,arbitration_id,data_field[,attack]`) and
-    the original HCRL files (comma separated with a flag that moves with the DLC, on all rows or on
-    none, or `Timestamp: … ID: … DLC: …` lines), Parquet with the columns of the first (IDs and
-    payloads as hexadecimal text), and candump .log. In the first a payload `R8` is a remote frame
-    of DLC 8, an ID of eight digits a 29-bit one. Further, through python-can: Vector .asc and
-    .blf, PEAK .trc, SQLite .db, python-can's .csv, and ASAM .mf4 (needs asammdf); times in .asc
-    count from its beginning. Each may be packed as .gz, .zst or .xz. `LogFile` reads in chunks
-    what is larger than memory.
+    Known are the text layouts of `text.LAYOUTS` (can-train-and-test, HCRL, candump .log), Parquet
+    with the columns of the first (IDs and payloads as hexadecimal text), and through python-can
+    Vector .asc and .blf, PEAK .trc, SQLite .db, python-can's .csv, and ASAM .mf4 (needs asammdf);
+    times in .asc count from its beginning. Each may be packed as .gz, .zst or .xz. An ID of eight
+    digits is a 29-bit one. `LogFile` reads in chunks what is larger than memory.
 
     Rows that carry an attack label get `attack_type`; `where` names the capture (see
     `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes, else 8. Error
@@ -86,12 +84,12 @@ class LogFile:
 
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
-        object.__setattr__(self, "name", self.name or _name(self.path))
+        object.__setattr__(self, "name", self.name or _name(Path(self.path)))
         attack_code(self.attack_type)
 
     def sha256(self) -> str:
         """Hash of the file's bytes, packed as they are, for provenance."""
-        with self.path.open("rb") as stream:
+        with Path(self.path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def chunks(self, size: int = 1 << 18) -> Iterator[Frames]:
@@ -108,9 +106,10 @@ class LogFile:
         """
         if size < 1:
             raise ValueError(f"LogFile.chunks: size is {size}; expected at least 1 frame")
+        path = Path(self.path)
         where = {n: getattr(self, n) for n in ("name", "scenario", "vehicle", "recording")}
-        pieces = _pieces(self.path, self.strict, size)
-        for columns, report in _in_time_order(self.path, pieces, size):
+        pieces = _pieces(path, self.strict, size)
+        for columns, report in _in_time_order(path, pieces, size):
             yield _frames(columns, report, self.attack_type, where)
 
 
@@ -127,7 +126,9 @@ def _name(path: Path) -> str:
     return path.name.split(".")[0]
 
 
-def _frames(columns: dict, report: ReadReport, attack_type: str, where: dict[str, str]) -> Frames:
+def _frames(
+    columns: _Columns, report: ReadReport, attack_type: str, where: dict[str, str]
+) -> Frames:
     labels = np.where(columns["attack"], attack_code(attack_type), 0).astype(np.uint8)
     frames = Frames.in_order(**columns, attack_type=labels, report=report, **where)
     # of a chunk, which is sorted already, the steps back are counted before
@@ -167,7 +168,8 @@ def _pieces(path: Path, strict: bool, size: int | None) -> Iterator[_Piece]:
 
 
 def _sum(one: ReadReport, other: ReadReport) -> ReadReport:
-    return ReadReport(*(a + b for a, b in zip(one, other, strict=True)))
+    # counts and messages alike are joined by +
+    return ReadReport(*(a + b for a, b in zip(one, other, strict=True)))  # type: ignore[operator]
 
 
 def _in_time_order(path: Path, pieces: Iterable[_Piece], size: int) -> Iterator[_Piece]:
@@ -176,53 +178,49 @@ def _in_time_order(path: Path, pieces: Iterable[_Piece], size: int) -> Iterator[
     A row leaves when one of `_HELD` seconds later has come, so that no row can come that belongs
     before it; of the reports, `rows` is counted with the frames that leave.
     """
-    held: dict[str, np.ndarray] = {}
+    held: _Columns = {}
     pending, last, latest = ReadReport(), -np.inf, -np.inf
-    for columns, report in pieces:
-        time = columns["timestamp"]
-        if len(time):
-            before = np.maximum.accumulate(np.concatenate(([latest], time)))
-            if (time < before[:-1] - _HELD).any():
-                i = int(np.argmax(time < before[:-1] - _HELD))
-                raise ValueError(
-                    f"{path}: a row at {time[i]:.6f} s comes behind one at {before[i]:.6f} s; "
-                    f"expected steps back in time of at most {_HELD:g} s; read it whole with "
-                    "read_frames, or sort it"
-                )
-            back = int((np.diff(time, prepend=last) < 0).sum())
-            report = report._replace(reordered=back)
-            last, latest = time[-1], before[-1]
-            held = _joined(held, columns) if held else columns
-            if (np.diff(held["timestamp"]) < 0).any():
-                order = np.argsort(held["timestamp"], kind="stable")
-                held = {key: values[order] for key, values in held.items()}
-        pending = _sum(pending, report)
-        del columns, time, report
-        ready = np.searchsorted(held["timestamp"], latest - _HELD, "right") if held else 0
-        begin = 0
-        while ready - begin >= size:
-            yield _cut(held, begin, size), _leaving(pending, size)
-            pending, begin = ReadReport(), begin + size
-        if begin:
-            held = {key: values[begin:].copy() for key, values in held.items()}
-    for begin in range(0, len(held["timestamp"]) if held else 0, size):
-        part = _cut(held, begin, size)
-        yield part, _leaving(pending, len(part["timestamp"]))
-        pending = ReadReport()
+    for piece in chain(pieces, [None]):
+        if piece is None:  # the end: all rows leave, the last piece may be shorter
+            ready = len(held.get("timestamp", ()))
+        else:
+            columns, report = piece
+            time = columns["timestamp"]
+            if len(time):
+                before = np.maximum.accumulate(np.concatenate(([latest], time)))
+                if (time < before[:-1] - _HELD).any():
+                    i = int(np.argmax(time < before[:-1] - _HELD))
+                    raise ValueError(
+                        f"{path}: a row at {time[i]:.6f} s comes behind one at {before[i]:.6f} s; "
+                        f"expected steps back in time of at most {_HELD:g} s; read it whole with "
+                        "read_frames, or sort it"
+                    )
+                back = int((np.diff(time, prepend=last) < 0).sum())
+                report = report._replace(reordered=back)
+                last, latest = time[-1], before[-1]
+                held = _joined(held, columns) if held else columns
+                if (np.diff(held["timestamp"]) < 0).any():
+                    held = _taken(held, np.argsort(held["timestamp"], kind="stable"))
+            pending = _sum(pending, report)
+            del piece, columns, time, report
+            settled = np.searchsorted(held.get("timestamp", ()), latest - _HELD, "right")
+            ready = int(settled) // size * size
+        for begin in range(0, ready, size):
+            part = _taken(held, slice(begin, begin + size))
+            if part["dlc"].max(initial=0) <= 8:
+                part["data"] = part["data"][:, :8]
+            rows = len(part["timestamp"]) + pending.error_frames + pending.refused
+            yield part, pending._replace(rows=rows)
+            pending = ReadReport()
+        if ready:
+            held = _taken(held, slice(ready, None))
 
 
-def _leaving(report: ReadReport, frames: int) -> ReadReport:
-    return report._replace(rows=frames + report.error_frames + report.refused)
+def _taken(columns: _Columns, rows: slice | np.ndarray) -> _Columns:
+    return {key: np.array(values[rows]) for key, values in columns.items()}
 
 
-def _cut(columns: dict[str, np.ndarray], begin: int, size: int) -> dict[str, np.ndarray]:
-    part = {key: values[begin : begin + size].copy() for key, values in columns.items()}
-    if part["dlc"].max(initial=0) <= 8:
-        part["data"] = part["data"][:, :8]
-    return part
-
-
-def _joined(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _joined(one: _Columns, other: _Columns) -> _Columns:
     width = max(columns["data"].shape[1] for columns in (one, other))
     both = []
     for columns in (one, other):

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from cangraph.extras import named_extra
 
@@ -92,7 +92,7 @@ def text_blocks(path: Path, suffix: str, size: int | None) -> Iterator[bytes | m
         else:
             # read, not mapped: the pages of a map stay resident, and grow with the file
             with _open(path) as stream:
-                begun = []  # of a line whose end is not read yet
+                begun: list[bytes] = []  # of a line whose end is not read yet
                 while block := stream.read(max(size * _ROW, _LEAST)):
                     end = block.rfind(b"\n") + 1
                     if end:
@@ -132,17 +132,17 @@ def _table(path: Path, size: int | None) -> Iterator[bytes]:
     import polars as pl
 
     if path.suffix.lower() in _PACKED:
-        table = pl.read_parquet(_whole(path)).lazy()
+        table = pl.read_parquet(bytes(_whole(path))).lazy()
     else:
         table = pl.scan_parquet(path, glob=False)
     rows = max(1, table.select(pl.len()).collect().item())
     for at in range(0, rows, size or rows):
         part = table.slice(at, size or rows).collect()
-        form = {"float_scientific": False, "quote_style": "never"}
-        yield part.write_csv(include_header=at == 0, **form).encode()
+        text = part.write_csv(include_header=at == 0, float_scientific=False, quote_style="never")
+        yield text.encode()
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> io.BufferedIOBase:
     match path.suffix.lower():
         case ".gz":
             return gzip.open(path)
@@ -157,7 +157,8 @@ class _ZstdFile(io.RawIOBase):
     """A .zst file unpacked; zstandard's own stream takes one that is cut for a whole one."""
 
     def __init__(self, path: Path):
-        self._packed, self._frame, self._ready = path.open("rb"), None, memoryview(b"")
+        self._packed, self._ready = path.open("rb"), memoryview(b"")
+        self._frame: Any = None  # what unpacks the current frame
 
     def readable(self) -> bool:
         return True

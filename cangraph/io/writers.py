@@ -2,7 +2,8 @@
 
 import gzip
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,52 +66,45 @@ def write_frames(frames: Frames, path: str | Path) -> None:
 def _write_table(frames: Frames, path: Path) -> None:
     import polars as pl
 
-    identifier = _hexadecimal(frames.arbitration_id.astype(">u4").view(np.uint8).reshape(-1, 4))
-    short = ~frames.is_extended_id
-    identifier[short, :3], identifier[short, 3:] = identifier[short, 5:], 0
-    payload = _hexadecimal(frames.data)
-    payload[np.arange(payload.shape[1]) >= 2 * frames.bytes_used[:, None].astype(int)] = 0
-    remote = frames.is_remote_frame
-    payload[remote, 0], payload[remote, 1] = ord("R"), ord("0") + frames.dlc[remote]
+    wide = np.where(frames.is_extended_id, 1 << 32, 0)
+    codes, place = np.unique(frames.arbitration_id + wide, return_inverse=True)
+    names = [f"{c & 0xFFFFFFFF:08X}" if c >> 32 else f"{c:03X}" for c in codes.tolist()]
+    digits = frames.data.tobytes().hex().upper().encode()
+    payload = pl.Series(np.frombuffer(digits, f"S{2 * frames.data.shape[1]}"), dtype=pl.Binary)
     table = pl.DataFrame(
         {
             "timestamp": frames.timestamp,
-            "arbitration_id": _strings(identifier),
-            "data_field": _strings(payload),
+            "arbitration_id": pl.Series(names).gather(place),
+            "data_field": payload.cast(pl.String).str.head(
+                pl.Series(2 * frames.bytes_used.astype(np.int64))
+            ),
             "attack": frames.attack.astype(np.uint8),
         }
     )
+    if frames.is_remote_frame.any():
+        asked = pl.Series([f"R{dlc}" for dlc in range(9)]).gather(np.minimum(frames.dlc, 8))
+        remote = pl.Series(frames.is_remote_frame)
+        table = table.with_columns(
+            pl.when(remote).then(asked).otherwise("data_field").alias("data_field")
+        )
     if path.suffix.lower() == ".parquet":
         table.write_parquet(path)
-    elif path.suffix.lower() == ".csv":
-        table.write_csv(path, float_scientific=False, quote_style="never")
-    else:
-        text = table.write_csv(float_scientific=False, quote_style="never")
-        path.write_bytes(_pack(text.encode(), path.suffix))
+        return
+    text = table.write_csv(float_scientific=False, quote_style="never").encode()
+    path.write_bytes(_PACK.get(path.suffix.lower(), bytes)(text))
 
 
-def _hexadecimal(rows: np.ndarray) -> np.ndarray:
-    """Two upper-case digits for each byte, u1 (n, k) to u1 (n, 2k)."""
-    digits = np.frombuffer(b"0123456789ABCDEF", np.uint8)
-    pairs = digits[np.arange(256)[:, None] >> np.array([4, 0]) & 15]  # of each byte
-    return pairs.view(np.uint16)[:, 0][rows].view(np.uint8)
-
-
-def _strings(text: np.ndarray):
-    """Each row of characters, u1 (n, k), as a string that ends before its zeros."""
-    import polars as pl
-
-    return pl.Series(text.view(f"S{text.shape[1]}")[:, 0], dtype=pl.Binary).cast(pl.String)
-
-
-def _pack(raw: bytes, suffix: str) -> bytes:
-    if suffix.lower() == ".gz":
-        return gzip.compress(raw)
-    if suffix.lower() == ".xz":
-        return lzma.compress(raw, preset=1)
+def _zstd(raw: bytes) -> bytes:
     import zstandard
 
     return zstandard.ZstdCompressor().compress(raw)
+
+
+_PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".xz": partial(lzma.compress, preset=1),
+    ".zst": _zstd,
+}
 
 
 def _write_log(frames: Frames, path: Path) -> None:
