@@ -13,17 +13,7 @@ from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.features.windows import windows
 from cangraph.frames import CaptureInfo, Frames
 
-__all__ = [
-    "Capture",
-    "GraphSpec",
-    "Graphs",
-    "Part",
-    "checked",
-    "join",
-    "stream",
-    "threads_for",
-    "to_graphs",
-]
+__all__ = ["Capture", "GraphSpec", "Graphs", "Part", "join", "stream", "to_graphs"]
 
 Part = dict[str, np.ndarray]  # what `windows` yields
 _REPORTED = ("reordered", "padded", "error_frames", "refused")  # in a report as in `CaptureInfo`
@@ -128,96 +118,101 @@ class Graphs:
         index = np.atleast_1d(np.arange(len(self))[index])
         nodes, node_ptr = _positions(self.node_ptr, index)
         edges, edge_ptr = _positions(self.edge_ptr, index)
-        return Graphs(
-            x=self.x[nodes],
-            edge_index=self.edge_index[:, edges],
-            edge_attr=self.edge_attr[edges],
-            node_ptr=node_ptr,
-            edge_ptr=edge_ptr,
-            node_id=self.node_id[nodes],
-            node_count=self.node_count[nodes],
-            node_attack=self.node_attack[nodes],
-            label=self.label[index],
-            attack_type=self.attack_type[index],
-            capture=self.capture[index],
-            begin=self.begin[index],
-            start=self.start[index],
-            end=self.end[index],
-            captures=self.captures,
-            window=self.window,
-        )
+        taken = {
+            "node_ptr": node_ptr,
+            "edge_ptr": edge_ptr,
+            "edge_index": self.edge_index[:, edges],
+            "edge_attr": self.edge_attr[edges],
+        }
+        for name in ("x", "node_id", "node_count", "node_attack"):
+            taken[name] = getattr(self, name)[nodes]
+        for name in ("label", "attack_type", "capture", "begin", "start", "end"):
+            taken[name] = getattr(self, name)[index]
+        return Graphs(**taken, captures=self.captures, window=self.window)
 
 
 def _positions(ptr: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Flat positions of the items that the windows `index` own, and the pointer over them."""
     size = ptr[index + 1] - ptr[index]
-    new = np.zeros(len(index) + 1, np.int64)
-    np.cumsum(size, out=new[1:])
+    new = _pointer(size)
     return np.arange(new[-1]) + np.repeat(ptr[index] - new[:-1], size), new
 
 
-def checked(caller: str, captures: Sequence[Capture], window: int, stride: int) -> None:
-    """Raises `ValueError` when no capture is given, or window or stride is none."""
-    if not len(captures):
-        raise ValueError(f"{caller}: no capture came; expected at least one; read a dataset first")
-    for name, value in {"window": window, "stride": stride}.items():
-        if value < 2 - (name == "stride"):
-            raise ValueError(f"{caller}: {name} is {value}; expected frames; use the default 100")
-
-
-def threads_for(captures: Sequence[Capture]) -> int:
-    """Threads for each of several captures that are worked on at once: one long log gets all."""
-    return max(1, (os.cpu_count() or 1) // len(captures))
+def _pointer(size: np.ndarray) -> np.ndarray:
+    """Where each of the consecutive pieces of some sizes begins, and the end of the last, i8."""
+    return np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
 
 
 def stream(
-    capture: Capture,
-    sha256: str,
+    captures: Sequence[Capture],
     window: int,
     stride: int,
-    take: Callable[[Part], None],
-    threads: int = 1,
-) -> CaptureInfo:
-    """Hand the windows of a capture part by part to `take`; what is known of it at the end.
+    takes: Sequence[Callable[[Part], None]],
+    digests: Sequence[str] | None = None,
+) -> tuple[CaptureInfo, ...]:
+    """Hand the windows of each capture part by part to its `take`, several captures at once; what
+    is known of each at the end. `digests`: their `sha256`, where it is known.
 
-    Raises `ValueError` when it is shorter than a window, or its chunks are not in order.
+    Raises `ValueError` when no capture is given, window or stride is none, a capture is shorter
+    than a window, or its chunks are not in order.
     """
-    count: Counter[str] = Counter()
-    ids: set[int] = set()
-    times: list[float] = []  # of the first and the last frame of each chunk
+    if not len(captures):
+        raise ValueError("captures: none came; expected at least one; read a dataset first")
+    for name, value, least in (("window", window, 2), ("stride", stride, 1)):
+        if value < least:
+            raise ValueError(f"{name}: {value} frames; expected {least} or more; try 100")
+    threads = max(1, (os.cpu_count() or 1) // len(captures))  # one long log gets all
 
-    def passing() -> Iterator[Frames]:
-        for frames in capture.chunks():
-            said = {name: getattr(frames.report, name) for name in _REPORTED}
-            count.update(said, frames=len(frames), attack_frames=int(frames.attack.sum()))
-            ids.update(np.unique(frames.arbitration_id).tolist())
-            if len(frames):
-                if times and frames.timestamp[0] < times[-1]:
-                    raise ValueError(
-                        f"capture {capture.name!r}: a chunk begins at {frames.timestamp[0]} s, "
-                        f"before the end of the last at {times[-1]} s; expected chunks in order; "
-                        "sort the log by time"
-                    )
-                times.extend(frames.timestamp[[0, -1]].tolist())
-            yield frames
+    def run(number: int) -> CaptureInfo:
+        capture, passed = captures[number], _Passed(captures[number].name)
+        digest = digests[number] if digests else capture.sha256()
+        for part in windows(map(passed.note, capture.chunks()), window, stride, threads):
+            takes[number](part)
+        return passed.info(capture, digest, window)
 
-    for part in windows(passing(), window, stride, threads):
-        take(part)
-    if count["frames"] < window:
-        raise ValueError(
-            f"capture {capture.name!r}: it has {count['frames']} frames; expected at least one "
-            f"window of {window}; leave it out or lower the window"
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels release the GIL
+        return tuple(pool.map(run, range(len(captures))))
+
+
+class _Passed:
+    """What is noted of a capture while its chunks pass."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.count: Counter[str] = Counter()
+        self.ids: set[int] = set()
+        self.first = self.last = -np.inf  # s, times of frames
+
+    def note(self, frames: Frames) -> Frames:
+        said = {name: getattr(frames.report, name) for name in _REPORTED}
+        self.count.update(said, frames=len(frames), attack_frames=int(frames.attack.sum()))
+        self.ids.update(np.unique(frames.arbitration_id).tolist())
+        if len(frames):
+            begin, end = frames.timestamp[[0, -1]].tolist()
+            if begin < self.last:
+                raise ValueError(
+                    f"capture {self.name!r}: a chunk begins at {begin} s, before the end of the "
+                    f"last at {self.last} s; expected chunks in order; sort the log by time"
+                )
+            self.first, self.last = (self.first if np.isfinite(self.first) else begin), end
+        return frames
+
+    def info(self, capture: Capture, sha256: str, window: int) -> CaptureInfo:
+        if self.count["frames"] < window:
+            raise ValueError(
+                f"capture {self.name!r}: it has {self.count['frames']} frames; expected at least "
+                f"one window of {window}; leave it out or lower the window"
+            )
+        return CaptureInfo(
+            name=capture.name,
+            scenario=capture.scenario,
+            vehicle=capture.vehicle,
+            recording=capture.recording,
+            seconds=round(self.last - self.first, 6),
+            arbitration_ids=len(self.ids),
+            sha256=sha256,
+            **self.count,
         )
-    return CaptureInfo(
-        name=capture.name,
-        scenario=capture.scenario,
-        vehicle=capture.vehicle,
-        recording=capture.recording,
-        seconds=round(times[-1] - times[0], 6),
-        arbitration_ids=len(ids),
-        sha256=sha256,
-        **count,
-    )
 
 
 def join(parts: Sequence[Graphs]) -> Graphs:
@@ -234,19 +229,30 @@ def join(parts: Sequence[Graphs]) -> Graphs:
             f"join: windows of {[part.window for part in parts]} frames; expected one length; "
             "cut all captures alike"
         )
-    joined = {}
-    for name in Graphs.names():
-        arrays = [getattr(part, name) for part in parts]
-        if name.endswith("_ptr"):
-            sizes = np.concatenate([np.diff(array) for array in arrays])
-            joined[name] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-            continue
-        if name == "capture":
-            before = np.cumsum([0, *(len(part.captures) for part in parts)])
-            arrays = [a + np.int32(k) for a, k in zip(arrays, before, strict=False)]
-        joined[name] = np.concatenate(arrays, -1 if name == "edge_index" else 0)
+    pieces = []
+    before = 0
+    for part in parts:
+        piece = {name: getattr(part, name) for name in Graphs.names()}
+        piece["capture"] = part.capture + np.int32(before)
+        for kind in ("node", "edge"):
+            piece[f"{kind}_size"] = np.diff(piece.pop(f"{kind}_ptr"))
+        pieces.append(piece)
+        before += len(part.captures)
     captures = tuple(capture for part in parts for capture in part.captures)
-    return Graphs(**joined, captures=captures, window=parts[0].window)
+    return Graphs(**_concatenated(pieces), captures=captures, window=parts[0].window)
+
+
+def _concatenated(pieces: Sequence[Part]) -> dict[str, np.ndarray]:
+    """The arrays of `Graphs` from pieces that hold the `node_size` and `edge_size` of each window
+    in place of pointers."""
+    out = {}
+    for name in pieces[0]:
+        whole = np.concatenate([p[name] for p in pieces], -1 if name == "edge_index" else 0)
+        if name.endswith("_size"):
+            out[name.replace("size", "ptr")] = _pointer(whole)
+        else:
+            out[name] = whole
+    return out
 
 
 def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100) -> Graphs:
@@ -263,25 +269,9 @@ def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100)
     >>> graphs.node_id, graphs.edge_index.tolist(), graphs.edge_attr[:, 0].round(2)
     (array([1, 2], dtype=uint32), [[0, 1], [1, 0]], array([1.58, 1.  ], dtype=float32))
     """
-    checked("to_graphs", captures, window, stride)
-    by_capture: list[list[Part]] = [[] for _ in captures]
-
-    threads = threads_for(captures)
-
-    def run(capture: Capture, mine: list[Part]) -> CaptureInfo:
-        return stream(capture, capture.sha256(), window, stride, mine.append, threads)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels release the GIL
-        infos = tuple(pool.map(run, captures, by_capture))
-    parts = [part for mine in by_capture for part in mine]
-    counts = [sum(len(part["begin"]) for part in mine) for mine in by_capture]
-    joined = {"capture": np.repeat(np.arange(len(counts), dtype=np.int32), counts)}
-    joined |= {
-        name: np.concatenate([part[name] for part in parts], -1 if name == "edge_index" else 0)
-        for name in parts[0]
-        if not name.endswith("_size")
-    }
-    for kind in ("node", "edge"):
-        size = np.concatenate([part[f"{kind}_size"] for part in parts])
-        joined[f"{kind}_ptr"] = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
+    parts: list[list[Part]] = [[] for _ in captures]  # of each capture
+    infos = stream(captures, window, stride, [mine.append for mine in parts])
+    joined = _concatenated([part for mine in parts for part in mine])
+    counts = [sum(len(part["begin"]) for part in mine) for mine in parts]
+    joined["capture"] = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return Graphs(**joined, captures=infos, window=window)

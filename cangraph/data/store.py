@@ -18,13 +18,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cangraph.data.graphs import Capture, Graphs, Part, checked, stream, threads_for
+from cangraph.data.graphs import Capture, Graphs, Part, stream
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import whole_folder
 from cangraph.frames import CaptureInfo
@@ -56,25 +55,22 @@ def prepare(
     ...     prepare([log], window=4, stride=4, folder=folder)
     Graphs(2 windows of 4 frames, 4 nodes, 4 edges, 0 windows under attack)
     """
-    checked("prepare", captures, window, stride)
     folder = Path(folder)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = list(pool.map(lambda capture: capture.sha256(), captures))
-        identities = [
-            {"sha256": digest} | {name: getattr(capture, name) for name in _IDENTITY[1:]}
-            for capture, digest in zip(captures, digests, strict=True)
-        ]
-        of = _made_of(identities, window) | {"stride": stride, "code": _code()}
-        if found := _found(folder, _key(of)):
-            return found
-        with whole_folder(folder / _key(of)) as place:
-            with tempfile.TemporaryDirectory(dir=place) as spooled:
-                spools = [_Spool(Path(spooled, str(number))) for number in range(len(captures))]
-                takes = [spool.take for spool in spools]
-                given = (repeat(window), repeat(stride), takes, repeat(threads_for(captures)))
-                infos = tuple(pool.map(stream, captures, digests, *given))
-                arrays = _joined(spools, place)
-            _describe(place, of, infos, arrays)
+    identities = [
+        {"sha256": digest} | {name: getattr(capture, name) for name in _IDENTITY[1:]}
+        for capture, digest in zip(captures, digests, strict=True)
+    ]
+    of = _made_of(identities, window) | {"stride": stride, "code": _code()}
+    if found := _found(folder, _key(of)):
+        return found
+    with whole_folder(folder / _key(of)) as place:
+        with tempfile.TemporaryDirectory(dir=place) as spooled:
+            spools = [_Spool(Path(spooled, str(number))) for number in range(len(captures))]
+            infos = stream(captures, window, stride, [spool.take for spool in spools], digests)
+            arrays = _joined(spools, place)
+        _describe(place, of, infos, arrays)
     return open_graphs(folder, _key(of))
 
 
@@ -85,7 +81,7 @@ def keep(graphs: Graphs, folder: Path) -> str:
     arrays = {name: np.ascontiguousarray(getattr(graphs, name)) for name in Graphs.names()}
     digest = hashlib.sha256()
     for array in arrays.values():
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(memoryview(array.reshape(-1).view(np.uint8)))
     identities = [{name: getattr(info, name) for name in _IDENTITY} for info in graphs.captures]
     of = _made_of(identities, graphs.window) | {"content": digest.hexdigest()}
     if not _found(folder, _key(of)):
