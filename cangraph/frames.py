@@ -251,8 +251,8 @@ class Frames:
         the first: a cut may fall into a span, which has no frame that could carry it."""
         for begin in range(0, max(len(self), 1), size):
             part = {column: getattr(self, column)[begin : begin + size] for column in _COLUMNS}
-            whole = {} if begin == 0 else {"report": ReadReport(), "attack_spans": ()}
-            yield replace(self, **part, **whole)
+            later: dict = {"report": ReadReport(), "attack_spans": ()}
+            yield replace(self, **part, **(later if begin else {}))
 
     def __repr__(self) -> str:
         ids = len(np.unique(self.arbitration_id))

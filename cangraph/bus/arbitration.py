@@ -96,7 +96,7 @@ def transmit(
     release = np.round(np.concatenate([a.release for a in added]), max(digits, 6))
     release = np.rint(release * 1e9).astype(np.int64)
 
-    columns = {
+    columns: dict = {
         name: np.concatenate([getattr(frames, name), *(getattr(a, name) for a in added)])
         for name in Queued._fields[1:]
     }

@@ -161,8 +161,8 @@ class Batches:
         self.drawn = None
         self.epoch += 1
         n = len(graphs)
-        order = np.arange(n) if self.rng is None else self.rng.permutation(n)
-        order = torch.from_numpy(np.resize(order, self.windows)).to(self.device)
+        drawn = np.arange(n) if self.rng is None else self.rng.permutation(n)
+        order = torch.from_numpy(np.resize(drawn, self.windows)).to(self.device)
         windows = Windows.of(graphs, self.device)
         counts = windows.node_ptr.diff(), windows.edge_ptr.diff()
         ahead = max(_AHEAD // self.size, 1) * self.size

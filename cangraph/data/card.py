@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -80,15 +81,19 @@ def shared_between(datasets: Mapping[str, Sequence[Frames]]) -> list[list[str]]:
     everything = [capture for captures in datasets.values() for capture in captures]
     # the datasets reuse names for different drives, and same_recording knows drives by name
     numbered = [c.label(name=str(i), scenario="") for i, c in enumerate(everything)]
-    names = [f"{o} {c.info.label}" for o, c in zip(owners, everything, strict=True)]
-    return _groups(zip(same_recording(numbered), names, strict=True))
+    groups = _groups(zip(same_recording(numbered), range(len(everything)), strict=True))
+    return [
+        [f"{owners[i]} {everything[i].info.label}" for i in group]
+        for group in groups
+        if len({owners[i] for i in group}) > 1
+    ]
 
 
-def _groups(named: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """The names that stand behind one key, a list for each key with more than one."""
+def _groups(keyed: Iterable[tuple[str, Any]]) -> list[list]:
+    """The items that have one key, a list for each key with more than one."""
     groups = defaultdict(list)
-    for key, name in named:
-        groups[key].append(name)
+    for key, item in keyed:
+        groups[key].append(item)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -145,7 +150,7 @@ def _leak_canary(rows: list[dict]) -> dict:
     value = np.array([row["short_gaps"] for row in known])
     attack = np.array([row["attack_frames"] > 0 for row in known], bool)
     of = len(known)
-    found = {"auroc": None, "cut": None, "right": None, "of": of, "leaks": False}
+    found: dict = {"auroc": None, "cut": None, "right": None, "of": of, "leaks": False}
     if attack.all() or not attack.any():
         some = "every" if attack.any() else "no"
         return found | {"verdict": f"Undefined: {some} capture holds an attack"}

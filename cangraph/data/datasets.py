@@ -12,8 +12,10 @@ from cangraph.files import data_home
 from cangraph.frames import Frames
 from cangraph.io.readers import ENDINGS, is_log, read_frames
 
-__all__ = ["DATASETS", "SCENARIOS", "Dataset", "clean_captures", "present", "read"]
-__all__ += ["same_recording", "wanting"]
+__all__ = [
+    "DATASETS", "SCENARIOS", "TRAIN", "Dataset", "clean_captures", "present", "read",
+    "same_recording", "wanting",
+]  # fmt: skip
 
 TRAIN_CLEAN, TRAIN_ATTACKS = "train_01_attack_free", "train_02_with_attacks"
 TRAIN = (TRAIN_CLEAN, TRAIN_ATTACKS)
@@ -86,8 +88,7 @@ DATASETS = {
     },
 }
 
-# file name → attack type: what the authors' names mean
-_ATTACK_NAMES = {
+_ATTACK_NAMES = {  # what the authors' file names mean
     r"dos|flood": "flooding",
     r"fuzz": "fuzzing",
     r"malfunction": "malfunction",
@@ -108,10 +109,8 @@ _NO_CAPTURE = re.compile(
 
 
 def _attack_type(name: str) -> str:
-    for pattern, attack_type in _ATTACK_NAMES.items():
-        if re.search(pattern, name.lower()):
-            return attack_type
-    return "other"
+    meant = (kind for pattern, kind in _ATTACK_NAMES.items() if re.search(pattern, name.lower()))
+    return next(meant, "other")
 
 
 def _vehicle(name: str) -> str:
@@ -146,16 +145,12 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
 def present() -> list[str]:
     """The datasets of the catalog that can be read now, by the names of files alone: the demo bus,
     and those with captures in `CANGRAPH_DATA`."""
-    return [name for name in DATASETS if name == "demo" or _there(name)]
-
-
-def _there(dataset: str) -> bool:
-    known, folder = DATASETS[dataset], data_home() / dataset
-    if any(_logs((folder / scenario).glob("*")) for scenario in TRAIN + known.scenarios):
-        return True
-    names = "|".join(original.pattern for original in known.originals)
-    logs = _logs(folder.rglob("*")) if names else []
-    return any(re.fullmatch(names, path.name.split(".")[0], re.IGNORECASE) for path in logs)
+    found = []
+    for name, known in DATASETS.items():
+        originals = _logs((data_home() / name).rglob("*")) if known.originals else []
+        if name == "demo" or _filed(name) or any(_roles(p, known.originals) for p in originals):
+            found.append(name)
+    return found
 
 
 def wanting(dataset: str) -> str:
@@ -173,27 +168,29 @@ def wanting(dataset: str) -> str:
 
 
 def _read_folder(dataset: str) -> list[Frames]:
-    known = DATASETS[dataset]
-    folder = data_home() / dataset
     captures = []
-    for scenario in TRAIN + known.scenarios:
-        for path in _logs((folder / scenario).glob("*")):
-            if not is_log(path):
-                raise ValueError(
-                    f"{path}: the ending is not known; expected one of {', '.join(ENDINGS)}, plain "
-                    "or packed as .gz, .zst or .xz; unpack or convert the file, or take it away"
-                )
-            name = path.name.split(".")[0]
-            captures.append(
-                read_frames(
-                    path, attack_type=_attack_type(name), scenario=scenario, vehicle=_vehicle(name)
-                )
+    for path, scenario in _filed(dataset):
+        if not is_log(path):
+            raise ValueError(
+                f"{path}: the ending is not known; expected one of {', '.join(ENDINGS)}, plain "
+                "or packed as .gz, .zst or .xz; unpack or convert the file, or take it away"
             )
-    if not captures:
-        captures = _read_originals(folder, known.originals)
+        name = _stem(path)
+        kind, vehicle = _attack_type(name), _vehicle(name)
+        captures.append(read_frames(path, attack_type=kind, scenario=scenario, vehicle=vehicle))
+    captures = captures or _read_originals(data_home() / dataset, DATASETS[dataset].originals)
     if not captures:
         raise FileNotFoundError(f"dataset {dataset!r}: {wanting(dataset)}")
     return captures
+
+
+def _filed(dataset: str) -> list[tuple[Path, str]]:
+    """The captures that lie in a folder for each scenario, and their scenario."""
+    return [
+        (path, scenario)
+        for scenario in TRAIN + DATASETS[dataset].scenarios
+        for path in _logs((data_home() / dataset / scenario).glob("*"))
+    ]
 
 
 def _logs(paths: Iterable[Path]) -> list[Path]:
@@ -201,11 +198,18 @@ def _logs(paths: Iterable[Path]) -> list[Path]:
     return sorted(p for p in paths if p.is_file() and not _NO_CAPTURE.search(p.name))
 
 
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _roles(path: Path, originals: Sequence[Original]) -> list[Original]:
+    return [o for o in originals if re.fullmatch(o.pattern, _stem(path), re.IGNORECASE)]
+
+
 def _read_originals(folder: Path, originals: Sequence[Original]) -> list[Frames]:
     captures = []
     for path in _logs(folder.rglob("*")) if originals else ():
-        stem = path.name.split(".")[0]
-        roles = [o for o in originals if re.fullmatch(o.pattern, stem, re.IGNORECASE)]
+        stem, roles = _stem(path), _roles(path, originals)
         if not roles:
             names = dict.fromkeys(o.pattern for o in originals)
             raise ValueError(
@@ -268,7 +272,8 @@ def same_recording(captures: Sequence[Frames]) -> list[str]:
             if shorter and common >= _SHARED * shorter:
                 one, other = sorted((group[i], group[j]))
                 group[group == other] = one
-    return [f"{captures[k].scenario}/{captures[k].name}".lstrip("/") for k in group]
+    firsts = [captures[k] for k in group.tolist()]
+    return [f"{first.scenario}/{first.name}".lstrip("/") for first in firsts]
 
 
 def _runs(frames: Frames) -> np.ndarray:

@@ -23,11 +23,14 @@ class Capture(Protocol):
     """What can be made into graphs: `Frames`, or a log that comes in chunks because it is larger
     than memory. `chunks` yields `Frames` in order of time, `sha256` tells the content."""
 
-    name: str
-    scenario: str
-    vehicle: str
-    recording: str
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def scenario(self) -> str: ...
+    @property
+    def vehicle(self) -> str: ...
+    @property
+    def recording(self) -> str: ...
     def sha256(self) -> str: ...
     def chunks(self) -> Iterator[Frames]: ...
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from cangraph.data.graphs import Graphs
+from cangraph.frames import CaptureInfo
 from cangraph.params import SplitParams
 
 __all__ = ["PARTS", "Split", "by_time", "complete", "nameless", "separated", "split"]
@@ -49,18 +50,15 @@ class Split:
 
     def counts(self) -> list[dict]:
         """Windows, attack windows and captures of each part, a row for each."""
-        rows = []
-        for number, name in enumerate(PARTS):
-            mine = self.part == number
-            rows.append(
-                {
-                    "part": name,
-                    "windows": int(mine.sum()),
-                    "attack_windows": int(self.graphs.label[mine].sum()),
-                    "captures": len(np.unique(self.graphs.capture[mine])),
-                }
-            )
-        return rows
+        return [
+            {
+                "part": name,
+                "windows": int(mine.sum()),
+                "attack_windows": int(self.graphs.label[mine].sum()),
+                "captures": len(np.unique(self.graphs.capture[mine])),
+            }
+            for name, mine in ((name, self.part == n) for n, name in enumerate(PARTS))
+        ]
 
 
 def _blocks(n: int, val: float, calib: float) -> np.ndarray:
@@ -78,16 +76,10 @@ def _blocks(n: int, val: float, calib: float) -> np.ndarray:
             "expected some; use more blocks or smaller shares"
         )
     places = n - 1 - np.arange(total)[::-1] * n // max(total, 1)
-    turns = np.empty(total, np.uint8)
-    order = sorted(
-        (
-            ((k + 0.5) / count, part)
-            for part, count in ((1, held[0]), (2, held[1]))
-            for k in range(count)
-        )
+    turns = sorted(
+        ((k + 0.5) / count, part) for part, count in enumerate(held, 1) for k in range(count)
     )
-    turns[:] = [part for _, part in order]
-    parts[places] = turns
+    parts[places] = [part for _, part in turns]
     return parts
 
 
@@ -131,7 +123,7 @@ def nameless(graphs: Graphs) -> None:
 
 
 def separated(
-    graphs: Graphs, part: np.ndarray, trained: Sequence[bool], tested: Sequence[bool]
+    graphs: Graphs, part: np.ndarray, trained: np.ndarray, tested: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The part of every window when, of the captures, some are `trained` on, where `part` cuts
     them, and some `tested`, and no recording stands on two sides (see `split`); and the notes.
@@ -150,7 +142,7 @@ def separated(
 
 
 def by_time(
-    graphs: Graphs, params: SplitParams, seconds: Sequence[float] | None = None
+    graphs: Graphs, params: SplitParams, seconds: Sequence[float] | np.ndarray | None = None
 ) -> np.ndarray:
     """The part of every window, u1 (B,) into `PARTS`, by its time alone: what `split` gives a
     training capture of its own recording, for altered copies of one, which keep its times. Of
@@ -164,7 +156,7 @@ def by_time(
     return part
 
 
-def _by_recording(captures, side: Sequence[bool]) -> dict[str, list[str]]:
+def _by_recording(captures: Sequence[CaptureInfo], side: np.ndarray) -> dict[str, list[str]]:
     """The captures of each recording on one side."""
     groups: dict[str, list[str]] = {}
     for info, mine in zip(captures, side, strict=True):

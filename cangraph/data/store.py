@@ -34,7 +34,6 @@ _SOURCES = ("frames.py", "io/*.py", "features/*.py", "data/graphs.py")
 _PACKAGES = ("numpy", "numba")  # their next version may round the last bit otherwise
 _IDENTITY = ("sha256", "name", "scenario", "vehicle", "recording")
 _BLOCK = 1 << 20  # bytes that are copied at once
-_Block = bytes | np.ndarray
 
 
 def prepare(
@@ -81,13 +80,13 @@ def keep(graphs: Graphs, folder: Path) -> str:
     arrays = {name: np.ascontiguousarray(getattr(graphs, name)) for name in Graphs.names()}
     digest = hashlib.sha256()
     for array in arrays.values():
-        digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     identities = [{name: getattr(info, name) for name in _IDENTITY} for info in graphs.captures]
     of = _made_of(identities, graphs.window) | {"content": digest.hexdigest()}
     if not _found(folder, _key(of)):
         with whole_folder(folder / _key(of)) as place:
             for name, array in arrays.items():
-                _write(place, name, array.dtype, array.shape, [array])
+                _write(place, name, array.dtype, array.shape, [array.data])
             _describe(place, of, graphs.captures, arrays)
     return _key(of)
 
@@ -190,11 +189,14 @@ def _joined(spools: list[_Spool], place: Path) -> dict[str, np.ndarray]:
         return (block for name in names for spool in spools for block in spool.blocks(name))
 
     arrays = {}
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    content: Iterable[bytes | memoryview]
     for name in Graphs.names():
         if name == "capture":
             dtype, shape = np.dtype(np.int32), (rows["label"],)
             counts = [spool.rows["label"] for spool in spools]
-            content = (np.full(count, i, dtype) for i, count in enumerate(counts))
+            content = (np.full(count, i, dtype).data for i, count in enumerate(counts))
         elif name == "edge_index":
             dtype, shape = spools[0].kinds["source"][0], (2, rows["source"])
             content = blocks("source", "target")
@@ -209,12 +211,12 @@ def _joined(spools: list[_Spool], place: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _pointers(sizes: Iterable[bytes]) -> Iterator[np.ndarray]:
+def _pointers(sizes: Iterable[bytes]) -> Iterator[memoryview]:
     last = np.zeros(1, np.int64)
-    yield last
+    yield last.data
     for block in sizes:
         last = last[-1] + np.cumsum(np.frombuffer(block, np.int64))
-        yield last
+        yield last.data
 
 
 def _describe(place: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict) -> None:
@@ -235,7 +237,11 @@ def _header(dtype: np.dtype, shape: Sequence[int]) -> bytes:
 
 
 def _write(
-    place: Path, name: str, dtype: np.dtype, shape: Sequence[int], blocks: Iterable[_Block]
+    place: Path,
+    name: str,
+    dtype: np.dtype,
+    shape: Sequence[int],
+    blocks: Iterable[bytes | memoryview],
 ) -> np.ndarray:
     """Write an array, whose numbers come in `blocks`, as a .npy file, and map it."""
     path = place / f"{name}.npy"

@@ -120,33 +120,25 @@ def test_an_original_file_of_another_name_is_not_passed_over(data):
         read("hcrl_sa")
 
 
-def test_a_copy_is_left_out(data):
-    put(
-        data / "hcrl_sa",
-        {
-            "train_01_attack_free/attack-free-kia.csv": table(1),
-            "train_02_with_attacks/attack-free-kia.csv": table(1),
-            "train_02_with_attacks/again.csv.gz": gzip.compress(table(1).encode()),
-            "train_02_with_attacks/other.csv": table(2),
-        },
-    )
-    captures = read("hcrl_sa")
-    assert [(c.scenario, c.name) for c in captures] == [
-        ("train_01_attack_free", "attack-free-kia"),
-        ("train_02_with_attacks", "other"),
-    ]
-
-
-def test_one_drive_under_two_names_is_one_recording(data):
+def test_a_copy_is_left_out_and_a_drive_under_two_names_is_one_recording(data):
     rows = table(1).splitlines()
     put(
         data / "hcrl_sa",
         {
-            "train_01_attack_free/a.csv": table(1),
-            "test_01_known_vehicle_known_attack/b.csv": "\n".join(rows[:1] + rows[3:]),
+            f"{TRAIN[0]}/a.csv": table(1),
+            f"{TRAIN[1]}/a.csv": table(1),
+            f"{TRAIN[1]}/again.csv.gz": gzip.compress(table(1).encode()),
+            f"{TRAIN[1]}/other.csv": table(2),
+            f"{SCENARIOS[0]}/b.csv": "\n".join(rows[:1] + rows[3:]),
         },
     )
-    assert [c.recording for c in read("hcrl_sa")] == ["train_01_attack_free/a"] * 2
+    captures = read("hcrl_sa")
+    assert [(c.scenario, c.name, c.recording) for c in captures] == [
+        (TRAIN[0], "a", f"{TRAIN[0]}/a"),
+        (TRAIN[1], "other", f"{TRAIN[1]}/other"),
+        (SCENARIOS[0], "b", f"{TRAIN[0]}/a"),
+    ]
+    assert captures[0].copies == ("train_02 a", "train_02 again")
 
 
 def test_original_car_hacking_files_have_roles(data):
@@ -210,10 +202,7 @@ def test_original_survival_files_have_roles(data):
 
 
 def test_the_published_layout_goes_before_the_original_one(data):
-    put(
-        data / "hcrl_ch",
-        {"train_01_attack_free/a.csv": table(1), "DoS_dataset.csv": hcrl(2)},
-    )
+    put(data / "hcrl_ch", {f"{TRAIN[0]}/a.csv": table(1), "DoS_dataset.csv": hcrl(2)})
     assert [c.name for c in read("hcrl_ch")] == ["a"]
 
 
@@ -221,13 +210,11 @@ def test_the_published_layout_goes_before_the_original_one(data):
 def test_a_missing_dataset_names_folder_files_and_publisher(data, dataset):
     with pytest.raises(FileNotFoundError) as caught:
         read(dataset)
-    message = str(caught.value)
+    message, known = str(caught.value), DATASETS[dataset]
     assert "\n" not in message
-    assert f"no captures in {data / dataset}; expected train_01_attack_free/*.csv" in message
-    assert DATASETS[dataset].publisher in message
-    assert message.endswith(f"set CANGRAPH_DATA to the folder above {dataset}/")
-    for original in DATASETS[dataset].originals:
-        assert original.pattern in message
+    for named in (str(data / dataset), TRAIN[0], known.publisher, "CANGRAPH_DATA"):
+        assert named in message
+    assert all(original.pattern in message for original in known.originals)
 
 
 def test_present_are_those_whose_files_are_there_by_name(data):
@@ -266,43 +253,46 @@ def test_the_demo_needs_no_files(data):
 # recordings
 
 
-def drives(**kwargs):
-    return simulate("aster", 15.0, **kwargs)
+@pytest.fixture(scope="module")
+def log():
+    return simulate("aster", 15.0, seed=1)
 
 
-def one_recording(*captures):
-    named = [c.label(name=str(i)) for i, c in enumerate(captures)]
-    return same_recording(named) == ["0"] * len(captures)
+@pytest.fixture(scope="module")
+def other():
+    return simulate("aster", 15.0, seed=2)
 
 
-def test_shifted_and_stretched_timestamps_are_the_same_recording():
-    log = drives(seed=1)
-    shifted = replace(log, timestamp=log.timestamp * 1.7 + 1e6)
-    assert one_recording(log, shifted)
+def recordings(*captures):
+    return same_recording([c.label(name=str(i)) for i, c in enumerate(captures)])
 
 
-def test_a_part_is_the_same_recording():
-    log = drives(seed=1)
-    assert one_recording(log, log[5000:12000])
-
-
-def test_an_attack_on_a_drive_is_the_same_recording():
-    assert one_recording(drives(seed=1), drives(seed=1, attack="spoofing", bursts=1))
-
-
-def test_an_altered_copy_is_the_same_recording():
-    log = drives(seed=1)
-    data = log.data.copy()
+def altered(log, **labels):
+    """The log with one frame in twenty of other bytes."""
     rng = np.random.default_rng(0)
-    altered = rng.random(len(log)) < 0.05
-    data[altered] = rng.integers(0, 256, (altered.sum(), 8))
-    assert one_recording(log, replace(log, data=data))
-    assert one_recording(log, replace(log, data=data, attack=altered, attack_type=altered * 7))
+    rows = rng.random(len(log)) < 0.05
+    data = log.data.copy()
+    data[rows] = rng.integers(0, 256, (rows.sum(), 8))
+    return replace(log, data=data, **{name: rows * value for name, value in labels.items()})
 
 
-@pytest.mark.parametrize("share, same", [(0.2, False), (0.4, True)])
-def test_three_runs_in_ten_make_one_recording(share, same):
-    log, other = drives(seed=1), drives(seed=2)
+@pytest.mark.parametrize(
+    "derive",
+    [
+        lambda log: replace(log, timestamp=log.timestamp * 1.7 + 1e6),
+        lambda log: log[5000:12000],
+        lambda log: simulate("aster", 15.0, seed=1, attack="spoofing", bursts=1),
+        lambda log: altered(log),
+        lambda log: altered(log, attack=True, attack_type=7),
+    ],
+    ids=["other times", "a part", "under attack", "altered", "altered and labelled"],
+)
+def test_what_derives_from_a_drive_is_the_same_recording(log, derive):
+    assert recordings(log, derive(log)) == ["0", "0"]
+
+
+@pytest.mark.parametrize("share, same", [(0.0, False), (0.2, False), (0.4, True)])
+def test_three_runs_in_ten_make_one_recording(log, other, share, same):
     n = min(len(log), len(other))
     copied = np.arange(n) < share * n
     mixed = replace(
@@ -310,36 +300,27 @@ def test_three_runs_in_ten_make_one_recording(share, same):
         arbitration_id=np.where(copied, log.arbitration_id[:n], other.arbitration_id[:n]),
         data=np.where(copied[:, None], log.data[:n], other.data[:n]),
     )
-    assert one_recording(log[:n], mixed) == same
+    assert recordings(log[:n], mixed) == ["0", "0" if same else "1"]
 
 
-def test_two_drives_of_one_car_are_two_recordings():
-    assert same_recording([drives(seed=s).label(name=str(s)) for s in range(3)]) == ["0", "1", "2"]
-
-
-def test_a_chain_of_parts_is_one_recording():
-    log = drives(seed=1)
+def test_a_chain_of_parts_is_one_recording(log, other):
     third = len(log) // 3
     left, right = log[: 2 * third], log[third:]
-    assert one_recording(left, right, log)
-    parts = [log[:third].label(name="0"), log[third:].label(name="1")]
-    assert same_recording(parts) == ["0", "1"]
-    assert len(set(same_recording([*parts, log.label(name="2")]))) == 1, "joined by the last"
-    assert same_recording([left.label(name="a"), drives(seed=2).label(name="b"), right]) == [
-        "a",
-        "b",
-        "a",
-    ]
+    assert recordings(left, right, log) == ["0"] * 3
+    assert recordings(log[:third], log[third:]) == ["0", "1"]
+    assert recordings(log[:third], log[third:], log) == ["0"] * 3, "joined by the last"
+    assert recordings(left, other, right) == ["0", "1", "0"]
 
 
-def test_captures_of_less_than_a_run_share_nothing():
-    few = Frames(np.arange(5.0), np.arange(5))
-    assert same_recording([few.label(name="a"), few.label(name="b")]) == ["a", "b"]
-
-
-def test_injected_frames_make_no_recording():
-    flood = Frames(np.arange(100.0), np.zeros(100), attack=np.ones(100))
-    assert same_recording([flood.label(name="a"), flood.label(name="b")]) == ["a", "b"]
+@pytest.mark.parametrize(
+    "log",
+    [
+        Frames(np.arange(5.0), np.arange(5)),  # less than a run
+        Frames(np.arange(100.0), np.zeros(100), attack=np.ones(100)),  # injected frames
+    ],
+)
+def test_what_holds_no_run_of_benign_frames_shares_nothing(log):
+    assert recordings(log, log) == ["0", "1"]
 
 
 # real captures
@@ -351,16 +332,8 @@ def test_the_first_rows_of_car_hacking_have_roles(real_data, data):
         pytest.skip("needs CANGRAPH_DATA with hcrl_ch_head")
     put(data / "hcrl_ch", {path.name: path.read_bytes() for path in heads.iterdir()})
     captures = read("hcrl_ch")
-    assert {(c.name, c.scenario[:8]) for c in captures} == {
-        ("normal_run_data", "train_01"),
-        ("normal_run_data_as_csv", "train_01"),
-        ("DoS_dataset", "train_02"),
-        ("DoS_dataset", "test_01_"),
-        ("Fuzzy_dataset", "train_02"),
-        ("Fuzzy_dataset", "test_01_"),
-        ("RPM_dataset", "test_03_"),
-        ("gear_dataset", "test_03_"),
-    }
+    assert {c.name for c in captures} == {path.name.split(".")[0] for path in heads.iterdir()}
+    assert {c.scenario for c in captures} == {*TRAIN, SCENARIOS[0], SCENARIOS[2]}
     assert all(c.report.refused == 0 for c in captures)
 
 

@@ -292,9 +292,9 @@ def test_a_key_is_never_a_path(tmp_path, key):
 @pytest.mark.parametrize(
     ("few", "window", "said"),
     [
-        (0, 100, "prepare: no capture came"),
+        (0, 100, "captures: none came"),
         (99, 100, r"'attack-free-aster': it has 99 frames; .*window of 100"),
-        (99, 1, "prepare: window is 1; expected frames"),
+        (99, 1, "window: 1 frames"),
     ],
 )
 def test_what_makes_no_window_is_refused(clean, tmp_path, few, window, said):

@@ -10,10 +10,10 @@ from contextlib import closing
 import can
 import numpy as np
 import pytest
+from logs import CANDUMP
 
 from cangraph.io.readers import LogFile, read_frames
 
-LOG = "(1.500000) can0 1A0#00FF\n(1.600000) can0 000001A0#R4\n(1.700000) can0 20000080#00\n"
 ASC = (
     "date Sun Nov 22 15:56:23.691 2026\nbase hex  timestamps absolute\n"
     "Begin Triggerblock Thu Jan 01 00:01:40.500 1970\n 0.000000 Start of measurement\n"
@@ -35,18 +35,8 @@ CSV = (
 )
 
 
-@pytest.fixture
-def read(tmp_path):
-    def of(content, name, **how):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_frames(path, **how)
-
-    return of
-
-
 def test_candump(read):
-    frames = read(LOG, "bus.log")
+    frames = read(CANDUMP, "bus.log")
     assert frames.timestamp.tolist() == [1.5, 1.6]
     assert frames.is_extended_id.tolist() == [False, True]
     assert frames.is_remote_frame.tolist() == [False, True]
@@ -80,11 +70,11 @@ def test_python_cans_own_csv_is_known_by_its_header(read):
 @pytest.mark.parametrize(
     "text, name, broken",
     [
-        (LOG, "bus.log", "(1.650000) can0 1A0#00F"),
-        (LOG, "bus.log", "(1.65"),
-        (LOG, "bus.log", "(nan) can0 1A0#00"),
-        (LOG, "bus.log", "(1.650000) can0 40000000#00"),
-        (LOG, "bus.log", "(1.650000) can0 1A0#000102030405060708"),
+        (CANDUMP, "bus.log", "(1.650000) can0 1A0#00F"),
+        (CANDUMP, "bus.log", "(1.65"),
+        (CANDUMP, "bus.log", "(nan) can0 1A0#00"),
+        (CANDUMP, "bus.log", "(1.650000) can0 40000000#00"),
+        (CANDUMP, "bus.log", "(1.650000) can0 1A0#000102030405060708"),
         (ASC, "bus.asc", " 1.300000 1  1A0             Rx   d 2 01"),
         (ASC, "bus.asc", " 1.300000 1  8A0             Rx   d 1 01"),
         (ASC, "bus.asc", " 1.300000 1  1A0             Rx   d z 01"),
