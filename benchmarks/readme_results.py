@@ -6,8 +6,8 @@
     python benchmarks/readme_results.py --runs              # runs/ → docs/runs.json → the tables
     python benchmarks/readme_results.py                     # docs/*.json → the tables
 
-The text between the markers is written anew: one table in README.md, all of them in
-docs/results.md. Of the sentences in `PROSE`, only the figures are. docs/runs.json keeps what the
+The text between the markers is written anew: one table in README.md, those of docs/results.md, and
+that of the constants in docs/method.md. Of the sentences in `PROSE`, only the figures are. docs/runs.json keeps what the
 tables show of the reports in runs/, so that tests/test_readme.py can compare text and figures
 without a run. docs/clean_traffic.json was entered by hand: the recordings that it was measured on
 may not be passed on. The last line is one JSON object.
@@ -321,6 +321,34 @@ def tables(runs: dict, measured: dict) -> str:
     return "\n".join(text) + "\n"
 
 
+def constants(record: dict) -> str:
+    """The section of docs/method.md on `benchmarks/constants.py`; empty before it was measured."""
+    if not record:
+        return ""
+    rows = [
+        [name, f"{one['value']:.4g}"]
+        + [
+            f"{1e3 * one[way]['auprc']:+.1f} ({one[way]['differs']:.1%})" if way in one else ""
+            for way in ("-25 %", "+25 %", "off")
+        ]
+        for name, one in record["constants"].items()
+    ]
+    text = [
+        "## Constants",
+        "",
+        "What each constant of the features is worth on attack-free training captures under",
+        f"synthesised attacks (`benchmarks/constants.py`, {record['seeds']} seeds): by how many",
+        f"thousandths the AUPRC of boosted trees, {record['auprc']:.4f}, changes when the constant",
+        "is 25 % smaller, 25 % larger, or switched off where that is possible; in brackets the",
+        f"share of node features that change. Changes under {1e3 * record['floor']:.1f}",
+        "thousandths are noise. What a constant does stands beside it in the code.",
+        "",
+        *head("constant", ["value", "−25 %", "+25 %", "off"]),
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    return "\n".join(text) + "\n"
+
+
 def figures(where: list[Place], stored: dict[str, dict]) -> list[str]:
     """The figures of a sentence, as prose writes them: `.98`, not `0.98`."""
     found = []
@@ -341,7 +369,7 @@ def written(name: str, text: str, stored: dict[str, dict]) -> str:
             raise ValueError(f"{name}: expected {OPEN.strip()} and {CLOSE} once each")
         before, rest = text.split(OPEN)
         text = before + OPEN + BLOCKS[name](stored) + CLOSE + rest.split(CLOSE)[1]
-    for words, where in PROSE[name].items():
+    for words, where in PROSE.get(name, {}).items():
         # a line may break at any space of the sentence
         pattern = re.escape(words).replace(r"\ ", r"\s+").replace(r"\{\}", r"(\d*\.?\d+)")
         found = list(re.finditer(pattern, text))
@@ -356,13 +384,20 @@ def written(name: str, text: str, stored: dict[str, dict]) -> str:
 BLOCKS = {
     "README.md": lambda stored: first_page(stored["detection"]),
     "docs/results.md": lambda stored: tables(stored["runs"], stored["detection"]),
+    "docs/method.md": lambda stored: constants(stored["constants"]),
 }
 
 
 def read_stored() -> dict[str, dict]:
     """docs/*.json that figures come from, by name."""
-    names = ("runs", "detection", "clean_traffic")
-    return {n: json.loads((ROOT / f"docs/{n}.json").read_text(encoding="utf-8")) for n in names}
+    paths = {
+        name: ROOT / f"docs/{name}.json"
+        for name in ("runs", "detection", "clean_traffic", "constants")
+    }
+    return {
+        name: json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        for name, path in paths.items()
+    }
 
 
 def main() -> None:
@@ -373,7 +408,7 @@ def main() -> None:
         stored["runs"] |= {d: record for d in DATASETS if (record := kept(d))}
         runs = json.dumps(stored["runs"])
         (ROOT / "docs/runs.json").write_text(runs + "\n", encoding="utf-8")
-    for name in PROSE:
+    for name in dict.fromkeys((*BLOCKS, *PROSE)):
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
         path.write_text(written(name, text, stored), encoding="utf-8")

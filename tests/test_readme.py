@@ -83,7 +83,10 @@ def script():
     return module
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/results.md", "docs/design.md"])
+WRITTEN = ["README.md", "docs/results.md", "docs/method.md", "docs/design.md"]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
 def test_every_figure_is_what_the_json_says(script, name):
     text = (ROOT / name).read_text(encoding="utf-8")
     now = script.written(name, text, script.read_stored())
@@ -121,3 +124,10 @@ def test_absent_undefined_and_missing_intervals_are_said(script):
     assert script.cell({"captures": 3}) == "undefined"
     assert script.cell({"captures": 3, "auroc": [0.5, None, 1]}) == "0.5000 / –"
     assert script.figure([0.98765, 0.01234, 5]) == "0.988 ± 0.012"
+
+
+def test_constants_are_shown_in_thousandths_and_only_what_was_varied(script):
+    one = {"value": 5.0, "+25 %": {"auprc": -0.0012, "differs": 0.25}}
+    record = {"auprc": 0.95, "floor": 0.0004, "seeds": 3, "constants": {"trust.start": one}}
+    assert "| trust.start | 5 |  | -1.2 (25.0%) |  |" in script.constants(record)
+    assert script.constants({}) == ""
