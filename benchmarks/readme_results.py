@@ -7,10 +7,10 @@
     python benchmarks/readme_results.py                     # docs/*.json → the tables
 
 The text between the markers is written anew: one table in README.md, those of docs/results.md, and
-that of the constants in docs/method.md. Of the sentences in `PROSE`, only the figures are. docs/runs.json keeps what the
-tables show of the reports in runs/, so that tests/test_readme.py can compare text and figures
-without a run. docs/clean_traffic.json was entered by hand: the recordings that it was measured on
-may not be passed on. The last line is one JSON object.
+that of the constants in docs/method.md. Of the sentences in `PROSE`, only the figures are.
+docs/runs.json keeps what the tables show of the reports in runs/, so that tests/test_readme.py can
+compare text and figures without a run. docs/clean_traffic.json was entered by hand: the recordings
+that it was measured on may not be passed on. The last line is one JSON object.
 """
 
 import argparse
