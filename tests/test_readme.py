@@ -59,7 +59,7 @@ def test_links_files_and_commands_that_a_page_names_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_names_of_the_package_that_a_page_uses_exist(page):
-    """`evaluation.scores` or `evaluation.scores.by_scenario` in backticks, and `cg.fit` anywhere."""
+    """`evaluation.scores` or `evaluation.scores.by_scenario` in backticks, `cg.fit` anywhere."""
     text = page.read_text(encoding="utf-8")
     packages = {path.parent.name for path in (ROOT / "cangraph").glob("*/__init__.py")}
     named = re.findall(r"\bcg\.([\w.]*\w)", text)
