@@ -43,6 +43,8 @@ OPTIONS = {
     "drop edges": {"augment": ["edges"]},
     "drop nodes": {"augment": ["nodes"]},
     "mask features": {"augment": ["features"]},
+    "freeze .5": {"freeze": 0.5},
+    "prune half": {"prune": 0.5},
 }
 
 

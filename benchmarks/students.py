@@ -102,9 +102,9 @@ class Trials:
             params, material = self.material(seed)
             mine = teachers.get(seed) or self.teacher(seed, params, material)
             self.note("teacher", mine.score(self.test), mine.even_chance, mine.model)
-            sources = {"": cg.Teachers([mine], remember=True)}
+            sources = {"": [mine]}
             if given.ensemble:
-                sources[" by all"] = cg.Teachers([*teachers.values()], remember=True)
+                sources[" by all"] = [*teachers.values()]
             for size in given.sizes:
                 self.students(size, seed, params, material, sources)
         if given.ensemble:

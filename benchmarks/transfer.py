@@ -75,7 +75,7 @@ def first(capture: cg.Frames, seconds: float) -> cg.Frames:
     return capture[: int(np.searchsorted(capture.timestamp - capture.timestamp[0], seconds))]
 
 
-def figures(task: cg.Task, at: float, test: cg.Graphs, old: cg.Graphs) -> dict[str, float]:
+def figures(task: cg.train.Task, at: float, test: cg.Graphs, old: cg.Graphs) -> dict[str, float]:
     """Means over the captures that have both classes."""
     rows = [row for row in cg.by_capture(task.score(test), at) if row["auroc"] is not None]
     found = {m: float(np.mean([row[m] for row in rows])) for m in ("auroc", "auprc", "f1", "fpr")}
@@ -83,7 +83,7 @@ def figures(task: cg.Task, at: float, test: cg.Graphs, old: cg.Graphs) -> dict[s
     return found | {"old auroc": float(np.mean([v for v in before if v is not None]))}
 
 
-def student(material, params: cg.Params, spec) -> cg.Task:
+def student(material, params: cg.Params, spec) -> cg.train.Task:
     cg.seed_everything(params.seed)
     return cg.fit(cg.Detector(cg.GAT(spec, **params.student.gat)), material, params, "student")
 

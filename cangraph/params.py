@@ -1,5 +1,6 @@
 """Parameters: base.yaml, a dataset's overlay and the notebook's values in one typed record."""
 
+import ast
 import difflib
 import platform
 import re
@@ -12,12 +13,24 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from cangraph.files import data_home, home
 
-__all__ = ["Params", "data_home", "flatten", "home", "load_params", "near", "versions"]
+__all__ = [
+    "Params",
+    "assignments",
+    "data_home",
+    "flatten",
+    "home",
+    "load_params",
+    "near",
+    "params_here",
+    "values_here",
+    "versions",
+]
 
 _PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -44,7 +57,7 @@ class SplitParams(_Group):
     blocks: Count
     val: Fraction
     calib: Fraction
-    gap: Annotated[float, Field(ge=0)]
+    gap: NotNegative
 
 
 class SynthesisParams(_Group):
@@ -85,7 +98,7 @@ class ModelsParams(_Group):
 
 
 class FitParams(_Group):
-    """A training run (see `training.fit`)."""
+    """A training run (see `fit.fit`)."""
 
     train_on: Literal["clean", "labelled", "both"]
     batch_size: Count
@@ -95,7 +108,7 @@ class FitParams(_Group):
     schedule: Literal["one_cycle", "cosine", "plateau"]
     warmup: Fraction
     head_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NotNegative
     decay: Literal["all", "matrices"]
     imbalance: list[Literal["weights", "sampler", "focal", "logits"]]
     augment: list[Literal["edges", "nodes", "features"]]
@@ -104,6 +117,8 @@ class FitParams(_Group):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     compile: bool
     average: Literal["none", "ema", "swa"]
+    freeze: Annotated[float, Field(ge=0, le=1)]
+    prune: Fraction
     checkpoints: Count
     record: list[Literal["tensorboard", "wandb", "profile"]]
 
@@ -119,6 +134,11 @@ class FitParams(_Group):
                 "fit.decay = 'matrices' with fit.weight_decay = 0, where nothing decays; expected "
                 "a weight decay above 0; set it, or leave fit.decay at all"
             )
+        if self.prune and self.average != "none":
+            raise ValueError(
+                f"fit.prune = {self.prune} with fit.average = {self.average!r}, whose average "
+                "knows no pruned weights; expected none; set fit.average to none"
+            )
         for name in ("imbalance", "augment"):
             if len({*self[name]}) < len(self[name]):
                 raise ValueError(
@@ -131,10 +151,10 @@ class DistillationParams(_Group):
     """Weights of the distillation terms (see `distillation`)."""
 
     temperature: Positive
-    soft: Annotated[float, Field(ge=0)]
-    types: Annotated[float, Field(ge=0)]
-    hint: Annotated[float, Field(ge=0)]
-    relation: Annotated[float, Field(ge=0)]
+    soft: NotNegative
+    types: NotNegative
+    hint: NotNegative
+    relation: NotNegative
 
 
 class FusionParams(_Group):
@@ -200,13 +220,10 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
     >>> flatten({"seed": 0, "fit": {"clip": 1.0}})
     {'seed': 0, 'fit.clip': 1.0}
     """
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= (
-            flatten(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else {prefix + name: value}
-        )
+        inner = isinstance(value, dict)
+        flat |= flatten(value, f"{prefix}{name}.") if inner else {prefix + name: value}
     return flat
 
 
@@ -214,9 +231,8 @@ def _merge(below: dict, above: dict) -> dict:
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
-        merged[name] = (
-            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
+        groups = isinstance(old, dict) and isinstance(value, dict)
+        merged[name] = _merge(merged[name], value) if groups else value
     return merged
 
 
@@ -269,7 +285,7 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
     layers = {_name(path): _yaml(path) for path in (_file("base"), _file(dataset))}
     layers["notebook"] = {"dataset": dataset} | values
     tree: dict = {}
-    sources = {}
+    sources: dict[str, str] = {}
     for source, layer in layers.items():
         tree = _merge(tree, layer)
         sources |= dict.fromkeys(flatten(layer), source)
@@ -319,3 +335,83 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
             f"expected {expected}{hint}"
         )
     return "\n".join(lines)
+
+
+def params_here(*own: str) -> Params:
+    """The parameters of the notebook that calls it.
+
+    Reads the assignments of the cells that start with `# parameters` (the tagged first cell)
+    or `# Parameters` (the cell that papermill injects), so that a misspelt name is refused
+    rather than ignored. The names in `own` are the notebook's own, and no parameters of a run.
+
+    Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
+    """
+    values = _given("params_here")
+    return load_params(**{name: v for name, v in values.items() if name not in own})
+
+
+def values_here(*names: str) -> list[Any]:
+    """The values of `names` in a notebook whose parameters are its own, read as `params_here` does.
+
+    Raises `ValueError` for another name in the parameters cell or one that is missing there, and
+    `RuntimeError` outside a notebook.
+    """
+    values = _given("values_here")
+    if not values:  # nbval keeps no history; then nothing is injected either
+        import IPython
+
+        here = IPython.get_ipython().user_ns
+        values = {name: here[name] for name in names if name in here}
+    for name in values:
+        if name not in names:
+            raise ValueError(
+                f"params: {name!r} is not a parameter of this notebook; expected "
+                f"{', '.join(names)}{near(name, names)}"
+            )
+    for name in names:
+        if name not in values:
+            raise ValueError(
+                f"params: {name!r} has no value; expected one in the parameters cell; add it there"
+            )
+    return [values[name] for name in names]
+
+
+def _given(who: str) -> dict[str, Any]:
+    """The values in the parameters cells of the notebook that calls."""
+    import IPython
+
+    shell = IPython.get_ipython()
+    if shell is None:
+        raise RuntimeError(
+            f"{who}: called outside a notebook; expected a cell that starts with "
+            "'# parameters'; in a script call load_params(dataset, ...)"
+        )
+    values: dict[str, Any] = {}
+    for source in shell.user_ns["In"]:
+        if source.lstrip().lower().startswith("# parameters"):
+            values |= assignments(source)
+    return values
+
+
+def assignments(source: str) -> dict[str, Any]:
+    """The literal assignments of a parameters cell.
+
+    >>> assignments("# parameters\\ndataset: str = 'demo'  # which\\nseed = 3")
+    {'dataset': 'demo', 'seed': 3}
+    """
+    values = {}
+    for node in ast.parse(source).body:
+        try:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    values[name] = ast.literal_eval(value)
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    values[name] = ast.literal_eval(value)
+                case _:
+                    raise ValueError
+        except ValueError:
+            raise ValueError(
+                f"params: {ast.unparse(node)!r} in the parameters cell is no plain assignment; "
+                "expected name = value; move other code to another cell"
+            ) from None
+    return values

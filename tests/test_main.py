@@ -20,7 +20,7 @@ from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import Split
 from cangraph.nn.models import GAT
 from cangraph.params import load_params
-from cangraph.train.checkpoints import newest, read
+from cangraph.train.checkpoints import newest, read_checkpoint
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.tasks import Detector
 
@@ -113,7 +113,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     (of_two,) = (path for path in (tmp_path / "two").iterdir() if path.is_dir())
     (of_one,) = (path for path in (tmp_path / "one").iterdir() if path.is_dir())
     assert of_one.name == of_two.name
-    last = [read(newest(place)) for place in (of_one, of_two)]
+    last = [read_checkpoint(newest(place)) for place in (of_one, of_two)]
     assert last[0]["global_step"] == last[1]["global_step"] == 10
     for name, weight in last[0]["state_dict"].items():
         torch.testing.assert_close(weight, last[1]["state_dict"][name], rtol=1e-3, atol=2e-4)

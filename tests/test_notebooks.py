@@ -10,8 +10,7 @@ import nbformat
 import pytest
 from reported import put_run
 
-from cangraph.notebook import _assignments
-from cangraph.params import Params
+from cangraph.params import Params, assignments
 from cangraph.runs import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +42,7 @@ def parameters(notebook):
     for line in first.source.splitlines()[1:]:
         assert ":" in line.split("=")[0], "--help-notebook needs the type"
         assert "  # " in line, "--help-notebook needs the comment"
-    return _assignments(first.source)
+    return assignments(first.source)
 
 
 @pytest.mark.parametrize("path", OF_A_RUN, ids=lambda path: path.stem)

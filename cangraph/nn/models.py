@@ -1,6 +1,6 @@
 """The two detectors, `GAT` and `VGAE`, as plain torch and PyG layers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ class Standardize(nn.Module):
 
     The moments are buffers: they travel in the checkpoint, and a model needs no scaler beside it.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, width: int, clip: float = 10.0):
         super().__init__()
@@ -131,6 +134,8 @@ class GAT(nn.Module):
     torch.Size([2])
     """
 
+    config: dict[str, Any]  # builds the same model anew
+
     def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, dropout: float = 0.0):
         super().__init__()
         self.config = {
@@ -218,6 +223,8 @@ class VGAE(PyGVGAE):
     KL divergence are reported but not scored: odd nodes get large latents, whose inner products
     call every succession likely, so on windows under attack both fall.
     """
+
+    config: dict[str, Any]  # builds the same model anew
 
     def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, latent: int):
         super().__init__(_Variational(GraphSpec(*spec), hidden, heads, layers, latent))

@@ -1,28 +1,60 @@
-"""Lightning callbacks, only what Lightning lacks."""
+"""Lightning callbacks: only what Lightning lacks.
 
+History and progress lines, guards against runs that cannot succeed, averages of the weights, and
+which layers learn.
+"""
+
+import csv
+import io
 import time
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import BaseFinetuning, Callback, WeightAveraging
-from torch import Tensor
+from lightning.pytorch.callbacks import BaseFinetuning, Callback, ModelPruning, WeightAveraging
+from torch import Tensor, nn
 
-__all__ = ["Averages", "EpochLines", "FineTuning", "OwnDice"]
+from cangraph.data.graphs import Graphs
+from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
+from cangraph.files import put
+
+__all__ = [
+    "Averages",
+    "Collapse",
+    "CollapseError",
+    "EpochLines",
+    "FineTuning",
+    "FiniteLoss",
+    "GradientFreezing",
+    "OwnDice",
+    "Pruning",
+    "finite",
+]
 
 _REACH = 0.1  # share of the steps that an exponential average looks back
 _SWA = 0.75  # share of the epochs before a stochastic weight average begins
 _SLOWER = 2.6  # times, of a layer than the one above it (Howard and Ruder 2018)
+_CONSTANT = 1e-3  # standard deviation of the outputs below which they count as constant
+_PATIENCE = 2  # epochs with constant outputs that stop a run
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class EpochLines(Callback):
-    """One printed line an epoch, and `task.history`: a dict of the means of each epoch."""
+    """Print one line an epoch, and append the epoch's means to `task.history`.
 
-    def on_train_epoch_start(self, trainer, task):
+    With a `folder`, `history.csv` there is written anew after every epoch, so that a run that goes
+    on after a kill leaves no row twice. (Lightning's CSVLogger deletes the files it finds.)
+    """
+
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder
+
+    def on_train_epoch_start(self, trainer, task) -> None:
         self.began = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer, task):
-        row = {"epoch": trainer.current_epoch + 1}
+    def on_train_epoch_end(self, trainer, task) -> None:
+        row: dict[str, Any] = {"epoch": trainer.current_epoch + 1}
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         task.history.append(row)
@@ -31,12 +63,19 @@ class EpochLines(Callback):
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.endswith(("loss", "auprc")))
         took = time.perf_counter() - self.began
         print(f"epoch {row['epoch']:>3}/{trainer.max_epochs}  {shown}  {took:.1f} s", flush=True)
+        if self.folder:
+            text = io.StringIO()
+            columns = dict.fromkeys(name for row in task.history for name in row)
+            table = csv.DictWriter(text, [*columns], lineterminator="\n")
+            table.writeheader()
+            table.writerows(task.history)
+            put(self.folder / "history.csv", [text.getvalue().encode()])
 
 
 class OwnDice(Callback):
-    """Processes that share the batches hide and drop at random, each on its own: in every epoch
-    process r > 0 begins with dice of (`seed`, epoch, r). The first one's are as without others, and
-    are what a checkpoint holds; so a run that goes on falls as one that was not killed."""
+    """Seed process r > 0 with (`seed`, epoch, r) in every epoch, so that processes which share the
+    batches mask and drop independently. Process 0 draws as a single process would; its generators
+    are those in the checkpoint, so a resumed run draws the same."""
 
     def __init__(self, seed: int):
         self.seed = seed
@@ -47,16 +86,115 @@ class OwnDice(Callback):
             torch.manual_seed(int(of.generate_state(1)[0]))
 
 
+# guards: what stops a run that cannot succeed
+
+
+class CollapseError(RuntimeError):
+    """A run whose outputs no longer depend on the window."""
+
+
+def finite(graphs: Graphs, what_for: str) -> Graphs:
+    """`graphs` unchanged, if all their features are finite.
+
+    Raises `FloatingPointError` that names the feature and the window.
+    """
+    for what, values, ptr, names in (
+        ("node", graphs.x, graphs.node_ptr, NODE_FEATURES),
+        ("edge", graphs.edge_attr, graphs.edge_ptr, EDGE_FEATURES),
+    ):
+        if np.isfinite(values).all():
+            continue
+        row, column = np.argwhere(~np.isfinite(values))[0]
+        window = int(np.searchsorted(ptr, row, "right")) - 1
+        info = graphs.captures[graphs.capture[window]]
+        raise FloatingPointError(
+            f"fit: {what_for}: the {what} feature {names[column].name!r} is "
+            f"{values[row, column]} in the window from frame {graphs.begin[window]} of "
+            f"{info.label}; expected finite features; run data_prep again, or drop the window"
+        )
+    return graphs
+
+
+class FiniteLoss(Callback):
+    """Stop at the first loss that is not finite, before it changes the weights, and name the term
+    that made it so."""
+
+    def on_before_backward(self, trainer, task, loss: Tensor) -> None:
+        if not torch.isfinite(task.latest["loss"]):
+            terms = {name: value.item() for name, value in task.latest.items() if name != "loss"}
+            odd = [name for name, value in terms.items() if not np.isfinite(value)] or ["their sum"]
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            raise FloatingPointError(
+                f"fit: step {trainer.global_step + 1}, epoch {trainer.current_epoch + 1}: of the "
+                f"loss, {' and '.join(odd)} is not finite ({terms}, learning rate {rate:.3g}); "
+                "expected finite terms; use a lower learning_rate or fit.clip"
+            )
+
+
+class Collapse(Callback):
+    """Log the distribution of the outputs on validation windows, and stop when they have been
+    constant in two epochs in a row.
+
+    An output is one number for each window, `task.outputs`: the logit of a detector, the mean
+    rebuilt feature of a reconstructor. `val_output_p05` … `val_output_p95` are its quantiles.
+    """
+
+    def __init__(self):
+        self.constant = 0
+
+    def on_validation_epoch_end(self, trainer, task) -> None:
+        outputs = torch.cat(task.outputs).double()
+        task.outputs.clear()
+        at = torch.quantile(outputs, outputs.new_tensor(_QUANTILES))
+        task.log_dict(
+            {f"val_output_p{q * 100:02.0f}": v for q, v in zip(_QUANTILES, at.float(), strict=True)}
+        )
+        self.constant = self.constant + 1 if outputs.std(correction=0) < _CONSTANT else 0
+        if self.constant == _PATIENCE:
+            epoch = trainer.current_epoch + 1
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            level = outputs.mean().item()
+            raise CollapseError(
+                f"fit: {type(task).__name__} gives {level:.4g} for every one of the "
+                f"{len(outputs)} validation windows in epochs {epoch - 1} and {epoch}; expected "
+                f"outputs that differ; {self._why(task, level, rate)}"
+            )
+
+    @staticmethod
+    def _why(task, level: float, rate: float) -> str:
+        losses = [row["train_loss"] for row in task.history]
+        if len(losses) > 1 and losses[-1] > losses[0]:
+            return (
+                f"the loss rose from {losses[0]:.4g} to {losses[-1]:.4g}: use a learning_rate "
+                f"below {rate:.3g}, or a longer fit.warmup"
+            )
+        if abs(level) > 10:
+            return "the output is saturated: use a lower learning_rate, or another fit.imbalance"
+        return (
+            "the net predicts the base rate: features are constant, the learning_rate of "
+            f"{rate:.3g} is too low, or fit.weight_decay too high"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"constant": self.constant}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.constant = state_dict["constant"]
+
+
+# what becomes of the weights
+
+
 class Averages(WeightAveraging):
     """Validate and keep an average of the weights instead of the weights themselves.
 
-    `ema`, after every step: w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), n steps so far, h a tenth of
-    all steps: an exponential average that forgets the first weights faster while it is young.
-    `swa`, after every epoch: the mean of the weights at the end of the last quarter of the epochs,
-    of two at least (Izmailov et al. 2018); before that the weights themselves.
-
-    Lightning's StochasticWeightAveraging would replace the schedule, and its average is neither
-    validated nor in a checkpoint; this one is both.
+    `ema`, after every step: w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), with n steps so far and h a
+    tenth of all steps: an exponential average that forgets the first weights faster while it is
+    young. (Lightning's EMAWeightAveraging has one fixed decay, which suits no short run.) `swa`,
+    after every epoch: the mean of the weights at the end of the last quarter of the epochs, of two
+    at least (Izmailov et al. 2018); before that the weights themselves. (Lightning's
+    StochasticWeightAveraging replaces the schedule, and its average is neither validated nor in a
+    checkpoint.)
 
     Parameters: `epochs` and optimiser `steps` of one epoch.
     """
@@ -102,7 +240,7 @@ class FineTuning(BaseFinetuning):
         self.slowing = 1 / _SLOWER if how == "discriminative" else 1.0
 
     def learning(self, epoch: int, layers: int) -> int:
-        """How many of so many layers learn in an epoch (from 0), counted from the heads down.
+        """How many of `layers` learn in an epoch (from 0), counted from the heads down.
 
         >>> [FineTuning("gradual", 8).learning(epoch, 2) for epoch in range(8)]
         [0, 0, 0, 1, 1, 1, 2, 2]
@@ -122,3 +260,95 @@ class FineTuning(BaseFinetuning):
 
     def on_fit_end(self, trainer, task) -> None:
         self.make_trainable([module for layer in task.layers for module in layer])
+
+
+class GradientFreezing(Callback):
+    """Freeze a layer of the encoder when its gradient has become small beside the others'.
+
+    The gradient of a layer in an epoch is g = mean over steps of ‖∇w‖ / √(number of its weights).
+    After the epoch every layer with g < `share` · (mean g of the other parts that learn) stops
+    learning for the rest of the run; the heads are one part, and always learn. A frozen layer gets
+    no gradient, so that AdamW leaves its weights as they are.
+    """
+
+    def __init__(self, share: float):
+        self.share = share
+        self.frozen: list[int] = []  # positions in `task.layers`
+        self.sums: dict[int, Tensor] = {}  # of the epoch so far, by part
+
+    @staticmethod
+    def _parts(task) -> dict[int, list[nn.Parameter]]:
+        """The weights of each layer by its position, and of the heads as -1."""
+        parts = {
+            n: [w for m in layer for w in m.parameters()] for n, layer in enumerate(task.layers)
+        }
+        known = {id(w) for weights in parts.values() for w in weights}
+        return parts | {-1: [w for w in task.parameters() if id(w) not in known]}
+
+    def on_train_epoch_start(self, trainer, task) -> None:
+        self.sums.clear()
+        for number in self.frozen:
+            for module in task.layers[number]:
+                module.requires_grad_(False)
+
+    def on_before_optimizer_step(self, trainer, task, optimizer) -> None:
+        for part, weights in self._parts(task).items():
+            squares = [w.grad.pow(2).sum() for w in weights if w.grad is not None]
+            if squares:
+                size = sum(w.numel() for w in weights if w.grad is not None)
+                norm = (torch.stack(squares).sum() / size).sqrt()
+                self.sums[part] = self.sums.get(part, torch.zeros_like(norm)) + norm
+
+    def on_train_epoch_end(self, trainer, task) -> None:
+        mean = {part: float(value) for part, value in self.sums.items()}
+        for part, own in mean.items():
+            others = [value for other, value in mean.items() if other != part]
+            if part >= 0 and own < self.share * float(np.mean(others)):
+                self.frozen.append(part)
+                if trainer.is_global_zero:
+                    print(f"layer {part + 1} of {len(task.layers)} is frozen from here on")
+
+    def on_fit_end(self, trainer, task) -> None:
+        for number in self.frozen:
+            for module in task.layers[number]:
+                module.requires_grad_(True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"frozen": self.frozen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.frozen = state_dict["frozen"]
+
+
+class Pruning(ModelPruning):
+    """Set the `share` of the model's weights with the least absolute values to 0, over all its
+    matrices together, after the first epoch; the other weights go on learning (Han et al. 2015).
+
+    Lightning's own hook would prune after the validation of that epoch, and so keep weights that
+    were never validated. Masks are no part of a checkpoint: a resumed run finds them again, since
+    the zeros are the least weights.
+    """
+
+    def __init__(self, model: nn.Module, share: float):
+        matrices = [
+            (module, "weight")
+            for module in model.modules()
+            if isinstance(weight := getattr(module, "weight", None), nn.Parameter)
+            and weight.ndim > 1
+        ]
+        super().__init__(
+            "l1_unstructured",
+            matrices,
+            amount=share,
+            apply_pruning=False,  # by Lightning's hook
+            use_lottery_ticket_hypothesis=False,
+        )
+        self.share = share
+
+    def on_train_start(self, trainer, task) -> None:
+        if trainer.current_epoch:
+            self.apply_pruning(self.share)
+
+    def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx) -> None:
+        if trainer.is_last_batch and not trainer.current_epoch:
+            self.apply_pruning(self.share)

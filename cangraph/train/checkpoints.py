@@ -1,8 +1,8 @@
 """What a run leaves on disk while it trains, so that one that was killed goes on as if it had not
 been: the same weights in the end, bit for bit on a CPU.
 
-`<folder>/<key>/last.ckpt` and `epoch_<n>.ckpt`, the best ones. The key hashes what the weights
-depend on: whatever of that changes, a run begins anew, and no stale file can be met.
+`<folder>/<key>/last.ckpt` and the best epochs, `epoch_<n>.ckpt`. The key hashes what the weights
+depend on: when any of that changes, a run begins anew, and no stale file is read.
 """
 
 import hashlib
@@ -11,27 +11,29 @@ import json
 import random
 import warnings
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import nn
 
 from cangraph.data.batches import Batches
 from cangraph.data.graphs import Graphs
 from cangraph.files import put
 from cangraph.params import Params, versions
+from cangraph.train.tasks import Task
 
-__all__ = ["Checkpoints", "WholeFiles", "about", "key_of", "newest", "read", "throw_as_in"]
+__all__ = ["Resumable", "WholeFiles", "about", "keeping", "key_of", "newest", "read_checkpoint"]
 
-_LAST = "last"
+_LAST = "last.ckpt"
 _SOURCES = ("bus", "features", "data", "nn", "train")  # the packages that weights depend on
 
 
-def _sha256(arrays) -> str:
+def _sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
     digest = hashlib.sha256()
     for name, array in arrays:
         array = np.ascontiguousarray(array)
@@ -49,7 +51,7 @@ def _weights(module: nn.Module) -> str:
     return _sha256((name, w.cpu().numpy()) for name, w in module.state_dict().items())
 
 
-def about(task: nn.Module, train: Graphs, val: Graphs, params: Params, size: str) -> dict[str, Any]:
+def about(task: Task, train: Graphs, val: Graphs, params: Params, size: str) -> dict[str, Any]:
     """What the weights at the end of a run depend on, as JSON: the task and its first weights
     (a student's teacher among them), the windows of the first epoch (`data`) and those that choose
     the epoch (`split`), the parameters, the versions of packages and the code that makes and trains
@@ -87,7 +89,7 @@ def _whole(path: Path) -> bool:
         return False
 
 
-def read(path: Path | str) -> dict[str, Any]:
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """A checkpoint: tensors, numbers and text, nothing unpickled.
 
     Raises `ValueError` when it is damaged.
@@ -103,7 +105,7 @@ def read(path: Path | str) -> dict[str, Any]:
 
 def newest(folder: Path) -> Path | None:
     """The latest checkpoint in a folder that is whole; warns of those that are not."""
-    last, best = folder / f"{_LAST}.ckpt", sorted(folder.glob("epoch_*.ckpt"), reverse=True)
+    last, best = folder / _LAST, sorted(folder.glob("epoch_*.ckpt"), reverse=True)
     for path in [last] * last.is_file() + best:
         if _whole(path):
             return path
@@ -116,7 +118,7 @@ def newest(folder: Path) -> Path | None:
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Checkpoints are written beside their place and renamed, so that each is whole or not there.
+    """Write checkpoints beside their place and rename them, so that each is whole or absent.
 
     Lightning's own way writes to the system's temporary folder, and copies where that is another
     file system.
@@ -125,67 +127,60 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        put(Path(path), [buffer.getbuffer()])
+        put(Path(path), [buffer.getvalue()])
 
 
-class Checkpoints(ModelCheckpoint):
-    """Keep the `keep` epochs that `task.monitor` calls best, and the last one to go on from, with
-    all that the next epoch depends on and Lightning leaves out: the random generators and the order
-    of the `batches`. Each holds `facts` (see `about`) and the metrics of its epoch."""
+def keeping(folder: Path, task: Task, keep: int) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """The callbacks that keep the `keep` epochs which `task.monitor` calls best, and the last one.
+    (`save_last` of the first would leave out the epochs that are not among the best.)"""
+    # an epoch that is trained again overwrites its file
+    same: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
+    best = ModelCheckpoint(
+        folder, "epoch_{epoch:04d}", task.monitor, mode=task.mode, save_top_k=keep, **same
+    )
+    return best, ModelCheckpoint(folder, "last", **same)
 
-    def __init__(self, folder: Path, task, batches: Batches, facts: dict[str, Any], keep: int = 1):
-        self.batches, self.facts = batches, facts
-        super().__init__(
-            folder,
-            "epoch_{epoch:04d}",
-            task.monitor,
-            mode=task.mode,
-            save_top_k=keep,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,  # an epoch that is trained again gives the same file
-        )
 
-    def on_train_epoch_end(self, trainer, module) -> None:
-        super().on_train_epoch_end(trainer, module)
-        # Lightning's `save_last` leaves out the epochs that are not among the best
-        trainer.save_checkpoint(Path(self.dirpath, f"{_LAST}.ckpt"))
+class Resumable(Callback):
+    """Add to a checkpoint the random generators that the next epoch draws from, and what it is of:
+    `facts` (see `about`) and the metrics of its epoch. Resuming restores the generators and the
+    order of the `batches`, also where the folder has been moved. (Lightning saves the state of a
+    loader, and restores it only in the middle of an epoch.)"""
 
-    def on_save_checkpoint(self, trainer, module, checkpoint) -> None:
-        checkpoint["about"] = self.facts | {"metrics": module.history[-1]}
+    def __init__(self, facts: dict[str, Any], batches: Batches):
+        self.facts, self.batches = facts, batches
 
-    def state_dict(self) -> dict[str, Any]:
+    def on_save_checkpoint(self, trainer, task, checkpoint: dict[str, Any]) -> None:
+        checkpoint["about"] = self.facts | {"metrics": task.history[-1]}
+        checkpoint["batches"] = self.batches.state_dict()
+        words: Any
         kind, words, *rest = np.random.get_state()
-        return super().state_dict() | {
-            "batches": self.batches.state_dict(),
-            "random": {
-                "torch": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all(),
-                "numpy": [kind, words.tolist(), *rest],
-                "python": random.getstate(),
-            },
+        checkpoint["random"] = {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all(),
+            "numpy": [kind, words.tolist(), *rest],
+            "python": random.getstate(),
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # the folder may have been moved
-        def here(path: str) -> str:
-            return str(Path(self.dirpath, Path(path).name)) if path else path
+    def on_load_checkpoint(self, trainer, task, checkpoint: dict[str, Any]) -> None:
+        self.throw_as_in(checkpoint)
+        self.batches.load_state_dict(checkpoint["batches"])
+        for callback in trainer.checkpoint_callbacks:
+            state = checkpoint["callbacks"][callback.state_key]
 
-        moved = {name: here(path) for name, path in state_dict.items() if name.endswith("_path")}
-        moved["best_k_models"] = {here(p): v for p, v in state_dict["best_k_models"].items()}
-        super().load_state_dict(state_dict | moved | {"dirpath": self.dirpath})
-        self.batches.load_state_dict(state_dict["batches"])
-        _throw(state_dict["random"])
+            def here(path: str, folder: str = callback.dirpath) -> str:
+                return str(Path(folder, Path(path).name)) if path else path
 
+            state |= {name: here(path) for name, path in state.items() if name.endswith("_path")}
+            state["best_k_models"] = {here(p): v for p, v in state["best_k_models"].items()}
+            state["dirpath"] = callback.dirpath
 
-def _throw(dice: dict[str, Any]) -> None:
-    torch.set_rng_state(dice["torch"])
-    if len(dice["cuda"]) == torch.cuda.device_count():  # else it goes on on another machine
-        torch.cuda.set_rng_state_all(dice["cuda"])
-    np.random.set_state(tuple(dice["numpy"]))
-    random.setstate(dice["python"])
-
-
-def throw_as_in(folder: Path, best: Checkpoints) -> None:
-    """Set the random generators as they were at the end of a run, in each of its processes: what
-    is built next has the same first weights in all of them, and in the process that goes on."""
-    _throw(read(folder / f"{_LAST}.ckpt")["callbacks"][best.state_key]["random"])
+    @staticmethod
+    def throw_as_in(checkpoint: dict[str, Any]) -> None:
+        """Set the random generators as they were when `checkpoint` was saved."""
+        dice = checkpoint["random"]
+        torch.set_rng_state(dice["torch"])
+        if len(dice["cuda"]) == torch.cuda.device_count():  # else it goes on on another machine
+            torch.cuda.set_rng_state_all(dice["cuda"])
+        np.random.set_state(tuple(dice["numpy"]))
+        random.setstate(dice["python"])

@@ -1,7 +1,7 @@
 """What a trained detector leans on: over many windows, and in one."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +26,8 @@ def hidden(task: Task, graphs: Graphs, family: str) -> Graphs:
     """
     if family not in FAMILIES:
         raise ValueError(f"hidden: {family!r} is unknown; expected one of {', '.join(FAMILIES)}")
-    encoder, arrays = task.encoder, {}
+    encoder = task.encoder
+    arrays: dict[str, Any] = {}
     for name, scale, features in (
         ("x", encoder.node_scale, NODE_FEATURES),
         ("edge_attr", encoder.edge_scale, EDGE_FEATURES),

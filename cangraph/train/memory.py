@@ -1,5 +1,9 @@
 """Training within the memory there is: a batch that does not fit is learnt from in parts."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import lightning as L
 import torch
 from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
 from torch import Tensor
@@ -11,7 +15,7 @@ __all__ = ["WithinBudget"]
 
 
 class _Known(Function):
-    """A loss whose gradient is known already: backward hands it out instead of computing it."""
+    """A loss whose gradient is known already: backward returns it instead of computing it."""
 
     @staticmethod
     def forward(ctx, loss: Tensor, gradient: list[Tensor | None], *weights: Tensor) -> Tensor:
@@ -23,116 +27,86 @@ class _Known(Function):
         return None, None, *(None if g is None else g * outer[0] for g in ctx.gradient)
 
 
-class WithinBudget:
-    """Mixin of a task that defines `learn(batch)`, its logged training loss: what a step needs at
-    once keeps to `budget`, and when memory runs out all the same, the budget is halved and the
-    step is tried again.
+class WithinBudget(L.LightningModule):
+    """A task whose steps keep to a `budget` of nodes and edges in memory; when memory runs out all
+    the same, the budget is halved and the part is tried again.
 
     A batch over the budget is cut into parts (`batches.parts`). The gradient of its step is
 
         ∇L = Σ_k (B_k / B) ∇L(part k),    B_k of the batch's B windows in part k,
 
-    each share computed, and its graph freed, before the next part is looked at. Terms that are
-    means over windows get the gradient of the whole batch up to rounding; in those that are means
-    over nodes or edges, the mean of each part counts by its windows. What is drawn at random is
-    drawn anew. What a batch is to the optimiser, the number of steps, the schedule and the order of
-    the windows do not change, nor do weights before the whole batch went through.
+    and the graph of each part is freed before the next is computed. Means over windows get the
+    gradient of the whole batch, up to rounding; in means over nodes or edges, the mean of each part
+    counts by its windows. Random draws are drawn anew for each part. The optimiser sees the same
+    number of steps, the same schedule and the same order of windows, and no weight changes before
+    the whole batch has been through.
 
-    Where several processes have a part of the batch each, theirs counts by its `share` alike. Each
-    keeps to a budget of its own; the rows of `history` name that of the first.
+    Of several processes each counts its part of the batch by its `share`, and keeps to a budget of
+    its own; the rows of `history` name that of the first. A halving is printed, and the budget
+    stands as `node_budget` and `edge_budget` in the rows of `history` from then on.
 
-    A halving is printed, and the budget stands as `node_budget` and `edge_budget` in the rows of
-    `history` from then on, the least of each epoch.
-
-    Raises `torch.OutOfMemoryError` when a single window does not fit, and hands on what the
-    optimiser's own update raises.
+    Raises `torch.OutOfMemoryError` when a single window does not fit.
     """
 
     budget = Budget()
-    _told = False  # whether the values of the windows at hand are in the epoch's means
+    told = False  # whether the values of the windows at hand are in the epoch's means
+
+    if TYPE_CHECKING:
+
+        def learn(self, batch: Batch) -> Tensor:
+            """The loss to train on, logged unless `told`."""
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The loss of the batch. Its gradient is left to Lightning if a failed attempt leaves no
-        trace, neither in gradients that batches before it summed up nor in another process."""
-        self._tried = batch
-        alone = self.trainer.accumulate_grad_batches == 1 and self.trainer.world_size == 1
-        if alone and self.budget == Budget():
-            loss = self.learn(batch)
-            self._told = True
-            return loss
-        loss = self._in_parts(batch)
-        for name, most in zip(self.budget._fields, self.budget, strict=True):
-            if most is not None:
-                budget = f"{name[:-1]}_budget"
-                self.log(budget, float(most), on_step=False, on_epoch=True, reduce_fx="min")
-        return loss
-
-    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
-        done = failed = False
-
-        def closure():
-            nonlocal done
-            loss = optimizer_closure()
-            done = True
-            return loss
-
-        before = self.budget
-        try:
-            super().optimizer_step(epoch, batch_idx, optimizer, closure)
-        except RuntimeError as error:
-            if done or before != Budget() or not _out_of_memory(error):
-                raise
-            failed = True
-        if failed:  # the exception is gone, and with it the graph of the failed attempt
-            self._halve(self._tried)
-            super().optimizer_step(epoch, batch_idx, optimizer, closure)
-        self._told = False
-
-    def _in_parts(self, batch: Batch) -> Tensor:
-        """The loss of a batch with its gradient, computed part by part."""
+        """The loss of the batch, with its gradient computed part by part."""
         weights = [w for w in self.parameters() if w.requires_grad]
         gradient: list[Tensor | None] = [None] * len(weights)
         total = torch.zeros((), device=batch.x.device)
-        todo = [(part, self._told) for part in parts(batch, self.budget)]
+        todo = [(part, False) for part in parts(batch, self.budget)]
         while todo:
-            part, self._told = todo.pop(0)
-            try:
-                share = batch.share * part.num_graphs / batch.num_graphs
-                loss, found = self._attempt(part, share, weights)
-            except RuntimeError as error:
-                if not _out_of_memory(error):
-                    raise
-                loss = None
-            if loss is None:
+            part, self.told = todo.pop(0)
+            found = self._attempt(part, batch.share * part.num_graphs / batch.num_graphs, weights)
+            if found is None:  # out of memory: the rest of the batch in smaller parts
                 self._halve(part)
                 todo = [
                     (smaller, told)
-                    for larger, told in [(part, self._told), *todo]
+                    for larger, told in [(part, self.told), *todo]
                     for smaller in parts(larger, self.budget)
                 ]
                 continue
+            loss, each = found
             total += loss
             gradient = [
                 a if b is None else b if a is None else a + b
-                for a, b in zip(gradient, found, strict=True)
+                for a, b in zip(gradient, each, strict=True)
             ]
-        self._told = False
+        self.told = False
+        for name, most in self.budget._asdict().items():
+            if most is not None:
+                budget = f"{name[:-1]}_budget"
+                self.log(budget, float(most), on_step=False, on_epoch=True, reduce_fx="min")
         return _Known.apply(total, gradient, *weights)
 
-    def _attempt(self, part: Batch, share: float, weights: list[Tensor]):
-        """Share of the loss of a part and its gradient."""
-        loss = self.learn(part)
-        self._told = True
+    def _attempt(
+        self, part: Batch, share: float, weights: Sequence[Tensor]
+    ) -> tuple[Tensor, tuple[Tensor | None, ...]] | None:
+        """Share of the loss of a part and its gradient, or None when memory ran out."""
         # half precision underflows without the scale that Lightning puts on the loss
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1.0
-        found = torch.autograd.grad(loss * (share * scale), weights, allow_unused=True)
+        try:
+            loss = self.learn(part)
+            self.told = True
+            each = torch.autograd.grad(loss * (share * scale), weights, allow_unused=True)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or is_oom_error(error):
+                return None
+            raise
         if scale != 1.0:
-            found = tuple(None if g is None else g / scale for g in found)
-        return loss.detach() * share, found
+            each = tuple(None if g is None else g / scale for g in each)
+        return loss.detach() * share, each
 
     def _halve(self, failed: Batch) -> None:
-        """Half of what `failed` needed is the budget from here on."""
+        """Make half of what `failed` needed the budget from here on."""
         nodes, edges = len(failed.x), len(failed.edge_attr)
         what = f"{failed.num_graphs} windows ({nodes:,} nodes, {edges:,} edges)"
         where = f"epoch {self.trainer.current_epoch + 1}, step {self.trainer.global_step + 1}"
@@ -151,7 +125,3 @@ class WithinBudget:
             f"{' and '.join(most)} at once, the gradients of the parts summed",
             flush=True,
         )
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or is_oom_error(error)

@@ -2,11 +2,9 @@
 
 import copy
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -16,8 +14,9 @@ from lightning.pytorch.tuner import Tuner
 from torch import nn
 from torch.optim import lr_scheduler
 
-from cangraph.files import put
+from cangraph.data.batches import Batch
 from cangraph.params import FitParams
+from cangraph.train.tasks import Task
 
 __all__ = ["capped", "find_rate", "optimisation"]
 
@@ -25,11 +24,10 @@ _FACTOR, _PATIENCE = 0.5, 1  # a plateau halves the rate in the second epoch wit
 _RANGE = (1e-6, 1.0)  # learning rates that the finder tries
 _TRIES = 100  # steps of the finder
 _SKIPPED = 10  # of them, in which the smoothed loss still settles
-_MATTERS = ("batch_size", "imbalance", "head_rate", "weight_decay", "decay", "clip", "accumulate")
 _CAP = 10.0  # times the given rate, or a tenth of it, is as far as the finder is followed
 
 
-def _groups(task: nn.Module, rate: float, run: FitParams, slowing: float) -> list[dict[str, Any]]:
+def _groups(task: Task, rate: float, run: FitParams, slowing: float) -> list[dict[str, Any]]:
     """Parameters that share rate and decay. Norms and biases, which have one axis, need not
     decay; what is not the encoder is a head."""
     encoder = {
@@ -52,7 +50,7 @@ def _groups(task: nn.Module, rate: float, run: FitParams, slowing: float) -> lis
 
 
 def optimisation(
-    task: nn.Module, rate: float, run: FitParams, steps: int, batches: int, slowing: float = 1.0
+    task: Task, rate: float, run: FitParams, steps: int, batches: int, slowing: float = 1.0
 ) -> tuple[list, list]:
     """AdamW and the schedules of a run of `steps` steps that peaks at `rate`, as Lightning wants
     them; an epoch has so many `batches`. The rate of each layer of the encoder is `slowing` times
@@ -73,37 +71,25 @@ def optimisation(
             return (step + 1) / (rising + 1)
         return (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
 
-    plans = []
-    match run.schedule:
-        case "one_cycle":
-            peaks = [group["lr"] for group in groups]
-            cycle = lr_scheduler.OneCycleLR(
-                optimizer, peaks, total_steps=steps, pct_start=run.warmup
-            )
-            plans.append({"scheduler": cycle, "interval": "step"})
-        case "cosine":
-            plans.append(
-                {"scheduler": lr_scheduler.LambdaLR(optimizer, cosine), "interval": "step"}
-            )
-        case "plateau":
-            if rising:
-                rise = lr_scheduler.LinearLR(optimizer, 1 / (rising + 1), 1.0, rising)
-                plans.append({"scheduler": rise, "interval": "step"})
-            half = lr_scheduler.ReduceLROnPlateau(optimizer, task.mode, _FACTOR, _PATIENCE)
-            # with an epoch's last batch: at the end of an epoch it would come after the checkpoint
-            plans.append(
-                {
-                    "scheduler": half,
-                    "interval": "step",
-                    "frequency": batches,
-                    "monitor": task.monitor,
-                }
-            )
+    made: list[Any] = []
+    if run.schedule == "one_cycle":
+        peaks = [group["lr"] for group in groups]
+        made = [lr_scheduler.OneCycleLR(optimizer, peaks, steps, pct_start=run.warmup)]
+    elif run.schedule == "cosine":
+        made = [lr_scheduler.LambdaLR(optimizer, cosine)]
+    elif rising:
+        made = [lr_scheduler.LinearLR(optimizer, 1 / (rising + 1), 1.0, rising)]
+    plans = [{"scheduler": schedule, "interval": "step"} for schedule in made]
+    if run.schedule == "plateau":
+        half = lr_scheduler.ReduceLROnPlateau(optimizer, task.mode, _FACTOR, _PATIENCE)
+        # with an epoch's last batch: at the end of an epoch it would come after the checkpoint
+        plans.append({"scheduler": half, "interval": "step", "monitor": task.monitor})
+        plans[-1]["frequency"] = batches
     return [optimizer], plans
 
 
 def capped(found: float, given: float) -> float:
-    """What is taken of a learning rate that was found: no further than ten times from the given.
+    """A learning rate that was found, at most ten times off the given one.
 
     >>> capped(0.5, 0.001), capped(0.002, 0.001), capped(1e-7, 0.001)
     (0.01, 0.002, 0.0001)
@@ -133,28 +119,12 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
     return float(rate[slope.argmin()])
 
 
-def find_rate(
-    task: L.LightningModule,
-    batches: Iterable,
-    trainer: Callable[..., L.Trainer],
-    facts: dict[str, Any],
-    folder: Path | None,
-) -> float:
+def find_rate(task: Task, batches: Iterable[Batch], trainer: Callable[..., L.Trainer]) -> float:
     """The learning rate at which the loss falls fastest (`steepest`) while the rate rises from step
-    to step (Smith 2017), by Lightning's Tuner on a copy of the task. With a `folder`, it is kept in
-    its `rates.json`, with the curve, by what it depends on of the run's `facts` (see
-    `checkpoints.about`): the model, the data and the steps. It is searched for once.
+    to step (Smith 2017), by Lightning's Tuner on a copy of the task.
 
     Raises `ValueError` when the loss falls at none.
     """
-    of = {name: facts[name] for name in ("task", "model", "config", "data")}
-    of |= {name: facts["params"]["fit"][name] for name in _MATTERS}
-    of = json.loads(json.dumps(of))  # as it comes back from the file
-    path = None if folder is None else folder / "rates.json"
-    known = json.loads(path.read_text()) if path and path.is_file() else []
-    for row in known:
-        if row["of"] == of:
-            return row["rate"]
     low, high = _RANGE
     tuner = Tuner(trainer(max_epochs=-1, logger=False, enable_checkpointing=False))
     with redirect_stderr(io.StringIO()):  # its progress bar
@@ -166,9 +136,5 @@ def find_rate(
             num_training=_TRIES,
             update_attr=False,
         )
-    rate = steepest(finder.results["lr"], finder.results["loss"])
-    if path:
-        curve = {name: [float(v) for v in finder.results[name]] for name in ("lr", "loss")}
-        rows = [*known, {"of": of, "rate": rate} | curve]
-        put(path, [json.dumps(rows, indent=1).encode()])
-    return rate
+    assert finder is not None  # only in Lightning's fast_dev_run
+    return steepest(finder.results["lr"], finder.results["loss"])

@@ -7,15 +7,16 @@
 | hidden | half to twice as wide as asked, log | width of a head |
 | layers | 1 … 4 | |
 
-The epochs and the batch stay: more steps are better and dearer, and the learning rate stands for
-what a batch changes. A trial is judged by the best AUPRC on validation windows of its epochs, and
-given up when, at an epoch, it is below the median of those before (Golovin et al. 2017). Test
-windows are never looked at.
+Epochs and batch size stay as they are: more steps are better and cost more, and the learning rate
+stands for what a batch size changes. A trial is judged by the best validation AUPRC of its epochs,
+and given up at an epoch where it is below the median of the trials before (Golovin et al. 2017).
+Test windows are never looked at.
 """
 
 import io
 import warnings
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import numpy as np
 
@@ -29,19 +30,17 @@ from cangraph.data.splits import Split
 from cangraph.data.synthesis import Synthesis
 from cangraph.nn.models import GAT
 from cangraph.params import Params
-from cangraph.runs import folder
+from cangraph.train.callbacks import CollapseError
 from cangraph.train.checkpoints import about, key_of
 from cangraph.train.fit import fit, seed_everything
-from cangraph.train.guards import CollapseError
 from cangraph.train.tasks import Detector
 
-__all__ = ["finished", "importance", "reached", "tried", "tune"]
+__all__ = ["finished", "importance", "reached", "suggested", "tune"]
 
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 _BEFORE = 3  # trials that run to their end before any is given up
 
 
-class Pruning(Callback):
+class _Report(Callback):
     """Tell a trial the AUPRC of each epoch, and give it up when the study says so."""
 
     def __init__(self, trial: optuna.Trial):
@@ -53,7 +52,7 @@ class Pruning(Callback):
             raise optuna.TrialPruned
 
 
-def tried(trial: optuna.Trial, params: Params, size: str) -> Params:
+def suggested(trial: optuna.Trial, params: Params, size: str) -> Params:
     """`params` with what a trial tries in them."""
     tree = params.model_dump()
     tree[size]["learning_rate"] = trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
@@ -64,69 +63,63 @@ def tried(trial: optuna.Trial, params: Params, size: str) -> Params:
     return Params(**tree)
 
 
+def _as_they_are(params: Params, size: str) -> dict[str, float]:
+    """The values in `params` of what is tried."""
+    own = {"learning_rate": params[size].learning_rate, "weight_decay": params.fit.weight_decay}
+    return own | {"hidden": params[size].gat.hidden, "layers": params[size].gat.layers}
+
+
 def _detector(data: Split | Synthesis, params: Params, size: str) -> Detector:
     seed_everything(params.seed)
     return Detector(GAT(data.val.spec, **params[size].gat))
 
 
-def _dice(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-
-
-@contextmanager
-def _quiet():
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)
-
-
-def tune(data: Split | Synthesis, params: Params, size: str = "student") -> optuna.Study:
+def tune(
+    data: Split | Synthesis, params: Params, path: Path | str, size: str = "student"
+) -> optuna.Study:
     """Go on with the study of a GAT of this `size` ("teacher" or "student") until it has
-    `params.trials`, and return it; the first trial is `params` as they are. It lies in
-    `runs/<dataset>/tune.db` under a name made of what its numbers depend on, the windows and the
-    other parameters among them: whatever of that changes, a study begins anew.
+    `params.trials`, and return it; the first trial is `params` as they are. It lies in the SQLite
+    file `path`, under a name made of what its numbers depend on, the windows and the other
+    parameters among them: when any of that changes, a study begins anew.
 
-    Each trial's dice depend on the seed and its number, so a search that was killed goes on to the
-    same trials; the one that was cut off is done again.
+    Each trial draws from the seed and its number, so a search that was killed goes on to the same
+    trials; the one that was cut off is done again.
     """
-    place = folder(params)
-    place.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     facts = about(_detector(data, params, size), data.draw(0, 0.0), data.val, params, size)
     del facts["params"]["trials"]
-    with _quiet():
-        study = optuna.create_study(
-            storage=f"sqlite:///{place / 'tune.db'}",
-            study_name=key_of(facts),
-            load_if_exists=True,
-            direction="maximize",
-            pruner=optuna.pruners.MedianPruner(_BEFORE, n_warmup_steps=params[size].epochs // 4),
-        )
-        for cut_off in study.get_trials(states=(TrialState.RUNNING,)):
-            study.tell(cut_off.number, state=TrialState.FAIL)
-        while (number := len(finished(study))) < params.trials:
-            study.sampler = optuna.samplers.TPESampler(seed=_dice(params.seed, number))
-            if not number and not study.get_trials(states=(TrialState.WAITING,)):
-                study.enqueue_trial(_values(params, size))
-            study.optimize(lambda trial: _judged(trial, data, params, size), n_trials=1)
-            last = finished(study)[-1]
-            shown = "  ".join(f"{name} {value:.3g}" for name, value in last.params.items())
-            ended = (
-                ""
-                if last.state == TrialState.COMPLETE
-                else f", given up in epoch {len(last.intermediate_values)}"
-            )
-            print(
-                f"trial {number + 1:>3}/{params.trials}  {shown}  auprc {reached(last):.4f}{ended}"
-            )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # its lines would fill a notebook
+    study = optuna.create_study(
+        storage=f"sqlite:///{path}",
+        study_name=key_of(facts),
+        load_if_exists=True,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(_BEFORE, n_warmup_steps=params[size].epochs // 4),
+    )
+    for cut_off in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(cut_off.number, state=TrialState.FAIL)
+    while (number := len(finished(study))) < params.trials:
+        dice = np.random.SeedSequence([params.seed, number]).generate_state(1)
+        study.sampler = optuna.samplers.TPESampler(seed=int(dice[0]))
+        if not number and not study.get_trials(states=(TrialState.WAITING,)):
+            study.enqueue_trial(_as_they_are(params, size))
+        study.optimize(lambda trial: _judged(trial, data, params, size), n_trials=1)
+        print(f"trial {number + 1:>3}/{params.trials}  {_line(finished(study)[-1])}")
     return study
+
+
+def _line(trial: optuna.trial.FrozenTrial) -> str:
+    """What a trial tried and reached."""
+    shown = "  ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
+    given_up = f", given up in epoch {len(trial.intermediate_values)}"
+    ended = "" if trial.state == TrialState.COMPLETE else given_up
+    return f"{shown}  auprc {reached(trial):.4f}{ended}"
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """The trials that ran to their end or were given up, in their order."""
-    return study.get_trials(states=_DONE)
+    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
 def reached(trial: optuna.trial.FrozenTrial) -> float:
@@ -134,25 +127,14 @@ def reached(trial: optuna.trial.FrozenTrial) -> float:
     return max(trial.intermediate_values.values(), default=float("nan"))
 
 
-@contextmanager
-def _given_up():
-    """What cannot be trained is a bad trial, not the end of the search."""
-    try:
-        yield
-    except (FloatingPointError, CollapseError) as error:
-        raise optuna.TrialPruned from error
-
-
-def _values(params: Params, size: str) -> dict[str, float]:
-    """What is tried, as `params` have it."""
-    own = {"learning_rate": params[size].learning_rate, "weight_decay": params.fit.weight_decay}
-    return own | {"hidden": params[size].gat.hidden, "layers": params[size].gat.layers}
-
-
 def _judged(trial: optuna.Trial, data: Split | Synthesis, params: Params, size: str) -> float:
-    run = tried(trial, params, size)
-    with redirect_stdout(io.StringIO()), _given_up():
-        task = fit(_detector(data, run, size), data, run, size, callbacks=[Pruning(trial)])
+    """The best AUPRC of a training with what the trial tries."""
+    run = suggested(trial, params, size)
+    try:
+        with redirect_stdout(io.StringIO()):
+            task = fit(_detector(data, run, size), data, run, size, callbacks=[_Report(trial)])
+    except (FloatingPointError, CollapseError) as error:  # a bad trial, not the end of the search
+        raise optuna.TrialPruned from error
     return max(row["val_auprc"] for row in task.history)
 
 

@@ -1,47 +1,92 @@
 """Lightning tasks for the detectors: loss, score, and what an epoch is judged by."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
+from torch_geometric.utils import dropout_edge, dropout_node, mask_feature, scatter
 from torchmetrics.classification import BinaryAveragePrecision
 
 from cangraph.data.batches import Batch, Batches, batch_of
 from cangraph.data.graphs import Graphs
 from cangraph.evaluation.scores import Scores, threshold
-from cangraph.nn.imbalance import Balance, balanced
-from cangraph.nn.losses import binary_error, feature_error, kl_divergence, succession_error
-from cangraph.nn.models import GAT, VGAE, GATOutput
-from cangraph.train.augmentation import augmented
+from cangraph.nn.losses import (
+    Balance,
+    balanced,
+    binary_error,
+    feature_error,
+    kl_divergence,
+    succession_error,
+)
+from cangraph.nn.models import GAT, VGAE, Encoder, GATOutput, WindowErrors
 from cangraph.train.memory import WithinBudget
 
-__all__ = ["SCORING", "Detector", "Reconstructor", "Task"]
+__all__ = ["SCORING", "Detector", "Reconstructor", "Task", "augmented"]
 
 SCORING = 512  # windows a batch when nothing is learnt
+_MOMENTS = ("z_mean", "z_std", "z_max")  # of an embedding
+_LEFT_OUT = 0.1  # share of edges, nodes or features that augmentation leaves out
+
+
+def augmented(batch: Batch, ways: Sequence[str]) -> Batch:
+    """The batch with a tenth left out of each thing that `ways` names: `edges`; all edges of
+    `nodes`; node `features`, which become 0. Labels stay.
+
+    Drawn by PyG's `dropout_edge`, `dropout_node` and `mask_feature` from torch's generator.
+    """
+    for way in ways:
+        if way == "features":
+            batch = batch._replace(x=mask_feature(batch.x, _LEFT_OUT, mode="all")[0])
+            continue
+        if way == "edges":
+            edge_index, kept = dropout_edge(batch.edge_index, _LEFT_OUT)
+        else:
+            edge_index, kept, _ = dropout_node(batch.edge_index, _LEFT_OUT, len(batch.x))
+        batch = batch._replace(edge_index=edge_index, edge_attr=batch.edge_attr[kept])
+    return batch
 
 
 def _moments(z: Tensor) -> Tensor:
-    """Mean, standard deviation and maximum of each embedding. (B, d) → (B, 3)."""
+    """The `_MOMENTS` of each embedding: mean, standard deviation, maximum. (B, d) → (B, 3)."""
     return torch.stack([z.mean(1), z.std(1, correction=0), z.amax(1)], dim=1)
 
 
-class Task(WithinBudget, L.LightningModule):
-    """What the tasks share: optimiser, logging, scoring."""
+class Task(WithinBudget):
+    """What the tasks share: optimiser, logging, scoring.
 
-    monitor, mode = "val_loss", "min"  # what tells the epoch to keep
-    model: nn.Module
-    augment: Sequence[str] = ()  # see `augmentation`
-    imbalance: Sequence[str] = ("weights",)  # see `imbalance`; where labels are learnt from
+    A task defines `loss` (the terms of a batch, `loss` their sum), `judge` (scores and states of
+    its windows) and `encoder`.
+    """
 
-    def __init__(self):
+    monitor: str = "val_loss"  # what tells the epoch to keep
+    mode: Literal["min", "max"] = "min"
+    augment: Sequence[str] = ()  # see `augmented`
+    imbalance: Sequence[str] = ("weights",)  # see `losses`; where labels are learnt from
+    state_names: tuple[str, ...] = ()  # of the columns of a score's `state`
+    optimisation: Callable[["Task"], tuple[list, list]]  # see `optim`
+
+    def __init__(self, model: GAT | VGAE):
         super().__init__()
+        self.model = model
         self.history: list[dict] = []
         self.outputs: list[Tensor] = []  # of the validation windows of an epoch
         self.latest: dict[str, Tensor] = {}  # terms of the last step
         self.sums: dict[str, tuple] = {}  # by stage, of the epoch so far
+
+    @property
+    def encoder(self) -> Encoder:
+        """The part of the model that holds the scalers and the layers."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss of a batch, and `loss`, their weighted sum."""
+        raise NotImplementedError
+
+    def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores f8 (B,) of the windows of a batch and their states (B, len(state_names))."""
+        raise NotImplementedError
 
     def prepare(self, train: Graphs) -> None:
         """Take from the training windows what must be known before the first step."""
@@ -57,7 +102,7 @@ class Task(WithinBudget, L.LightningModule):
         """Take from the training windows what can be known only after the last step."""
 
     @property
-    def layers(self) -> list[tuple[nn.Module, ...]]:
+    def layers(self) -> list[tuple[nn.Module, nn.Module]]:
         """The layers of the encoder, from the features up to the heads."""
         return [*zip(self.encoder.convs, self.encoder.norms, strict=True)]
 
@@ -81,7 +126,7 @@ class Task(WithinBudget, L.LightningModule):
     def log_means(self, stage: str, batch: Batch, **values: Tensor) -> None:
         """Count the values of a batch in the means of the epoch. They are summed up here and logged
         once: Lightning's own log of every batch takes as long as a third of a step."""
-        if self._told:
+        if self.told:
             return
         windows = batch.num_graphs if batch.share else 0
         row = torch.stack([*values.values(), batch.label.new_ones(())]).detach() * windows
@@ -133,30 +178,25 @@ class Task(WithinBudget, L.LightningModule):
 class Detector(Task):
     """Train a `GAT` to tell attack windows from benign ones, the attacked nodes, and the attack.
 
-    Binary cross-entropy of windows + that of nodes, both balanced as `imbalance` says (by default
-    attack windows weigh as there are benign ones for each, at most 10, attacked nodes 5), + 0.2 ·
-    cross-entropy of the attack type. The score is the probability σ(logit), computed in float64
-    so that sure windows still rank.
+    Binary cross-entropy of windows + that of nodes, both balanced as `imbalance` says (see
+    `losses`), + 0.2 · cross-entropy of the attack type. The score is the probability σ(logit), in
+    float64 so that windows with nearly the same certainty still rank.
 
     The epoch to keep is the one that ranks validation windows best (AUPRC), of equal ones the
-    last: a single odd window decides which epoch has the least loss, and stops too early.
+    last: the least loss is decided by a single odd window, often too early.
     """
 
     monitor, mode = "val_rank", "max"
     type_share = 0.2
     even_chance = 0.5  # the threshold for any car
-    state_names = (
-        "gat_logit",
-        "gat_probability",
-        "gat_node_max",
-        "gat_z_mean",
-        "gat_z_std",
-        "gat_z_max",
-    )
+    state_names = tuple(f"gat_{name}" for name in ("logit", "probability", "node_max", *_MOMENTS))
+
+    model: GAT
+    positive_weight: Tensor
+    node_weight: Tensor
 
     def __init__(self, model: GAT):
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.register_buffer("positive_weight", torch.ones(()), persistent=False)
         self.register_buffer("node_weight", torch.tensor(5.0), persistent=False)
         self.balance = Balance()
@@ -164,7 +204,7 @@ class Detector(Task):
         self.val_auprc = BinaryAveragePrecision(sync_on_compute=False)
 
     @property
-    def encoder(self):
+    def encoder(self) -> Encoder:
         return self.model.encoder
 
     def weigh(self, train: Graphs) -> None:
@@ -208,8 +248,8 @@ class Detector(Task):
         self.val_auprc.reset()
 
     def zero_shot(self, calib: Scores) -> float:
-        """An even chance. On calibration windows F1 is flat for two octaves of the odds, and where
-        in them it is largest is chance: it made F1 on unseen cars differ by .2 between seeds."""
+        """An even chance. On calibration windows F1 is flat over two octaves of the odds, and its
+        maximum there is chance: thresholds from it made F1 on unseen cars differ by .2 by seed."""
         return self.even_chance
 
     @torch.inference_mode()
@@ -222,9 +262,9 @@ class Detector(Task):
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
         z, out = self.model.embed_and_judge(batch)
         probability = torch.sigmoid(out.window.double())
-        said = [out.window[:, None], probability[:, None].float()]
-        said += [self.model.pool(out.node[:, None], batch), _moments(z)]
-        return probability, torch.cat(said, dim=1)
+        logits = torch.stack([out.window, probability.float()], dim=1)
+        node_max = self.model.pool(out.node[:, None], batch)
+        return probability, torch.cat([logits, node_max, _moments(z)], dim=1)
 
 
 class Reconstructor(Task):
@@ -237,22 +277,15 @@ class Reconstructor(Task):
 
     masked = 0.15
     beta = 0.01
-    state_names = (
-        "vgae_node_mean",
-        "vgae_node_max",
-        "vgae_succession",
-        "vgae_kl",
-        "vgae_z_mean",
-        "vgae_z_std",
-        "vgae_z_max",
-    )
+    state_names = tuple(f"vgae_{name}" for name in (*WindowErrors._fields, *_MOMENTS))
+
+    model: VGAE
 
     def __init__(self, model: VGAE):
-        super().__init__()
-        self.model = model
+        super().__init__(model)
 
     @property
-    def encoder(self):
+    def encoder(self) -> Encoder:
         return self.model.scaled
 
     def subset(self, graphs: Graphs) -> Graphs:

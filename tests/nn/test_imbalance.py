@@ -10,8 +10,7 @@ import torch
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import Split
-from cangraph.nn.imbalance import Balance, balanced
-from cangraph.nn.losses import binary_error
+from cangraph.nn.losses import Balance, balanced, binary_error
 from cangraph.nn.models import GAT
 from cangraph.params import load_params
 from cangraph.train.fit import fit, seed_everything

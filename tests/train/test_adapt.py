@@ -1,4 +1,4 @@
-"""Fine-tuning: what learns and what stays, the scaler, the threshold, and what is refused."""
+"""Fine-tuning: what learns, what stays, what is refused; several detectors as one."""
 
 import copy
 
@@ -14,7 +14,7 @@ from cangraph.evaluation.scores import metrics, threshold
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
 from cangraph.train import fit as training
-from cangraph.train.adapt import adapt, stretch
+from cangraph.train.adapt import Ensemble, adapt, stretch
 from cangraph.train.callbacks import FineTuning
 from cangraph.train.distillation import distill
 from cangraph.train.fit import seed_everything
@@ -249,3 +249,52 @@ def test_traffic_that_is_not_clean_is_refused(given):
         adapt(given, [dirty], asked())
     with pytest.raises(ValueError, match="no capture came; expected clean traffic of the new veh"):
         adapt(given, [], asked())
+
+
+# several as one
+
+
+@pytest.fixture(scope="module")
+def members(windows):
+    made = []
+    for seed in range(3):
+        seed_everything(seed)
+        made.append(Detector(GAT(windows.spec, hidden=4, heads=2, layers=1)))
+    return made
+
+
+def test_the_score_is_the_mean_and_the_disagreement_its_spread(windows, members):
+    scores = Ensemble(members).score(windows)
+    values = np.stack([member.score(windows).value for member in members])
+    odds = (values / (1 - values)).prod(0) ** (1 / 3)  # the mean of log-odds
+    np.testing.assert_allclose(scores.value, odds / (1 + odds))
+    assert scores.state_names == ("disagreement",)
+    np.testing.assert_allclose(scores.state[:, 0], values.std(0), rtol=1e-5)
+    assert (scores.state > 0).all()
+    assert np.array_equal(scores.label, windows.label)
+
+
+def test_reconstructors_score_with_the_mean_of_their_values(windows):
+    members = []
+    for seed in range(2):
+        seed_everything(seed)
+        members.append(Reconstructor(VGAE(windows.spec, hidden=2, heads=1, layers=1, latent=2)))
+    one, other = (member.score(windows).value for member in members)
+    np.testing.assert_allclose(Ensemble(members).score(windows).value, (one + other) / 2)
+
+
+def test_members_that_agree_do_not_disagree(windows, members):
+    twin = Detector(GAT(**members[0].model.config))
+    twin.load_state_dict(members[0].state_dict())
+    scores = Ensemble([members[0], twin]).score(windows)
+    assert not scores.state.any()
+    np.testing.assert_allclose(scores.value, members[0].score(windows).value)
+
+
+def test_one_member_and_members_of_two_kinds_are_refused(windows, members):
+    other = Reconstructor(VGAE(windows.spec, hidden=2, heads=1, layers=1, latent=2))
+    for one in (members[:1], members[:1] * 2, []):
+        with pytest.raises(ValueError, match="expected two or more; train each from a seed"):
+            Ensemble(one)
+    with pytest.raises(ValueError, match=r"a GAT and a VGAE came, .*; expected one kind; use fus"):
+        Ensemble([members[0], other])

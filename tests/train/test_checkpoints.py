@@ -14,7 +14,7 @@ from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import Split
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
-from cangraph.train.checkpoints import newest, read
+from cangraph.train.checkpoints import newest, read_checkpoint
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.tasks import Detector, Reconstructor
 
@@ -129,6 +129,8 @@ OPTIONS = [
     {"schedule": "plateau", "epochs": 5, "warmup": 0.0, "accumulate": 2, "average": "ema"},
     {"precision": "bf16-mixed", "rate": "found"},
     {"imbalance": ["logits"], "average": "ema"},
+    {"freeze": 1.0, "average": "ema"},
+    {"prune": 0.5},
 ]
 
 
@@ -172,7 +174,7 @@ def test_a_checkpoint_says_what_it_is_of(data, detector, tmp_path):
     params = asked(epochs=2)
     task = fit(detector(), data, params, "student", tmp_path)
     folder = only(tmp_path)
-    kept = read(newest(folder))
+    kept = read_checkpoint(newest(folder))
     facts = kept["about"]
     assert facts["task"] == "Detector" and facts["config"]["hidden"] == 8
     assert facts["params"] == params.model_dump() and facts["versions"]["torch"]
@@ -212,7 +214,7 @@ def test_a_half_written_checkpoint_is_never_loaded(data, detector, tmp_path):
     (folder / "last.ckpt.77.part").write_bytes(last.read_bytes()[:1000])  # killed while writing
     last.write_bytes(last.read_bytes()[:-1000])  # a disk that lost its power
     with pytest.raises(ValueError, match=r"last.ckpt is damaged; expected a whole checkpoint; "):
-        read(last)
+        read_checkpoint(last)
     with pytest.warns(UserWarning, match=r"last.ckpt is damaged; .* from the one before"):
         task = fit(detector(), data, params, "student", tmp_path)
     assert same(task.state_dict(), whole.state_dict())
@@ -225,7 +227,7 @@ def test_a_flipped_bit_is_seen(data, detector, tmp_path):
     content[len(content) // 2] ^= 1
     (folder / "last.ckpt").write_bytes(content)
     with pytest.raises(ValueError, match="is damaged"):
-        read(folder / "last.ckpt")
+        read_checkpoint(folder / "last.ckpt")
 
 
 def test_a_run_goes_on_where_its_folder_was_moved_to(data, detector, tmp_path):

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch.nn import functional
 
 from cangraph.bus.simulator import simulate
-from cangraph.data.batches import Budget, Windows, batch_of, parts
+from cangraph.data.batches import batch_of
 from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import Split
 from cangraph.nn.models import GAT, VGAE
@@ -154,11 +153,10 @@ def test_rebuilt_features_are_compared_in_one_unit(data, batch):
     torch.testing.assert_close(soft, functional.huber_loss(x_hat, expected))
 
 
-@pytest.mark.parametrize("remember", [False, True])
-def test_teachers_are_not_changed_by_teaching(remember, data):
+def test_teachers_are_not_changed_by_teaching(data):
     teacher = built("gat", data, 1, dropout=0.5)
     before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
-    teachers = Teachers([teacher], remember)
+    teachers = Teachers([teacher])
     task = fit(distill(teachers, built("gat", data, 0).model, ALL), data, asked(), "student")
     assert not any(module.training for module in task.train().teachers.modules())
     for copy in (teacher.model, task.teachers.models[0]):
@@ -173,103 +171,3 @@ def test_teachers_and_student_must_be_of_one_kind(data):
         distill([gat, vgae], gat.model, ALL)
     with pytest.raises(ValueError, match="no teacher came; expected a trained task or several"):
         distill([], gat.model, ALL)
-
-
-def test_half_precision_has_answers_of_its_own(data):
-    """All terms can be learnt in it, and what was said in one precision is not said in another."""
-    teachers, found = Teachers([built("gat", data, 1)], remember=True), []
-    for precision in ("32-true", "bf16-mixed", "bf16-mixed"):
-        student = distill(teachers, built("gat", data, 0).model, ALL)
-        student = fit(student, data, asked(precision=precision), "student")
-        found.append((weights(student), len(teachers.answers)))
-    assert found[1][1] == found[2][1] == 2 * found[0][1]
-    assert torch.equal(found[1][0], found[2][0]) and not torch.equal(found[0][0], found[1][0])
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """How often teachers had to think."""
-    thought, forward = [], Teachers.forward
-
-    def think(self, batch):
-        thought.append(batch.num_graphs)
-        return forward(self, batch)
-
-    monkeypatch.setattr(Teachers, "forward", think)
-    return thought
-
-
-@pytest.mark.parametrize("budget", [None, 200])
-@pytest.mark.parametrize("kind", BUILD)
-def test_what_is_remembered_changes_no_bit_and_is_worked_out_once(kind, budget, data, counted):
-    params = asked(node_budget=budget)
-    tasks = [built(kind, data, seed) for seed in (1, 2)]
-    teachers, found, asks = Teachers(tasks, remember=True), [], []
-    for hidden in (2, 3):  # two students, each with and without
-        for given in (tasks, teachers):
-            student = distill(given, built(kind, data, 0, hidden=hidden).model, ALL)
-            counted.clear()
-            found.append(weights(fit(student, data, params, "student")))
-            asks.append(len(counted))
-        assert torch.equal(*found[-2:])
-    assert asks[0] == asks[2] and asks[3] == 0
-    # the validation windows of a VGAE are asked for once, not in each epoch
-    assert asks[1] == asks[0] - (kind == "vgae")
-    assert len(teachers.answers) == asks[1]
-
-
-def test_a_run_that_goes_on_remembers_the_same(data, tmp_path, counted):
-    teachers = Teachers([built("gat", data, 1)], remember=True)
-
-    def trained(given, folder=None, callbacks=()):
-        student = distill(given, built("gat", data, 0).model, ALL)
-        return weights(fit(student, data, asked(), "student", folder, callbacks=callbacks))
-
-    whole = trained(built("gat", data, 1))
-
-    class Killed(Callback):
-        def on_train_batch_start(self, trainer, task, batch, number):
-            if trainer.current_epoch == 1 and number == 2:
-                raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        trained(teachers, tmp_path, [Killed()])
-    counted.clear()
-    assert torch.equal(trained(teachers, tmp_path), whole)
-    assert 0 < sum(counted) < len(data.train)  # two batches of the second epoch were known
-
-
-def test_augmented_batches_are_not_remembered(data):
-    teachers = Teachers([built("gat", data, 1)], remember=True)
-    found = []
-    for given in (teachers, built("gat", data, 1)):
-        student = distill(given, built("gat", data, 0).model, ALL)
-        found.append(weights(fit(student, data, asked(augment=["edges"]), "student")))
-    assert torch.equal(*found) and not teachers.answers
-
-
-def test_no_answer_is_given_for_other_windows(data, batch):
-    teachers = Teachers([built("gat", data, 1)], remember=True)
-    windows = Windows.of(data.train)
-    several = [
-        *parts(batch, Budget(nodes=100)),
-        batch,
-        windows.take(torch.arange(48).flip(0)),
-        batch._replace(edge_index=batch.edge_index.flip(0)),
-        batch._replace(edge_attr=batch.edge_attr + 1),
-        batch._replace(x=batch.x + 1),
-    ]
-    for _ in range(2):
-        for one in several:
-            for a, b in zip(teachers.remembered(one).said, teachers(one).said, strict=True):
-                assert torch.equal(a, b)
-    assert len(teachers.answers) == len(several)
-
-
-def test_what_was_said_without_training_can_be_learnt_from(data, batch):
-    teachers = Teachers([built("gat", data, 1)], remember=True)
-    student = distill(teachers, built("gat", data, 0).model, ALL).train()
-    with torch.inference_mode():
-        student.loss(batch_of(data.train))
-    student.loss(batch)["loss"].backward()
-    assert len(teachers.answers) == 1

@@ -3,9 +3,6 @@
 import numpy as np
 import pytest
 
-from cangraph.bus.simulator import simulate
-from cangraph.data.graphs import to_graphs
-from cangraph.data.splits import Split
 from cangraph.features.schema import FAMILIES, NODE_FEATURES
 from cangraph.nn.models import GAT
 from cangraph.params import load_params
@@ -15,14 +12,11 @@ from cangraph.train.tasks import Detector
 
 
 @pytest.fixture(scope="module")
-def trained():
-    drive = simulate("aster", 16.0, attack="fuzzing", seed=3).label(scenario="train_02_attacks")
-    graphs = to_graphs([drive])
-    data = Split(graphs, np.zeros(len(graphs), np.uint8), ())
-    data.__dict__["val"] = data.train
+def trained(whole):
+    graphs = whole.graphs
     params = load_params("demo", student={"epochs": 6, "learning_rate": 0.01})
     seed_everything(1)  # before the weights are drawn: six epochs are few
-    return fit(Detector(GAT(graphs.spec, **params.student.gat)), data, params, "student"), graphs
+    return fit(Detector(GAT(graphs.spec, **params.student.gat)), whole, params, "student"), graphs
 
 
 def test_a_hidden_family_is_at_its_benign_mean_and_nothing_else_is_touched(trained):

@@ -132,7 +132,7 @@ def test_values_of_a_failed_attempt_are_not_logged_twice(some):
         log_means = task.log_means
 
         def counting(stage, batch, task=task, log_means=log_means, **values):
-            task.counted += 0 if task._told else batch.num_graphs
+            task.counted += 0 if task.told else batch.num_graphs
             log_means(stage, batch, **values)
 
         task.log_means = counting

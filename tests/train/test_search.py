@@ -31,53 +31,57 @@ def data():
 
 
 @pytest.fixture
-def asked(tmp_path, monkeypatch):
+def asked():
     def params(trials, **values):
         return load_params(
             "demo", trials=trials, student={"epochs": 2}, fit={"batch_size": 32}, **values
         )
 
-    monkeypatch.setattr(search, "folder", lambda _: tmp_path)
     return params
+
+
+@pytest.fixture
+def tune(data, tmp_path):
+    return lambda params: search.tune(data, params, tmp_path / "tune.db")
 
 
 def summary(study):
     return [(t.params, search.reached(t), t.state) for t in search.finished(study)]
 
 
-def test_a_search_goes_on_to_the_same_trials(data, asked, tmp_path, capsys):
-    whole = search.tune(data, asked(5))
+def test_a_search_goes_on_to_the_same_trials(tune, asked, tmp_path, capsys):
+    whole = tune(asked(5))
     assert len(capsys.readouterr().out.splitlines()) == 5, "one line for each trial"
     (tmp_path / "tune.db").unlink()
-    search.tune(data, asked(2))
-    cut_off = search.tune(data, asked(3))
+    tune(asked(2))
+    cut_off = tune(asked(3))
     cut_off.ask()  # killed within a trial
     capsys.readouterr()
-    again = search.tune(data, asked(5))
+    again = tune(asked(5))
     assert summary(again) == summary(whole)
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert [t.state for t in again.trials].count(TrialState.FAIL) == 1
-    assert len(search.finished(search.tune(data, asked(4)))) == 5, "there are enough"
+    assert len(search.finished(tune(asked(4)))) == 5, "there are enough"
 
 
-def test_the_first_trial_is_the_parameters_as_they_are(data, asked):
+def test_the_first_trial_is_the_parameters_as_they_are(tune, asked):
     params = asked(1)
-    (first,) = search.finished(search.tune(data, params))
+    (first,) = search.finished(tune(params))
     assert first.params["learning_rate"] == params.student.learning_rate
     assert first.params["hidden"] == params.student.gat.hidden
     assert first.params["layers"] == params.student.gat.layers
     assert first.params["weight_decay"] == params.fit.weight_decay
-    run = search.tried(optuna.trial.FixedTrial(first.params), params, "student")
+    run = search.suggested(optuna.trial.FixedTrial(first.params), params, "student")
     assert run.model_dump() == params.model_dump()
 
 
-def test_other_parameters_are_another_study(data, asked):
-    one, other = search.tune(data, asked(1)), search.tune(data, asked(1, seed=1))
+def test_other_parameters_are_another_study(tune, asked):
+    one, other = tune(asked(1)), tune(asked(1, seed=1))
     assert one.study_name != other.study_name
     assert len(one.trials) == len(other.trials) == 1
 
 
-def test_a_bad_trial_is_given_up(data, asked, monkeypatch, capsys):
+def test_a_bad_trial_is_given_up(tune, asked, monkeypatch, capsys):
     def worse_and_worse(task):
         task.log("val_auprc", 1.0 / (1 + worse_and_worse.calls), sync_dist=True)
         task.log("val_rank", 0.5)
@@ -86,19 +90,19 @@ def test_a_bad_trial_is_given_up(data, asked, monkeypatch, capsys):
 
     worse_and_worse.calls = 0
     monkeypatch.setattr(search.Detector, "on_validation_epoch_end", worse_and_worse)
-    study = search.tune(data, asked(4))
+    study = tune(asked(4))
     states = [t.state for t in search.finished(study)]
     assert states == [TrialState.COMPLETE] * 3 + [TrialState.PRUNED]
     assert "given up in epoch 1" in capsys.readouterr().out.splitlines()[-1]
     assert study.best_trial.number == 0
 
 
-def test_what_cannot_be_trained_is_a_bad_trial(data, asked, monkeypatch):
+def test_what_cannot_be_trained_is_a_bad_trial(tune, asked, monkeypatch):
     def broken(*_, **__):
         raise FloatingPointError("the loss is not finite")
 
     monkeypatch.setattr(search, "fit", broken)
-    study = search.tune(data, asked(2))
+    study = tune(asked(2))
     assert [t.state for t in study.trials] == [TrialState.PRUNED] * 2
     assert np.isnan(search.reached(study.trials[0]))
     with pytest.raises(ValueError, match="0 of 2 trials ran to the end; expected two or more"):

@@ -1,0 +1,140 @@
+"""Tasks: losses by hand, scores, blame, and what augmentation leaves out."""
+
+import numpy as np
+import pytest
+import torch
+
+from cangraph.data.batches import Batches, batch_of
+from cangraph.evaluation.scores import Scores, threshold
+from cangraph.nn.models import GAT, VGAE
+from cangraph.train.fit import fit
+from cangraph.train.tasks import Detector, Reconstructor, augmented
+
+
+def test_attack_windows_weigh_as_benign_per_attack_at_most_ten(attacked, detector):
+    attacks, benign = np.flatnonzero(attacked.label), np.flatnonzero(~attacked.label)
+    task = detector()
+    for n, weight in [(10, 3.0), (1, 10.0)]:
+        task.prepare(attacked[np.concatenate([attacks[:n], benign[:30]])])
+        assert task.positive_weight.item() == weight
+
+
+def test_a_score_is_the_probability_in_float64(attacked, detector):
+    scores = detector().score(attacked)
+    assert scores.value.dtype == np.float64
+    logit = scores.state[:, scores.state_names.index("gat_logit")].astype(float)
+    np.testing.assert_allclose(scores.value, 1 / (1 + np.exp(-logit)), rtol=1e-6)
+    assert len(detector().score(attacked[:0])) == 0
+
+
+def test_the_states_of_a_score_are_named(attacked, detector):
+    assert detector().state_names == (
+        "gat_logit", "gat_probability", "gat_node_max", "gat_z_mean", "gat_z_std", "gat_z_max",
+    )  # fmt: skip
+    vgae = Reconstructor(VGAE(attacked.spec, hidden=2, heads=1, layers=1, latent=2))
+    assert vgae.state_names == (
+        "vgae_node_mean", "vgae_node_max", "vgae_succession", "vgae_kl",
+        "vgae_z_mean", "vgae_z_std", "vgae_z_max",
+    )  # fmt: skip
+    for task in (detector(), vgae):
+        assert task.score(attacked[:3]).state.shape == (3, len(task.state_names))
+
+
+def test_a_probability_is_decided_at_an_even_chance_and_an_error_where_calibration_says(attacked):
+    label = np.array([False, False, True, True])
+    calib = Scores(np.array([0.1, 0.6, 0.8, 0.9]), label, *np.zeros((4, 4), int), captures=())
+    assert Detector(GAT(attacked.spec, 4, 2, 1)).zero_shot(calib) == 0.5
+    vgae = Reconstructor(VGAE(attacked.spec, 4, 2, 1, 2))
+    assert vgae.zero_shot(calib) == threshold(calib) == 0.7
+
+
+def test_the_loss_is_that_of_windows_nodes_and_types(attacked, detector):
+    task, (batch,) = detector(), Batches(attacked[20:60], 40)
+    out = task.model.heads(batch)
+    task.positive_weight.fill_(3.0)
+    terms = task.terms(out, batch)
+
+    def bce(logit, label, weight):
+        p = torch.sigmoid(logit)
+        return -(weight * label * p.log() + (1 - label) * (1 - p).log()).mean().item()
+
+    assert terms["window"].item() == pytest.approx(bce(out.window, batch.label, 3.0), rel=1e-4)
+    assert terms["node"].item() == pytest.approx(bce(out.node, batch.node_label, 5.0), rel=1e-4)
+    odds = out.attack_type.log_softmax(1)
+    kind = -odds[torch.arange(40), batch.attack_type].mean().item()
+    assert terms["type"].item() == pytest.approx(kind, rel=1e-4)
+    total = terms["window"] + terms["node"] + 0.2 * terms["type"]
+    assert terms["hard"].item() == pytest.approx(total.item())
+
+
+def test_blame_is_the_probability_of_each_node(attacked, detector):
+    task, some = detector().eval(), attacked[:9]
+    blame = task.blame(some)
+    assert blame.shape == (len(some.x),) and blame.dtype == np.float64
+    (batch,) = Batches(some, 9)
+    with torch.no_grad():
+        expected = torch.sigmoid(task.model.heads(batch).node)
+    np.testing.assert_allclose(blame, expected, rtol=1e-5)
+
+
+# augmentation
+
+
+@pytest.fixture(scope="module")
+def batch(attacked):
+    return batch_of(attacked)
+
+
+def left(batch, other):
+    """Names of the columns that differ."""
+    pairs = zip(batch._fields, batch, other, strict=True)
+    return {name for name, a, b in pairs if not (a is b or torch.equal(a, b))}
+
+
+def test_a_tenth_of_the_edges_goes_with_their_features(batch):
+    assert augmented(batch, []) is batch
+    torch.manual_seed(1)
+    other = augmented(batch, ["edges"])
+    assert left(batch, other) == {"edge_index", "edge_attr"}
+    n, m = batch.edge_index.shape[1], other.edge_index.shape[1]
+    assert m / n == pytest.approx(0.9, abs=0.02)
+    known, kept = (
+        {(*e, *a) for e, a in zip(b.edge_index.T.tolist(), b.edge_attr.tolist(), strict=True)}
+        for b in (batch, other)
+    )
+    assert kept < known
+
+
+def test_a_tenth_of_the_nodes_loses_all_its_edges(batch):
+    torch.manual_seed(1)
+    other = augmented(batch, ["nodes"])
+    assert left(batch, other) == {"edge_index", "edge_attr"}
+    touched = [set(b.edge_index.flatten().tolist()) for b in (batch, other)]
+    assert len(touched[1]) / len(touched[0]) == pytest.approx(0.9, abs=0.03)
+    both = torch.isin(batch.edge_index, torch.tensor(sorted(touched[1]))).all(0)
+    assert torch.equal(batch.edge_index[:, both], other.edge_index)
+
+
+def test_a_tenth_of_the_features_becomes_0(batch):
+    torch.manual_seed(1)
+    other = augmented(batch, ["features"])
+    assert left(batch, other) == {"x"}
+    changed = batch.x != other.x
+    assert not other.x[changed].any()
+    assert changed.sum() / (batch.x != 0).sum() == pytest.approx(0.1, abs=0.02)
+
+
+def test_each_step_leaves_out_something_else(batch):
+    one, two = (augmented(batch, ["edges", "features"]) for _ in range(2))
+    assert left(one, two) == {"x", "edge_index", "edge_attr"}
+
+
+@pytest.mark.parametrize("way", ["edges", "nodes", "features"])
+def test_augmentation_changes_training_and_no_score(whole, detector, asked, way):
+    weights = []
+    for augment in ([way], [way], []):
+        task = fit(detector(), whole, asked(1, augment=augment), "student")
+        weights.append(torch.cat([w.flatten() for w in task.model.parameters()]))
+        value = task.score(whole.train).value
+        assert np.array_equal(value, task.score(whole.train).value)
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
