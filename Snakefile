@@ -8,7 +8,6 @@
 #
 # A stage is done when its .json lies there (written last). papermill writes to *.part.ipynb; a
 # notebook that fails stays as <stage>.failed.ipynb for the reader, and no output of it counts.
-import re
 
 STAGES = ["data_prep", "teacher", "distillation", "fusion", "diagnostics"]
 SEEDS = range(int(config.get("seeds", 0)))  # of every dataset; 0: only what the targets name

@@ -106,8 +106,6 @@ _PENDING = {
     "blame": "evaluation.blame",
     "intervals": "evaluation.intervals",
     "ranking": "evaluation.ranking",
-    "pages": "report.pages",
-    "notebook": "params",
 }
 
 

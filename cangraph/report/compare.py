@@ -14,12 +14,12 @@ from cangraph.evaluation.scores import METRICS
 from cangraph.params import flatten, home, near
 from cangraph.runs import Run, make_run, read_run
 
-__all__ = ["Comparison", "capture_metrics", "changes", "compare_runs", "replicates"]
+__all__ = ["Comparison", "Rows", "capture_metrics", "changes", "compare_runs", "replicates"]
 
 _LEVEL = 0.95
 _SURE = "beyond captures and seeds"
 
-Rows = list[dict[str, Any]]
+Rows = list[dict[str, Any]]  # for `report.show` and `report.wide`
 
 
 class Comparison(NamedTuple):

@@ -15,7 +15,7 @@ from cangraph.evaluation.ranking import interval
 from cangraph.evaluation.scores import overall
 from cangraph.files import put
 from cangraph.params import data_home, home
-from cangraph.report.compare import Comparison
+from cangraph.report.compare import Comparison, Rows
 from cangraph.report.literature import published
 from cangraph.runs import STAGES, Run, make_run
 
@@ -35,8 +35,6 @@ MODELS = (
 _COSTED = {"gat_teacher": "GAT teacher", "vgae_teacher": "VGAE teacher"}
 _COSTED |= {"gat": "GAT student", "vgae": "VGAE student"}
 _METRICS = ("auroc", "auprc", "f1", "mcc")  # that are saved; the page shows some
-
-Rows = list[dict[str, Any]]
 
 
 def _reported(run: Run) -> Rows:
