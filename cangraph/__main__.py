@@ -14,6 +14,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cangraph.extras import MissingExtraError, named_extra
@@ -136,12 +137,12 @@ def teachers(params: Params, devices: int = 1, nodes: int = 1) -> dict[str, Task
     place = training_folder(params, "teacher")
     data = load_data(params)
     material = Synthesis(data, clean_captures(read(params.dataset, params.seed)), params)
-    tasks: dict[str, Task] = {}
-    for name, task, net in (("vgae", Reconstructor, VGAE), ("gat", Detector, GAT)):
-        # the weights of a net are drawn with the dice of the run before
-        made = task(net(data.graphs.spec, **params.teacher[name]))
-        tasks[name] = fit(made, material, params, "teacher", place / name, devices, nodes)
-    return tasks
+    spec, nets = data.graphs.spec, params.teacher
+    run = partial(fit, data=material, params=params, size="teacher", devices=devices, nodes=nodes)
+    vgae = run(Reconstructor(VGAE(spec, **nets.vgae)), folder=place / "vgae")
+    # its first weights are drawn after the VGAE was trained
+    gat = run(Detector(GAT(spec, **nets.gat)), folder=place / "gat")
+    return {"vgae": vgae, "gat": gat}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Detectors into ONNX files, complete: scalers inside, thresholds and origin in the metadata.
+"""Detectors into ONNX files: scalers inside, thresholds and origin in the metadata.
 
-`exported` reads them, where there is no torch.
+`deploy.detector` reads them without torch.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from cangraph.params import Params, versions
 
 __all__ = ["export_run", "to_onnx"]
 
-_PARITY = 1e-5  # that a file may differ from the net it was made of
+_PARITY = 1e-5  # the most that a file may differ from its net
 _PACKAGES = ("cangraph", "onnx", "onnxruntime", "onnxscript")
 
 
@@ -51,40 +51,40 @@ def to_onnx(
     captures: Sequence[CaptureInfo] = (),
     int8: bool = False,
 ) -> Exported:
-    """Write a detector to an ONNX file, and return it as `exported.Exported` reads it.
+    """Write a detector to an ONNX file, and return it as `Exported` reads it.
 
-    The file judges one window of any size: its inputs are `x` (N, d_x), `edge_index` (2, E) and
-    `edge_attr` (E, d_e), as `Graphs` hold them; its outputs the `value`, by node (N,) and by
-    attack type. The scalers are in it. Its metadata hold the `threshold`, window and stride, the
-    names of the features and the constants of the kernels they come from, the versions, what it was
-    trained on (`params`, and the `captures` by their hashes), the hash of its weights, and a
-    window with the answer to it, on which every reader tries the file.
+    The file judges one window of any size, scalers included: its inputs are `x` (N, d_x),
+    `edge_index` (2, E) and `edge_attr` (E, d_e), as in `Graphs`; its outputs are those of `Judged`.
+    Its metadata hold the `threshold`, window and stride, the names of the features and the
+    constants of the kernels, the versions, what it was trained on (`params`, and the `captures` by
+    their hashes), the hash of its weights, and a window with its answer (`detector.proof`).
 
-    `int8`: weights as integers of 8 bits (onnxruntime's dynamic quantisation), a smaller file of
-    which no parity is asked. Where the file is not equal to `model` within 1e-5 on that window,
-    nothing is written, and `ArithmeticError` says so.
+    `int8`: weights of 8 bits (onnxruntime's dynamic quantisation), which need not be equal.
+
+    Raises `ArithmeticError`, and writes nothing, where the file differs from `model` by more than
+    1e-5 on that window.
     """
     one = _one_window(model).eval()
-    tried = proof(params.window)
-    inputs = [torch.from_numpy(tried[name]) for name in INPUTS]
+    window = proof(params.window)
+    inputs = [torch.from_numpy(window[name]) for name in INPUTS]
     inputs[1] = inputs[1].long()
     with torch.no_grad():
-        wanted = [out.numpy() for out in one(*inputs)]
+        value, node, _ = one(*inputs)
     content = _written(one, tuple(inputs))
     if int8:
         content = _quantised(content)
-    answer = judge(session(content), **tried)
-    apart = max(abs(answer.value - float(wanted[0])), *np.abs(answer.node - wanted[1]))
-    if not int8 and not apart <= _PARITY * max(1.0, abs(float(wanted[0]))):
+    answer = judge(session(content), **window)
+    apart = max(abs(answer.value - float(value)), *np.abs(answer.node - node.numpy()))
+    if not int8 and not apart <= _PARITY * max(1.0, abs(float(value))):
         raise ArithmeticError(
-            f"to_onnx: the file comes to {answer.value}, the {type(model).__name__} to "
-            f"{float(wanted[0])}; expected {_PARITY} between them at most; tell us which versions "
-            "of torch, onnxscript and onnxruntime these are"
+            f"to_onnx: the file gives {answer.value}, the {type(model).__name__} {float(value)}; "
+            f"expected {_PARITY} between them at most; tell us which versions of torch, onnxscript "
+            "and onnxruntime these are"
         )
-    fused = isinstance(model, Fused)
+    kind = f"fusion ({model.kind})" if isinstance(model, Fused) else type(model).__name__
     facts = this_code() | {
         "format": FORMAT,
-        "kind": f"fusion ({model.kind})" if fused else type(model).__name__,
+        "kind": kind,
         "threshold": float(threshold),
         "window": params.window,
         "stride": params.stride,
@@ -97,7 +97,7 @@ def to_onnx(
             "captures": {f"{c.scenario}/{c.name}".strip("/"): c.sha256 for c in captures},
         },
         "proof": {
-            "x": tried["x"].astype(np.float64).tolist(),
+            "x": window["x"].astype(np.float64).tolist(),
             "value": answer.value,
             "node": answer.node.tolist(),
         },
@@ -120,6 +120,7 @@ def export_run(
     Raises as `to_onnx` and `Fused` do: a rule that no file can hold is refused, not replaced.
     """
     (gat, at), (vgae, _) = models["gat"], models["vgae"]
+    assert isinstance(gat, GAT) and isinstance(vgae, VGAE)
     fused = {name: (Fused(vgae, gat, rule), cut) for name, (rule, cut) in rules.items()}
     files = {
         name: to_onnx(model, folder / f"{name}.onnx", cut, params, captures)
@@ -137,7 +138,7 @@ def _one_window(model: GAT | VGAE | Fused) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch, onnxscript and onnxruntime say of how they work."""
+    """Without the log of torch, onnxscript and onnxruntime."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -169,6 +170,7 @@ def _written(one: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
             dynamic_shapes=({0: nodes}, {1: edges}, {0: edges}),
             verbose=False,
         )
+    assert program is not None
     return program.model_proto.SerializeToString()
 
 

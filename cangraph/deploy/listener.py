@@ -52,7 +52,8 @@ class Clock:
     def read(self, raw: np.ndarray, now: float) -> tuple[np.ndarray, list[Notice]]:
         """The times in s, f8 (n,), of frames that the bus gave the times `raw`, when this machine's
         clock stood at `now`; and a notice of each jump."""
-        times, notices = np.zeros(len(raw)), []
+        times = np.zeros(len(raw))
+        notices: list[Notice] = []
         elapsed = np.inf if self.now is None else now - self.now
         if len(raw):
             self.now = now
@@ -160,7 +161,7 @@ class Listener:
             notices.append({"event": "refused", "frames": len(wrong), "why": wrong[0]})
             came = [m for m, fault in zip(came, faults, strict=True) if not fault]
         messages = [message for message in came if message is not None]
-        columns = columns_of(messages)
+        columns: dict[str, Any] = columns_of(messages)
         del columns["attack"]
         times = []
         for missing, part in groupby(came, key=lambda message: message is None):

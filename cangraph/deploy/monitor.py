@@ -77,16 +77,19 @@ class Monitor:
                 "a frame or more, 0 s or more, a share between 0 and 1; use the defaults"
             )
         self.detector, self.tell_windows = detector, tell_windows
-        own = detector.rule
-        if (k, n) != (None, None):  # either alone: of 2 of 3
-            own = Rule(own.at)
+        # k or n alone: of 2 of 3
+        own = detector.rule if (k, n) == (None, None) else Rule(detector.rule.at)
         if (k, n) == (0, 0) and detector.rule.n:
             raise ValueError(
                 f"monitor: k and n are 0, for evidence, with a {detector.kind}; expected values "
                 "that are probabilities; use 2 of 3 windows"
             )
-        rule = [b if a is None else a for a, b in zip((at, k, n), own, strict=True)]
-        self.watch = Watch(*rule, hold)
+        at, k, n = (
+            own.at if at is None else at,
+            own.k if k is None else k,
+            own.n if n is None else n,
+        )
+        self.watch = Watch(at, k, n, hold)
         self.sliding = Sliding(detector.window, stride)
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
@@ -186,7 +189,7 @@ class Monitor:
 
     def ongoing(self) -> list[Event]:
         """The alarm that is not over, as it stands after the last window."""
-        if not self.watch.on:
+        if not self.watch.on or self.watch.alarm is None:
             return []
         event = _told(self.watch.alarm._replace(end=self.watch.time))
         return [event | {"event": "ongoing"}]

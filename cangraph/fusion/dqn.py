@@ -1,7 +1,6 @@
 """A DQN that chooses, window by window, how much to trust each model; and all rules of fusion."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -153,8 +152,8 @@ class DQNFusion(FusionRule):
             state = np.tile(np.median(mine.state, axis=0), (cells**2, 1))
             for k, name in enumerate(mine.state_names):
                 state[:, k] = follows.get(name, state[:, k])
-            of = {"label": none, "attack_type": none, "capture": none, "start": none, "end": none}
-            grid.append(replace(mine, value=value, state=state, **of))
+            made = Scores(value, *[none] * 5, mine.captures, state, mine.state_names)
+            grid.append(made)
         return self.alpha(grid).reshape(cells, cells), axis
 
 
