@@ -1,8 +1,8 @@
 """A trained detector as a file: loading it and judging windows with ONNX Runtime, without torch.
 
-`export` writes such files. What a file was made for and of stands in its metadata, and every file
-is tried on loading: it judges the last window of a fixed stretch of traffic, which must come out
-as it did where the file was made, features and score alike.
+`export` writes such files. Their metadata say what they were made for and of. Every file is checked
+on loading: it judges the last window of a fixed stretch of traffic, whose features and score must
+be those that the file's maker had.
 """
 
 import hashlib
@@ -21,38 +21,19 @@ from cangraph.features import windows
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
 
-__all__ = [
-    "FORMAT",
-    "INPUTS",
-    "KEY",
-    "OUTPUTS",
-    "Exported",
-    "Judged",
-    "judge",
-    "proof",
-    "session",
-    "this_code",
-]
+__all__ = ["FORMAT", "INPUTS", "KEY", "OUTPUTS", "Exported", "Judged"]
+__all__ += ["judge", "proof", "session", "this_code"]
 
 FORMAT = 2  # 1 named constants by the module that they stood in
 KEY = "cangraph"  # of the metadata
 INPUTS = ("x", "edge_index", "edge_attr")
 OUTPUTS = ("value", "node", "attack_type")
-_FACTS = {  # what the metadata of a file must say, and of which type
-    "format": int,
-    "kind": str,
-    "threshold": float,
-    "window": int,
-    "stride": int,
-    "node_features": list,
-    "edge_features": list,
-    "attack_types": list,
-    "profile": dict,
-    "parameters": int,
-    "weights_sha256": str,
-    "versions": dict,
-    "trained_on": dict,
-    "proof": dict,
+_FACTS = {  # what the metadata of a file must say, by type
+    int: ("format", "window", "stride", "parameters"),
+    float: ("threshold",),
+    str: ("kind", "weights_sha256"),
+    list: ("node_features", "edge_features", "attack_types"),
+    dict: ("profile", "versions", "trained_on", "proof"),
 }
 _PROOF = {"x": list, "value": float, "node": list}
 _NEAR = 1e-4  # other processors round otherwise
@@ -126,15 +107,13 @@ def judge(running: Any, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.nda
 
 class Exported:
     """A detector in an ONNX file that `export.to_onnx` wrote. It judges one window at a time, so
-    that a score does not depend on the windows around it: a log scored here and the same traffic
-    on a bus have equal values to the last bit.
+    that a log scored here and the same traffic on a bus have equal values to the last bit.
 
     `about` is the metadata of the file; `kind`, `threshold`, `window` and `stride` are taken from
     it, and the `rule` for alarms follows (`watch.alarm_rule`); `sha256` is the hash of the file.
-    One thread is used, and none spins.
 
-    Raises `FileNotFoundError`, and `ValueError` for what is no ONNX file, one that `export` did not
-    write, one for other features, and one that does not come to what it came to where it was made.
+    Raises `FileNotFoundError`, and `ValueError` for a file that is no ONNX file, that `export` did
+    not write, that is for other features, or that does not reproduce the scores of its maker.
     """
 
     def __init__(self, path: Path | str):
@@ -182,7 +161,12 @@ class Exported:
             )
         try:
             facts = json.loads(metadata[KEY])
-            wrong = [n for n, kind in _FACTS.items() if not isinstance(facts.get(n), kind)]
+            wrong = [
+                name
+                for kind, names in _FACTS.items()
+                for name in names
+                if not isinstance(facts.get(name), kind)
+            ]
             wrong += [n for n, kind in _PROOF.items() if not isinstance(facts["proof"][n], kind)]
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             facts, wrong = {}, [f"{type(error).__name__}: {error}"]

@@ -1,4 +1,4 @@
-"""What a detector would find on a car: attacks of every kind tried on its own clean traffic."""
+"""What a detector would find on a car: attacks of every kind synthesised into its clean traffic."""
 
 from collections.abc import Sequence
 from contextlib import suppress

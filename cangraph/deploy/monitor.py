@@ -231,7 +231,7 @@ class Monitor:
             "sliding": [sliding.passed, sliding.told, sliding.origin],
             "began": sliding.profiles.began,
         }
-        arrays = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)}
+        arrays: dict[str, Any] = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)}
         arrays["slots"] = np.array(list(sliding.profiles.slots), np.int64)
         arrays |= {f"held/{k}": column for k, column in enumerate(sliding.held)}
         arrays |= {"profiles": sliding.profiles.table, "last": sliding.last}

@@ -152,7 +152,9 @@ class DQNFusion(FusionRule):
             state = np.tile(np.median(mine.state, axis=0), (cells**2, 1))
             for k, name in enumerate(mine.state_names):
                 state[:, k] = follows.get(name, state[:, k])
-            made = Scores(value, *[none] * 5, mine.captures, state, mine.state_names)
+            made = Scores(
+                value, none, none, none, none, none, mine.captures, state, mine.state_names
+            )
             grid.append(made)
         return self.alpha(grid).reshape(cells, cells), axis
 

@@ -1,5 +1,7 @@
 """Policies of fusion: what an action earns, what is learnt from it, what is done in the end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from scorings import PARAMS, brier, scores_of, torn
 
 from cangraph.fusion.dqn import DQNFusion, all_rules, rewards
 from cangraph.fusion.rules import FusionRule
+from cangraph.fusion.verdict import held_out as held_out_of
 
 pytestmark = pytest.mark.filterwarnings("error")
 ALPHAS = np.linspace(0, 1, 5)
@@ -63,8 +66,6 @@ def test_the_decision_comes_from_the_fused_score(fitted, held_out):
 
 
 def test_training_held_out_and_test_windows_go_through_one_function(calib, monkeypatch):
-    from cangraph.fusion import verdict
-
     asked = []
     score = FusionRule.score
     monkeypatch.setattr(
@@ -72,7 +73,7 @@ def test_training_held_out_and_test_windows_go_through_one_function(calib, monke
     )
     parts = torn(300, 2, captures=3)[1]
     few = {n: all_rules(PARAMS)[n] for n in ("mean", "logistic stacking")}
-    held = verdict.held_out(few, parts, 3)
+    held = held_out_of(few, parts, 3)
     assert asked == [100] * 6, "each fold, by each rule"
     assert {len(s) for s in held.scores.values()} == {300}
     for rule in all_rules(PARAMS).values():
@@ -88,24 +89,13 @@ def test_a_policy_that_switches_beats_either_model(fitted, calib, held_out):
         assert brier(fitted[name].score(scores)) < 0.5 * min(alone), name
 
 
-def test_the_map_changes_with_both_probabilities_and_obeys_the_policy(fitted, held_out):
-    scores = held_out[1]
-    for name, rule in fitted.items():
-        grid, axis = rule.map(scores, cells=8)
-        assert grid.shape == (8, 8) and axis == approx((np.arange(8) + 0.5) / 8)
-        assert np.isin(grid, rule.alphas).all(), name
-
-
 def test_the_map_moves_what_follows_from_the_probabilities_and_rests_the_rest():
     label = np.array([False, True] * 30)
     value = np.linspace(-2, 2, 60) + label
     names = ("vgae_node_mean", "vgae_kl"), ("gat_logit", "gat_probability")
     vgae = scores_of(value, label, np.column_stack([value, np.arange(60)]))
     gat = scores_of(np.linspace(0.1, 0.9, 60), label, np.zeros((60, 2)))
-    scores = [
-        s.__class__(**{**s.__dict__, "state_names": n})
-        for s, n in zip((vgae, gat), names, strict=True)
-    ]
+    scores = [replace(s, state_names=n) for s, n in zip((vgae, gat), names, strict=True)]
     seen = {}
 
     class Watching(DQNFusion):
@@ -114,7 +104,9 @@ def test_the_map_moves_what_follows_from_the_probabilities_and_rests_the_rest():
             return super().alpha(given)
 
     rule = Watching(PARAMS.model_copy(update={"steps": 10})).fit(scores)
-    rule.map(scores, cells=2)
+    grid, axis = rule.map(scores, cells=2)
+    assert grid.shape == (2, 2) and axis == approx([0.25, 0.75])
+    assert np.isin(grid, rule.alphas).all()
     node, kl, logit, p_gat, p_vgae, *_ = seen["state"].T
     assert kl == approx(29.5), "the median"
     assert p_gat == approx([0.25, 0.25, 0.75, 0.75]), "rows by the GAT"

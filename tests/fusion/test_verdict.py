@@ -148,28 +148,27 @@ def test_a_rule_that_no_file_can_hold_is_compared_and_never_the_default():
     assert said[-1].startswith("DQN (0.9060) leads GAT alone") and "no ONNX file" in said[-1]
 
 
-# the margins
+# the gains
 
 
-def test_margins_by_hand():
+def rows_of(base, other):
+    """Rows of `gains` by detector and scenario, of a rule "mean" over "GAT alone"."""
+    at = {"GAT alone": 0.5, "mean": 0.5}
+    found = gains({"GAT alone": base, "mean": other}, at, "GAT alone")
+    return {(row["detector"], row["scenario"]): row for row in found}
+
+
+def test_gains_by_hand():
     scenarios = ["test_01_a", "test_01_a", "test_02_b"]
     base = captures_of(RIGHT, WRONG, HALF, scenarios=scenarios)
-    other = captures_of(RIGHT, RIGHT, RIGHT, scenarios=scenarios)
-    at = {"GAT alone": 0.5, "mean": 0.5}
-    rows = {
-        (row["detector"], row["scenario"]): row
-        for row in gains({"GAT alone": base, "mean": other}, at, "GAT alone")
-    }
+    rows = rows_of(base, captures_of(RIGHT, RIGHT, RIGHT, scenarios=scenarios))
     wrong, half = (by_capture(base, 0.5)[k]["auprc"] for k in (1, 2))
-    first = rows["mean", "test_01_a"]
+    first, second, total = (rows["mean", name] for name in ("test_01_a", "test_02_b", ALL))
     assert first["captures"] == 2 and first["f1"] == approx(0.5)  # 0 and 1
     assert first["auprc"] == approx((1 - wrong) / 2, abs=1e-6)
     assert (first["f1_low"], first["f1_high"]) == (0, 1)
-    second = rows["mean", "test_02_b"]
-    assert second["auprc"] == approx(1 - half, abs=1e-6) and second["auprc_low"] is None, (
-        "one capture"
-    )
-    total = rows["mean", ALL]
+    assert second["auprc"] == approx(1 - half, abs=1e-6)
+    assert second["auprc_low"] is None, "one capture"
     assert total["captures"] == 3 and total["auprc"] == approx((2 - wrong - half) / 3, abs=1e-6)
     assert 0 <= total["auprc_low"] <= total["auprc"] <= total["auprc_high"]
     itself = rows["GAT alone", ALL]
@@ -178,12 +177,11 @@ def test_margins_by_hand():
 
 def test_a_scenario_of_one_class_is_undefined():
     scores = captures_of(RIGHT, RIGHT, scenarios=["test_01_a", "test_05_b"])
-    label = scores.label & (scores.capture == 0)
-    scores = replace(scores, label=label)
-    rows = gains({"GAT alone": scores}, {"GAT alone": 0.5}, "GAT alone")
-    (row,) = (row for row in rows if row["scenario"] == "test_05_b")
-    assert row["auprc"] is None and row["f1"] is None and row["auprc_low"] is None
-    (total,) = (row for row in rows if row["scenario"] == ALL)
+    scores = replace(scores, label=scores.label & (scores.capture == 0))
+    rows = rows_of(scores, scores)
+    none = rows["mean", "test_05_b"]
+    assert none["auprc"] is None and none["f1"] is None and none["auprc_low"] is None
+    total = rows["mean", ALL]
     assert total["captures"] == 2 and total["auprc"] == 0 and total["auprc_low"] is None
 
 
@@ -191,34 +189,25 @@ def test_the_interval_resamples_captures_and_not_windows():
     scenarios = ["test_01_a"] * 4
     base = captures_of(*[RIGHT] * 3, HALF, scenarios=scenarios)
     many = captures_of(*[RIGHT] * 4, scenarios=scenarios)
-    at = dict.fromkeys(("GAT alone", "mean"), 0.5)
-    narrow = gains({"GAT alone": base, "mean": many}, at, "GAT alone")[1]
+    narrow = rows_of(base, many)["mean", ALL]
     assert narrow["auprc_low"] == 0, "in a third of the draws the odd capture is missing"
     repeated = np.repeat(np.arange(16), 50)
-    wide = gains({"GAT alone": base[repeated], "mean": many[repeated]}, at, "GAT alone")[1]
+    wide = rows_of(base[repeated], many[repeated])["mean", ALL]
     assert wide["auprc_high"] == approx(narrow["auprc_high"], abs=0.02), "windows are no witnesses"
-    again = gains({"GAT alone": base, "mean": many}, at, "GAT alone")[1]
-    assert again == narrow, "the same draws"
+    assert rows_of(base, many)["mean", ALL] == narrow, "the same draws"
 
 
-def test_whiskers_reach_from_the_value_and_are_absent_where_undefined():
+def test_whiskers_and_cells_hold_value_and_interval():
     rows = [
-        {"f1": 0.5, "f1_low": 0.2, "f1_high": 0.6},
-        {"f1": 0.5, "f1_low": None, "f1_high": None},
-        {"f1": None, "f1_low": None, "f1_high": None},
+        row("DQN", "test_01_known", 0.5, 0.2, 0.6),
+        row("DQN", "test_02_known", 0.5, None, None),
+        row("DQN", ALL, None, None, None),
     ]
     assert verdict.whiskers(rows, "f1") == approx(np.array([[0.3, 0, 0], [0.1, 0, 0]]))
-
-
-def test_cells_hold_value_and_interval():
-    rows = [row("DQN", "test_01_known", 0.02, 0.01, 0.03), row("DQN", ALL, None, None, None)]
-    second, first = verdict.gain_cells(rows, "f1")  # all captures come first
-    assert first == {
-        "detector": "DQN",
-        "scenario": "test_01",
-        "margin": "+0.020 (+0.010, +0.030)",
-    }
-    assert second["margin"] == "undefined"
+    total, first, second = verdict.gain_cells(rows, "f1")  # all captures come first
+    known = {"detector": "DQN", "scenario": "test_01", "margin": "+0.500 (+0.200, +0.600)"}
+    assert first == known and second["margin"] == "+0.500 (no interval)"
+    assert (total["scenario"], total["margin"]) == (ALL, "undefined")
 
 
 # the words
