@@ -33,7 +33,7 @@ from cangraph.data.store import open_graphs
 from cangraph.features.profile import profile
 from cangraph.features.schema import FRAME_FEATURES
 from cangraph.features.windows import windows
-from cangraph.params import data_home
+from cangraph.files import data_home
 
 RECORD = np.dtype([("timestamp", "f8"), ("arbitration_id", "u4"), ("dlc", "u1"), ("data", "u1", 8)])
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.numpy import load_file
 
 import cangraph as cg
-from cangraph.params import data_home, home
+from cangraph.files import data_home, home
 
 DATASETS = ("demo", "hcrl_sa", "set_04")
 LOGS = (

@@ -12,6 +12,7 @@ import json
 import matplotlib.pyplot as plt
 
 import cangraph as cg
+from cangraph.files import home
 
 MEASURES = {"auprc": "AUPRC", "f1": "window F1"}
 KINDS = {"alone": "labels alone", "distilled": "distilled"}
@@ -51,7 +52,7 @@ BESIDE = {
 
 def main() -> None:
     cg.figures.use_style()
-    record = json.loads((cg.params.home() / "docs" / "students.json").read_text())
+    record = json.loads((home() / "docs" / "students.json").read_text())
     datasets = list(dict.fromkeys(key.split(" | ")[0] for key in record))
     figure, axes = plt.subplots(
         len(datasets), len(MEASURES), figsize=(11, 3.4 * len(datasets)), squeeze=False

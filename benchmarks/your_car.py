@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import cangraph as cg
-from cangraph.params import data_home
+from cangraph.files import data_home
 
 GOAL = 300  # s
 

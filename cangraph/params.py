@@ -11,14 +11,12 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from cangraph.files import data_home, home
+from cangraph.files import home
 
 __all__ = [
     "Params",
     "assignments",
-    "data_home",
     "flatten",
-    "home",
     "load_params",
     "near",
     "params_here",

@@ -22,9 +22,9 @@ from safetensors.numpy import save as serialized
 from cangraph.data.splits import Split
 from cangraph.data.store import keep, open_graphs
 from cangraph.evaluation.scores import Scores
-from cangraph.files import put
+from cangraph.files import home, put
 from cangraph.frames import CaptureInfo
-from cangraph.params import Params, home, versions
+from cangraph.params import Params, versions
 
 __all__ = ["STAGES", "Run", "all_runs", "folder", "graphs_folder", "load", "load_data"]
 __all__ += ["load_models", "load_scores", "make_run", "read_run", "remedy", "save", "save_data"]

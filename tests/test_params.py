@@ -8,7 +8,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from cangraph.params import assignments, data_home, home, load_params, params_here, values_here
+from cangraph.files import data_home, home
+from cangraph.params import assignments, load_params, params_here, values_here
 
 FOLDER = Path(__file__).parents[1] / "params"
 BASE = yaml.safe_load((FOLDER / "base.yaml").read_text())

@@ -11,7 +11,8 @@ import numpy as np
 from scipy import stats
 
 from cangraph.evaluation.scores import METRICS
-from cangraph.params import flatten, home, near
+from cangraph.files import home
+from cangraph.params import flatten, near
 from cangraph.runs import Run, make_run, read_run
 
 __all__ = ["Comparison", "Rows", "capture_metrics", "changes", "compare_runs", "replicates"]

@@ -23,10 +23,10 @@ from cangraph.evaluation.intervals import clustered
 from cangraph.evaluation.scores import METRICS, Scores
 from cangraph.evaluation.watch import Rule, alarm_rule
 from cangraph.figures.style import percent
-from cangraph.files import put
+from cangraph.files import home, put
 from cangraph.frames import ATTACK_TYPES
 from cangraph.fusion.verdict import ALL, SINGLE
-from cangraph.params import Params, home
+from cangraph.params import Params
 from cangraph.report.literature import citations, published
 from cangraph.report.schema import VERSION, Findings
 from cangraph.report.tables import show, wide

@@ -13,8 +13,7 @@ import numpy as np
 from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
 from cangraph.evaluation.ranking import interval
 from cangraph.evaluation.scores import overall
-from cangraph.files import put
-from cangraph.params import data_home, home
+from cangraph.files import data_home, home, put
 from cangraph.report.compare import Comparison, Rows
 from cangraph.report.literature import published
 from cangraph.runs import STAGES, Run, make_run

@@ -15,9 +15,10 @@ from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import split
 from cangraph.evaluation.scores import Scores, by_capture
+from cangraph.files import home
 from cangraph.fusion.verdict import ALL
 from cangraph.nn.models import GAT, VGAE
-from cangraph.params import home, load_params
+from cangraph.params import load_params
 from cangraph.report import diagnostics
 from cangraph.report.schema import Record
 from cangraph.train.tasks import Detector
