@@ -314,22 +314,17 @@ def simulate(
 
 
 CAPTURES = {  # of the demo dataset, by attack and vehicle, in each scenario
-    "train_01_attack_free": ("attack-free-aster", "attack-free-borage"),
-    "train_02_with_attacks": ("flooding-aster", "fuzzing-borage", "spoofing-aster"),
-    "test_01_known_vehicle_known_attack": ("flooding-borage", "fuzzing-aster", "spoofing-borage"),
-    "test_02_unknown_vehicle_known_attack": (
-        "flooding-clover",
-        "fuzzing-clover",
-        "spoofing-clover",
-    ),
-    "test_03_known_vehicle_unknown_attack": (
-        "malfunction-aster",
-        "malfunction-borage",
-        "replay-aster",
-    ),
-    "test_04_unknown_vehicle_unknown_attack": ("malfunction-clover", "replay-clover"),
-    "test_05_suppress": ("suppress-aster", "suppress-clover"),
-    "test_06_masquerade": ("masquerade-aster", "masquerade-clover"),
+    scenario: tuple(names.split())
+    for scenario, names in {
+        "train_01_attack_free": "attack-free-aster attack-free-borage",
+        "train_02_with_attacks": "flooding-aster fuzzing-borage spoofing-aster",
+        "test_01_known_vehicle_known_attack": "flooding-borage fuzzing-aster spoofing-borage",
+        "test_02_unknown_vehicle_known_attack": "flooding-clover fuzzing-clover spoofing-clover",
+        "test_03_known_vehicle_unknown_attack": "malfunction-aster malfunction-borage replay-aster",
+        "test_04_unknown_vehicle_unknown_attack": "malfunction-clover replay-clover",
+        "test_05_suppress": "suppress-aster suppress-clover",
+        "test_06_masquerade": "masquerade-aster masquerade-clover",
+    }.items()
 }
 
 

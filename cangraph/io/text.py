@@ -442,6 +442,22 @@ def _label(buffer, begin, end):
 
 
 @numba.njit(cache=True, nogil=True)
+def _blank(begins, ends, k):
+    written = 0
+    for field in range(k):
+        written += ends[field] - begins[field]
+    return written == 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(faults, kind, line, start):
+    """Count a row of a kind; line and first byte of the first are kept."""
+    if faults[kind, 0] == 0:
+        faults[kind, 1], faults[kind, 2] = line, start
+    faults[kind, 0] += 1
+
+
+@numba.njit(cache=True, nogil=True)
 def _parse_rows(buffer, part, layout, order, rows, faults):
     """Fill the columns from text, and `faults` by kind. Returns rows, or `_TOO_WIDE`."""
     n, line, (i, end) = 0, 0, part
@@ -458,10 +474,7 @@ def _parse_rows(buffer, part, layout, order, rows, faults):
         k, i = _split(buffer, i, end, layout, begins, ends)
         while k and begins[k - 1] == ends[k - 1] and (layout != TABLE or k > last + 1):
             k -= 1  # commas that a spreadsheet padded with
-        blank = True
-        for field in range(k):
-            blank = blank and begins[field] == ends[field]
-        if blank:
+        if _blank(begins, ends, k):
             continue
         flag, padded, error = order[3], False, False
         if layout == TABLE:
@@ -496,10 +509,7 @@ def _parse_rows(buffer, part, layout, order, rows, faults):
             if label < 0:
                 fault = _LABEL
         if fault or error:
-            counted = fault if fault else _ERROR_FRAMES
-            if faults[counted, 0] == 0:
-                faults[counted, 1], faults[counted, 2] = line, start
-            faults[counted, 0] += 1
+            _count(faults, fault if fault else _ERROR_FRAMES, line, start)
             data[n] = 0  # the next row takes this place
         else:
             faults[_PADDED, 0] += padded
