@@ -553,9 +553,9 @@ def explanation(arbitration_id, edge_index, edge_share, attack, features, title=
         style.note(ax, names[i], xy[i], 7 * xy[i], **look)
     ax.set(xlim=(-1.45, 1.45), ylim=(-1.3, 1.3), aspect="equal")
     ax.set_axis_off()
-    beside.barh(range(len(features)), list(features.values()), 0.62, color=BENIGN)
+    beside.barh(range(len(features)), list(features.values()), 0.4, color=BENIGN)
     for i, name in enumerate(features):
-        style.note(beside, name, (0, i), (2, 11), size=8)
+        style.note(beside, name, (0, i), (2, 9), size=8)
     beside.set(ylim=(len(features) - 0.4, -0.9), xticks=[], yticks=[])
     beside.spines[["left", "bottom"]].set_visible(False)
     text = f"{lit[chief].sum()} of the {len(chief)} successions that matter most touch an attacked "

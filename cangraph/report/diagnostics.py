@@ -174,17 +174,17 @@ def _saved_judges(stage: str, saved: dict[str, Scores], record: dict) -> list[Ju
         default = record["default"]
         kind = "GAT" if default == SINGLE[1] else "fusion"
         return [Judge("fusion", "fusion", saved["file/test"], alarm_rule(kind, at[default]), stage)]
-    nets: tuple[tuple[Kind, str], ...] = (("GAT", "gat"), ("VGAE", "vgae"))
+    nets: tuple[Kind, ...] = ("GAT", "VGAE")
     return [
         Judge(
             f"{kind} {_SIZES[stage]}",
             kind,
-            saved[f"{net}/test"],
-            alarm_rule(kind, at[net]),
+            saved[f"{kind.lower()}/test"],
+            alarm_rule(kind, at[kind.lower()]),
             stage,
             shown=kind == "GAT" or stage == "teacher",
         )
-        for kind, net in nets
+        for kind in nets
     ]
 
 
@@ -280,14 +280,16 @@ def undefined(rows: Sequence[dict]) -> list[dict]:
 
 def _limited(run: Gathered) -> list[dict]:
     """The attacks that detectors find at few false alarms an hour, by scenario."""
-    rows = []
-    for judge in run.shown:
-        for scenario in np.unique(judge.scores.scenario).tolist():
-            mine = judge.scores[judge.scores.scenario == scenario]
-            best = alarms.recall_at_false_alarms(mine)
-            row = {"detector": judge.name, "scenario": scenario, "recall": best.get("recall")}
-            rows.append(row)
-    return rows
+
+    def best(judge: Judge, scenario: str) -> float | None:
+        mine = judge.scores[judge.scores.scenario == scenario]
+        return alarms.recall_at_false_alarms(mine).get("recall")
+
+    return [
+        {"detector": judge.name, "scenario": scenario, "recall": best(judge, scenario)}
+        for judge in run.shown
+        for scenario in np.unique(judge.scores.scenario).tolist()
+    ]
 
 
 def _drifted(run: Gathered) -> list[dict]:
@@ -304,15 +306,13 @@ def _drifted(run: Gathered) -> list[dict]:
         mine = (test.capture == number) & ~test.label
         parts[test.captures[number].label] = test.value[mine]
     rows = []
-    for name, value in parts.items():
-        if not len(value):
-            continue
+    for name, value in ((name, value) for name, value in parts.items() if len(value)):
         quantiles = np.quantile(calibration.log_odds(value), [0.05, 0.5, 0.95]).tolist()
-        row = {"part": name, "windows": len(value)}
-        row |= dict(zip(("low", "median", "high"), quantiles, strict=True))
-        found = ks_2samp(value, parts["train"], method="asymp") if name != "train" else None
-        row |= {"ks": None if found is None else float(found.statistic)}
-        rows.append(row | {"p": None if found is None else float(found.pvalue)})
+        row = {"part": name, "windows": len(value), "ks": None, "p": None}
+        if name != "train":
+            found = ks_2samp(value, parts["train"], method="asymp")
+            row |= {"ks": float(found.statistic), "p": float(found.pvalue)}
+        rows.append(row | dict(zip(("low", "median", "high"), quantiles, strict=True)))
     return rows
 
 
