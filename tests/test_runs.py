@@ -3,7 +3,6 @@ a run leads out of runs/."""
 
 import json
 import pickle
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -25,12 +24,9 @@ SPLIT = {"gap": 0.05}  # s; the captures here are short
 
 
 @pytest.fixture
-def params(tmp_path, monkeypatch):
+def params(home):
     """The demo's parameters, in a home of its own."""
-    base = load_params("demo", split=SPLIT)
-    shutil.copytree(runs.home() / "params", tmp_path / "params")
-    monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
-    return base
+    return load_params("demo", split=SPLIT)
 
 
 @pytest.fixture(scope="module")

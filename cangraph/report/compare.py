@@ -57,11 +57,10 @@ class Comparison(NamedTuple):
         for way in ("better", "worse"):
             sure = [r["detector"] for r in self.detectors if r["verdict"] == f"{way}, {_SURE}"]
             said += [f"{', '.join(sure)} {way}"] if sure else []
-        where = f"From {self.before} to {self.after}"
-        if self.before == self.after:
-            where = f"Within {self.after}"
+        where = f"From {self.before} to" if self.before != self.after else "Within"
         what = f"{self.metric.upper()} of {len(self.detectors)} detectors"
-        return f"{where}, {what}: {'; '.join(said) or 'none better or worse'} {_SURE}."
+        text = "; ".join(said) or "none better or worse"
+        return f"{where} {self.after}, {what}: {text} {_SURE}."
 
 
 def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
@@ -199,21 +198,17 @@ def _over_recordings(side: dict[str, float], common: Sequence[str], recording: d
 
 
 def _apart(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """Means, interval and p of values that are paired by recording, (recordings,)."""
     apart = np.round(after - before, 7)  # metrics are rounded in float32
-    n = len(apart)
-    found: dict[str, Any] = dict.fromkeys(("before", "after", "difference", "low", "high", "p"))
-    if n:
-        means = (before.mean(), after.mean(), apart.mean())
-        found |= dict(zip(("before", "after", "difference"), map(float, means), strict=True))
-    if n > 1:
-        flips = stats.permutation_test(
-            (apart,), np.mean, permutation_type="samples", rng=np.random.default_rng(0)
-        )
-        found["p"] = float(flips.pvalue)
+    means = [float(side.mean()) if side.size else None for side in (before, after, apart)]
+    low = high = p = None
+    if apart.size > 1:
+        signs = {"permutation_type": "samples", "rng": np.random.default_rng(0)}
+        p = float(stats.permutation_test((apart,), np.mean, **signs).pvalue)
         if np.ptp(apart):
-            ends = stats.ttest_1samp(apart, 0).confidence_interval(_LEVEL)
-            found |= {"low": float(ends.low), "high": float(ends.high)}
-    return {"recordings": n} | found
+            low, high = map(float, stats.ttest_1samp(apart, 0).confidence_interval(_LEVEL))
+    names = ("recordings", "before", "after", "difference", "low", "high", "p")
+    return dict(zip(names, (apart.size, *means, low, high, p), strict=True))
 
 
 def _seed_noise(ours: np.ndarray, theirs: np.ndarray, same: bool, twins: bool) -> float | None:

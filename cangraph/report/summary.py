@@ -127,15 +127,12 @@ def model_costs(runs: Sequence[Run]) -> Rows:
 
 
 def time_taken(runs: Sequence[Run]) -> Rows:
-    """Wall time and processor time of each stage of each run, in s, and both as `text`; None where
-    the stage was saved before stages were timed."""
+    """Wall time and processor time of each stage of each run, in s, and both as `text`."""
     rows: Rows = []
     for run in runs:
         for stage, record in run.stages.items():
-            cost = record.get("cost") or dict.fromkeys(("seconds", "cpu_seconds", "threads"))
-            text = "not timed"
-            if cost["seconds"] is not None:
-                text = f"{cost['seconds']:,.0f} ({cost['cpu_seconds']:,.0f})"
+            cost = record["cost"]
+            text = f"{cost['seconds']:,.0f} ({cost['cpu_seconds']:,.0f})"
             rows.append({"run": run.name, "stage": stage} | cost | {"text": text})
     return rows
 

@@ -39,7 +39,7 @@ class Table:
         return self._drawn(self.cells, headers=headings, tablefmt="html")
 
 
-_WORDS = ("undefined", "absent", "not reported", "no report", "not timed")
+_WORDS = ("undefined", "absent", "not reported", "no report")
 
 
 def _text(value, row: Mapping, digits: int) -> str:

@@ -87,16 +87,8 @@ def test_ours_stand_before_what_others_published_of_the_same_scenarios(runs):
 def test_costs_are_by_dataset_and_latencies_medians_over_seeds(runs):
     row = cell(summary.model_costs(runs), dataset="hcrl_sa", model="GAT student")
     assert (row["parameters"], row["bytes"], row["p50_ms"]) == (300, 1200, pytest.approx(0.3))
-
-
-def test_a_stage_that_was_not_timed_says_so(home):
-    place = put_run(home, "demo")
-    record = json.loads((place / "teacher.json").read_text())
-    del record["cost"]
-    (place / "teacher.json").write_text(json.dumps(record))
-    rows = summary.time_taken(all_runs())
-    assert cell(rows, run="demo", stage="teacher")["text"] == "not timed"
-    assert cell(rows, run="demo", stage="fusion")["text"] == "60 (30)"
+    row = cell(summary.time_taken(runs), run="hcrl_sa/seed_1", stage="fusion")
+    assert (row["seconds"], row["text"]) == (60, "60 (30)")
 
 
 def test_equal_data_has_equal_hashes(home):
