@@ -1,11 +1,7 @@
 """Every entry of the data card on captures made by hand, and what it finds in real ones."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +11,6 @@ from cangraph.data.datasets import _distinct, read
 from cangraph.data.graphs import to_graphs
 from cangraph.frames import Frames
 
-ROOT = Path(__file__).parents[2]
 CLEAN, ATTACKS, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
 
 
@@ -259,17 +254,3 @@ def test_hcrl_sa_has_clean_timestamps(real_data, monkeypatch):
     assert card["shared_recordings"] == []
     assert card["duplicates"]["share"] == pytest.approx(0.382, abs=0.001)
     assert len(card["warnings"]) == 2
-
-
-def test_the_script_ends_in_one_json_object():
-    done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks/data_card.py", "demo", "demo"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    printed = json.loads(done.stdout.splitlines()[-1])
-    assert list(printed["cards"]) == ["demo"]
-    assert printed["shared_between"] == []

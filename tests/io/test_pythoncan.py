@@ -35,15 +35,6 @@ CSV = (
 )
 
 
-def test_candump(read):
-    frames = read(CANDUMP, "bus.log")
-    assert frames.timestamp.tolist() == [1.5, 1.6]
-    assert frames.is_extended_id.tolist() == [False, True]
-    assert frames.is_remote_frame.tolist() == [False, True]
-    assert frames.dlc.tolist() == [2, 4]
-    assert frames.report[:5] == (3, 0, 0, 1, 0)
-
-
 def test_asc(read):
     for text in (ASC, "\n" + ASC, ASC.split("Begin")[0] + ASC[ASC.index(" 0.000000 1") :]):
         frames = read(text, "bus.asc")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from logs import CANDUMP, HCRL, HEADER, SPACED, TABLE, payloads, same
 
 from cangraph.frames import ATTACK_TYPES, PAYLOAD_LENGTHS, Frames
+from cangraph.io.pythoncan import columns_of
 from cangraph.io.readers import read_frames
 from cangraph.io.text import LAYOUTS
 
@@ -352,16 +353,7 @@ def test_what_python_can_writes_as_candump_reads_as_python_can_reads_it(scratch,
     with can.CanutilsLogReader(path) as log:
         messages = [*log]
     kept = [m for m in messages if not m.is_error_frame]
-    width = 64 if any(m.dlc > 8 for m in kept) else 8
-    data = b"".join(bytes(m.data).ljust(width, b"\0") for m in kept)
-    expected = Frames.in_order(
-        np.array([m.timestamp for m in kept]),
-        arbitration_id=np.array([m.arbitration_id for m in kept]),
-        dlc=np.array([m.dlc for m in kept]),
-        data=np.frombuffer(data, np.uint8).reshape(-1, width),
-        is_extended_id=np.array([m.is_extended_id for m in kept]),
-        is_remote_frame=np.array([m.is_remote_frame for m in kept]),
-    )
+    expected = Frames.in_order(**columns_of(kept))
     frames = read_frames(path)
     assert frames.sha256() == expected.sha256()
     assert frames.report.error_frames == len(messages) - len(kept)
