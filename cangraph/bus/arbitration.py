@@ -32,13 +32,14 @@ def arbitrate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which frame is sent when: (`order`, `end`), both i8 (n,), in the order on the bus.
 
-    Whenever the bus gets free, the lowest arbitration ID wins among the frames released by then,
-    of one ID the first. `release` (ascending), `duration` and `end` are integers, such as ns.
+    Whenever the bus becomes free, the lowest arbitration ID among the frames released by then
+    wins; of frames with the same ID, the first. `release` (ascending), `duration` and `end` are
+    integers, such as ns.
 
     >>> arbitrate(np.array([0, 1, 2]), np.array([5, 9, 7]), np.array([10, 10, 10]))
     (array([0, 2, 1]), array([10, 20, 30]))
     """
-    # each controller offers its own lowest ID, so one queue stands for those of all the nodes
+    # each node offers its lowest ID first, so one queue for the bus gives the same order
     n = len(release)
     order, end = np.empty(n, np.int64), np.empty(n, np.int64)
     pending = [np.int64(0) for _ in range(0)]
@@ -80,8 +81,8 @@ def transmit(
 ) -> Frames:
     """The log with the added frames, labelled, each sent when it wins the bus.
 
-    Genuine frames are released where they were recorded, less their own duration. Those that no
-    added frame delays keep their timestamps to the bit, the others get the log's resolution.
+    Genuine frames are released at their recorded time minus their own duration. Frames that no
+    added frame delays keep their exact timestamps; the others are rounded to the log's resolution.
 
     >>> log = Frames(np.array([0.0, 0.010001]), np.array([5, 9]))
     >>> more = Queued.like(log, np.array([0]), np.array([0.0097]), np.zeros((1, 8)))
@@ -129,9 +130,9 @@ def transmit(
 def _typical(recorded, moment, longest) -> np.ndarray:
     """How long frames take, ns: the log's own first, recorded at these times, then the others.
 
-    A frame recorded right behind another took from that one's end to its own. All others take the
-    same share of their `longest` as the one before them of which that is known: were each gap of
-    a busy bus the same to the ns, it would tell what waited.
+    A frame recorded directly after another took the time between their two ends. Every other frame
+    takes the share of its `longest` that the nearest such frame before it took: gaps that are equal
+    to the ns would reveal which frames waited.
     """
     n = len(recorded)
     gap = np.diff(recorded, prepend=recorded[0] - longest[0])

@@ -1,7 +1,7 @@
 """The attack synthesiser: labelled attacks put into any bus log.
 
-What an attacker adds competes with the genuine frames for the bus: it waits until the bus is
-free, the lowest ID wins, and the genuine frames behind it queue. So no gap gives it away.
+Added frames compete with the genuine ones for the bus: each waits until the bus is free, the
+lowest ID wins, and genuine frames queue behind it. So no impossible gap reveals an attack.
 """
 
 from collections.abc import Iterable
@@ -51,8 +51,8 @@ def inject(
     | suppression | frames of some IDs are missing: `attack_spans`, not `attack`, says so |
     | masquerade | the frames of an ID carry other bytes, at their own times |
 
-    `arbitration.transmit` sends what is added at `bit_rate` bit/s: genuine frames that it does not
-    delay, as all of those behind a suppressed or altered one, keep their timestamps to the bit.
+    `arbitration.transmit` sends what is added at `bit_rate` bit/s. Genuine frames that are not
+    delayed keep their exact timestamps; suppression and masquerade delay none.
 
     Raises `ValueError` for what is unknown or out of range, and `NoVictimError`, which is one, for
     a span without a frame to work on.
@@ -106,7 +106,7 @@ class _Stretch(NamedTuple):
         """Release times, s: one every `gap` s at severity 1, a single one towards severity 0."""
         length = self.end - self.start
         n = self.some(length / gap)
-        # not quite periodic: the task of an attacker has jitter too
+        # not exactly periodic: an attacker's task has jitter too
         steps = np.arange(n) + self.rng.uniform(0, 0.8) + self.rng.uniform(0, 0.2, n)
         return self.start + steps * length / n
 
@@ -120,8 +120,8 @@ class _Stretch(NamedTuple):
         return begin + np.flatnonzero(~self.frames.attack[begin:stop])
 
     def victims(self, moving: bool = False) -> list[np.ndarray]:
-        """The rows here of each ID that sends data regularly, and changing data if `moving`; where
-        there is none, of what comes nearest to it."""
+        """The rows in this span of each ID that sends data regularly (if `moving`: data that
+        changes); if no ID does, of the next best ones."""
         rows = self.genuine(self.start, self.end)
         rows = rows[self.frames.bytes_used[rows] > 0]
         if not len(rows):

@@ -87,7 +87,7 @@ def messages(vehicle: str) -> tuple[Message, ...]:
         for _ in range(rng.integers(3)):  # busy ones: the first turn of a rare one is odd indeed
             again = int(rng.integers(1, 6)), rng.uniform(0.01, 0.05)
             timing.append((int(rng.choice([100, 200, 500])), rng.uniform(0.3, 1.5), *again))
-    # urgent messages get low IDs, as in a car, but not without exceptions
+    # urgent messages get low IDs, as in a car, with exceptions
     rank = np.log([period or 300 for period, *_ in timing]) + rng.normal(0, 0.6, len(timing))
     ids = np.sort(rng.choice(np.arange(0x040, 0x7C0), len(timing), replace=False))
     pages = 2  # multiplexed messages still to give away, to the first slow ones
@@ -155,7 +155,7 @@ def _layout(dlc, fast, multiplexed, rng):
             field = Field("table", byte, (int(rng.choice([0, 0, 255, rng.integers(256)])),))
         fields.append(field)
         byte += 2 if field.kind == "signal" else 1
-    return tuple(fields + checksum)  # the checksum last: it covers what the others wrote
+    return tuple(fields + checksum)  # the checksum comes last, because it covers the others
 
 
 def _switched(fields, rng):
@@ -188,7 +188,7 @@ def _drive(seconds, parked, rng):
 
     # km/h, with a red light now and then
     speed = smooth(8, 5, 15, lambda k: np.where(rng.random(k) < 0.3, 0, rng.uniform(15, 100, k)))
-    if parked:  # it pulls away, rather than to appear at speed
+    if parked:  # it accelerates from standstill
         speed *= np.clip((np.arange(n) / _RATE - parked) / 6, 0, 1)
     acceleration = np.gradient(speed) * _RATE  # km/h per s
     gear = np.digitize(speed, [1, 18, 35, 55, 75])
@@ -287,7 +287,7 @@ def simulate(
         raise ValueError(f"simulate: {what}; expected {wanted}")
     number = _number(vehicle)
     rng = np.random.default_rng([seed, number])
-    # a car of the fleet may stand for a while; those of the demo are under way
+    # a car of the fleet may be parked at first; those of the demo drive from the start
     parked = 0.0 if vehicle in VEHICLES else max(rng.uniform(-_PARKED, _PARKED), 0.0)
     drive = _drive(seconds, parked, rng)
     phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)

@@ -122,13 +122,13 @@ class Batches:
     """Iterates over windows in batches of `size`, cut out by index arithmetic on `device`, where
     the windows of an epoch lie as a whole. `draw` gives the windows of epoch 0, 1, … (`Graphs`
     stand for a draw that is always the same); all epochs are as long as the first, so that a
-    schedule knows its steps. With a `seed` the order is new in every epoch, and the same for the
-    same seed. What of a batch is in memory at once is bounded by `parts`, not here.
+    schedule knows its steps. With a `seed` each epoch has another order, the same for the same
+    seed. `parts` bounds how much of a batch is in memory at once.
 
-    Of W processes, each is given the windows process, process + W, … of every batch. With B_r of
-    its B windows, process r has the `share` W · B_r / B: then the mean over processes, which is
-    what they exchange, is the mean over windows. Where a batch has fewer windows than there are
-    processes, the others look at its first one, at a share of 0: all have as many steps.
+    Process r of W gets the windows r, r + W, … of every batch. With B_r of the B windows its
+    `share` is W · B_r / B, so that the mean over processes, which is what they exchange, is the
+    mean over windows. If a batch has fewer windows than processes, the others get its first window
+    with a share of 0, so that all take the same number of steps.
 
     >>> from cangraph.frames import Frames
     >>> from cangraph.data.graphs import to_graphs

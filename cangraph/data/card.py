@@ -1,4 +1,4 @@
-"""The data card: what a dataset holds, and what in it could fool a reader of the results."""
+"""The data card: what a dataset contains, and which of its flaws can make results look better."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -132,7 +132,7 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
     kept. `seed` draws the demo bus; files ignore it.
 
     Raises `FileNotFoundError` that names the folder, the files and their publisher, and
-    `ValueError` for a file of which no one can say what it is for.
+    `ValueError` for a file that is neither a known capture nor a document.
     """
     if dataset not in DATASETS:
         raise ValueError(f"dataset: {dataset!r} is unknown; expected one of {', '.join(DATASETS)}")

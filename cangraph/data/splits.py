@@ -125,9 +125,9 @@ def nameless(graphs: Graphs) -> None:
 def separated(
     graphs: Graphs, part: np.ndarray, trained: np.ndarray, tested: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The part of every window when, of the captures, some are `trained` on, where `part` cuts
-    them, and some `tested`, and no recording stands on two sides (see `split`); and the notes.
-    A capture that is neither is dropped."""
+    """The part of every window, and the notes, if captures marked in `trained` are cut as `part`
+    says and those in `tested` are test. No recording is on two sides (see `split`). Captures that
+    are in neither are dropped."""
     part = part.copy()
     training, testing = (_by_recording(graphs.captures, side) for side in (trained, tested))
     for number, info in enumerate(graphs.captures):
@@ -144,9 +144,9 @@ def separated(
 def by_time(
     graphs: Graphs, params: SplitParams, seconds: Sequence[float] | np.ndarray | None = None
 ) -> np.ndarray:
-    """The part of every window, u1 (B,) into `PARTS`, by its time alone: what `split` gives a
-    training capture of its own recording, for altered copies of one, which keep its times. Of
-    each capture, the first `seconds` are cut; by default all of them."""
+    """The part of every window, u1 (B,) into `PARTS`, by its time alone, as `split` cuts a training
+    capture with a recording of its own. Of each capture, the first `seconds` are cut; by default
+    all. Altered copies of a capture keep its times, and so get its parts."""
     template = _blocks(params.blocks, params.val, params.calib)
     part = np.zeros(len(graphs), np.uint8)
     for number in np.unique(graphs.capture):

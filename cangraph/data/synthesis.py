@@ -1,10 +1,10 @@
-"""Material to train on: clean captures under fresh attacks, on the car itself, on cars made of it,
-and on a fleet of simulated ones.
+"""Synthesised training windows: clean captures of the car itself, of cars derived from it and of
+simulated ones, under new attacks.
 
-A detector that is to travel must not learn one car by heart. So each draw holds every clean
-capture several times, each time under other attacks, some of them altered into another car (IDs
-missing, thinned out, bits of the payload in other places, many IDs at rest at once), and some
-simulated vehicles that no other draw has.
+A detector for unknown vehicles must not memorise one car. So each draw contains every clean capture
+several times, each time under other attacks; some copies are altered into another car (IDs missing
+or thinned out, payload bytes permuted or inverted, many IDs at rest at once). Each draw also
+contains simulated vehicles that no other draw has.
 """
 
 import os
@@ -26,7 +26,7 @@ from cangraph.params import Params
 
 __all__ = ["Synthesis", "attacked", "varied"]
 
-# how often each attack is drawn: what is hard to see more often than what is plain
+# how often each attack is drawn: attacks that are hard to detect more often
 _WEIGHTS = {
     "flooding": 0.08,
     "fuzzing": 0.12,
@@ -67,10 +67,11 @@ def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Fram
 
 
 def varied(capture: Frames, rng: np.random.Generator) -> Frames:
-    """Another car made of this one: of its IDs some are missing, some send every k-th frame only or
-    lose frames at random, most have the bytes of their payload in another order or inverted bits;
-    now and then many payloads rest at the same time, as when a car stands still, but for those that
-    count, and the recorder loses a frame here and there.
+    """Another car derived from this one.
+
+    Some of its IDs are missing, some send only every k-th frame or lose frames at random, most have
+    their payload bytes permuted or inverted. From time to time many payloads stay constant, as when
+    a car stands still, except those with a counter. The recorder loses single frames.
 
     >>> from cangraph.bus.simulator import simulate
     >>> car = simulate("aster", 5.0)

@@ -1,8 +1,8 @@
 """python-can's formats → columns: Vector, PEAK, ASAM, SQLite and python-can's own CSV.
 
-python-can's readers skip what they do not know, stop at what they cannot parse and check nothing.
-Here they are fed line by line, so that each line is a frame, an error frame, a known remark or a
-refusal with its number.
+python-can's readers skip unknown lines, stop at the first line that they cannot parse, and check
+no values. Here they are fed line by line, so that each line becomes a frame, an error frame, a
+known remark, or a refusal with its number.
 """
 
 import logging
@@ -268,7 +268,7 @@ def _blf_reader():
     import can
 
     class BLFReader(can.BLFReader):
-        """python-can's reader, which turns for ever at an object of size 0 and forgets a tail."""
+        """python-can's reader, which loops forever at an object of size 0 and drops a cut tail."""
 
         def _parse_data(self, data):
             at = data.find(b"LOBJ")

@@ -309,7 +309,8 @@ def _seconds(buffer, begin, end):
 
 @numba.njit(cache=True, nogil=True)
 def _store(begins, ends, k, left, right):
-    """Note a field behind `k` others; what the last place cannot take stands for it."""
+    """Store field number `k`. When all places are taken, the last field that is not empty keeps the
+    last place, so that a row with too many fields is noticed."""
     if k < _FIELDS:
         begins[k], ends[k] = left, right
         return k + 1

@@ -90,7 +90,7 @@ def text_blocks(path: Path, suffix: str, size: int | None) -> Iterator[bytes | m
         elif size is None:
             yield _whole(path)
         else:
-            # read, not mapped: the pages of a map stay resident, and grow with the file
+            # read, not mapped: the pages of a map stay resident, so memory would grow with the file
             with _open(path) as stream:
                 begun: list[bytes] = []  # of a line whose end is not read yet
                 while block := stream.read(max(size * _ROW, _LEAST)):
@@ -154,7 +154,7 @@ def _open(path: Path) -> io.BufferedIOBase:
 
 
 class _ZstdFile(io.RawIOBase):
-    """A .zst file unpacked; zstandard's own stream takes one that is cut for a whole one."""
+    """A .zst file, unpacked; zstandard's own stream accepts a truncated file without an error."""
 
     def __init__(self, path: Path):
         self._packed, self._ready = path.open("rb"), memoryview(b"")
