@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cangraph.data.batches import Batch
 from cangraph.frames import ATTACK_TYPES
 from cangraph.fusion.dqn import DQNFusion
-from cangraph.fusion.rules import CLIP, FusionRule, Stacking
+from cangraph.fusion.rules import CLIP, PLAIN, FusionRule, Stacking
 from cangraph.nn.losses import feature_error, kl_divergence, succession_error
 from cangraph.nn.models import GAT, VGAE
 
@@ -144,8 +144,8 @@ class Fused(nn.Module):
         super().__init__()
         if not rule.exportable:
             raise ValueError(
-                f"Fused: no ONNX file can hold the rule {rule.kind!r}; expected vgae, gat, mean, "
-                "max, noisy-or, logistic, mlp or policy; export another rule"
+                f"Fused: no ONNX file can hold the rule {rule.kind!r}; expected "
+                f"{', '.join(PLAIN)}, logistic, mlp or policy; export another rule"
             )
         if not hasattr(rule, "calibration"):
             raise ValueError(
@@ -172,17 +172,10 @@ class Fused(nn.Module):
 
     def combine(self, p_v: Tensor, p_g: Tensor, state: Tensor) -> Tensor:
         """The fused value, as `FusionRule.combine` of the same kind."""
-        match self.kind:
-            case "vgae":
-                return p_v
-            case "gat":
-                return p_g
-            case "mean":
-                return (p_v + p_g) / 2
-            case "max":
-                return torch.maximum(p_v, p_g)
-            case "noisy-or":
-                return 1 - (1 - p_v) * (1 - p_g)
+        if self.kind == "max":
+            return torch.maximum(p_v, p_g)
+        if self.kind in PLAIN:
+            return PLAIN[self.kind](p_v, p_g)
         assert self.learned is not None
         if self.kind == "policy":
             alpha = self.alphas[self.learned(state).argmax()]

@@ -1,7 +1,7 @@
 """Combine the scores of the VGAE and the GAT: the state, the plain rules, and classifiers."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Self
 
@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from cangraph.evaluation.scores import Scores, threshold
 
-__all__ = ["BOTH", "CLIP", "STATE", "Entry", "FusionRule", "Stacking", "scaling"]
+__all__ = ["BOTH", "CLIP", "PLAIN", "STATE", "Entry", "FusionRule", "Stacking", "scaling"]
 
 
 class Entry(NamedTuple):
@@ -52,6 +52,13 @@ BOTH = (
 STATE = (*_VGAE, *_GAT, *BOTH)  # in this order; σ: standard deviations over benign training windows
 
 CLIP = 10.0  # standard deviations
+PLAIN: dict[str, Callable] = {  # fused value of (p_v, p_g), by kind
+    "vgae": lambda vgae, gat: vgae,
+    "gat": lambda vgae, gat: gat,
+    "mean": lambda vgae, gat: (vgae + gat) / 2,
+    "max": lambda vgae, gat: np.maximum(vgae, gat),
+    "noisy-or": lambda vgae, gat: 1 - (1 - vgae) * (1 - gat),
+}
 
 
 def scaling() -> Pipeline:
@@ -66,13 +73,8 @@ class FusionRule:
 
     Every rule is used alike: `fit` on calibration windows, then `score`; the decision is always
     `score(...).value >= threshold`. This class learns only p_v, the VGAE's score as a probability
-    (Platt 1999: σ(a·score + b), by logistic regression); p_g is the GAT's:
-
-    | kind | fused value |
-    |---|---|
-    | vgae, gat | p_v; p_g |
-    | mean, max | (p_v + p_g) / 2; max(p_v, p_g) |
-    | noisy-or | 1 − (1 − p_v)(1 − p_g): two independent causes (Pearl 1988, ch. 4.3) |
+    (Platt 1999: σ(a·score + b), by logistic regression); p_g is the GAT's. The kinds are those of
+    `PLAIN`; noisy-or takes the models for independent witnesses (Pearl 1988, ch. 4.3).
 
     `exportable`: whether an ONNX file can hold the rule (`deploy.onewindow.Fused`).
 
@@ -84,9 +86,9 @@ class FusionRule:
     calibration: Pipeline
 
     def __init__(self, kind: str = "mean"):
-        if kind not in ("vgae", "gat", "mean", "max", "noisy-or"):
+        if kind not in PLAIN:
             raise ValueError(
-                f"FusionRule: {kind!r} is unknown; expected vgae, gat, mean, max or noisy-or; for "
+                f"FusionRule: {kind!r} is unknown; expected one of {', '.join(PLAIN)}; for "
                 "classifiers use Stacking"
             )
         self.kind = kind
@@ -128,13 +130,7 @@ class FusionRule:
     def combine(self, scores: Sequence[Scores]) -> np.ndarray:
         """The fused value of each window, f8 (B,)."""
         vgae, gat = self.probabilities(scores).T
-        return {
-            "vgae": vgae,
-            "gat": gat,
-            "mean": (vgae + gat) / 2,
-            "max": np.maximum(vgae, gat),
-            "noisy-or": 1 - (1 - vgae) * (1 - gat),
-        }[self.kind]
+        return PLAIN[self.kind](vgae, gat)
 
     def score(self, scores: Sequence[Scores]) -> Scores:
         """The fused `Scores`: the one decision function of training, validation and test."""
@@ -166,26 +162,25 @@ class Stacking(FusionRule):
     """
 
     def __init__(self, kind: str = "logistic", seed: int = 0):
-        if kind not in ("logistic", "boosting", "mlp"):
+        known = {
+            "logistic": LogisticRegression(max_iter=1000),
+            "boosting": HistGradientBoostingClassifier(
+                max_leaf_nodes=8, early_stopping=False, random_state=seed
+            ),
+            "mlp": MLPClassifier(
+                16, "tanh", solver="lbfgs", alpha=10.0, max_iter=300, random_state=seed
+            ),
+        }
+        if kind not in known:
             raise ValueError(
-                f"Stacking: {kind!r} is unknown; expected logistic, boosting or mlp; for what "
+                f"Stacking: {kind!r} is unknown; expected one of {', '.join(known)}; for what "
                 "needs no classifier use FusionRule"
             )
-        self.kind, self.seed = kind, seed
-        self.exportable = kind != "boosting"
+        self.kind, self.exportable = kind, kind != "boosting"
+        self.classifier = make_pipeline(scaling(), known[kind])
 
     def fit(self, scores: Sequence[Scores]) -> Self:
         super().fit(scores)
-        classifier = {
-            "logistic": LogisticRegression(max_iter=1000),
-            "boosting": HistGradientBoostingClassifier(
-                max_leaf_nodes=8, early_stopping=False, random_state=self.seed
-            ),
-            "mlp": MLPClassifier(
-                16, "tanh", solver="lbfgs", alpha=10.0, max_iter=300, random_state=self.seed
-            ),
-        }[self.kind]
-        self.classifier = make_pipeline(scaling(), classifier)
         with warnings.catch_warnings():  # the number of steps is part of what the rule is
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.classifier.fit(self.states(scores), scores[0].label)
