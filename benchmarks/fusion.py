@@ -19,9 +19,10 @@ import sys
 import time
 
 import cangraph as cg
+from cangraph.params import Params
 
 
-def of_run(params: cg.Params) -> tuple[list, list]:
+def of_run(params: Params) -> tuple[list, list]:
     """Scores of the students in `runs/`, on calibration and on test windows."""
     scores = cg.runs.load_scores("distillation", params, cg.runs.load_data(params))
     return tuple(
@@ -29,7 +30,7 @@ def of_run(params: cg.Params) -> tuple[list, list]:
     )
 
 
-def of_training(params: cg.Params, size: str, captures, graphs) -> tuple[list, list]:
+def of_training(params: Params, size: str, captures, graphs) -> tuple[list, list]:
     """Scores of a VGAE and a GAT that are trained here, on calibration and on test windows."""
     data = cg.split(graphs, params.split)
     material = cg.Synthesis(data, cg.clean_captures(captures), params)
@@ -41,7 +42,7 @@ def of_training(params: cg.Params, size: str, captures, graphs) -> tuple[list, l
     return tuple([task.score(part) for task in tasks] for part in (material.calib, data.test))
 
 
-def judge(params: cg.Params, calib: list, test: list) -> dict:
+def judge(params: Params, calib: list, test: list) -> dict:
     """What the rules gain on test windows, and the seconds that each takes to fit."""
     rules, seconds, fused = cg.fusion.all_rules(params.fusion, params.seed), {}, {}
     for name, rule in rules.items():
