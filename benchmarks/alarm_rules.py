@@ -25,17 +25,20 @@ RULES = {
     "2 of 3 windows at .5": (0.5, 2, 3),
     "a window at .5": (0.5, 1, 1),
     "a window at .95": (0.95, 1, 1),
-    "evidence (in use)": cg.alarm_rule("GAT", 0.5),
+    "evidence (in use)": cg.evaluation.alarm_rule("GAT", 0.5),
 }
 
 
 def thresholds(scores: cg.Scores) -> dict[str, tuple[cg.Scores, float]]:
     """Windows behind the clean stretch, and the threshold that decides on them."""
-    behind = scores[~cg.clean_stretch(scores, CLEAN)]
+    behind = scores[~cg.evaluation.clean_stretch(scores, CLEAN)]
     return {
         "an even chance": (behind, 0.5),
-        "calibrated": (cg.calibrated(scores, CLEAN, RATE, otherwise=0.5), 0.0),
-        "calibrated, never under it (in use)": (cg.recalibrated(scores, 0.5, CLEAN, RATE), 0.5),
+        "calibrated": (cg.evaluation.calibrated(scores, CLEAN, RATE, otherwise=0.5), 0.0),
+        "calibrated, never under it (in use)": (
+            cg.evaluation.recalibrated(scores, 0.5, CLEAN, RATE),
+            0.5,
+        ),
     }
 
 
@@ -48,7 +51,7 @@ def rows(where: str, scores: cg.Scores) -> dict[str, dict]:
     """A row for each rule and each threshold."""
     found = {}
     for name, rule in RULES.items():
-        told = cg.event_metrics(scores, *rule)
+        told = cg.evaluation.event_metrics(scores, *rule)
         kept = ("found", "events", "false_alarms_per_hour", "delay_median")
         found[f"{where} | {name}"] = {key: told[key] for key in kept}
     for name, pair in thresholds(scores).items():
@@ -61,7 +64,9 @@ def unfounded(gat: cg.Detector, graphs: cg.Graphs) -> list[tuple[str, float, str
     """The alarms on attack-free captures: the capture, s since its first frame, the ID blamed."""
     graphs = graphs[np.char.find(graphs.scenario, "attack_free") >= 0]
     scores, blame, found = gat.score(graphs), gat.blame(graphs), []
-    for alarm in cg.raise_alarms(scores, *cg.alarm_rule("GAT", gat.even_chance)):
+    for alarm in cg.evaluation.raise_alarms(
+        scores, *cg.evaluation.alarm_rule("GAT", gat.even_chance)
+    ):
         about = (scores.capture == alarm.capture) & (scores.value == alarm.peak)
         window = np.flatnonzero(about & (scores.end <= alarm.end))[-1]
         nodes = slice(*graphs.node_ptr[window : window + 2])

@@ -10,7 +10,7 @@ every scenario: AUROC and AUPRC inside each capture (macro over captures), windo
 10 s of each capture (a GAT never under an even chance), share of detected windows whose attacked ID
 is the one blamed most, events found at the best threshold with no more than 5 false alarms an hour
 (by one window or by 2 of 3, whichever finds more), events found and false alarms an hour by the
-rule for alarms (`watch.alarm_rule`), zero-shot and calibrated, also on clean captures that are not
+rule for alarms (`alarm_rule`), zero-shot and calibrated, also on clean captures that are not
 trained on. One row more is of all seeds' nets together, their mean. Suppression is synthesised into
 those captures, if there are any, and into the clean training captures: of these the traffic is
 known, the attacks are not. Baselines do not depend on the seed and learn from the labelled windows;
@@ -70,11 +70,11 @@ def figures(scores, at: float, calibrated, kind="", located=None) -> dict[str, d
     for scenario, mine in found.items():
         part = scores[scores.scenario == scenario]
         ten = calibrated[calibrated.scenario == scenario]
-        rules = cg.alarm_rule(kind, at), cg.alarm_rule(kind, even)
-        mine["events at 5/h"] = cg.recall_at_false_alarms(part).get("recall")
+        rules = cg.evaluation.alarm_rule(kind, at), cg.evaluation.alarm_rule(kind, even)
+        mine["events at 5/h"] = cg.evaluation.recall_at_false_alarms(part).get("recall")
         for how, which, rule in zip(("zero-shot", "calibrated"), (part, ten), rules, strict=True):
             if np.isfinite(rule.at) and len(which):
-                told = cg.event_metrics(which, *rule)
+                told = cg.evaluation.event_metrics(which, *rule)
                 mine[f"events, {how}"] = told["recall"]
                 mine[f"false alarms per hour, {how}"] = told["false_alarms_per_hour"]
         if located is not None:
@@ -142,8 +142,10 @@ def ensemble(members: list[cg.Scores]) -> cg.Scores:
 def judged(gat: cg.Detector, test: cg.Graphs) -> tuple[dict, cg.Scores]:
     """Figures of a trained net by scenario, and its scores."""
     scores, at = gat.score(test), gat.even_chance
-    calibrated = cg.recalibrated(scores, at, 10.0, RATE)
-    return figures(scores, at, calibrated, "GAT", cg.localised(test, gat.blame(test))), scores
+    calibrated = cg.evaluation.recalibrated(scores, at, 10.0, RATE)
+    return figures(
+        scores, at, calibrated, "GAT", cg.evaluation.localised(test, gat.blame(test))
+    ), scores
 
 
 def train(data, clean, params, size, control="") -> cg.Detector:
@@ -216,28 +218,31 @@ def main() -> None:
         for name, of_seeds in members.items():
             if len(of_seeds) > 1:
                 scores = ensemble(of_seeds)
-                calibrated = cg.recalibrated(scores, 0.5, 10.0, RATE)
+                calibrated = cg.evaluation.recalibrated(scores, 0.5, 10.0, RATE)
                 for scenario, mine in figures(scores, 0.5, calibrated, "GAT").items():
                     for metric, value in mine.items():
                         table[f"{name}, {len(of_seeds)} seeds as one", scenario][metric] = [value]
         params = cg.load_params(dataset)
         data = cg.split(graphs, params.split)
         test, material = join([data.test, *others]), cg.Synthesis(data, clean, params)
-        rules = cg.all_baselines(data.train, test)
+        rules = cg.evaluation.decided(data.train, test)
+        rules = {name: scores for name, (scores, _) in rules.items()}
         drawn = join([material.draw(k) for k in range(3)])
-        rules["boosted trees, both"] = cg.boosted(drawn, test)
+        rules["boosted trees, both"] = cg.evaluation.boosted(drawn, test)
         for name, scores in rules.items():
             if "trees" in name:  # probabilities, which decide and alarm as a GAT's do
-                found = figures(scores, 0.5, cg.recalibrated(scores, 0.5, 10.0, RATE), "GAT")
+                found = figures(
+                    scores, 0.5, cg.evaluation.recalibrated(scores, 0.5, 10.0, RATE), "GAT"
+                )
             else:  # a rule has no threshold from other vehicles
-                calibrated = cg.calibrated(scores, 10.0, RATE, otherwise=np.inf)
+                calibrated = cg.evaluation.calibrated(scores, 10.0, RATE, otherwise=np.inf)
                 found = figures(scores, np.inf, calibrated)
                 for mine in found.values():
                     mine.pop("f1 zero-shot")
             for scenario, mine in found.items():
                 for metric, value in mine.items():
                     table[f"{dataset} {name}", scenario][metric].append(value)
-        canary = cg.leak_canary(captures, data.test)
+        canary = cg.evaluation.leak_canary(captures, data.test)
         for row in cg.by_scenario(canary, 0.5):
             table[f"{dataset} leak canary", row["scenario"]]["auroc"].append(row["auroc"])
     report(table)

@@ -138,7 +138,7 @@ def kept(dataset: str) -> dict | None:
             for metric in METRICS:
                 values = [row[metric] for row in mine if row[metric] is not None]
                 if values:
-                    mean, half = cg.ranking.interval(values)
+                    mean, half = cg.evaluation.interval(values)
                     half = None if half is None else round(half, 4)
                     cell[metric] = [round(mean, 4), half, len(values)]
             found[f"{detector} | {scenario}"] = cell

@@ -49,7 +49,7 @@ def main() -> None:
         expected = list(
             zip(scores.start.tolist(), scores.end.tolist(), scores.value.tolist(), strict=True)
         )
-        raised = [(a.start, a.end, a.peak) for a in cg.raise_alarms(scores, *whole.rule)]
+        raised = [(a.start, a.end, a.peak) for a in cg.evaluation.raise_alarms(scores, *whole.rule)]
         windows, alarms = replayed(whole, capture)
         unequal = sum(a != b for a, b in zip(windows, expected, strict=True))
         unequal += len(set(alarms) ^ set(raised))
@@ -57,8 +57,8 @@ def main() -> None:
         apart = float(np.abs(scores.value - torch.value).max())
         row = {"windows": len(windows), "alarms": len(alarms), "unequal": unequal}
         row |= {"from_torch": apart, "int8": float(np.abs(scores.value - bits.value).max())}
-        row |= {"auroc": cg.metrics(scores, 0.5)["auroc"]}
-        row |= {"int8_auroc": cg.metrics(bits, 0.5)["auroc"]}
+        row |= {"auroc": cg.evaluation.metrics(scores, 0.5)["auroc"]}
+        row |= {"int8_auroc": cg.evaluation.metrics(bits, 0.5)["auroc"]}
         record["captures"][capture.info.label] = row
         for name in ("windows", "alarms", "unequal"):
             record[name] += row[name]

@@ -41,7 +41,7 @@ QUICK = {
 
 def figures(scores: cg.Scores, at: float) -> dict[str, dict[str, float]]:
     """AUPRC and F1 of each scenario that has them."""
-    calibrated = cg.recalibrated(scores, at, 10.0, RATE)
+    calibrated = cg.evaluation.recalibrated(scores, at, 10.0, RATE)
     again = {row["scenario"]: row["f1"] for row in cg.by_scenario(calibrated, 0.5)}
     return {
         row["scenario"]: {

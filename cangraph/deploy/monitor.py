@@ -16,7 +16,7 @@ import numpy as np
 from cangraph.deploy.detector import Exported
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
-from cangraph.evaluation.watch import Rule, Seen, Turn, Watch
+from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch
 from cangraph.features.profile import Profiles
 from cangraph.features.windows import Sliding
 from cangraph.files import put
@@ -49,7 +49,7 @@ class Monitor:
     first suspicious window to the alarm.
 
     `at`, `k` and `n` are by default those of the detector's `rule`; `hold` is that of
-    `watch.Watch`. With `calibrate`, the first so many seconds are taken for clean traffic: they
+    `alarms.Watch`. With `calibrate`, the first so many seconds are taken for clean traffic: they
     raise no alarm, and set the threshold of windows to their conformal quantile
     (`clean_threshold`), which n windows let a new one pass with the `rate`, or 1/(n + 1) where that
     is more; that of a GAT never falls.
@@ -78,7 +78,7 @@ class Monitor:
             )
         self.detector, self.tell_windows = detector, tell_windows
         # k or n alone: of 2 of 3
-        own = detector.rule if (k, n) == (None, None) else Rule(detector.rule.at)
+        own = detector.rule if (k, n) == (None, None) else AlarmRule(detector.rule.at)
         if (k, n) == (0, 0) and detector.rule.n:
             raise ValueError(
                 f"monitor: k and n are 0, for evidence, with a {detector.kind}; expected values "

@@ -1,1 +1,22 @@
 """Scores of windows and what they are worth: metrics, alarms, calibration, baselines."""
+
+import lazy_loader
+
+# fmt: off
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "scores": ["Scores", "attack_spans", "by_attack", "by_capture", "by_scenario", "compare",
+                   "metrics", "overall", "threshold", "why_undefined"],
+        "alarms": ["AlarmRule", "alarm_curve", "alarm_rule", "event_delays", "event_metrics",
+                   "events_by_capture", "raise_alarms", "recall_at_false_alarms", "recovery"],
+        "calibration": ["brier", "calibrated", "calibrated_thresholds", "clean_stretch",
+                        "clean_threshold", "ece", "log_odds", "recalibrated", "temper",
+                        "temperature"],
+        "baselines": ["boosted", "calibrated_count", "decided", "entropy", "gap_ratio", "id_set",
+                      "leak_canary", "payload_novelty"],
+        "blame": ["blamed_ids", "by_attack_and_capture", "frame_scores", "localised", "worst"],
+        "stats": ["clustered", "interval"],
+    },
+)
+# fmt: on

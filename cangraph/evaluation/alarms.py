@@ -1,5 +1,11 @@
-"""From windows to alarms and events: what an operator at the bus would see and hear."""
+"""From windows to alarms and events: what an operator at the bus would see and hear.
 
+`Watch` takes windows one by one, as the monitor does; `raise_alarms` takes all of them at once and
+finds the same alarms, to the bit. Loads numpy alone.
+"""
+
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -8,23 +14,183 @@ from typing import NamedTuple
 import numpy as np
 
 from cangraph.evaluation.scores import Scores, attack_spans, each_capture
-from cangraph.evaluation.watch import SURE, added, check
 
-__all__ = [
-    "Alarm",
-    "Event",
-    "alarm_curve",
-    "event_delays",
-    "event_metrics",
-    "events",
-    "events_by_capture",
-    "raise_alarms",
-    "recall_at_false_alarms",
-    "recovery",
-]
-
+SURE = math.log(19.0)  # evidence that raises an alarm: odds of 19 to 1
+_MOST = 2 * SURE  # evidence that is kept at most, so that an alarm ends soon after the attack
+_LEAST = 1e-300  # the least distance of a probability from 0 and 1
+_BY_EVIDENCE = ("GAT", "fusion (gat)", "trees")  # kinds of detectors whose values are probabilities
 _AFTERMATH = 1.0  # s behind an event that are neither attack nor benign
 _LONGEST_GAP = 1.0  # s; windows further apart belong to two stretches, attacks to two events
+
+
+class AlarmRule(NamedTuple):
+    """What raises an alarm: k of the last n windows with `value >= at`; or, with k = n = 0, the
+    evidence of the last windows, which are probabilities. A window of probability `at` adds none.
+    """
+
+    at: float
+    k: int = 2
+    n: int = 3
+
+
+def alarm_rule(kind: str, at: float) -> AlarmRule:
+    """The rule of a detector that calls windows at the threshold `at`: by evidence where the
+    values of its `kind` are probabilities (GAT, boosted trees), 2 windows of 3 otherwise.
+
+    >>> alarm_rule("GAT", 0.5), alarm_rule("VGAE", 3.0)
+    (AlarmRule(at=0.5, k=0, n=0), AlarmRule(at=3.0, k=2, n=3))
+    """
+    return AlarmRule(at, 0, 0) if kind in _BY_EVIDENCE else AlarmRule(at)
+
+
+def _check(k: int, n: int) -> None:
+    if not 1 <= k <= n and (k, n) != (0, 0):
+        raise ValueError(
+            f"alarms: k is {k} and n is {n}; expected k of the last n windows with 1 ≤ k ≤ n, or "
+            "0 of 0 for evidence; use 2 of 3"
+        )
+
+
+def _added(evidence: float, value: float, at: float) -> float:
+    """The evidence for an attack after another window of probability `value`: the sum of the
+    log-odds over those of `at` (Page's test, Biometrika 1954), at most 2 `SURE`. It resets to
+    zero once the windows since are more likely benign.
+
+    One confident window detects an injected frame; several weakly suspicious ones detect a
+    suppressed message. k of n windows can be set for the one or for the other.
+
+    >>> round(_added(0.0, 0.95, 0.5) / SURE, 6), _added(1.0, 0.1, 0.5)
+    (1.0, 0.0)
+    """
+    return min(max(evidence + _log_odds(value) - _log_odds(at), 0.0), _MOST)
+
+
+def _log_odds(value: float) -> float:
+    return math.log(max(value, _LEAST)) - math.log(max(1.0 - value, _LEAST))
+
+
+# window by window
+
+
+class Seen(NamedTuple):
+    """A window that was judged: its `value`, its `start` and `end` in s since the first frame, the
+    ID that it blames (-1: none), how much, and the attack type it looks like ("": not known)."""
+
+    value: float
+    start: float
+    end: float
+    blamed: int = -1
+    blame: float = 0.0
+    attack_type: str = ""
+
+
+class Turn(NamedTuple):
+    """What a window did to the alarm: `raised` it, or was the one after which it was `over`.
+
+    `start` is when the alarm was raised and `end` when the window ended, in s since the first
+    frame; `peak` is the highest value among the windows that the alarm rests on, `suspect` the
+    window that has it, and `delay` the s from the start of the first of them until the alarm.
+    `again`: the previous alarm ended less than `hold` s ago and is reopened.
+    """
+
+    what: str
+    start: float
+    end: float
+    peak: float
+    suspect: Seen
+    delay: float
+    again: bool
+
+
+class Watch:
+    """Raises alarms by an `AlarmRule`, given as at, k, n. An alarm lasts until the rule is no
+    longer met; one that is raised within `hold` s of the end of the last reopens it.
+
+    Raises `ValueError` unless 1 ≤ k ≤ n, or both are 0.
+
+    >>> watch = Watch(at=5.0)
+    >>> windows = [Seen(v, t, t + 1.0) for t, v in enumerate([0.0, 9.0, 9.0, 0.0, 0.0, 0.0])]
+    >>> [(turn.what, turn.start, turn.end) for w in windows if (turn := watch.see(w))]
+    [('raised', 3.0, 3.0), ('over', 3.0, 5.0)]
+    """
+
+    def __init__(self, at: float, k: int = 2, n: int = 3, hold: float = 1.0):
+        _check(k, n)
+        self.at, self.k, self.n, self.hold = at, k, n, hold
+        self.last: deque[Seen] = deque(maxlen=n or 2)  # by evidence: the first and the highest
+        self.evidence = 0.0
+        self.time = 0.0  # s, the end of the last window
+        self.on = False
+        self.alarm: Turn | None = None  # the last one
+        self.between: Seen | None = None  # the window with the highest value since it was over
+
+    def see(self, window: Seen) -> Turn | None:
+        """What this window, the next one, does to the alarm."""
+        self.time = window.end
+        was, (self.on, since) = self.on, self._judged(window)
+        if self.on and was:
+            self._higher(window)
+        elif self.on:
+            self._rise(window, since)
+            return self.alarm
+        elif self.alarm is not None and was:
+            self.alarm = self.alarm._replace(what="over", end=window.end)
+            self.between = window
+            return self.alarm
+        elif self.between is not None:
+            self.between = max(self.between, window, key=_value)
+        return None
+
+    def _judged(self, window: Seen) -> tuple[bool, float]:
+        """Whether there is an alarm, and the start of the first window that it rests on."""
+        if self.n:
+            self.last.append(window)
+            suspects = [seen for seen in self.last if seen.value >= self.at]
+            return len(suspects) >= self.k, suspects[0].start if suspects else window.start
+        if not self.evidence:  # the alarm can rest on this window and later ones alone
+            self.last.extend([window, window])
+        self.evidence = _added(self.evidence, window.value, self.at)
+        self.last[1] = max(self.last[1], window, key=_value)
+        return self.evidence >= SURE, self.last[0].start
+
+    def _rise(self, window: Seen, since: float) -> None:
+        if self.alarm is not None and window.end - self.alarm.end <= self.hold:
+            self.alarm = self.alarm._replace(what="raised", end=window.end, again=True)
+            for seen in (self.between or window, *self.last):
+                self._higher(seen)
+            return
+        worst = max(self.last, key=_value)
+        delay = window.end - since
+        self.alarm = Turn("raised", window.end, window.end, worst.value, worst, delay, False)
+
+    def _higher(self, seen: Seen) -> None:
+        if self.alarm is not None and seen.value > self.alarm.peak:
+            self.alarm = self.alarm._replace(peak=seen.value, suspect=seen)
+
+    def state(self) -> dict:
+        """All that is needed to go on later, as JSON holds it."""
+        return {
+            "last": [list(seen) for seen in self.last],
+            "evidence": [self.evidence, self.time],
+            "on": self.on,
+            "alarm": self.alarm and [*self.alarm[:4], list(self.alarm.suspect), *self.alarm[5:]],
+            "between": self.between and list(self.between),
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on from a `state`."""
+        self.last = deque((Seen(*seen) for seen in state["last"]), maxlen=self.n or 2)
+        self.evidence, self.time = state["evidence"]
+        self.on, alarm = state["on"], state["alarm"]
+        self.alarm = alarm and Turn(*alarm)._replace(suspect=Seen(*alarm[4]))
+        self.between = state["between"] and Seen(*state["between"])
+
+
+def _value(seen: Seen) -> float:
+    return seen.value
+
+
+# all windows at once
 
 
 class Alarm(NamedTuple):
@@ -37,14 +203,6 @@ class Alarm(NamedTuple):
     peak: float
 
 
-class Event(NamedTuple):
-    """An attack in a capture (its number), from `start` to `end` in s since its first frame."""
-
-    capture: int
-    start: float
-    end: float
-
-
 def _in_order(scores: Scores) -> Scores:
     return scores[np.lexsort((scores.end, scores.capture))]
 
@@ -55,10 +213,10 @@ def _captures(scores: Scores) -> list[tuple[int, slice]]:
     return [(int(c), slice(*np.searchsorted(of, [c, c + 1]))) for c in np.unique(of)]
 
 
-def _evidence(scores: Scores, k: int, n: int) -> np.ndarray:
+def _kth_highest(scores: Scores, k: int, n: int) -> np.ndarray:
     """The k-th highest of each window's and the n − 1 values before it, in its capture; −∞ while
     there are fewer than k. It reaches a threshold if and only if k of the last n windows do."""
-    check(k, n)
+    _check(k, n)
     found = np.empty(len(scores))
     for _, mine in _captures(scores):
         padded = np.concatenate([np.full(n - 1, -np.inf), scores.value[mine]])
@@ -67,12 +225,12 @@ def _evidence(scores: Scores, k: int, n: int) -> np.ndarray:
     return found
 
 
-def _sums(scores: Scores, at: float) -> np.ndarray:
-    """The evidence after each window of scores in order (`watch.added`)."""
+def _evidence(scores: Scores, at: float) -> np.ndarray:
+    """The evidence after each window of scores in order."""
     found = np.empty(len(scores))
     for _, mine in _captures(scores):
         values = scores.value[mine].tolist()
-        found[mine] = [*accumulate(values, lambda s, v: added(s, v, at), initial=0.0)][1:]
+        found[mine] = [*accumulate(values, lambda s, v: _added(s, v, at), initial=0.0)][1:]
     return found
 
 
@@ -92,7 +250,7 @@ def _alarms(scores: Scores, level: np.ndarray, at: float, n: int, hold: float) -
                 spans.append([rise, fall])
         for rise, fall in spans:
             first = max(rise - n + 1, 0)
-            if not n:  # behind the last window that left no evidence
+            if not n:  # after the last window that left no evidence
                 first = 1 + np.flatnonzero(height[:rise] == 0).max(initial=-1)
             peak = float(value[first:fall].max())
             over = end[min(fall, len(end) - 1)]
@@ -103,34 +261,21 @@ def _alarms(scores: Scores, level: np.ndarray, at: float, n: int, hold: float) -
 def raise_alarms(
     scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0
 ) -> list[Alarm]:
-    """The alarms that windows raise: k of the last n in a capture with `value >= at`, or with
-    k = n = 0, of probabilities, the evidence of the last ones (`watch.added`).
+    """The alarms of each capture by the rule (at, k, n), see `AlarmRule`.
 
-    A detector knows a window when its last frame is there, so an alarm starts at the end of the
-    window that raises it, and lasts until the end of the first window that would raise none. An
-    alarm raised within `hold` seconds of the last one's end goes on with it.
+    A window is known when its last frame has come, so an alarm starts at the end of the window
+    that raises it, and lasts until the end of the first window that would raise none. An alarm
+    raised within `hold` seconds of the end of the last one reopens it.
 
     >>> windows = Scores(np.array([0, 9, 9, 0, 0, 0.]), *np.zeros((3, 6), int),
     ...                  np.arange(6.), np.arange(6.) + 1, captures=())
     >>> raise_alarms(windows, at=5.0)
     [Alarm(capture=0, start=3.0, end=5.0, peak=9.0)]
     """
-    check(k, n)
+    _check(k, n)
     scores = _in_order(scores)
-    level, at = (_evidence(scores, k, n), at) if n else (_sums(scores, at), SURE)
+    level, at = (_kth_highest(scores, k, n), at) if n else (_evidence(scores, at), SURE)
     return _alarms(scores, level, at, n, hold)
-
-
-def events(scores: Scores, longest_gap: float = _LONGEST_GAP) -> list[Event]:
-    """The attacks of each capture, from the labels of its windows: attack windows less than
-    `longest_gap` seconds apart are one event. An event starts with its first attack window, up
-    to a window before the first attack frame, so a delay is never understated."""
-    scores = _in_order(scores)
-    return [
-        Event(number, *span)
-        for number, mine in _captures(scores)
-        for span in attack_spans(scores[mine], longest_gap)
-    ]
 
 
 def _overlap(start: float, end: float, spans: list[tuple[float, float]]) -> float:
@@ -139,9 +284,9 @@ def _overlap(start: float, end: float, spans: list[tuple[float, float]]) -> floa
 
 
 class _Capture(NamedTuple):
-    """What alarms of one capture are judged by: its events, the end of the first attack window
-    of each, the events with their aftermath (joined where they overlap), and what the windows
-    cover."""
+    """What the alarms of one capture are compared with, as (start, end) in s: its `events`, the
+    end of the first attack window of each (`known`), the events with their aftermath, joined where
+    they overlap (`behind`), and the time that windows cover."""
 
     events: list[tuple[float, float]]
     known: list[float]
@@ -156,7 +301,7 @@ class _Capture(NamedTuple):
 
 
 def _truth(scores: Scores) -> dict[int, _Capture]:
-    """Of each capture of scores in order."""
+    """Of each capture (its number), of scores in order."""
     found = {}
     for number, mine in _captures(scores):
         part = scores[mine]
@@ -174,7 +319,7 @@ def _truth(scores: Scores) -> dict[int, _Capture]:
 
 
 def _right(capture: _Capture, alarms: list[Alarm]) -> list[Alarm]:
-    """Of the alarms in a capture those that an event explains."""
+    """The alarms that an event explains."""
     spans = [*zip(capture.known, capture.events, strict=True)]
     return [a for a in alarms if any(k <= a.start <= end + _AFTERMATH for k, (_, end) in spans)]
 
@@ -193,7 +338,7 @@ def _delays(capture: _Capture, right: list[Alarm]) -> list[float | None]:
 
 
 def _judge(truth: dict[int, _Capture], alarms: list[Alarm]) -> dict:
-    """`event_metrics` of the captures in `truth`."""
+    """The row of `event_metrics` for these alarms."""
     delays: list[float] = []
     false, on_duty = 0, 0.0
     for number, capture in truth.items():
@@ -224,31 +369,34 @@ def _judge(truth: dict[int, _Capture], alarms: list[Alarm]) -> dict:
 def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0) -> dict:
     """What the alarms at a threshold are worth, all captures pooled; None where undefined.
 
-    An alarm is right if it is raised from the end of an event's first window until a second behind
-    the event, and false otherwise. An event is `found` if a right alarm is raised in that time or
-    is still going on. A false alarm that happens to last into an event finds nothing: an alarm
-    that is always on would find every attack.
+    An event is an attack: attack windows at most a second apart. It starts with its first attack
+    window, up to a window before the first attack frame, so that no delay is understated. An alarm
+    is right if it is raised from the end of an event's first window until a second after the
+    event, and false otherwise. An event is `found` if a right alarm is raised in that time or is
+    still on. A false alarm that lasts into an event finds nothing: an alarm that is always on
+    would find every attack.
 
     - `delay_median`, `delay_p90`: s from the start of a found event to the start of its alarm;
       0 where the alarm of an event before goes on.
-    - `false_alarms_per_hour`: per hour of benign time, which is what the windows cover, less the
-      events and their aftermath; None without any.
+    - `false_alarms_per_hour`: per hour of benign time, which is the time that windows cover,
+      less the events and their aftermath; None without any.
     - `duty`: share of the benign time under alarm, right or false.
     """
     found = raise_alarms(scores, at, k, n, hold)
     return _judge(_truth(_in_order(scores)), found)
 
 
-def events_by_capture(scores: Scores, *rule: float) -> list[dict]:
-    """`event_metrics`, which is given the `rule` (at, k, n), of each capture: a row for each, with
-    its name, scenario and vehicle."""
-    return each_capture(scores, lambda mine: event_metrics(mine, *rule))
+def events_by_capture(scores: Scores, at: float, k: int = 2, n: int = 3) -> list[dict]:
+    """`event_metrics` of each capture: a row for each, with its name, scenario and vehicle."""
+    return each_capture(scores, lambda mine: event_metrics(mine, at, k, n))
 
 
-def event_delays(scores: Scores, *rule: float) -> dict[int, list[float | None]]:
-    """The delays that `event_metrics` sums up: of each capture (its number), seconds from the start
-    of each event to its alarm, None where it is missed."""
-    raised, found = raise_alarms(scores, *rule), {}
+def event_delays(
+    scores: Scores, at: float, k: int = 2, n: int = 3
+) -> dict[int, list[float | None]]:
+    """Of each capture (its number), seconds from the start of each event to its alarm; None where
+    it is missed."""
+    raised, found = raise_alarms(scores, at, k, n), {}
     for number, capture in _truth(_in_order(scores)).items():
         right = _right(capture, [a for a in raised if a.capture == number])
         found[number] = _delays(capture, right)
@@ -256,9 +404,8 @@ def event_delays(scores: Scores, *rule: float) -> dict[int, list[float | None]]:
 
 
 def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20.0)) -> list[dict]:
-    """What an attack leaves behind: of the benign windows that begin within so many `seconds`
-    behind an event, and later than the limit before, the share that is called an attack; at last
-    (`later`) that of all other benign windows.
+    """False-positive rate of the benign windows that begin within so many `seconds` after an event
+    (and later than the limit before), a row for each limit; last (`later`) that of all others.
 
     >>> windows = Scores(np.array([0.1, 0.9, 0.8, 0.1]), np.array([0, 1, 0, 0], bool),
     ...                  np.zeros(4), np.zeros(4, int), np.arange(4.0), np.arange(4.0) + 0.5, ())
@@ -266,9 +413,10 @@ def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20
     [('1 s', 1, 1.0), ('5 s', 1, 0.0), ('later', 1, 0.0)]
     """
     since = np.full(len(scores), np.inf)  # s since the last event of the capture
-    for event in events(scores):
-        behind = (scores.capture == event.capture) & (scores.start >= event.end)
-        since[behind] = np.minimum(since[behind], scores.start[behind] - event.end)
+    for number, capture in _truth(_in_order(scores)).items():
+        for _, end in capture.events:
+            behind = (scores.capture == number) & (scores.start >= end)
+            since[behind] = np.minimum(since[behind], scores.start[behind] - end)
     rows, before = [], -1.0
     for limit in (*seconds, np.inf):
         mine = ~scores.label & (since > before) & (since <= limit)
@@ -281,21 +429,18 @@ def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20
 
 
 def alarm_curve(scores: Scores, k: int = 2, n: int = 3, hold: float = 1.0) -> list[dict]:
-    """`event_metrics` at every threshold that matters, with it as `at`, from the highest down.
-
-    They are those at which the windows of an event begin to raise an alarm, and one that raises
-    none: only there more is found. (A lower one might join two false alarms; that is not sought.)
-    """
+    """`event_metrics` at every threshold that matters, with it as `at`, from the highest down:
+    one that raises no alarm, and those at which the windows of an event begin to raise one. Only
+    there more is found. (A lower one might join two false alarms; that is not sought.)"""
     scores = _in_order(scores)
-    evidence = _evidence(scores, k, n)
-    truth = _truth(scores)
-    levels = [float(np.nextafter(evidence.max(initial=-np.inf), np.inf))]  # raises no alarm
+    height, truth = _kth_highest(scores, k, n), _truth(scores)
+    levels = [float(np.nextafter(height.max(initial=-np.inf), np.inf))]  # raises no alarm
     for number, mine in _captures(scores):
         for known, (_, end) in zip(truth[number].known, truth[number].events, strict=True):
             about = (scores.end[mine] >= known) & (scores.end[mine] <= end + _AFTERMATH)
-            levels.append(float(evidence[mine][about].max()))
+            levels.append(float(height[mine][about].max()))
     return [
-        _judge(truth, _alarms(scores, evidence, at, n, hold)) | {"at": at}
+        _judge(truth, _alarms(scores, height, at, n, hold)) | {"at": at}
         for at in sorted({level for level in levels if level > -np.inf}, reverse=True)
     ]
 
@@ -304,12 +449,12 @@ def recall_at_false_alarms(
     scores: Scores, per_hour: float = 5.0, duty: float = 0.05, hold: float = 1.0
 ) -> dict:
     """The best event recall with at most `per_hour` false alarms per hour of benign time and at
-    most the share `duty` of it under alarm: the row of `alarm_curve` there, of any window or of 2
+    most the share `duty` of it under alarm: the row of `alarm_curve` there, by one window or by 2
     of 3, whichever finds more.
 
-    Duty is bounded because an alarm that sticks after the first attack finds all later ones and
+    Duty is bounded because an alarm that stays on after the first attack finds all later ones and
     is never false. Of equal recalls the highest threshold counts. It is chosen with the labels of
-    `scores`: a property of the ranking, not a threshold to use.
+    `scores`, so it measures the ranking and is no threshold to use.
     """
     allowed = [
         row

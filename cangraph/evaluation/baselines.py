@@ -18,20 +18,6 @@ from cangraph.evaluation.scores import Scores
 from cangraph.features.schema import NODE_FEATURES
 from cangraph.frames import Frames
 
-__all__ = [
-    "COUNT_THRESHOLD",
-    "LEAK_GAP",
-    "all_baselines",
-    "boosted",
-    "calibrated_count",
-    "decided",
-    "entropy",
-    "gap_ratio",
-    "id_set",
-    "leak_canary",
-    "payload_novelty",
-]
-
 COUNT_THRESHOLD = 1.5  # frames above the calibrated maximum: "above max + 1"
 ENTROPY_THRESHOLD = 3.0  # standard deviations
 LEAK_GAP = 50e-6  # s; the shortest frame, 47 bits, takes 94 µs at 500 kbit/s
@@ -196,51 +182,33 @@ def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
     return Scores.of(graphs, value / (graphs.window - 1))
 
 
-def all_baselines(
-    train: Graphs,
-    graphs: Graphs,
-    captures: Sequence[Frames] | None = None,
-    seconds: float = 10.0,
-) -> dict[str, Scores]:
-    """Every cheap detector over `graphs`, by name: first those fitted on `train` or on nothing,
-    then those calibrated on each capture's first `seconds`. Without `captures` there is no leak
-    canary."""
-    found = {name: rule(graphs) for name, rule in _zero_shot(train, captures).items()}
-    found["boosted trees"] = boosted(train, graphs)
-    return found | {f"calibrated {name}": rule(graphs, seconds) for name, rule in _FITTED.items()}
-
-
 _FITTED = {"count": calibrated_count, "ID set": id_set, "entropy": entropy}
-
-
-def _zero_shot(
-    train: Graphs, captures: Sequence[Frames] | None
-) -> dict[str, Callable[[Graphs], Scores]]:
-    """The rules that learn from `train` or from nothing, by name."""
-    rules: dict[str, Callable[[Graphs], Scores]] = {
-        name: partial(rule, train=train) for name, rule in _FITTED.items()
-    }
-    rules |= {"gap ratio": gap_ratio, "payload novelty": payload_novelty}
-    return rules if captures is None else rules | {"leak canary": partial(leak_canary, captures)}
 
 
 def decided(
     train: Graphs,
     graphs: Graphs,
-    captures: Sequence[Frames],
+    captures: Sequence[Frames] | None = None,
     seconds: float = 10.0,
     false_alarm_rate: float = 1e-3,
 ) -> dict[str, tuple[Scores, float]]:
-    """Every cheap detector over `graphs` with a threshold that no test label had a say in, by name.
+    """Every cheap detector over `graphs` by name, each with a threshold that no test label
+    influenced.
 
-    Trees decide at an even chance, the rules that know a capture's first `seconds` where their
+    Trees decide at an even chance; the rules calibrated on a capture's first `seconds` where their
     authors would: `COUNT_THRESHOLD`, a single unknown ID, `ENTROPY_THRESHOLD`. All others take the
     `clean_threshold` of the benign windows of `train`. Without attacks in `train` there are no
-    trees.
+    trees, without `captures` no leak canary.
     """
+    rules: dict[str, Callable[[Graphs], Scores]] = {
+        name: partial(rule, train=train) for name, rule in _FITTED.items()
+    }
+    rules |= {"gap ratio": gap_ratio, "payload novelty": payload_novelty}
+    if captures is not None:
+        rules["leak canary"] = partial(leak_canary, captures)
     found = {
         name: (rule(graphs), clean_threshold(rule(train), false_alarm_rate))
-        for name, rule in _zero_shot(train, captures).items()
+        for name, rule in rules.items()
     }
     if train.label.any() and not train.label.all():
         found["boosted trees"] = boosted(train, graphs), 0.5

@@ -9,14 +9,17 @@ from cangraph.data.graphs import Graphs
 from cangraph.evaluation.scores import Scores
 from cangraph.frames import ATTACK_TYPES, Frames
 
-__all__ = ["blamed_ids", "by_attack_and_capture", "frame_scores", "worst"]
-
 _APART = 1.0  # s; wrong windows closer than that are one fault
 
 
-def _nodes(graphs: Graphs) -> np.ndarray:
+def _window_of(graphs) -> np.ndarray:
     """The window that each node is in, i8 (N,)."""
-    return np.repeat(np.arange(len(graphs)), np.diff(graphs.node_ptr))
+    return np.repeat(np.arange(len(graphs.node_ptr) - 1), np.diff(graphs.node_ptr))
+
+
+def _most_blamed(graphs, blame: np.ndarray) -> np.ndarray:
+    """The node of each window with the highest blame, i8 (B,); the first of equals."""
+    return np.lexsort((-blame, _window_of(graphs)))[graphs.node_ptr[:-1]]
 
 
 def frame_scores(
@@ -48,12 +51,12 @@ def frame_scores(
             f"frame_scores: {len(blame)} values of blame came for {len(graphs.node_id)} nodes; "
             "expected one each; take them from Detector.blame of the same windows"
         )
-    window = _nodes(graphs)
+    window = _window_of(graphs)
     node_value = scores.value[window]
     node_value = node_value if blame is None else np.minimum(node_value, blame)
     key = (window << 32) | graphs.node_id.astype(np.int64)
     by_key = np.argsort(key)
-    columns: dict[str, list] = {n: [] for n in ("value", "label", "attack_type", "capture", "time")}
+    parts = []
     for number in np.unique(graphs.capture):
         mine = np.flatnonzero(graphs.capture == number)
         frames, value = captures[number], np.full(len(captures[number]), -np.inf)
@@ -62,28 +65,37 @@ def frame_scores(
         nodes = by_key[np.searchsorted(key, sought, sorter=by_key)]
         np.maximum.at(value, places, node_value[nodes])
         seen = np.isfinite(value)  # frames behind the last whole window belong to none
-        columns["value"].append(value[seen])
-        columns["label"].append(frames.attack[seen])
-        columns["attack_type"].append(frames.attack_type[seen])
-        columns["capture"].append(np.full(int(seen.sum()), number, np.int32))
-        columns["time"].append(frames.timestamp[seen] - frames.timestamp[0])
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    start = joined.pop("time")
-    return Scores(**joined, start=start, end=start, captures=graphs.captures)
+        at = np.full(int(seen.sum()), number, np.int32)
+        time = frames.timestamp[seen] - frames.timestamp[0]
+        parts.append((value[seen], frames.attack[seen], frames.attack_type[seen], at, time))
+    value, label, attack_type, capture, time = map(np.concatenate, zip(*parts, strict=True))
+    return Scores(value, label, attack_type, capture, time, time, graphs.captures)
+
+
+def localised(graphs, blame: np.ndarray) -> np.ndarray:
+    """Whether the node that is blamed the most is an attacked one, bool (B,), for the windows of
+    `graphs` and a value for each of their nodes, f8 (N,).
+
+    >>> from types import SimpleNamespace
+    >>> graphs = SimpleNamespace(node_ptr=np.array([0, 2, 4]), node_attack=np.array([0, 1, 1, 0]))
+    >>> localised(graphs, np.array([0.1, 0.9, 0.2, 0.3]))
+    array([ True, False])
+    """
+    return graphs.node_attack[_most_blamed(graphs, blame)].astype(bool)
 
 
 def blamed_ids(scores: Scores, at: float, graphs: Graphs, blame: np.ndarray) -> list[dict]:
     """Which ID is blamed in the windows that are called: a row for each (capture, ID), most often
     first, with the number of `windows` in which its blame is the highest, and of those in which
     it is `attacked` indeed."""
-    order = np.lexsort((-blame, _nodes(graphs)))[graphs.node_ptr[:-1]]
+    node = _most_blamed(graphs, blame)
     called = np.flatnonzero(scores.value >= at)
     often: Counter = Counter()
     right: Counter = Counter()
     for window in called:
-        key = int(graphs.capture[window]), int(graphs.node_id[order[window]])
+        key = int(graphs.capture[window]), int(graphs.node_id[node[window]])
         often[key] += 1
-        right[key] += int(graphs.node_attack[order[window]])
+        right[key] += int(graphs.node_attack[node[window]])
     return [
         {
             "capture": graphs.captures[capture].label,

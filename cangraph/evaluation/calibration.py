@@ -11,21 +11,6 @@ import numpy as np
 
 from cangraph.evaluation.scores import Scores
 
-__all__ = [
-    "Calibration",
-    "brier",
-    "calibrated",
-    "calibrated_thresholds",
-    "clean_stretch",
-    "clean_threshold",
-    "ece",
-    "log_odds",
-    "recalibrated",
-    "relative",
-    "temper",
-    "temperature",
-]
-
 _COLDEST, _HOTTEST = 1e-2, 1e2  # temperatures
 
 
@@ -63,8 +48,8 @@ def _limit(value: np.ndarray, false_alarm_rate: float) -> float:
     return float(np.nextafter(np.sort(value)[min(rank, n) - 1], np.inf))
 
 
-def log_odds(value: np.ndarray) -> np.ndarray:
-    """logit of probabilities; those of 0 and 1 are taken for their nearest neighbours."""
+def log_odds(value: np.ndarray | float) -> np.ndarray:
+    """logit of probabilities; 0 and 1 are replaced by the nearest numbers between."""
     from scipy.special import logit
 
     return logit(np.clip(value, np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0)))
@@ -198,7 +183,7 @@ def recalibrated(
     from scipy.special import expit
 
     odds = replace(scores, value=log_odds(_probabilities(scores, "recalibrated")))
-    least = float(log_odds(np.float64(at)))
+    least = float(log_odds(at))
     found = calibrated(odds, seconds, false_alarm_rate, at_least=least)
     under = np.where(found.value < 0, np.nextafter(0.5, 0.0), 1.0)  # not rounded up to .5
     return replace(found, value=np.minimum(expit(found.value), under))

@@ -7,21 +7,6 @@ import numpy as np
 
 from cangraph.frames import ATTACK_TYPES, CaptureInfo
 
-__all__ = [
-    "Scores",
-    "attack_spans",
-    "by_attack",
-    "by_capture",
-    "by_scenario",
-    "compare",
-    "each_capture",
-    "localised",
-    "overall",
-    "metrics",
-    "threshold",
-    "why_undefined",
-]
-
 METRICS = ("auroc", "auprc", "f1", "precision", "recall", "recall_at_fpr", "mcc", "fpr")
 _SPECIFICITY = 1 - 1e-3 * (1 + 1e-3)  # of `recall_at_fpr`; a hair below, for what float32 rounds
 
@@ -76,10 +61,10 @@ class Scores:
     def of(cls, graphs, value: np.ndarray, state=None, state_names: Sequence[str] = ()) -> "Scores":
         """Scores of the windows of `graphs` (anything with the columns of a window)."""
         state = np.zeros((len(value), 0), np.float32) if state is None else state
+        names = ("label", "attack_type", "capture", "start", "end", "captures")
         return cls(
             np.asarray(value, np.float64),
-            *(getattr(graphs, n) for n in ("label", "attack_type", "capture", "start", "end")),
-            captures=graphs.captures,
+            **{name: getattr(graphs, name) for name in names},
             state=state,
             state_names=tuple(state_names),
         )
@@ -279,20 +264,6 @@ def by_attack(scores: Scores, at: float) -> list[dict]:
                 }
             )
     return rows
-
-
-def localised(windows, blame: np.ndarray) -> np.ndarray:
-    """Whether the node that is blamed the most is an attacked one, bool (B,), for the windows of
-    a `Graphs` and a value for each of its nodes, f8 (N,).
-
-    >>> from types import SimpleNamespace
-    >>> graphs = SimpleNamespace(node_ptr=np.array([0, 2, 4]), node_attack=np.array([0, 1, 1, 0]))
-    >>> localised(graphs, np.array([0.1, 0.9, 0.2, 0.3]))
-    array([ True, False])
-    """
-    window = np.repeat(np.arange(len(windows.node_ptr) - 1), np.diff(windows.node_ptr))
-    worst_first = np.lexsort((-blame, window))
-    return windows.node_attack[worst_first[windows.node_ptr[:-1]]].astype(bool)
 
 
 def attack_spans(scores: Scores, longest_gap: float = 1.0) -> list[tuple[float, float]]:

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.stats import t as student
 from sklearn.model_selection import StratifiedGroupKFold
 
-from cangraph.evaluation.intervals import clustered
 from cangraph.evaluation.scores import Scores, by_capture, metrics
+from cangraph.evaluation.stats import clustered
 from cangraph.fusion.rules import FusionRule
 
 __all__ = ["ALL", "SINGLE", "HeldOut", "best_single", "default_rule", "gain_cells", "gains"]

@@ -19,9 +19,9 @@ from cangraph import runs
 from cangraph.data.datasets import DATASETS, read
 from cangraph.data.splits import Split
 from cangraph.evaluation import alarms, baselines, blame, calibration, scores
-from cangraph.evaluation.intervals import clustered
+from cangraph.evaluation.stats import clustered
 from cangraph.evaluation.scores import METRICS, Scores
-from cangraph.evaluation.watch import Rule, alarm_rule
+from cangraph.evaluation.alarms import AlarmRule, alarm_rule
 from cangraph.figures.style import percent
 from cangraph.files import home, put
 from cangraph.frames import ATTACK_TYPES
@@ -56,7 +56,7 @@ class Judge:
     name: str
     kind: Kind
     scores: Scores
-    rule: Rule
+    rule: AlarmRule
     stage: str = ""
     shown: bool = False
 
@@ -161,9 +161,7 @@ def gather(params: Params, with_baselines: bool = True) -> Gathered:
         found = baselines.decided(data.train, data.test, run.captures)
         for name, (values, at) in found.items():
             kind = _BASELINES.get(name, "rule")
-            probable = "GAT" if kind == "trees" else kind  # trees give probabilities as a GAT does
-            rule = alarm_rule(probable, at)
-            judges.append(Judge(name, kind, values, rule, shown=name in _SHOWN))
+            judges.append(Judge(name, kind, values, alarm_rule(kind, at), shown=name in _SHOWN))
     return run
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
-from cangraph.evaluation.ranking import interval
+from cangraph.evaluation.stats import interval
 from cangraph.evaluation.scores import overall
 from cangraph.files import data_home, home, put
 from cangraph.report.compare import Comparison, Rows

@@ -10,9 +10,8 @@ from cangraph.bus.attacks import inject
 from cangraph.data.graphs import to_graphs
 from cangraph.deploy.detector import Exported
 from cangraph.deploy.monitor import Monitor
-from cangraph.evaluation.alarms import raise_alarms
+from cangraph.evaluation.alarms import alarm_rule, raise_alarms
 from cangraph.evaluation.calibration import calibrated_thresholds
-from cangraph.evaluation.watch import alarm_rule
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.readers import LogFile
 

@@ -1,5 +1,7 @@
-"""Alarms, delays, false alarms and duty of a few windows, counted by hand."""
+"""Alarms, delays, false alarms and duty of a few windows, counted by hand; window by window they
+are the same."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +12,12 @@ from pytest import approx
 
 from cangraph.evaluation.alarms import (
     Alarm,
-    Event,
+    Seen,
+    Watch,
     alarm_curve,
+    alarm_rule,
     event_delays,
     event_metrics,
-    events,
     events_by_capture,
     raise_alarms,
     recall_at_false_alarms,
@@ -112,19 +115,18 @@ def test_the_order_of_the_windows_does_not_matter(text, random):
     assert raise_alarms(mixed, 3) == raise_alarms(scores, 3)
 
 
-@pytest.mark.parametrize("k, n", [(0, 3), (4, 3)])
+@pytest.mark.parametrize("k, n", [(0, 3), (4, 3), (1, 0)])
 def test_k_that_is_not_of_n_is_refused(k, n):
-    with pytest.raises(ValueError, match=f"k is {k} and n is {n}; expected k of the last n"):
-        raise_alarms(scores_of("012"), 1, k, n)
+    for refused in (lambda: raise_alarms(scores_of("012"), 1, k, n), lambda: Watch(0.5, k, n)):
+        with pytest.raises(ValueError, match=f"k is {k} and n is {n}"):
+            refused()
 
 
-# events
-
-
-def test_events_of_each_capture():
-    scores = scores_of("0[00]0[0]00[0]", "00", "[0]")
-    assert events(scores) == [Event(0, 1, 5), Event(0, 7, 8), Event(2, 0, 1)]
-    assert events(scores, longest_gap=0.5)[:2] == [Event(0, 1, 3), Event(0, 4, 5)]
+@pytest.mark.parametrize(
+    "kind, k", [("GAT", 0), ("trees", 0), ("fusion (gat)", 0), ("VGAE", 2), ("fusion (mean)", 2)]
+)
+def test_detectors_of_probabilities_raise_alarms_by_evidence(kind, k):
+    assert alarm_rule(kind, 0.5) == (0.5, k, 3 if k else 0)
 
 
 # what alarms are worth
@@ -319,3 +321,88 @@ def test_what_an_attack_leaves_behind_is_told_by_the_time_since():
     ]
     calm = scores[np.array([1])]
     assert [row["fpr"] for row in recovery(calm, 0.5)] == [None] * 4
+
+
+# window by window
+
+
+def seen_of(values, ends):
+    return [Seen(v, e - 0.5, e) for v, e in zip(values, ends, strict=True)]
+
+
+def told(watch, windows):
+    """The alarms that the turns of a watch add up to."""
+    found: dict[float, Alarm] = {}
+    for window in windows:
+        if turn := watch.see(window):
+            found[turn.start] = Alarm(0, turn.start, turn.end, turn.peak)
+    if watch.on:  # the traffic ended before the alarm did
+        found[watch.alarm.start] = Alarm(0, watch.alarm.start, windows[-1].end, watch.alarm.peak)
+    return list(found.values())
+
+
+WINDOWS = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.2, 1.0, 2.0, 3.0]), st.sampled_from([0.25, 0.5, 2.0])),
+    min_size=1,
+    max_size=40,
+)
+
+
+CHANCES = st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.6, 0.8, 0.96, 1.0])
+LEANING = st.lists(st.tuples(CHANCES, st.sampled_from([0.25, 2.0])), min_size=1, max_size=40)
+
+
+def agree(rows, at, k, n, hold=1.0):
+    values, gaps = np.array(rows).T
+    ends, none = np.cumsum(gaps), np.zeros(len(values))
+    scores = Scores(values, none.astype(bool), none, none.astype(int), ends - 0.5, ends, ())
+    assert told(Watch(at, k, n, hold), seen_of(values, ends)) == raise_alarms(
+        scores, at, k, n, hold
+    )
+
+
+@given(WINDOWS, st.integers(1, 3), st.integers(0, 2), st.sampled_from([0.0, 1.0, 3.0]))
+def test_window_by_window_the_alarms_are_the_same(rows, k, more, hold):
+    agree(rows, 1.0, k, k + more, hold)
+
+
+@given(LEANING)
+def test_window_by_window_evidence_raises_the_same_alarms(rows):
+    agree(rows, 0.5, 0, 0)
+
+
+def test_evidence_tells_since_when():
+    windows = [Seen(v, t, t + 1.0) for t, v in enumerate([0.01, 0.7, 0.8, 0.9, 0.99])]
+    watch = Watch(0.5, 0, 0)
+    turns = [watch.see(window) for window in windows]
+    assert turns[:3] == [None] * 3 and turns[4] is None
+    assert (turns[3].end, turns[3].delay, turns[3].suspect) == (4.0, 3.0, windows[3])
+    assert watch.alarm.suspect == windows[4]
+    watch = Watch(0.5, 0, 0)
+    turn = [watch.see(Seen(v, t, t + 1.0, t)) for t, v in enumerate([0.01, 0.9, 0.7])][2]
+    assert (turn.peak, turn.suspect.blamed, turn.delay) == (0.9, 1, 2.0), "the highest it rests on"
+
+
+@given(WINDOWS, st.integers(0, 40), st.booleans())
+def test_a_watch_goes_on_from_its_state(rows, cut, summed):
+    values, gaps = np.array(rows).T
+    windows = seen_of(values / 4, np.cumsum(gaps))
+    rule = (0.4, 0, 0) if summed else (0.25,)
+    whole, first, second = Watch(*rule), Watch(*rule), Watch(*rule)
+    turns = [whole.see(window) for window in windows]
+    before = [first.see(window) for window in windows[:cut]]
+    second.restore(json.loads(json.dumps(first.state())))
+    assert before + [second.see(window) for window in windows[cut:]] == turns
+
+
+def test_an_alarm_tells_its_suspect_and_how_long_it_took():
+    windows = [
+        Seen(0.9, 0.0, 1.0, 0x10, 0.7, "replay"),
+        Seen(0.0, 1.0, 2.0),
+        Seen(0.8, 2.0, 3.0, 0x20, 0.6, "fuzzing"),
+    ]
+    watch = Watch(0.5)
+    turns = [watch.see(window) for window in windows]
+    assert turns[:2] == [None, None]
+    assert turns[2].suspect == windows[0], "the highest of those it rests on"
+    assert turns[2].delay == 3.0, "from the start of the first of them"

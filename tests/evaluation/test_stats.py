@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, ttest_1samp
 
-from cangraph.evaluation.intervals import _expanded, clustered
+from cangraph.evaluation.stats import _expanded, clustered, interval
 
 
 def test_the_mean_is_plain_and_undefined_captures_do_not_count():
@@ -47,16 +47,6 @@ def test_it_covers_the_truth_as_often_as_it_says(captures, seeds):
     assert 0.89 <= hits / trials <= 0.995
 
 
-def test_windows_counted_as_witnesses_would_not_cover():
-    """What the clusters are for: taken for independent, windows claim what they do not know."""
-    rng, hits = np.random.default_rng(2), 0
-    for trial in range(100):
-        drive = rng.normal(0.5, 0.1, 6)
-        found = clustered(np.repeat(drive, 50), draws=300, seed=trial)
-        hits += found.low <= 0.5 <= found.high
-    assert hits < 50
-
-
 def test_other_trainings_make_it_wider():
     same = np.tile([0.5, 0.6, 0.7, 0.8], (3, 1))
     apart = same + np.array([[-0.2], [0.0], [0.2]])
@@ -92,3 +82,15 @@ def test_the_mean_lies_inside_and_the_same_call_says_the_same(values, seeds):
     assert found == clustered(grid, draws=50)
     if found.low is not None:
         assert 0 <= found.low <= found.mean <= found.high <= 1
+
+
+# over seeds alone
+
+
+def test_the_interval_is_that_of_students_t():
+    values = [0.91, 0.95, 0.90, 0.97, 0.93]
+    mean, half = interval(values)
+    ends = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (mean - half, mean + half) == approx((ends.low, ends.high))
+    assert interval([0.5, 0.5, 0.5]) == (0.5, 0.0)
+    assert interval([0.5, 0.7]) == (0.6, None), "fewer than three"

@@ -1,16 +1,15 @@
-"""Intervals of means over captures and seeds; windows of one capture are no such witnesses."""
+"""Intervals of means over captures and seeds. Windows of one capture are not independent."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap, norm, t
-
-__all__ = ["Interval", "clustered"]
+from scipy.stats import bootstrap, norm, sem, t
 
 
 class Interval(NamedTuple):
-    """A mean over `captures` and `seeds` with the ends of its interval. None where undefined: then
-    `why` says why, and is empty otherwise."""
+    """A mean over `captures` and `seeds` with the ends of its interval; None where undefined, with
+    the reason in `why`."""
 
     mean: float | None
     low: float | None
@@ -21,9 +20,9 @@ class Interval(NamedTuple):
 
 
 def _expanded(n: int, level: float) -> float:
-    """The level at which percentiles of n values are as wide apart as Student's t has it: they take
-    the variance over n instead of n − 1, and a normal tail (the expanded percentile interval;
-    Hesterberg, The American Statistician 69, 2015).
+    """The level at which percentiles of n values are as wide apart as by Student's t. Percentiles
+    alone divide the variance by n instead of n − 1 and assume a normal tail (the expanded
+    percentile interval; Hesterberg, The American Statistician 69, 2015).
 
     >>> round(_expanded(7, 0.95), 4), round(_expanded(1000, 0.95), 3)
     (0.9918, 0.95)
@@ -37,13 +36,12 @@ def clustered(
 ) -> Interval:
     """Mean of a metric, f8 (seeds, captures) or (captures,), NaN where undefined, and its interval.
 
-    Whole captures are drawn with replacement and, where there are several, seeds independently of
-    them: other drives, other trainings (the bootstrap clustered by capture, and the pigeonhole
-    bootstrap of Owen, Annals of Applied Statistics 1, 2007). Drawn by `scipy.stats.bootstrap`;
-    the ends are percentiles at a level that is right for few captures (`_expanded`). A capture
-    that no seed defines does not count; where some do, the others take their mean.
-
-    With two or three captures this is their range, and no more than a hint.
+    `scipy.stats.bootstrap` draws whole captures with replacement and, where there are several,
+    seeds independently of them (the bootstrap clustered by capture; the pigeonhole bootstrap of
+    Owen, Annals of Applied Statistics 1, 2007). The ends are percentiles at a level that is right
+    for few captures (`_expanded`). A capture that no seed defines does not count; where only some
+    seeds do, the others take their mean. With two or three captures the interval is their range,
+    which is no more than a hint.
 
     >>> clustered(np.array([0.9, 1.0, 0.8, 0.9]))[:3]
     (0.9, 0.8, 1.0)
@@ -77,3 +75,17 @@ def clustered(
     )
     low, high = map(float, found.confidence_interval)
     return Interval(mean, min(low, mean), max(high, mean), captures, seeds)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean over seeds and half of its 95 % interval (Student's t); None below three seeds, where
+    the interval of a share reaches far beyond 0 and 1.
+
+    >>> mean, half = interval([0.90, 0.92, 0.94])
+    >>> round(mean, 3), round(half, 3)
+    (0.92, 0.05)
+    >>> interval([0.9])
+    (0.9, None)
+    """
+    mean, n = float(np.mean(values)), len(values)
+    return mean, float(sem(values) * t.ppf(0.975, n - 1)) if n > 2 else None
