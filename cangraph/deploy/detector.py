@@ -14,8 +14,8 @@ import numpy as np
 
 from cangraph.data.graphs import Graphs
 from cangraph.deploy.latency import latency
-from cangraph.evaluation.scores import Scores
 from cangraph.evaluation.alarms import alarm_rule
+from cangraph.evaluation.scores import Scores
 from cangraph.extras import named_extra
 from cangraph.features import windows
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
@@ -110,7 +110,7 @@ class Exported:
     that a log scored here and the same traffic on a bus have equal values to the last bit.
 
     `about` is the metadata of the file; `kind`, `threshold`, `window` and `stride` are taken from
-    it, and the `rule` for alarms follows (`evaluation.alarm_rule`); `sha256` is the hash of the file.
+    it, and the `rule` for alarms follows (`alarm_rule`); `sha256` is the hash of the file.
 
     Raises `FileNotFoundError`, and `ValueError` for a file that is no ONNX file, that `export` did
     not write, that is for other features, or that does not reproduce the scores of its maker.

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from cangraph.deploy.detector import Exported
+from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
-from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch
 from cangraph.features.profile import Profiles
 from cangraph.features.windows import Sliding
 from cangraph.files import put

@@ -19,9 +19,9 @@ from cangraph import runs
 from cangraph.data.datasets import DATASETS, read
 from cangraph.data.splits import Split
 from cangraph.evaluation import alarms, baselines, blame, calibration, scores
-from cangraph.evaluation.stats import clustered
-from cangraph.evaluation.scores import METRICS, Scores
 from cangraph.evaluation.alarms import AlarmRule, alarm_rule
+from cangraph.evaluation.scores import METRICS, Scores
+from cangraph.evaluation.stats import clustered
 from cangraph.figures.style import percent
 from cangraph.files import home, put
 from cangraph.frames import ATTACK_TYPES

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
-from cangraph.evaluation.stats import interval
 from cangraph.evaluation.scores import overall
+from cangraph.evaluation.stats import interval
 from cangraph.files import data_home, home, put
 from cangraph.report.compare import Comparison, Rows
 from cangraph.report.literature import published
