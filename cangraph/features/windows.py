@@ -1,23 +1,46 @@
 """What a window of frames says of its IDs and their successions: the kernels under `graphs`."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
-from cangraph.features.kernel import PARTS
+from cangraph.features.kernel import FRAME, PARTS
 from cangraph.features.profile import Profiles, profile
 from cangraph.features.schema import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.frames import AttackSpan, Frames, attack_code
 
 __all__ = ["Sliding", "constants", "windows"]
 
-_COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
-_MEAN = 0
-# columns that the kernels use by name; arguments, since numba's cache would freeze a global
-_USED = tuple(_COLUMN[name] for name in ("gap_ratio", "jitter", "distrust", "rate", "intruder"))
-_SUPPRESSION = attack_code("suppression")
+NODE, EDGE = (
+    np.dtype([(feature.name, np.float32) for feature in features])
+    for features in (NODE_FEATURES, EDGE_FEATURES)
+)
+SUM, LEAST, MOST = range(3)
+# how a node sums up its frames: rows of (frame feature, what of it is pooled). An argument of what
+# is compiled, as are the dtypes: numba's cache does not see a change of the features elsewhere.
+FRAME_NAMES = [feature.name for feature in FRAME_FEATURES]
+TABLE = np.array(
+    [
+        (FRAME_NAMES.index(name), {"mean": SUM, "min": LEAST, "max": MOST}[how])
+        for name, how in AGGREGATES
+    ]
+)
+SUPPRESSION = attack_code("suppression")
+
+# what the last frame of each ID said, for the windows that it is missing from
+LAST = np.dtype(
+    [
+        ("time", np.float64),
+        ("period", np.float64),
+        ("jitter", np.float64),
+        ("trust", np.float64),
+        ("seen", np.int64),
+        ("arbitration_id", np.uint32),
+    ],
+    align=True,
+)
 
 
 class Silence(NamedTuple):
@@ -35,20 +58,6 @@ class Silence(NamedTuple):
 
 
 SILENCE = Silence()
-# what the last frame of each ID said, for the windows that it is missing from
-_LAST = np.dtype(
-    [
-        ("time", np.float64),
-        ("period", np.float64),
-        ("jitter", np.float64),
-        ("trust", np.float64),
-        ("seen", np.int64),
-        ("arbitration_id", np.uint32),
-    ],
-    align=True,
-)
-# how a node sums up its frames: rows of (frame feature, mean 0, min 1 or max 2)
-_TABLE = np.array([(_COLUMN[name], ("mean", "min", "max").index(how)) for name, how in AGGREGATES])
 
 
 def constants() -> dict[str, float]:
@@ -57,8 +66,51 @@ def constants() -> dict[str, float]:
     >>> constants()["clock.pull"], constants()["silence.patience"]
     (0.5, 2.0)
     """
-    parts = PARTS | {"silence": SILENCE}
+    parts: dict[str, Any] = PARTS | {"silence": SILENCE}
     return {f"{part}.{k}": v for part, of in parts.items() for k, v in of._asdict().items()}
+
+
+class Stream(NamedTuple):
+    """Consecutive frames: the columns that are held between two pieces, and the `features` by
+    name."""
+
+    timestamp: np.ndarray
+    arbitration_id: np.ndarray
+    attack_type: np.ndarray
+    features: np.ndarray
+    slot: np.ndarray
+    named: np.ndarray
+
+
+class Pool(NamedTuple):
+    """Room for one window: of each slot the window that saw it last (`stamp`) and its `node` there;
+    of each node its `slot`, what is `pooled` of its frames (also by name), how often another
+    followed it (`departures`); of each pair of nodes the window that saw it last and its `edge`;
+    the node `of` each frame. `table` says what of the pool is a feature of the node."""
+
+    stamp: np.ndarray
+    node: np.ndarray
+    slot: np.ndarray
+    pooled: np.ndarray
+    named: np.ndarray
+    departures: np.ndarray
+    pair: np.ndarray
+    edge: np.ndarray
+    of: np.ndarray
+    table: np.ndarray
+
+
+class Found(NamedTuple):
+    """The windows as flat arrays (see `graphs.Graphs`), nodes and edges by name as well."""
+
+    x: np.ndarray
+    node: np.ndarray
+    node_id: np.ndarray
+    node_count: np.ndarray
+    node_attack: np.ndarray
+    edge_index: np.ndarray
+    edge: np.ndarray
+    attack_type: np.ndarray
 
 
 class Sliding:
@@ -73,7 +125,7 @@ class Sliding:
     def __init__(self, window: int, stride: int, threads: int = 1):
         self.window, self.stride, self.threads = window, stride, threads
         self.profiles = Profiles()
-        self.last = np.zeros(0, _LAST)
+        self.last = np.zeros(0, LAST)
         self.held: list[np.ndarray] = []
         self.spans: list[AttackSpan] = []  # s since the first frame
         self.passed, self.told, self.origin = 0, 0, 0.0
@@ -95,25 +147,68 @@ class Sliding:
         columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, features, slots]
         if self.held:
             columns = [np.concatenate(pair) for pair in zip(self.held, columns, strict=True)]
-        new = np.zeros(len(self.profiles.slots) - len(self.last), _LAST)
-        last = self.last = np.concatenate([self.last, new])
-        passed, told = self.passed, self.told
-        first = -passed % self.stride
+        new = np.zeros(len(self.profiles.slots) - len(self.last), LAST)
+        self.last = np.concatenate([self.last, new])
+        stream = Stream._make([*columns, columns[3].view(FRAME)[:, 0]])
+        first = -self.passed % self.stride
         begin = np.arange(first, len(columns[0]) - self.window + 1, self.stride)
-        found = None
-        if len(begin):
-            found = _arrays(
-                columns, begin, self.window, last, told, passed, self.origin, self.spans
-            )
-            told = begin[-1] + self.window
-        done = min(begin[-1] + self.stride if len(begin) else first, len(columns[0]))
-        if told < done:
-            timestamp, arbitration_id, _, features, slots = columns
-            _tell(last, timestamp, arbitration_id, features, slots, told, done, _USED)
-            told = done
+        found = self._windows(stream, begin) if len(begin) else None
+        done = min(int(begin[-1]) + self.stride if len(begin) else first, len(columns[0]))
+        if self.told < done:
+            tell(self.last, stream, self.told, done)
+            self.told = done
         self.held = [column[done:] for column in columns]
-        self.passed, self.told = passed + int(done), int(told - done)
+        self.passed, self.told = self.passed + done, self.told - done
         return found
+
+    def _windows(self, stream: Stream, begin: np.ndarray) -> dict[str, np.ndarray]:
+        """The windows that begin at these frames of the stream."""
+        last = self.last.copy()
+        node_size, edge_size = count(stream, begin, self._pool(), last, self.told)
+        n, e = int(node_size.sum()), int(edge_size.sum())
+        out: dict[str, np.ndarray] = {
+            "x": np.empty((n, len(NODE_FEATURES)), np.float32),
+            "node_id": np.empty(n, np.uint32),
+            "node_count": np.empty(n, np.int32),
+            "node_attack": np.empty(n, np.bool_),
+            "edge_index": np.empty((2, e), np.int32),
+            "edge_attr": np.empty((e, len(EDGE_FEATURES)), np.float32),
+            "attack_type": np.empty(len(begin), np.uint8),
+        }
+        by_name = {"node": out["x"].view(NODE)[:, 0], "edge": out["edge_attr"].view(EDGE)[:, 0]}
+        found = Found(**{k: (out | by_name)[k] for k in Found._fields})
+        fill(stream, begin, self._pool(), self.last, self.told, found)
+        self.told = int(begin[-1]) + self.window
+        start, end = (stream.timestamp[begin + k] - self.origin for k in (0, self.window - 1))
+        node_window = np.repeat(np.arange(len(begin)), node_size)
+        for span in self.spans:  # frames that are missing leave no other trace
+            missed = (start <= span.end) & (end >= span.start)
+            found.attack_type[missed] = np.maximum(found.attack_type[missed], SUPPRESSION)
+            found.node_attack[missed[node_window] & (found.node_id == span.arbitration_id)] = True
+        return out | {
+            "node_size": node_size,
+            "edge_size": edge_size,
+            "label": found.attack_type > 0,
+            "begin": begin + self.passed,
+            "start": start,
+            "end": end,
+        }
+
+    def _pool(self) -> Pool:
+        slots, window = len(self.last), self.window
+        pooled = np.zeros((window, 3, len(FRAME_FEATURES)), np.float32)
+        return Pool(
+            stamp=np.full(slots, -1),
+            node=np.zeros(slots, np.int64),
+            slot=np.zeros(window, np.int64),
+            pooled=pooled,
+            named=pooled.view(FRAME)[..., 0],
+            departures=np.zeros(window, np.int64),
+            pair=np.full((window, window), -1),
+            edge=np.zeros((window, window), np.int64),
+            of=np.zeros(window, np.int64),
+            table=TABLE,
+        )
 
 
 def windows(
@@ -127,213 +222,172 @@ def windows(
             yield found
 
 
-def _arrays(columns, begin, window, last, told, passed, origin, spans) -> dict[str, np.ndarray]:
-    timestamp, arbitration_id, _, features, slots = columns
-    frames = timestamp, arbitration_id, features, slots
-    node_size, edge_size = _count(*frames, begin, window, last.copy(), told, _USED)
-    n, e = int(node_size.sum()), int(edge_size.sum())
-    out = {
-        "x": np.empty((n, len(NODE_FEATURES)), np.float32),
-        "node_id": np.empty(n, np.uint32),
-        "node_count": np.empty(n, np.int32),
-        "node_attack": np.empty(n, np.bool_),
-        "edge_index": np.empty((2, e), np.int32),
-        "edge_attr": np.empty((e, len(EDGE_FEATURES)), np.float32),
-        "attack_type": np.empty(len(begin), np.uint8),
-    }
-    _fill(*columns, begin, window, last, told, _USED, _TABLE, *out.values())
-    start, end = timestamp[begin] - origin, timestamp[begin + window - 1] - origin
-    node_window = np.repeat(np.arange(len(begin)), node_size)
-    for span in spans:  # frames that are missing leave no other trace
-        missed = (start <= span.end) & (end >= span.start)
-        out["attack_type"][missed] = np.maximum(out["attack_type"][missed], _SUPPRESSION)
-        out["node_attack"] |= missed[node_window] & (out["node_id"] == span.arbitration_id)
-    return out | {
-        "node_size": node_size,
-        "edge_size": edge_size,
-        "label": out["attack_type"] > 0,
-        "begin": begin + passed,
-        "start": start,
-        "end": end,
-    }
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-@numba.njit(cache=True, nogil=True)
-def _tell(last, timestamp, arbitration_id, features, slots, begin, end, used):
+@compiled
+def tell(last, stream, begin, end):
     """Let `last` know of the frames from `begin` to `end`."""
-    _, jitter, distrust, rates, _ = used
     for i in range(begin, end):
-        p = last[slots[i]]
-        trust, rate = 1.0 - features[i, distrust], features[i, rates]
-        p.time = timestamp[i]
+        p, frame = last[stream.slot[i]], stream.named[i]
+        trust, rate = 1.0 - frame.distrust, frame.rate
+        p.time = stream.timestamp[i]
         p.period = np.log2(trust / rate) if rate > 0 else 0.0
-        p.jitter = features[i, jitter]
-        p.trust = trust
+        p.jitter, p.trust = frame.jitter, trust
         p.seen += 1
-        p.arbitration_id = arbitration_id[i]
+        p.arbitration_id = stream.arbitration_id[i]
 
 
-@numba.njit(cache=True, nogil=True)
-def _away(p, now):
+@compiled
+def octaves_away(p, now):
     """Octaves of its period that the ID has stayed away at time `now`."""
     ticks = np.floor(max(now - p.time, 0.0) * 1e3 + 5e-4) + 1.0
     return min(max(np.log2(ticks) - p.period, -SILENCE.clip), SILENCE.clip)
 
 
-@numba.njit(cache=True, nogil=True)
-def _silence(p, now):
+@compiled
+def silence_of(p, now):
     """Octaves that the ID has stayed away beyond what is usual for it, 0 while it is not missed."""
-    if (
-        p.seen < SILENCE.known
-        or p.trust < SILENCE.trust
-        or p.jitter > SILENCE.steady
-        or now - p.time > SILENCE.gone
-    ):
+    if p.seen < SILENCE.known or p.trust < SILENCE.trust or p.jitter > SILENCE.steady:
         return 0.0
-    return max(_away(p, now) - SILENCE.patience - SILENCE.unsteady * p.jitter, 0.0)
+    if now - p.time > SILENCE.gone:
+        return 0.0
+    usual = SILENCE.patience + SILENCE.unsteady * p.jitter
+    return max(octaves_away(p, now) - usual, 0.0)
 
 
-@numba.njit(cache=True, nogil=True)
-def _count(timestamp, arbitration_id, features, slots, begin, window, last, told, used):
+@compiled
+def count(stream, begin, pool, last, told):
     """Distinct IDs, seen or missed, and distinct successions of each window."""
-    n_slots = len(last)
-    node_size = np.zeros(len(begin), np.int64)
-    edge_size = np.zeros(len(begin), np.int64)
-    stamp = np.full(n_slots, -1, np.int64)
-    node = np.zeros(n_slots, np.int64)
-    pair = np.full((window, window), -1, np.int64)
+    window = len(pool.of)
+    node_size, edge_size = np.zeros(len(begin), np.int64), np.zeros(len(begin), np.int64)
+    slot, stamp, node, pair = stream.slot, pool.stamp, pool.node, pool.pair
     for w in range(len(begin)):
-        n, e, before = 0, 0, -1
-        stop = begin[w] + window
+        n, e, before, stop = 0, 0, -1, begin[w] + window
         for i in range(begin[w], stop):
-            s = slots[i]
+            s = slot[i]
             if stamp[s] != w:
-                stamp[s] = w
-                node[s] = n
+                stamp[s], node[s] = w, n
                 n += 1
             v = node[s]
             if before >= 0 and pair[before, v] != w:
                 pair[before, v] = w
                 e += 1
             before = v
-        _tell(last, timestamp, arbitration_id, features, slots, told, stop, used)
+        tell(last, stream, told, stop)
         told = stop
-        for s in range(n_slots):
-            n += stamp[s] != w and _silence(last[s], timestamp[stop - 1]) > 0
+        for s in range(len(last)):
+            n += stamp[s] != w and silence_of(last[s], stream.timestamp[stop - 1]) > 0
         node_size[w], edge_size[w] = n, e
     return node_size, edge_size
 
 
-@numba.njit(cache=True, nogil=True)
-def _fill(
-    timestamp,
-    arbitration_id,
-    attack_type,
-    features,
-    slots,
-    begin,
-    window,
-    last,
-    told,
-    used,
-    table,
-    x,
-    node_id,
-    node_count,
-    node_attack,
-    edge_index,
-    edge_attr,
-    window_attack,
-):
+@compiled
+def fill(stream, begin, pool, last, told, found):
     """Features of nodes (in order of appearance, then those missed) and edges (in order of
     appearance)."""
-    width, n_slots = features.shape[1], len(last)
-    gap, jitter, distrust, rates, intruder = used
-    stamp = np.full(n_slots, -1, np.int64)
-    node = np.zeros(n_slots, np.int64)
-    slot = np.zeros(window, np.int64)
-    # sum, least and largest of each frame feature over the frames of a node
-    pooled = np.zeros((window, 3, width), np.float32)
-    departures = np.zeros(window, np.int64)
-    pair = np.full((window, window), -1, np.int64)
-    edge = np.zeros((window, window), np.int64)
-    first_node, first_edge = 0, 0
+    row, edge, window = 0, 0, len(pool.of)
     for w in range(len(begin)):
-        n, e, u = 0, 0, -1
-        stop = begin[w] + window
-        worst = np.uint8(0)
-        for i in range(begin[w], stop):
-            s = slots[i]
-            if stamp[s] != w:
-                stamp[s] = w
-                node[s], slot[n] = n, s
-                departures[n] = 0
-                pooled[n, 0], pooled[n, 1], pooled[n, 2] = 0.0, np.inf, -np.inf
-                node_id[first_node + n] = arbitration_id[i]
-                node_count[first_node + n] = 0
-                node_attack[first_node + n] = False
-                n += 1
-            v = node[s]
-            for c in range(width):
-                value = features[i, c]
-                pooled[v, 0, c] += value
-                pooled[v, 1, c] = min(pooled[v, 1, c], value)
-                pooled[v, 2, c] = max(pooled[v, 2, c], value)
-            if not node_count[first_node + v]:  # its intruder is in a window before
-                pooled[v, :, intruder] = 0.0
-            node_count[first_node + v] += 1
-            if attack_type[i]:
-                node_attack[first_node + v] = True
-                worst = max(worst, attack_type[i])
-            if u >= 0:
-                departures[u] += 1
-                if pair[u, v] != w:
-                    pair[u, v] = w
-                    k = first_edge + e
-                    edge[u, v] = k
-                    edge_index[0, k], edge_index[1, k] = u, v
-                    edge_attr[k, 0], edge_attr[k, 2] = 0.0, 0.0
-                    e += 1
-                k = edge[u, v]
-                edge_attr[k, 0] += 1
-                edge_attr[k, 2] += np.floor((timestamp[i] - timestamp[i - 1]) * 1e3 + 5e-4)
-            u = v
-        window_attack[w] = worst
-        now = timestamp[stop - 1]
-        span = (now - timestamp[begin[w]]) * 1e3
-        _tell(last, timestamp, arbitration_id, features, slots, told, stop, used)
-        told = stop
+        start, stop = begin[w], begin[w] + window
+        n = pool_nodes(stream, start, pool, found, w, row)
+        e = link_nodes(stream, start, pool, found, w, edge)
+        tell(last, stream, told, stop)
+        told, now = stop, stream.timestamp[stop - 1]
+        span = (now - stream.timestamp[start]) * 1e3
+        seen_nodes(pool, n, found, row, span)
         for v in range(n):
-            count = node_count[first_node + v]
-            rate = pooled[v, _MEAN, rates] / count
-            x[first_node + v, 0] = np.log2((count + 1) / (span * rate + 1))
-            for c in range(len(table)):
-                column, how = table[c]
-                value = pooled[v, how, column]
-                x[first_node + v, 1 + c] = value / count if how == _MEAN else value
-            x[first_node + v, -1] = _silence(last[slot[v]], now)
-        for s in range(n_slots):
-            p = last[s]
-            silence = _silence(p, now)
-            if stamp[s] == w or silence == 0:
-                continue
-            row = first_node + n
-            node_id[row], node_count[row], node_attack[row] = p.arbitration_id, 0, False
-            x[row] = 0.0
-            x[row, 0] = np.log2(1.0 / (span * p.trust / 2.0**p.period + 1.0))
-            for c in range(len(table)):
-                if table[c, 0] == gap:
-                    x[row, 1 + c] = _away(p, now)  # the gap so far
-                elif table[c, 0] == jitter:
-                    x[row, 1 + c] = p.jitter
-                elif table[c, 0] == distrust:
-                    x[row, 1 + c] = 1.0 - p.trust
-            x[row, -1] = silence
+            found.node[row + v].silence = silence_of(last[pool.slot[v]], now)
+        row += n
+        for s in range(len(last)):
+            if pool.stamp[s] != w and silence_of(last[s], now) > 0:
+                missed_node(last[s], found, row, now, span)
+                row += 1
+        for k in range(edge, edge + e):
+            said, departures = found.edge[k], pool.departures[found.edge_index[0, k]]
+            times = said.log_count
+            said.log_count = np.log2(1 + times)
+            said.share = times / departures
+            said.log_gap = np.log2(1 + said.log_gap / times)
+        edge += e
+
+
+@compiled
+def pool_nodes(stream, start, pool, found, w, row):
+    """Pool the frames of a window by node, the first in `row`; how many nodes there are."""
+    slot, features, attacks = stream.slot, stream.features, stream.attack_type
+    stamp, node, pooled, named = pool.stamp, pool.node, pool.pooled, pool.named
+    of, node_count, width = pool.of, found.node_count, features.shape[1]
+    n, worst = 0, np.uint8(0)
+    for i in range(start, start + len(of)):
+        s = slot[i]
+        if stamp[s] != w:
+            stamp[s], node[s], pool.slot[n], pool.departures[n] = w, n, s, 0
+            pooled[n, SUM], pooled[n, LEAST], pooled[n, MOST] = 0.0, np.inf, -np.inf
+            found.node_id[row + n], found.node_count[row + n] = stream.arbitration_id[i], 0
+            found.node_attack[row + n] = False
             n += 1
-        for k in range(first_edge, first_edge + e):
-            times = edge_attr[k, 0]
-            edge_attr[k, 0] = np.log2(1 + times)
-            edge_attr[k, 1] = times / departures[edge_index[0, k]]
-            edge_attr[k, 2] = np.log2(1 + edge_attr[k, 2] / times)
-        first_node += n
-        first_edge += e
+        v = node[s]
+        of[i - start] = v
+        for c in range(width):
+            value = features[i, c]
+            pooled[v, SUM, c] += value
+            pooled[v, LEAST, c] = min(pooled[v, LEAST, c], value)
+            pooled[v, MOST, c] = max(pooled[v, MOST, c], value)
+        if not node_count[row + v]:  # its intruder is in a window before
+            for how in range(3):
+                named[v, how].intruder = 0.0
+        node_count[row + v] += 1
+        if attacks[i]:
+            found.node_attack[row + v] = True
+            worst = max(worst, attacks[i])
+    found.attack_type[w] = worst
+    return n
+
+
+@compiled
+def link_nodes(stream, start, pool, found, w, first):
+    """Count the successions of a window, the first as edge `first`, in `log_count`, and their gaps
+    in ms in `log_gap`; how many there are."""
+    timestamp, pair, edge = stream.timestamp, pool.pair, pool.edge
+    of, departures, edges, e = pool.of, pool.departures, found.edge, 0
+    for i in range(1, len(of)):
+        u, v = of[i - 1], of[i]
+        departures[u] += 1
+        if pair[u, v] != w:
+            pair[u, v], edge[u, v] = w, first + e
+            found.edge_index[0, first + e], found.edge_index[1, first + e] = u, v
+            edges[first + e].log_count, edges[first + e].log_gap = 0.0, 0.0
+            e += 1
+        said = edges[edge[u, v]]
+        said.log_count += 1
+        gap = timestamp[start + i] - timestamp[start + i - 1]
+        said.log_gap += np.floor(gap * 1e3 + 5e-4)
+    return e
+
+
+@compiled
+def seen_nodes(pool, n, found, first, span):
+    """The features of the n nodes that have frames in a window of `span` ms."""
+    x, table, pooled = found.x, pool.table, pool.pooled
+    for v in range(n):
+        row = first + v
+        count = found.node_count[row]
+        rate = pool.named[v, SUM].rate / count
+        found.node[row].count_ratio = np.log2((count + 1) / (span * rate + 1))
+        for c in range(len(table)):
+            column, how = table[c]
+            value = pooled[v, how, column]
+            x[row, 1 + c] = value / count if how == SUM else value
+
+
+@compiled
+def missed_node(p, found, row, now, span):
+    """The features of a node that is missing from a window of `span` ms: the gap so far."""
+    found.node_id[row], found.node_count[row] = p.arbitration_id, 0
+    found.node_attack[row] = False
+    found.x[row] = 0.0
+    said, away = found.node[row], octaves_away(p, now)
+    said.count_ratio = np.log2(1.0 / (span * p.trust / 2.0**p.period + 1.0))
+    said.gap_ratio_mean, said.gap_ratio_min, said.gap_ratio_max = away, away, away
+    said.jitter_mean, said.distrust_max = p.jitter, 1.0 - p.trust
+    said.silence = silence_of(p, now)
