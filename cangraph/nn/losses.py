@@ -106,23 +106,23 @@ def balanced(graphs: Graphs, rng: np.random.Generator) -> Graphs:
 
 
 def binary_error(
-    logit: Tensor, label: Tensor, weight: Tensor, offset: float = 0.0, focus: float = 0.0
+    logit: Tensor, label: Tensor, weight: float = 1.0, offset: float = 0.0, focus: float = 0.0
 ) -> Tensor:
     """Cross-entropy of a rare class, mean: −(1 − p_t)^γ log p_t, times `weight` where the label is
     1, with p = σ(logit + offset), p_t = p where the label is 1 and 1 − p elsewhere. γ is `focus`
     (Lin et al. 2017, eq. 4); `offset`, the log odds of the class, leaves the logit free of its
     base rate (Menon et al. 2021, eq. 10).
 
-    >>> one = torch.ones(1)
-    >>> round(binary_error(torch.zeros(1), one, one, focus=2.0).item(), 4)  # ¼ log 2
+    >>> round(binary_error(torch.zeros(1), torch.ones(1), focus=2.0).item(), 4)  # ¼ log 2
     0.1733
     """
     if offset:
         logit = logit + offset
+    attack = torch.tensor(weight, device=logit.device)
     if not focus:
-        return functional.binary_cross_entropy_with_logits(logit, label, pos_weight=weight)
+        return functional.binary_cross_entropy_with_logits(logit, label, pos_weight=attack)
     error = functional.binary_cross_entropy_with_logits(
-        logit, label, pos_weight=weight, reduction="none"
+        logit, label, pos_weight=attack, reduction="none"
     )
     return (torch.sigmoid(logit * (1 - 2 * label)) ** focus * error).mean()
 

@@ -27,7 +27,6 @@ __all__ = [
     "FineTuning",
     "FiniteLoss",
     "GradientFreezing",
-    "OwnDice",
     "Pruning",
     "finite",
 ]
@@ -70,20 +69,6 @@ class EpochLines(Callback):
             table.writeheader()
             table.writerows(task.history)
             put(self.folder / "history.csv", [text.getvalue().encode()])
-
-
-class OwnDice(Callback):
-    """Seed process r > 0 with (`seed`, epoch, r) in every epoch, so that processes which share the
-    batches mask and drop independently. Process 0 draws as a single process would; its generators
-    are those in the checkpoint, so a resumed run draws the same."""
-
-    def __init__(self, seed: int):
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer, task) -> None:
-        if trainer.global_rank:
-            of = np.random.SeedSequence([self.seed, trainer.current_epoch, trainer.global_rank])
-            torch.manual_seed(int(of.generate_state(1)[0]))
 
 
 # guards: what stops a run that cannot succeed

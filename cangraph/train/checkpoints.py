@@ -145,10 +145,19 @@ class Resumable(Callback):
     """Add to a checkpoint the random generators that the next epoch draws from, and what it is of:
     `facts` (see `about`) and the metrics of its epoch. Resuming restores the generators and the
     order of the `batches`, also where the folder has been moved. (Lightning saves the state of a
-    loader, and restores it only in the middle of an epoch.)"""
+    loader, and restores it only in the middle of an epoch.)
+
+    Of several processes the first draws as a single one would, and its generators are saved; in
+    every epoch process r > 0 is seeded with (seed, epoch, r), so that each masks and drops on its
+    own."""
 
     def __init__(self, facts: dict[str, Any], batches: Batches):
         self.facts, self.batches = facts, batches
+
+    def on_train_epoch_start(self, trainer, task) -> None:
+        if trainer.global_rank:
+            place = [self.facts["params"]["seed"], trainer.current_epoch, trainer.global_rank]
+            torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def on_save_checkpoint(self, trainer, task, checkpoint: dict[str, Any]) -> None:
         checkpoint["about"] = self.facts | {"metrics": task.history[-1]}

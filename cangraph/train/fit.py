@@ -42,7 +42,6 @@ from cangraph.train.callbacks import (
     FineTuning,
     FiniteLoss,
     GradientFreezing,
-    OwnDice,
     Pruning,
     finite,
 )
@@ -282,7 +281,7 @@ def _callbacks(
 ) -> list[Callback]:
     """What every run needs, and what `params.fit` asks for."""
     run = params.fit
-    made = [OwnDice(params.seed), FiniteLoss(), Collapse(), EpochLines(folder)]
+    made = [FiniteLoss(), Collapse(), EpochLines(folder)]
     if run.average != "none":
         steps = -(-len(batches) // run.accumulate)
         made.append(Averages(run.average, params[size].epochs, steps))

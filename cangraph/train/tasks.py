@@ -192,13 +192,9 @@ class Detector(Task):
     state_names = tuple(f"gat_{name}" for name in ("logit", "probability", "node_max", *_MOMENTS))
 
     model: GAT
-    positive_weight: Tensor
-    node_weight: Tensor
 
     def __init__(self, model: GAT):
         super().__init__(model)
-        self.register_buffer("positive_weight", torch.ones(()), persistent=False)
-        self.register_buffer("node_weight", torch.tensor(5.0), persistent=False)
         self.balance = Balance()
         # every process validates all windows
         self.val_auprc = BinaryAveragePrecision(sync_on_compute=False)
@@ -209,21 +205,15 @@ class Detector(Task):
 
     def weigh(self, train: Graphs) -> None:
         self.balance = Balance.of(train, self.imbalance)
-        self.positive_weight.fill_(self.balance.window_weight)
-        self.node_weight.fill_(self.balance.node_weight)
 
     def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
         return balanced(graphs, rng) if "sampler" in self.imbalance else graphs
 
     def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
         """The loss of each head on its labels, and `hard`, their weighted sum."""
-        balance = self.balance
-        window = binary_error(
-            out.window, batch.label, self.positive_weight, balance.window_offset, balance.focus
-        )
-        node = binary_error(
-            out.node, batch.node_label, self.node_weight, balance.node_offset, balance.focus
-        )
+        by = self.balance
+        window = binary_error(out.window, batch.label, by.window_weight, by.window_offset, by.focus)
+        node = binary_error(out.node, batch.node_label, by.node_weight, by.node_offset, by.focus)
         kind = nn.functional.cross_entropy(out.attack_type, batch.attack_type)
         hard = window + node + self.type_share * kind
         return {"window": window, "node": node, "type": kind, "hard": hard}

@@ -9,7 +9,6 @@ from lightning.pytorch.callbacks import Callback
 
 from cangraph.bus.simulator import simulate
 from cangraph.data.batches import batch_of
-from cangraph.data.graphs import to_graphs
 from cangraph.evaluation.scores import metrics, threshold
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
@@ -34,31 +33,25 @@ def asked(cut=CUT, synthesis=None, epochs=3, **values):
 
 
 @pytest.fixture(scope="module")
-def windows():
-    frames = simulate("aster", 12.0, attack="fuzzing", seed=1)
-    return to_graphs([frames.label(scenario="train_02_with_attacks")], 100, 100)
-
-
-@pytest.fixture(scope="module")
 def new():
     """Twelve clean seconds of another car."""
     return [simulate("clover", 12.0, seed=7)]
 
 
-def given_of(windows, kind=Detector, **config):
+def given_of(attacked, kind=Detector, **config):
     """A detector with a fitted scaler, as if it had been trained."""
     seed_everything(3)
     if kind is Detector:
-        task = Detector(GAT(windows.spec, hidden=4, heads=2, layers=2, **config))
+        task = Detector(GAT(attacked.spec, hidden=4, heads=2, layers=2, **config))
     else:
-        task = Reconstructor(VGAE(windows.spec, hidden=4, heads=2, layers=2, latent=3))
-    task.prepare(windows)
+        task = Reconstructor(VGAE(attacked.spec, hidden=4, heads=2, layers=2, latent=3))
+    task.prepare(attacked)
     return task
 
 
 @pytest.fixture
-def given(windows):
-    return given_of(windows)
+def given(attacked):
+    return given_of(attacked)
 
 
 class Watch(Callback):
@@ -147,8 +140,8 @@ def test_labels_weigh_as_the_new_material_says(given, new):
     attacks = int(train.label.sum())
     ratio = (len(train) - attacks) / attacks
     found = adapt(given, new, params, "frozen", "student").task
-    assert found.positive_weight.item() == pytest.approx(min(ratio, 10.0))
-    assert found.positive_weight.item() != given.positive_weight.item()
+    assert found.balance.window_weight == pytest.approx(min(ratio, 10.0))
+    assert found.balance.window_weight != given.balance.window_weight
 
 
 def test_no_moment_of_the_traffic_stands_in_two_parts(new):
@@ -191,16 +184,16 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(given, new, tmp_path,
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2, "a run of its own"
 
 
-def test_a_student_is_fine_tuned_without_its_teacher(given, windows, new):
-    student = distill(given, GAT(windows.spec, hidden=2, heads=1, layers=1), asked().distillation)
-    student.prepare(windows)
+def test_a_student_is_fine_tuned_without_its_teacher(given, attacked, new):
+    student = distill(given, GAT(attacked.spec, hidden=2, heads=1, layers=1), asked().distillation)
+    student.prepare(attacked)
     found = adapt(student, new, asked(epochs=1), "frozen", "student").task
     assert type(found) is Detector and found.model.config == student.model.config
 
 
-def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car(windows, new):
-    given = given_of(windows, Reconstructor)
-    given.finish(windows)
+def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car(attacked, new):
+    given = given_of(attacked, Reconstructor)
+    given.finish(attacked)
     before = copy.deepcopy(given.state_dict())
     found = adapt(given, new, asked(epochs=1), "frozen", "student").task
     differ = {n for n, w in found.state_dict().items() if not torch.equal(w, before[n])}
@@ -214,13 +207,13 @@ def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car
 # what is refused
 
 
-def test_what_was_never_trained_is_refused(windows, new):
+def test_what_was_never_trained_is_refused(attacked, new):
     with pytest.raises(
         ValueError, match=r"scaler .* was never fitted; expected a trained det.*fit"
     ):
-        adapt(Detector(GAT(windows.spec, hidden=2, heads=1, layers=1)), new, asked())
+        adapt(Detector(GAT(attacked.spec, hidden=2, heads=1, layers=1)), new, asked())
     with pytest.raises(TypeError, match=r"a GAT came; expected a trained task with a GAT or a VG"):
-        adapt(GAT(windows.spec, hidden=2, heads=1, layers=1), new, asked())
+        adapt(GAT(attacked.spec, hidden=2, heads=1, layers=1), new, asked())
 
 
 @pytest.mark.parametrize(
@@ -255,44 +248,44 @@ def test_traffic_that_is_not_clean_is_refused(given):
 
 
 @pytest.fixture(scope="module")
-def members(windows):
+def members(attacked):
     made = []
     for seed in range(3):
         seed_everything(seed)
-        made.append(Detector(GAT(windows.spec, hidden=4, heads=2, layers=1)))
+        made.append(Detector(GAT(attacked.spec, hidden=4, heads=2, layers=1)))
     return made
 
 
-def test_the_score_is_the_mean_and_the_disagreement_its_spread(windows, members):
-    scores = Ensemble(members).score(windows)
-    values = np.stack([member.score(windows).value for member in members])
+def test_the_score_is_the_mean_and_the_disagreement_its_spread(attacked, members):
+    scores = Ensemble(members).score(attacked)
+    values = np.stack([member.score(attacked).value for member in members])
     odds = (values / (1 - values)).prod(0) ** (1 / 3)  # the mean of log-odds
     np.testing.assert_allclose(scores.value, odds / (1 + odds))
     assert scores.state_names == ("disagreement",)
     np.testing.assert_allclose(scores.state[:, 0], values.std(0), rtol=1e-5)
     assert (scores.state > 0).all()
-    assert np.array_equal(scores.label, windows.label)
+    assert np.array_equal(scores.label, attacked.label)
 
 
-def test_reconstructors_score_with_the_mean_of_their_values(windows):
+def test_reconstructors_score_with_the_mean_of_their_values(attacked):
     members = []
     for seed in range(2):
         seed_everything(seed)
-        members.append(Reconstructor(VGAE(windows.spec, hidden=2, heads=1, layers=1, latent=2)))
-    one, other = (member.score(windows).value for member in members)
-    np.testing.assert_allclose(Ensemble(members).score(windows).value, (one + other) / 2)
+        members.append(Reconstructor(VGAE(attacked.spec, hidden=2, heads=1, layers=1, latent=2)))
+    one, other = (member.score(attacked).value for member in members)
+    np.testing.assert_allclose(Ensemble(members).score(attacked).value, (one + other) / 2)
 
 
-def test_members_that_agree_do_not_disagree(windows, members):
+def test_members_that_agree_do_not_disagree(attacked, members):
     twin = Detector(GAT(**members[0].model.config))
     twin.load_state_dict(members[0].state_dict())
-    scores = Ensemble([members[0], twin]).score(windows)
+    scores = Ensemble([members[0], twin]).score(attacked)
     assert not scores.state.any()
-    np.testing.assert_allclose(scores.value, members[0].score(windows).value)
+    np.testing.assert_allclose(scores.value, members[0].score(attacked).value)
 
 
-def test_one_member_and_members_of_two_kinds_are_refused(windows, members):
-    other = Reconstructor(VGAE(windows.spec, hidden=2, heads=1, layers=1, latent=2))
+def test_one_member_and_members_of_two_kinds_are_refused(attacked, members):
+    other = Reconstructor(VGAE(attacked.spec, hidden=2, heads=1, layers=1, latent=2))
     for one in (members[:1], members[:1] * 2, []):
         with pytest.raises(ValueError, match="expected two or more; train each from a seed"):
             Ensemble(one)

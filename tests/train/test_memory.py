@@ -7,30 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from cangraph.bus.simulator import simulate
 from cangraph.data.batches import Batches, Budget
-from cangraph.data.graphs import to_graphs
-from cangraph.data.splits import split
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.optim import optimisation
 from cangraph.train.tasks import Detector, Reconstructor
 
-SHORT = {"gap": 0.05}
-
 
 @pytest.fixture(scope="module")
-def graphs():
-    capture = simulate("aster", 16.0, attack="fuzzing", seed=1)
-    return to_graphs([capture.label(scenario="train_02_with_attacks", recording="a")])
-
-
-@pytest.fixture(scope="module")
-def some(graphs):
+def some(attacked):
     """96 windows, a third of them under attack."""
-    chosen = [np.flatnonzero(graphs.label)[:32], np.flatnonzero(~graphs.label)[:64]]
-    return graphs[np.random.default_rng(0).permutation(np.concatenate(chosen))]
+    chosen = [np.flatnonzero(attacked.label)[:32], np.flatnonzero(~attacked.label)[:64]]
+    return attacked[np.random.default_rng(0).permutation(np.concatenate(chosen))]
 
 
 def small(graphs, kind=Detector):
@@ -88,10 +77,10 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def test_the_gradient_of_parts_is_that_of_the_batch_but_for_means_over_nodes(graphs, some):
+def test_the_gradient_of_parts_is_that_of_the_batch_but_for_means_over_nodes(attacked, some):
     """Of windows of the same size, to rounding; in general, near."""
-    size = np.diff(graphs.node_ptr)
-    same = graphs[size == np.bincount(size).argmax()]
+    size = np.diff(attacked.node_ptr)
+    same = attacked[size == np.bincount(size).argmax()]
     same = replace(same, label=np.arange(len(same)) % 3 == 0)
     for windows, near in ((same, 1e-4), (some, 2e-2)):
         whole, cut = small(windows), small(windows)
@@ -168,27 +157,8 @@ def test_other_errors_are_handed_on(some):
             trained(task, some)
 
 
-def test_an_error_of_the_update_itself_is_not_tried_again(some):
-    """Some weights may have moved already."""
-    task = small(some)
-    configured = task.configure_optimizers
-
-    def failing():
-        (optimizer,), schedule = configured()
-        optimizer.register_step_post_hook(
-            lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory"))
-        )
-        return [optimizer], schedule
-
-    task.configure_optimizers = failing
-    with pytest.raises(torch.OutOfMemoryError):
-        trained(task, some)
-    assert task.budget == Budget()
-
-
-def test_fit_takes_the_budget_from_the_parameters_and_records_it(graphs):
-    params = load_params("demo", split=SHORT, student={"epochs": 2}, fit={"node_budget": 400})
-    task = fit(small(graphs), split(graphs, params.split), params, "student")
+def test_fit_takes_the_budget_from_the_parameters_and_records_it(data, detector, asked):
+    task = fit(detector(), data, asked(node_budget=400), "student")
     assert task.budget == Budget(400)
     assert [row["node_budget"] for row in task.history] == [400, 400]
     assert all("edge_budget" not in row for row in task.history)

@@ -7,8 +7,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from cangraph.bus.simulator import simulate
-from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import Split
 from cangraph.params import load_params
 from cangraph.train import search
@@ -23,21 +21,14 @@ class Blind(Split):
 
 
 @pytest.fixture(scope="module")
-def data():
-    frames = simulate("aster", 16.0, attack="fuzzing", seed=3)
-    graphs = to_graphs([frames.label(scenario="train_02_with_attacks")], 100, 100)
-    some = graphs[np.argsort(graphs.label, kind="stable")[-180:-80]]
+def data(attacked):
+    some = attacked[np.argsort(attacked.label, kind="stable")[-180:-80]]
     return Blind(some, (np.arange(len(some)) % 4 == 3).astype(np.uint8), ())
 
 
-@pytest.fixture
-def asked():
-    def params(trials, **values):
-        return load_params(
-            "demo", trials=trials, student={"epochs": 2}, fit={"batch_size": 32}, **values
-        )
-
-    return params
+def asked(trials, **values):
+    fit = {"batch_size": 32}
+    return load_params("demo", trials=trials, student={"epochs": 2}, fit=fit, **values)
 
 
 @pytest.fixture
@@ -49,7 +40,7 @@ def summary(study):
     return [(t.params, search.reached(t), t.state) for t in search.finished(study)]
 
 
-def test_a_search_goes_on_to_the_same_trials(tune, asked, tmp_path, capsys):
+def test_a_search_goes_on_to_the_same_trials(tune, tmp_path, capsys):
     whole = tune(asked(5))
     assert len(capsys.readouterr().out.splitlines()) == 5, "one line for each trial"
     (tmp_path / "tune.db").unlink()
@@ -64,7 +55,7 @@ def test_a_search_goes_on_to_the_same_trials(tune, asked, tmp_path, capsys):
     assert len(search.finished(tune(asked(4)))) == 5, "there are enough"
 
 
-def test_the_first_trial_is_the_parameters_as_they_are(tune, asked):
+def test_the_first_trial_is_the_parameters_as_they_are(tune):
     params = asked(1)
     (first,) = search.finished(tune(params))
     assert first.params["learning_rate"] == params.student.learning_rate
@@ -75,13 +66,13 @@ def test_the_first_trial_is_the_parameters_as_they_are(tune, asked):
     assert run.model_dump() == params.model_dump()
 
 
-def test_other_parameters_are_another_study(tune, asked):
+def test_other_parameters_are_another_study(tune):
     one, other = tune(asked(1)), tune(asked(1, seed=1))
     assert one.study_name != other.study_name
     assert len(one.trials) == len(other.trials) == 1
 
 
-def test_a_bad_trial_is_given_up(tune, asked, monkeypatch, capsys):
+def test_a_bad_trial_is_given_up(tune, monkeypatch, capsys):
     def worse_and_worse(task):
         task.log("val_auprc", 1.0 / (1 + worse_and_worse.calls), sync_dist=True)
         task.log("val_rank", 0.5)
@@ -97,7 +88,7 @@ def test_a_bad_trial_is_given_up(tune, asked, monkeypatch, capsys):
     assert study.best_trial.number == 0
 
 
-def test_what_cannot_be_trained_is_a_bad_trial(tune, asked, monkeypatch):
+def test_what_cannot_be_trained_is_a_bad_trial(tune, monkeypatch):
     def broken(*_, **__):
         raise FloatingPointError("the loss is not finite")
 

@@ -6,6 +6,7 @@ import torch
 
 from cangraph.data.batches import Batches, batch_of
 from cangraph.evaluation.scores import Scores, threshold
+from cangraph.nn.losses import Balance
 from cangraph.nn.models import GAT, VGAE
 from cangraph.train.fit import fit
 from cangraph.train.tasks import Detector, Reconstructor, augmented
@@ -16,7 +17,7 @@ def test_attack_windows_weigh_as_benign_per_attack_at_most_ten(attacked, detecto
     task = detector()
     for n, weight in [(10, 3.0), (1, 10.0)]:
         task.prepare(attacked[np.concatenate([attacks[:n], benign[:30]])])
-        assert task.positive_weight.item() == weight
+        assert task.balance.window_weight == weight
 
 
 def test_a_score_is_the_probability_in_float64(attacked, detector):
@@ -51,7 +52,7 @@ def test_a_probability_is_decided_at_an_even_chance_and_an_error_where_calibrati
 def test_the_loss_is_that_of_windows_nodes_and_types(attacked, detector):
     task, (batch,) = detector(), Batches(attacked[20:60], 40)
     out = task.model.heads(batch)
-    task.positive_weight.fill_(3.0)
+    task.balance = Balance(window_weight=3.0)
     terms = task.terms(out, batch)
 
     def bce(logit, label, weight):
