@@ -8,10 +8,12 @@ known remark, or a refusal with its number.
 import logging
 import math
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import islice
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -97,7 +99,9 @@ def read_messages(
         raise ValueError(f"{path}: .mf4 needs the package asammdf; pip install asammdf")
     tally = _Tally(path, strict)
     read = _from_objects if suffix in (".blf", ".mf4", ".db") else _from_lines
-    log, warned = logging.getLogger("can"), _Warnings()
+    # python-can only warns of parts of a file that it leaves out
+    log, warned = logging.getLogger("can"), BufferingHandler(sys.maxsize)
+    warned.setLevel(logging.WARNING)
     with unpacked(path) as plain:
         with plain.open("rb") as stream:
             refuse_empty(path, stream.read(4096))
@@ -119,9 +123,10 @@ def read_messages(
                 else:
                     kept.append(message)
             if read is _from_objects:  # of a line the outcome is known
-                for text in warned.messages:
-                    tally.refuse(":", f"a part was left out ({text}); expected frames", _ANEW)
-            warned.messages.clear()
+                for record in warned.buffer:
+                    left_out = f"a part was left out ({record.getMessage()})"
+                    tally.refuse(":", f"{left_out}; expected frames", _ANEW)
+            warned.flush()
             yield columns_of(kept), tally.report(len(kept))
 
 
@@ -226,17 +231,6 @@ def _from_lines(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator
             if suffix == ".trc" and message.is_fd:  # python-can leaves the code, 9 to 15
                 message.dlc = can.util.dlc2len(message.dlc)
             yield message, source.where(source.at, last or ""), remedy
-
-
-class _Warnings(logging.Handler):
-    """Gathers what python-can only warns of: parts of a file that it leaves out."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record):
-        self.messages.append(record.getMessage())
 
 
 def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
