@@ -60,7 +60,8 @@ def test_runs_compares_nothing_unless_two_are_named():
 def test_cells_are_short_and_define_nothing(notebook):
     for cell in code(notebook):
         lines = [line for line in cell.source.splitlines() if line.strip()]
-        assert 1 <= len(lines) <= 6, cell.source
+        most = 8 if lines[0].startswith(("import ", "from ")) else 6
+        assert 1 <= len(lines) <= most, cell.source
         for node in ast.walk(ast.parse(cell.source)):
             assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
 
