@@ -350,17 +350,16 @@ def _window(run: Gathered, place: int) -> dict:
 def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) -> str:
     """What a manager should know, in three sentences made from the numbers: attacks found and false
     alarms; how sure that is, and the best baseline; and what is not seen."""
-    main, dataset = run.main.name, run.params.dataset
+    main = run.main.name
     (mine,) = (row for row in events if row["detector"] == main)
-    said = f"On {dataset} the {main} has no attack to find"
+    said = "has no attack to find"
     if mine["events"]:
-        said = f"On {dataset} the {main} raises an alarm for {mine['found']} of {mine['events']} "
-        said += "attacks"
-        if mine["found"]:
-            said += f", half of them within {mine['delay_median']:.2f} s"
+        said = f"raises an alarm for {mine['found']} of {mine['events']} attacks"
+    if mine["found"]:
+        said += f", half of them within {mine['delay_median']:.2f} s"
     if mine["false_alarms_per_hour"] is not None:
         said += f", at {mine['false_alarms_per_hour']:.0f} false alarms an hour"
-    sentences = [said + "."]
+    sentences = [f"On {run.params.dataset} the {main} {said}."]
     total = {row["detector"]: row for row in _over_captures(means, "window")}
     if main in total and total[main]["f1"] is not None:
         others = [judge.name for judge in run.judges if judge.kind in ("rule", "trees")]
@@ -376,12 +375,8 @@ def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) ->
         if (row["level"], row["detector"]) == ("window", main) and row["scenario"] != ALL
         and row["auroc"] is not None and row["auroc"] < _SEEN
     ]  # fmt: skip
-    sentences.append(
-        f"It hardly sees: {', '.join(blind)}."
-        if blind
-        else f"In every scenario that can be measured its AUROC is {_SEEN} or more."
-    )
-    return " ".join(sentences)
+    sees_all = f"In every scenario that can be measured its AUROC is {_SEEN} or more."
+    return " ".join([*sentences, f"It hardly sees: {', '.join(blind)}." if blind else sees_all])
 
 
 def _over_captures(means: Sequence[Mapping], level: str) -> list[Mapping]:
