@@ -84,7 +84,7 @@ def monitored(run: Path) -> dict[str, str]:
     for log in filter(Path.is_file, (data_home() / log for log in LOGS)):
         command = [Path(sys.executable).with_name("cangraph"), "monitor", run / "gat.onnx"]
         done = subprocess.run(
-            [*command, "--log", log, "--json", "--windows"],
+            [*command, "--log", log, "--json", "--windows", "--statistics", "1e9"],
             capture_output=True,
             text=True,
             check=True,

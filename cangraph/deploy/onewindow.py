@@ -109,17 +109,6 @@ class _Linear(nn.Module):
         return values @ self.weight + self.bias
 
 
-class _Single(nn.Module):
-    """A float32 net between float64 values."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, values: Tensor) -> Tensor:
-        return self.net(values.float()).double()
-
-
 def _log_odds(fitted: Pipeline) -> nn.Module:
     """A scaling and a logistic regression or an MLP: inputs (k,) → log-odds of an attack."""
     scaling, classifier = fitted
@@ -154,11 +143,10 @@ class Fused(nn.Module):
             )
         self.vgae, self.gat, self.kind = OneVGAE(vgae), OneGAT(gat), rule.kind
         self.calibration = _log_odds(rule.calibration)
-        self.learned: nn.Module | None = None  # of the state: log-odds, or Q of each weight
         if isinstance(rule, Stacking):
-            self.learned = _log_odds(rule.classifier)
+            self.classifier = _log_odds(rule.classifier)
         if isinstance(rule, DQNFusion):
-            self.learned = nn.Sequential(_Scaling(rule.scale), _Single(rule.net))
+            self.scaling, self.net = _Scaling(rule.scale), rule.net
             self.register_buffer("alphas", torch.from_numpy(rule.alphas))
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
@@ -176,8 +164,7 @@ class Fused(nn.Module):
             return torch.maximum(p_v, p_g)
         if self.kind in PLAIN:
             return PLAIN[self.kind](p_v, p_g)
-        assert self.learned is not None
         if self.kind == "policy":
-            alpha = self.alphas[self.learned(state).argmax()]
+            alpha = self.alphas[self.net(self.scaling(state).float()).argmax()]
             return alpha * p_g + (1 - alpha) * p_v
-        return torch.sigmoid(self.learned(state))
+        return torch.sigmoid(self.classifier(state))

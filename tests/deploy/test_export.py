@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import join, to_graphs
@@ -29,6 +30,14 @@ def many():
     return join(made)
 
 
+@pytest.fixture(scope="module")
+def fitted(nets, many):
+    """Scores of both models, and rules of fusion fitted on them, by name."""
+    scores = [nets["vgae"].score(many), nets["gat"].score(many)]
+    rules = all_rules(load_params(fusion={"steps": 20}).fusion)
+    return scores, {name: rule.fit(scores) for name, rule in rules.items()}
+
+
 def test_a_gat_in_a_file_is_the_gat(nets, many, detector_file):
     detector = Exported(detector_file)
     assert len(many) > 1500
@@ -38,18 +47,16 @@ def test_a_gat_in_a_file_is_the_gat(nets, many, detector_file):
 
 def test_a_vgae_in_a_file_is_the_vgae(nets, many, tmp_path):
     detector = to_onnx(nets["vgae"].model, tmp_path / "vgae.onnx", 1.0, load_params())
-    torch = nets["vgae"].score(many).value
-    assert (np.abs(detector.score(many).value - torch) / np.maximum(torch, 1)).max() < CLOSE
+    value = nets["vgae"].score(many).value
+    assert (np.abs(detector.score(many).value - value) / np.maximum(value, 1)).max() < CLOSE
     assert not detector.judge_all(many[:1])[0].attack_type.any(), "it knows no types"
 
 
 @pytest.mark.parametrize("name", ["GAT alone", "DQN fusion"])
-def test_a_rule_of_fusion_in_a_file_is_the_rule(name, nets, many, tmp_path):
-    params = load_params(fusion={"steps": 20})
-    scores = [nets["vgae"].score(many), nets["gat"].score(many)]
-    rule = all_rules(params.fusion)[name].fit(scores)
+def test_a_rule_of_fusion_in_a_file_is_the_rule(name, nets, many, fitted, tmp_path):
+    scores, rule = fitted[0], fitted[1][name]
     fused = Fused(nets["vgae"].model, nets["gat"].model, rule)
-    detector = to_onnx(fused, tmp_path / "fused.onnx", 0.5, params)
+    detector = to_onnx(fused, tmp_path / "fused.onnx", 0.5, load_params())
     assert detector.rule == ((0.5, 0, 0) if name == "GAT alone" else (0.5, 2, 3))
     apart = np.abs(detector.score(many).value - rule.score(scores).value)
     # a policy chooses: where two weights are worth the same, rounding does
@@ -60,13 +67,9 @@ def test_a_rule_of_fusion_in_a_file_is_the_rule(name, nets, many, tmp_path):
 @pytest.mark.parametrize(
     "name", [n for n, rule in all_rules(load_params().fusion).items() if rule.exportable]
 )
-def test_a_rule_as_tensors_is_the_rule(name, nets, many):
+def test_a_rule_as_tensors_is_the_rule(name, nets, fitted):
     # without a file, which takes seconds to write
-    import torch
-
-    params = load_params(fusion={"steps": 20})
-    scores = [nets["vgae"].score(many), nets["gat"].score(many)]
-    rule = all_rules(params.fusion)[name].fit(scores)
+    scores, rule = fitted[0], fitted[1][name]
     fused = Fused(nets["vgae"].model, nets["gat"].model, rule).eval()
     p_v, p_g = rule.probabilities(scores).T
     states = torch.from_numpy(rule.states(scores))

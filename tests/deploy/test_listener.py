@@ -146,9 +146,7 @@ def test_error_frames_and_bus_off_are_told(listen):
 def test_a_controller_that_says_it_is_off(listen):
     bus = Bus(message(1.0))
     bus.state = can.BusState.ERROR
-    listener = listen(bus)
-    time.sleep(0.1)
-    _, notices = heard(listener, 1, seconds=0.3)
+    _, notices = heard(listen(bus), 2, seconds=0.3)
     assert names(notices) == ["bus-off"]
 
 
@@ -188,14 +186,3 @@ def test_a_pause_is_left_out():
     times, notices = clock.read(np.array([500.0, 500.1]), now=7.0)
     assert times.round(6).tolist() == [100.0, 100.1]
     assert notices == [{"event": "paused", "seconds": 400.0}]
-
-
-def test_nothing_is_sent_on_a_real_bus():
-    with can.Bus("never transmits", interface="virtual") as other:
-        listener = Listener(lambda: can.Bus("never transmits", interface="virtual"))
-        for k in range(20):
-            other.send(message(0.0, 0x100 + k))
-        parts, _ = heard(listener, 20)
-        listener.stop()
-        assert sum(map(len, parts)) == 20
-        assert other.recv(0.05) is None
