@@ -3,9 +3,7 @@
 scipy is loaded by what needs it: the monitor sets its threshold here and has none.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,38 +12,17 @@ from cangraph.evaluation.scores import Scores
 _COLDEST, _HOTTEST = 1e-2, 1e2  # temperatures
 
 
-class Calibration(NamedTuple):
-    """Thresholds of each capture, as `calibrated_thresholds` sets them.
-
-    `threshold` f8 (captures,): `value >= threshold` is an attack; NaN for a capture that has no
-    window. `windows` i8 (captures,): the clean windows n it rests on; 0 where it fell back.
-    `rate` f8 (captures,): the false-alarm rate that holds whatever the scores' distribution,
-    (m + 1) / (n + 1) when m of the clean windows reach the threshold; 1 where it fell back.
-    """
-
-    threshold: np.ndarray
-    windows: np.ndarray
-    rate: np.ndarray
-
-
 def clean_stretch(windows, seconds: float = 10.0) -> np.ndarray:
     """The windows that calibrate their capture, bool (B,): they are over within its first
     `seconds` and before its first attack. `windows` are `Scores` or `Graphs`.
 
     The operator says that this traffic is clean, so these windows are no test of what is
-    calibrated on them. Benign windows behind an attack do not count: nobody could vouch for them,
-    and what the attack did to the profiles still shows in them.
+    calibrated on them. Benign windows after an attack do not count: nobody could vouch for them,
+    and the attack has changed the profiles that they are compared with.
     """
     attacked = np.full(len(windows.captures), np.inf)
     np.minimum.at(attacked, windows.capture[windows.label], windows.end[windows.label])
     return (windows.end <= seconds) & (windows.end < attacked[windows.capture])
-
-
-def _limit(value: np.ndarray, false_alarm_rate: float) -> float:
-    """The threshold that `clean_threshold` describes, from the values of clean windows."""
-    n = len(value)
-    rank = int(np.ceil((n + 1) * (1 - false_alarm_rate) - 1e-9))
-    return float(np.nextafter(np.sort(value)[min(rank, n) - 1], np.inf))
 
 
 def log_odds(value: np.ndarray | float) -> np.ndarray:
@@ -53,15 +30,6 @@ def log_odds(value: np.ndarray | float) -> np.ndarray:
     from scipy.special import logit
 
     return logit(np.clip(value, np.finfo(np.float64).tiny, np.nextafter(1.0, 0.0)))
-
-
-def _thresholds(scores: Scores, rate: float, calibrating: Sequence[np.ndarray]) -> list[float]:
-    if not 0 < rate < 1:
-        raise ValueError(
-            f"clean threshold: false_alarm_rate is {rate}; expected a share between 0 and 1; "
-            "1e-3 calls one clean window in a thousand"
-        )
-    return [_limit(scores.value[mine], rate) for mine in calibrating]
 
 
 def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
@@ -72,8 +40,8 @@ def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
     v₍⌈(n+1)(1−α)⌉₎, the conformal quantile: if the new window is exchangeable with those n, it
     is called with probability ≤ α, whatever the distribution (Vovk, Gammerman, Shafer 2005;
     Angelopoulos, Bates, arXiv 2107.07511, eq. 1). No threshold can promise less than 1/(n+1) in
-    this way: for a smaller α it is just above vₙ, and 1/(n+1) is what it promises
-    (`Calibration.rate`). More clean windows promise more.
+    this way: for a smaller α it is just above vₙ, and 1/(n+1) is what it promises. More clean
+    windows promise more.
 
     Raises `ValueError` without a benign window, or for a rate that is none.
 
@@ -81,13 +49,20 @@ def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
     >>> round(clean_threshold(windows, 0.2), 9), round(clean_threshold(windows, 0.01), 3)
     (8.0, 9.0)
     """
-    benign = np.flatnonzero(~scores.label)
-    if not len(benign):
+    value = np.sort(scores.value[~scores.label])
+    n, rate = len(value), false_alarm_rate
+    if not n:
         raise ValueError(
             "clean_threshold: no benign window came; expected clean traffic to calibrate on; "
             "give calibration windows"
         )
-    return _thresholds(scores, false_alarm_rate, [benign])[0]
+    if not 0 < rate < 1:
+        raise ValueError(
+            f"clean_threshold: false_alarm_rate is {rate}; expected a share between 0 and 1; "
+            "1e-3 calls one clean window in a thousand"
+        )
+    rank = int(np.ceil((n + 1) * (1 - rate) - 1e-9))
+    return float(np.nextafter(value[min(rank, n) - 1], np.inf))
 
 
 def calibrated_thresholds(
@@ -96,45 +71,34 @@ def calibrated_thresholds(
     false_alarm_rate: float = 1e-3,
     at_least: float | None = None,
     otherwise: float | None = None,
-) -> Calibration:
-    """The `clean_threshold` of each capture on its own `clean_stretch`.
+) -> np.ndarray:
+    """The `clean_threshold` of each capture on its own `clean_stretch`, f8 (captures,); NaN for a
+    capture without a window.
 
     No threshold is under `at_least`, for a GAT its even chance: a stretch may be calm by chance,
-    and what it promises of false alarms a higher threshold keeps. A capture without a clean stretch
-    takes `otherwise`, or else `at_least`, and `Calibration.windows` shows it with 0. The promise
-    covers traffic like that of the stretch: a drive that has yet to leave the car park, or a
-    profile that an attack has moved, breaks it. Windows that overlap (stride < window) repeat each
-    other and flatter it, since n counts all.
+    and a higher threshold keeps the promise as well. A capture without a clean stretch takes
+    `otherwise`, or else `at_least`. The promise covers traffic like that of the stretch: a drive
+    that has yet to leave the car park, or a profile that an attack has changed, breaks it. Windows
+    that overlap (stride < window) repeat each other and flatter it, since n counts all.
 
-    Raises `ValueError` that names the captures without a clean stretch if neither is given.
+    Raises `ValueError` that names the capture without a clean stretch if neither is given.
     """
     otherwise = at_least if otherwise is None else otherwise
     least = -np.inf if at_least is None else at_least
-    clean = clean_stretch(scores, seconds)
-    here = np.unique(scores.capture)
-    mine = {number: np.flatnonzero(clean & (scores.capture == number)) for number in here}
-    able = [number for number in here if len(mine[number])]
-    if otherwise is None and len(able) < len(here):
-        names = ", ".join(scores.captures[n].label for n in here if not len(mine[n]))
-        raise ValueError(
-            f"calibrated_thresholds: no window before an attack in the first {seconds} s of "
-            f"{names}; expected clean traffic to calibrate on; raise `seconds`, or give the "
-            "zero-shot threshold as `at_least` or `otherwise`"
-        )
-    result = Calibration(
-        np.full(len(scores.captures), np.nan),
-        np.zeros(len(scores.captures), np.int64),
-        np.ones(len(scores.captures)),
-    )
-    result.threshold[here] = np.nan if otherwise is None else otherwise
-    limits = _thresholds(scores, false_alarm_rate, [mine[number] for number in able])
-    for number, limit in zip(able, limits, strict=True):
-        limit = max(limit, least)
-        n, reached = len(mine[number]), (scores.value[mine[number]] >= limit).sum()
-        result.threshold[number] = limit
-        result.windows[number] = n
-        result.rate[number] = (reached + 1) / (n + 1)
-    return result
+    clean, found = clean_stretch(scores, seconds), np.full(len(scores.captures), np.nan)
+    for number in np.unique(scores.capture):
+        mine = scores[clean & (scores.capture == number)]
+        if len(mine):
+            found[number] = max(clean_threshold(mine, false_alarm_rate), least)
+        elif otherwise is not None:
+            found[number] = otherwise
+        else:
+            raise ValueError(
+                f"calibrated_thresholds: no window before an attack in the first {seconds} s of "
+                f"{scores.captures[number].label}; expected clean traffic to calibrate on; raise "
+                "`seconds`, or give the zero-shot threshold as `at_least` or `otherwise`"
+            )
+    return found
 
 
 def relative(scores: Scores, thresholds: np.ndarray) -> Scores:
@@ -155,13 +119,13 @@ def calibrated(
     at_least: float | None = None,
     otherwise: float | None = None,
 ) -> Scores:
-    """The windows behind each capture's `clean_stretch`, `relative` to the threshold set on it.
+    """The windows after each capture's `clean_stretch`, `relative` to the threshold set on it.
 
     Decide at 0. The windows that were calibrated on are left out: they are no test.
     Raises as `calibrated_thresholds` does.
     """
     found = calibrated_thresholds(scores, seconds, false_alarm_rate, at_least, otherwise)
-    return relative(scores, found.threshold)[~clean_stretch(scores, seconds)]
+    return relative(scores, found)[~clean_stretch(scores, seconds)]
 
 
 # probabilities

@@ -103,16 +103,16 @@ def test_the_calibrated_threshold_is_that_of_the_report(kind, detector, drive):
     made = other(detector, kind, spread=30.0)
     scores = made.score(to_graphs([drive]))
     scores = replace(scores, label=np.zeros(len(scores), bool))  # nobody knows on a bus
-    found = calibrated_thresholds(scores, 5.0, 0.3)
+    (found,) = calibrated_thresholds(scores, 5.0, 0.3)
     for lowest in (0.0, 0.99):
         monitor = Monitor(made, at=lowest, calibrate=5.0, rate=0.3)
         events = fed(monitor, drive)
         (told,) = (event for event in events if event["event"] == "calibrated")
-        at, k, n = alarm_rule(kind, found.threshold[0])
+        at, k, n = alarm_rule(kind, found)
         at = max(at, lowest) if kind == "GAT" else at  # of other scores, each car has its level
-        assert (told["at"], told["windows"], told["before"]) == (at, found.windows[0], lowest)
-        reached = (scores.value[scores.end <= 5.0] >= at).sum()
-        assert told["rate"] == (reached + 1) / (told["windows"] + 1)
+        calm = scores.value[scores.end <= 5.0]
+        assert (told["at"], told["windows"], told["before"]) == (at, len(calm), lowest)
+        assert told["rate"] == ((calm >= at).sum() + 1) / (len(calm) + 1)
         alarms = expected(scores[scores.end > 5.0], at, k, n)[1]
         assert alarms_of(events + monitor.ongoing()) == alarms
         assert alarms or lowest == 0.99

@@ -121,13 +121,9 @@ def test_the_clean_stretch_ends_in_time_and_with_the_first_attack(two):
 
 
 def test_each_capture_sets_its_own_threshold(two):
-    found = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=0.25)
-    assert found.threshold.tolist() == np.nextafter([4, 300], np.inf).tolist()
-    assert found.windows.tolist() == [4, 3]
-    assert found.rate.tolist() == [1 / 5, 1 / 4], "no clean window reaches it"
-    lower = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=0.5)
-    assert lower.threshold.tolist() == np.nextafter([3, 200], np.inf).tolist()
-    assert lower.rate.tolist() == [2 / 5, 2 / 4]
+    for rate, highest in ((0.25, [4, 300]), (0.5, [3, 200])):
+        found = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=rate)
+        assert found.tolist() == np.nextafter(highest, np.inf).tolist()
 
 
 def test_zero_decides_in_every_capture(two):
@@ -153,20 +149,18 @@ def test_a_capture_without_clean_traffic_is_named_or_falls_back():
     with pytest.raises(ValueError, match=r"first 2\.0 s of c; expected clean .*`otherwise`"):
         calibrated_thresholds(scores, seconds=2.0)
     found = calibrated_thresholds(scores, 2.0, false_alarm_rate=0.4, otherwise=5.5)
-    assert found.threshold[[0, 2]] == approx([2, 5.5])
-    assert np.isnan(found.threshold[1]), "b has no window"
-    assert found.windows.tolist() == [2, 0, 0] and found.rate.tolist() == [1 / 3, 1, 1]
+    assert found == approx([2, np.nan, 5.5], nan_ok=True), "b has no window"
     assert calibrated(scores, 2.0, 0.4, otherwise=5.5).value == approx([1, -1.5, -0.5, 0.5])
-    both = calibrated_thresholds(scores, 2.0, 0.4, at_least=1.5, otherwise=5.5)
-    assert both.threshold[[0, 2]] == approx([2, 5.5])
 
 
-def test_no_threshold_is_under_the_least():
+@pytest.mark.parametrize(
+    "at_least, otherwise, expected",
+    [(1.5, 5.5, [2, 5.5]), (2.5, None, [2.5, 2.5]), (1.0, None, [2, 1.0])],
+)
+def test_no_threshold_is_under_the_least(at_least, otherwise, expected):
     scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
-    found = calibrated_thresholds(scores, 2.0, false_alarm_rate=0.4, at_least=2.5)
-    assert found.threshold[[0, 2]].tolist() == [2.5, 2.5], "of calm traffic, and without any"
-    assert found.windows.tolist() == [2, 0, 0] and found.rate.tolist() == [1 / 3, 1, 1]
-    assert calibrated_thresholds(scores, 2.0, 0.4, at_least=1.0).threshold[2] == 1.0
+    found = calibrated_thresholds(scores, 2.0, 0.4, at_least, otherwise)
+    assert found[[0, 2]] == approx(expected)
 
 
 def test_recalibrated_probabilities_have_the_odds_over_those_of_the_threshold():
