@@ -40,7 +40,8 @@ def captures_of(*values, scenarios):
 
 
 def folds(**columns):
-    return HeldOut({}, {name.replace("_", " "): np.array(c) for name, c in columns.items()})
+    names = {"VGAE": "VGAE alone", "GAT": "GAT alone"}
+    return HeldOut({}, {names.get(name, name): np.array(c) for name, c in columns.items()})
 
 
 # held out
@@ -87,55 +88,44 @@ def test_what_is_held_out_is_what_the_rule_says():
 # the choice
 
 
-FAR = {"VGAE_alone": [0.5] * 5, "GAT_alone": [0.90, 0.84, 0.93, 0.80, 0.88]}
-FAR["DQN"] = [0.94, 0.87, 0.96, 0.84, 0.92]
+FAR = {
+    "VGAE": [0.5] * 5,
+    "GAT": [0.90, 0.84, 0.93, 0.80, 0.88],
+    "DQN": [0.94, 0.87, 0.96, 0.84, 0.92],
+}
+CLOSE = {"VGAE": [0.5] * 3, "GAT": [0.90, 0.88, 0.95], "DQN": [0.94, 0.87, 0.95]}
+LESS = FAR | {"DQN": [0.94, 0.85, 0.96, 0.82, 0.89]}
+TWO = {"VGAE": [0.5] * 4, "GAT": [0.80, 0.81, 0.79, 0.80], "DQN": [0.91, 0.90, 0.90, 0.91]}
+FLAT = {"VGAE": [0.5] * 3, "GAT": [0.8, 0.7, 0.6]}
 
 
-def test_the_single_model_stays_until_a_fused_rule_leads_beyond_chance():
-    close = folds(VGAE_alone=[0.5, 0.5, 0.5], GAT_alone=[0.90, 0.88, 0.95], DQN=[0.94, 0.87, 0.95])
+def test_the_lead_of_a_rule_by_hand():
     # .01 ahead, deviation .0265, t = .01 / (.0265 √(1/3 + 1/2)) = .414: p .36 of two degrees
-    assert default_rule(close) == "GAT alone"
-    assert verdict._chance(close, "DQN", "GAT alone") == approx(0.359, abs=1e-3)
-    far = folds(**FAR)  # .036 ahead, deviation .00548, t = .036 / (.00548 √(1/5 + 1/4)) = 9.8
-    assert default_rule(far) == "DQN"
-    assert verdict._chance(far, "DQN", "GAT alone") == approx(3.05e-4, rel=0.01)
-    assert best_single(far) == "GAT alone"
+    assert verdict._chance(folds(**CLOSE), "DQN", "GAT alone") == approx(0.359, abs=1e-3)
+    # .036 ahead, deviation .00548, t = .036 / (.00548 √(1/5 + 1/4)) = 9.8
+    assert verdict._chance(folds(**FAR), "DQN", "GAT alone") == approx(3.05e-4, rel=0.01)
+    assert best_single(folds(**FAR)) == "GAT alone"
 
 
-def test_the_more_rules_there_are_the_more_a_lead_must_be():
-    lead = {"DQN": [0.94, 0.85, 0.96, 0.82, 0.89]}  # .022 ahead, deviation .0130: t 2.52, p .033
-    assert default_rule(folds(**FAR | lead)) == "DQN"
-    assert default_rule(folds(**FAR | lead, mean=[0.5] * 5)) == "GAT alone"
-
-
-def test_of_proven_rules_the_simplest_that_is_not_beaten_is_used():
-    columns = {"VGAE_alone": [0.5] * 4, "GAT_alone": [0.80, 0.81, 0.79, 0.80]}
-    columns |= {"mean": [0.90, 0.91, 0.90, 0.90], "DQN": [0.91, 0.90, 0.90, 0.91]}
-    held = folds(**columns)
-    assert default_rule(held) == "mean"  # DQN is .0025 ahead, deviation .0096
-    _, ahead, beaten, _ = verdict_in_words(held, [row("mean", ALL, 0.0, 0.0, 0.0)])
-    assert "GAT alone (0.8000) beyond chance, p = 0.00011" in ahead
-    assert "DQN (0.9050) leads mean with p = 0.75" in beaten
-    columns["mean"] = [0.82, 0.83, 0.81, 0.825]
-    assert default_rule(folds(**columns)) == "DQN"  # both lead the GAT, and DQN leads the mean
-
-
-def test_leads_without_spread_and_those_that_are_rounding():
-    gat = np.array([0.991, 0.992, 0.993, 0.994, 0.995])
-    ahead = gat + np.array([1.2, 0.9, 1.1, 1.3, 0.8]) * 1e-7
-    assert default_rule(folds(VGAE_alone=[0.5] * 5, GAT_alone=gat, mean=ahead)) == "GAT alone"
-    same = folds(VGAE_alone=[0.5] * 3, GAT_alone=[0.8, 0.7, 0.6], mean=[0.8, 0.7, 0.6])
-    assert default_rule(same) == "GAT alone"
-    ahead = folds(VGAE_alone=[0.5] * 3, GAT_alone=[0.8, 0.7, 0.6], mean=[0.9, 0.8, 0.7])
-    assert default_rule(ahead) == "mean"
-    alone = folds(VGAE_alone=[0.5, np.nan], GAT_alone=[0.75, np.nan], mean=[0.875, np.nan])
-    assert default_rule(alone) == "GAT alone", "of one fold nothing follows"
-
-
-def test_a_fold_of_one_class_has_no_say():
-    some = {name: [*column, np.nan] for name, column in FAR.items()}
-    assert default_rule(folds(**some)) == "DQN"
-    assert best_single(folds(**some)) == "GAT alone"
+@pytest.mark.parametrize(
+    "columns, default",
+    [
+        (CLOSE, "GAT alone"),
+        (FAR, "DQN"),
+        (LESS, "DQN"),  # .022 ahead, deviation .0130: t 2.52, p .033
+        (LESS | {"mean": [0.5] * 5}, "GAT alone"),  # of two rules a lead must be larger
+        (TWO | {"mean": [0.90, 0.91, 0.90, 0.90]}, "mean"),  # DQN .0025 ahead, deviation .0096
+        (TWO | {"mean": [0.82, 0.83, 0.81, 0.825]}, "DQN"),  # both lead the GAT, and DQN the mean
+        (FLAT | {"mean": [0.8 + 1.2e-7, 0.7 + 0.9e-7, 0.6 + 1.1e-7]}, "GAT alone"),  # rounding
+        (FLAT | {"mean": [0.8, 0.7, 0.6]}, "GAT alone"),
+        (FLAT | {"mean": [0.9, 0.8, 0.7]}, "mean"),  # without spread
+        ({"VGAE": [0.5, np.nan], "GAT": [0.75, np.nan], "mean": [0.875, np.nan]}, "GAT alone"),
+        ({name: [*column, np.nan] for name, column in FAR.items()}, "DQN"),  # a fold of one class
+    ],
+)
+def test_the_simplest_rule_that_leads_beyond_chance_and_is_not_beaten_is_used(columns, default):
+    simplest_first = sorted(columns, key=["VGAE", "GAT", "mean", "DQN"].index)
+    assert default_rule(folds(**{name: columns[name] for name in simplest_first})) == default
 
 
 def test_a_rule_that_no_file_can_hold_is_compared_and_never_the_default():
@@ -235,9 +225,14 @@ def test_the_words_name_the_default_and_its_numbers():
 
 
 def test_the_words_say_when_nothing_is_gained_and_what_hindsight_would_choose():
-    close = folds(VGAE_alone=[0.5, 0.5, 0.5], GAT_alone=[0.90, 0.88, 0.95], DQN=[0.94, 0.87, 0.95])
     rows = [row("GAT alone", ALL, 0.0, 0.0, 0.0), row("DQN", ALL, 0.01, -0.01, 0.02)]
-    first, _, lead, hindsight = verdict_in_words(close, rows)
+    first, _, lead, hindsight = verdict_in_words(folds(**CLOSE), rows)
     assert "is GAT alone: " in first and "0.9100" in first
     assert lead.startswith("DQN (0.9200) leads GAT alone with p = 0.36")
     assert hindsight.startswith("DQN ") and "+0.0100 (-0.0100, +0.0200)" in hindsight
+    mean = {"VGAE": TWO["VGAE"], "GAT": TWO["GAT"], "mean": [0.90, 0.91, 0.90, 0.90]}
+    _, ahead, beaten, _ = verdict_in_words(
+        folds(**mean, DQN=TWO["DQN"]), [row("mean", ALL, 0, 0, 0)]
+    )
+    assert "GAT alone (0.8000) beyond chance, p = 0.00011" in ahead
+    assert "DQN (0.9050) leads mean with p = 0.75" in beaten
