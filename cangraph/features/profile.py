@@ -88,7 +88,7 @@ def profile(
                       with 60 s until .9, while a single break costs it k/64
 
     What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
-    running mean m of what it was and the grain c(1 + 8/n), c in `kernel._GRAIN`, is what it has
+    running mean m of what it was and the grain c(1 + 8/n), c in `kernel.GRAIN`, is what it has
     over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame that is not on time,
     r is told as min(r + e, 0), e how early, in octaves, those before it were whose payload the next
     frame on time repeated: e rises by a quarter of what is missing, and loses three quarters at
