@@ -68,7 +68,7 @@ def of_one_id() -> dict:
 
 def is_rule(kept: np.ndarray, lapsed: np.ndarray) -> np.ndarray:
     """What is kept reliably is a rule, and remains one for a while when it is broken."""
-    return (kept > 0.95) | ((lapsed == 2) & (kept > 0.9))
+    return (kept > 0.95) | ((lapsed >= 2) & (kept > 0.9))
 
 
 def broken(kept: np.ndarray, off: np.ndarray, n: int) -> float:
@@ -81,9 +81,11 @@ def learn(p: dict, which: str, at, off: np.ndarray, broke: np.ndarray, weight, a
     whether the next frame breaks it too."""
     kept, lapsed = p[which + "kept"][at], p[which + "lapsed"][at]
     rule = is_rule(kept, lapsed)
-    fade = np.where(~off, 1 / 64, np.where(lapsed > 0, again, 0))
-    judged = np.where(rule & ((lapsed > 0) | broke), -fade * kept, weight * (~off - kept))
-    p[which + "kept"][at], p[which + "lapsed"][at] = kept + judged, broke * (1 + rule)
+    twice = (lapsed > 0) & (lapsed != 3)
+    fade = np.where(~off, 1 / 64, np.where(twice, again, 0))
+    judged = np.where(rule & (twice | broke), -fade * kept, weight * (~off - kept))
+    p[which + "kept"][at] = kept + judged
+    p[which + "lapsed"][at] = broke * np.where(rule & (lapsed == 3), 3, 1 + rule)
 
 
 def cancels(k: int, delta: np.ndarray) -> bool:
@@ -99,7 +101,7 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
     changed = data != old
     told = changed & ~p["values"][np.arange(dlc), data] & (n > 0 or p["trust"] == 0)
     new, told = changed if n else np.ones(dlc, bool), told if n else np.full(dlc, p["trust"] == 0)
-    excess, surprise, stuck, leap, rule, guard = 0.0, 0.0, 1, 1, 0.0, 0.0
+    excess, surprise, stuck, leap, rule = 0.0, 0.0, 1, 1, 0.0
     again = min(gap / 60, max(1 / max(n, 1), 1 / 256))
     b = np.flatnonzero(changed | p["moves"][:dlc]) if n else np.zeros(0, int)
     if len(b):
@@ -119,12 +121,16 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
         around = (before & 15 == 14) & (now & 15 == 0) & (p["turn"][b] == 1) & (part % 4 == 0)
         kept, off = p["kept"][b].copy(), (turn != p["turn"][b]) & ~around
         broke = off & (p["turn"][b] > 0)
-        lost = broke & is_rule(kept, p["lapsed"][b])
-        rule = broken(kept[b < dlc - 1], lost[b < dlc - 1], n)
-        guard = broken(kept[b == dlc - 1], lost[b == dlc - 1], n)
+        ruled = is_rule(kept, p["lapsed"][b]) & (p["turn"][b] > 0)
+        rule = broken(kept, broke & ruled & (p["lapsed"][b] != 3), n)
+        # what counts only while the rest rests is a checksum
+        excused = rule > 0 and (ruled & ~off).any() and (changed[b] & ~ruled.any(1)).any()
+        rule = 0.0 if excused else rule
         if learns:
             learn(p, "", b, off, broke, max(1 / n, 1 / 256), again)
             p["turn"][b] = np.where(off & (p["kept"][b] < 0.5), turn, p["turn"][b])
+            if excused:  # until it is kept again
+                p["lapsed"][:dlc][p["lapsed"][:dlc] == 2] = 3
         size = (data[b].astype(int) - old[b]) % 256
         size, moved = np.minimum(size, 256 - size), changed[b]
         rest, longest, steps = p["rest"][b] + ~moved, p["longest"][b], p["step"][b]
@@ -158,11 +164,9 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
         kept, off, lapsed = p["sums_kept"].copy(), sums != p["sums"], p["sums_lapsed"].copy()
         known = p["sums_seen"] >= 8
         authentic = known and (p["sums_proven"] & (kept > 0.95) & ~off & held).any()
-        if authentic:
-            if guard and learns:
-                p["kept"][dlc - 1] = 0
-            guard = 0.0
-        elif known:
+        if authentic and learns:
+            p["kept"][dlc - 1] = 0
+        elif known and not authentic:
             lost = off & p["sums_proven"] & is_rule(kept, lapsed)
             rule = max(rule, broken(kept, lost, p["sums_seen"]))
         if learns:
@@ -173,7 +177,6 @@ def judge(p: dict, data: np.ndarray, gap: float, learns: bool, clock: bool) -> t
             p["sums"], p["sums_proven"] = np.where(anew, sums, p["sums"]), p["sums_proven"] & ~anew
             p["sums_kept"] = np.where(anew, np.minimum(p["sums_kept"], 0.5), p["sums_kept"])
             p["sums_seen"] += 1
-    rule = max(rule, guard)
     if learns:
         p["values"][np.flatnonzero(new), data[new]] = True
         p["clock_data"][:dlc], p["data"][:dlc] = old, data
