@@ -197,7 +197,7 @@ def wait(p: dict, data: bytes, ratio: float, learns: bool, clock: bool) -> None:
 
 
 def plain_profile(frames) -> np.ndarray:
-    """The features of `profiles.profile` frame by frame in numpy: the definition, not the speed."""
+    """The features of `features.profile` frame by frame in numpy: the definition, not the speed."""
     memory, out = {}, np.zeros((len(frames), len(FRAME_FEATURES)), np.float32)
     began = frames.timestamp[0]
     grains, level = np.array([0.1, 0.5, 0.05, 0.5, 0.5]), np.array([1, 3, 1, 3, 3])

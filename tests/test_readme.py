@@ -70,6 +70,15 @@ def test_names_of_the_package_that_a_page_uses_exist(page):
         assert pkgutil.resolve_name(f"cangraph.{path}") is not None
 
 
+def test_the_map_of_modules_is_that_of_the_tree():
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:`(\w+)`|\(top\)) \| (.*) \|$", text, re.M)
+    mapped = {(package, name) for package, names in rows for name in re.findall(r"`(\w+)`", names)}
+    paths = [path.relative_to(ROOT / "cangraph") for path in (ROOT / "cangraph").rglob("*.py")]
+    there = {(path.parent.name, path.stem) for path in paths if not path.stem.startswith("__")}
+    assert mapped == there
+
+
 # figures
 
 
