@@ -24,37 +24,37 @@ from cangraph.frames import ATTACK_TYPES, Frames
 
 __all__ = ["Monitor"]
 
-_MOST = 8192  # IDs that are remembered; a bus of 11 bit has 2048, one that is fuzzed 2²⁹
-_TIMED = 1000  # windows that the latency is told of
+_MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
+_TIMED = 1000  # windows whose time `statistics` summarises
 _COUNTED = ("frames", "windows", "called", "alarms")
 
 Event = dict[str, Any]
 
 
 class Monitor:
-    """Feed it `Frames` in order of time; it returns what happened, as dicts that JSON can hold,
-    each with its `event`, and `time`, s since the first frame:
+    """Judges `Frames` as they come. `feed` takes them in order of time and returns events, dicts
+    that JSON can hold, each with its `event` and `time`, s since the first frame:
 
-    | event | says |
+    | event | meaning |
     |---|---|
-    | window | `value` of each window, if `tell_windows` |
-    | alarm | an alarm was raised, or goes on that was over within the hold (`again`) |
+    | window | a window was judged: its `value` (if `tell_windows`) |
+    | alarm | an alarm was raised, or (`again`) one that ended less than `hold` s ago is reopened |
     | over | the alarm ended |
-    | ongoing | from `ongoing`: the alarm that is not over |
-    | calibrated | the threshold `at` that was set on the first `calibrate` s |
-    | forgot | more than 8192 IDs came: so many `ids` that came the least are forgotten |
+    | ongoing | from `ongoing`: the alarm has not ended |
+    | calibrated | the threshold `at` was set on the first `calibrate` s |
+    | forgot | more than 8192 IDs came: the `ids` rarest ones were forgotten |
 
     An alarm names the blamed ID (`id`, hexadecimal, of the suspicious window with the highest
-    value), how much it is blamed, the attack it looks like, and `delay`: s from the start of the
-    first suspicious window to the alarm.
+    value), its `blame`, the attack type, and `delay`: s from the start of the first suspicious
+    window to the alarm.
 
     `at`, `k` and `n` are by default those of the detector's `rule`; `hold` is that of
-    `alarms.Watch`. With `calibrate`, the first so many seconds are taken for clean traffic: they
-    raise no alarm, and set the threshold of windows to their conformal quantile
-    (`clean_threshold`), which n windows let a new one pass with the `rate`, or 1/(n + 1) where that
-    is more; that of a GAT never falls.
+    `alarms.Watch`. The first `calibrate` seconds are taken for clean traffic: they raise no
+    alarm, and set the threshold to their conformal quantile (`clean_threshold`), which a new clean
+    window exceeds with probability `rate`, or 1/(n + 1) of n windows where that is more. The
+    threshold of a GAT is only raised.
 
-    Raises `ValueError` for a stride, k, n or rate that is none.
+    Raises `ValueError` for a stride, k, n or rate out of range.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Monitor:
         return max(first + self.sliding.window - held, 1)
 
     def feed(self, frames: Frames) -> list[Event]:
-        """What these frames, the next ones, make happen."""
+        """Take the next frames; the events that they cause."""
         began = time.perf_counter()
         part = self.sliding.feed(frames)
         if len(frames):
@@ -140,8 +140,8 @@ class Monitor:
         return events
 
     def _forget(self) -> list[Event]:
-        """Without a bound, an attacker who makes IDs up would take all of the memory: from `_MOST`
-        on, half of the IDs stay, those that came most, and those of unfinished windows."""
+        """Bound the memory, which an attacker could fill with made-up IDs: beyond `_MOST`, the more
+        frequent half of the IDs stays, and those of unfinished windows."""
         sliding, n = self.sliding, len(self.sliding.profiles.slots)
         if n <= _MOST:
             return []
@@ -175,7 +175,7 @@ class Monitor:
         return events
 
     def _calibrated(self, now: float) -> list[Event]:
-        """The threshold from the clean windows; without any it stays."""
+        """Set the threshold from the clean windows; without any it stays."""
         values, self.clean = np.array(self.clean), None
         n, before = len(values), self.watch.at
         if n:
@@ -218,7 +218,7 @@ class Monitor:
         }
 
     def save(self, path: Path, **beside: Any) -> None:
-        """Write all that is remembered, and facts `beside` it, to a file: whole or not at all."""
+        """Write the state, and facts `beside` it, to a file: whole or not at all."""
         sliding = self.sliding
         state = {
             "settings": self._settings(),
@@ -240,7 +240,7 @@ class Monitor:
         put(path, [buffer.getvalue()])
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Go on from a file that `save` wrote; the facts that were saved beside.
+        """Go on from a file that `save` wrote; returns the facts saved beside.
 
         Raises `ValueError` for a file that is damaged, and one of another detector or other
         settings.
