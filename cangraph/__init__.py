@@ -57,7 +57,7 @@ _named, __dir__, __all__ = lazy_loader.attach(
         "deploy.export": ["to_onnx"],
         "deploy.detector": ["Exported"],
         "deploy.monitor": ["Monitor"],
-        "params": ["load_params", "params_here", "values_here"],
+        "params": ["load_params", "params_here"],
     },
 )
 

@@ -360,13 +360,12 @@ def values_here(*names: str) -> list[Any]:
 
         here = IPython.get_ipython().user_ns
         values = {name: here[name] for name in names if name in here}
-    for name in values:
+    for name in (*values, *names):
         if name not in names:
             raise ValueError(
                 f"params: {name!r} is not a parameter of this notebook; expected "
                 f"{', '.join(names)}{near(name, names)}"
             )
-    for name in names:
         if name not in values:
             raise ValueError(
                 f"params: {name!r} has no value; expected one in the parameters cell; add it there"

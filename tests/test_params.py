@@ -110,21 +110,15 @@ def test_a_group_unpacks_into_a_call():
 
 
 @pytest.mark.parametrize(
-    "values, message",
+    "values, name, right",
     [
-        ({"sed": 7}, "params: 'sed' is not a parameter; did you mean 'seed'?"),
-        (
-            {"teacher": {"epoch": 3}},
-            "params: 'teacher.epoch' is not a parameter; did you mean 'epochs'?",
-        ),
-        (
-            {"student": {"gat": {"heds": 3}}},
-            "params: 'student.gat.heds' is not a parameter; did you mean 'heads'?",
-        ),
+        ({"sed": 7}, "sed", "seed"),
+        ({"teacher": {"epoch": 3}}, "teacher.epoch", "epochs"),
+        ({"student": {"gat": {"heds": 3}}}, "student.gat.heds", "heads"),
     ],
 )
-def test_a_misspelt_name_is_put_right(values, message):
-    assert refused(**values) == message
+def test_a_misspelt_name_is_put_right(values, name, right):
+    assert refused(**values) == f"params: {name!r} is not a parameter; did you mean {right!r}?"
 
 
 def test_a_name_like_no_other_is_shown_all_names():
@@ -224,10 +218,7 @@ def test_home_and_data_home_follow_the_environment(tmp_path, monkeypatch):
 @pytest.mark.parametrize("size", ["teacher", "student"])
 def test_parameters_that_do_not_go_together_are_named(size):
     message = refused(fit={"average": "swa"}, **{size: {"epochs": 1}})
-    assert message == (
-        f"params: fit.average = 'swa' with {size}.epochs = 1; expected two epochs or more to "
-        "average; use ema, or more epochs"
-    )
+    assert message.startswith(f"params: fit.average = 'swa' with {size}.epochs = 1; expected two")
 
 
 # in a notebook

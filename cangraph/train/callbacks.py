@@ -205,12 +205,11 @@ class FineTuning(BaseFinetuning):
     """Which layers of `task.encoder` learn in which epoch; the heads always do.
 
     `frozen`: none. `gradual`: none at first, then one more from the heads down in each of equal
-    shares of the epochs, all in the last (Howard and Ruder 2018, §3.3). `discriminative`: all, each
-    at 1/2.6 of the learning rate of the one above it, the heads on top (ibid., §3.2).
+    shares of the epochs (Howard and Ruder 2018, §3.3). `discriminative`: all, each at 1/2.6 of the
+    learning rate of the one above it, the heads on top (ibid., §3.2).
 
-    All weights are in the optimiser from the start, so that any schedule knows its groups; those
-    that do not learn have no gradient, and AdamW leaves them as they are. What learns depends on
-    the epoch alone, so a run that was killed goes on the same.
+    All weights are in the optimiser from the start; those that do not learn have no gradient, and
+    AdamW leaves them as they are. What learns depends on the epoch alone.
 
     Raises `ValueError` for a `how` that is none.
     """
@@ -235,7 +234,7 @@ class FineTuning(BaseFinetuning):
         return 0 if self.how == "frozen" else layers
 
     def freeze_before_training(self, task) -> None:
-        """Nothing yet: the optimiser takes what can learn, and that is all of it."""
+        """Freeze nothing yet: the optimiser takes all weights."""
 
     def finetune_function(self, task, epoch: int, optimizer) -> None:
         layers = task.layers

@@ -167,15 +167,10 @@ def _refuse(
     run: FitParams, size: str, folder: Path | str | None, processes: int, tuning: FineTuning | None
 ) -> None:
     """Raise `ValueError` for parameters that cannot work with this call."""
-    if folder is None and (run.checkpoints > 1 or run.record):
+    if folder is None and (run.checkpoints > 1 or run.record or processes > 1):
         raise ValueError(
-            f"fit: fit.checkpoints = {run.checkpoints} and fit.record = {run.record}, and no "
-            "folder to keep them in; expected 1 and []; pass folder="
-        )
-    if processes > 1 and folder is None:
-        raise ValueError(
-            f"fit: {processes} processes and no folder; expected one that all of them see, where "
-            "the first leaves what the others read; pass folder="
+            f"fit: fit.checkpoints = {run.checkpoints}, fit.record = {run.record}, {processes} "
+            "processes and no folder to keep files in; expected 1, [] and 1; pass folder="
         )
     if processes > 1 and run.rate == "found":
         raise ValueError(
