@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.explain import Explainer, GNNExplainer
+from torch_geometric.explain import Explainer, GNNExplainer, ModelConfig
 
 from cangraph.data.batches import Batch, batch_of
 from cangraph.data.graphs import Graphs
@@ -41,8 +41,8 @@ def ablation(task: Task, graphs: Graphs) -> dict[str, float]:
     """AUROC that the detector of `task` loses when it cannot see one family of features, the
     plain mean over captures with both classes, by family.
 
-    It says what the trained model leans on, not what a model trained without the family would
-    reach: that one would lean on others.
+    It says what the trained model leans on. A model trained without the family would lean on
+    others, and might lose nothing.
     """
 
     def auroc(windows: Graphs) -> float:
@@ -71,8 +71,8 @@ class Explanation(NamedTuple):
 
 
 class _Logit(nn.Module):
-    """A GAT as PyG's explainers call a model: of standardised features, whose 0 is the benign
-    mean, so that what a mask hides is ordinary and not absurd."""
+    """A GAT as PyG's explainers call a model: on standardised features, whose 0 is the benign mean,
+    so that a mask replaces a feature by its usual value."""
 
     def __init__(self, model: GAT, batch: Batch):
         super().__init__()
@@ -87,7 +87,7 @@ def explained(task: Detector, window: Graphs, epochs: int = 150, seed: int = 0) 
     """Which successions and which features of which ID carry the verdict on one window: masks that
     keep the verdict and hide the rest, learnt by PyG's `GNNExplainer` (Ying et al., NeurIPS 2019).
 
-    A mask is one explanation among several that would do, and none of a cause.
+    A mask is one explanation among several, and says nothing about causes.
 
     Raises `ValueError` for anything but one window.
     """
@@ -96,29 +96,22 @@ def explained(task: Detector, window: Graphs, epochs: int = 150, seed: int = 0) 
             f"explained: {len(window)} windows came; expected one; give graphs[position]"
         )
     task.eval()
-    batch, encoder = batch_of(window), task.encoder
+    batch = batch_of(window)
+    x, edges = task.encoder.node_scale(batch.x), task.encoder.edge_scale(batch.edge_attr)
+    model = _Logit(task.model, batch)
+    explainer = Explainer(
+        model,
+        GNNExplainer(epochs=epochs),
+        explanation_type="model",
+        node_mask_type="attributes",
+        edge_mask_type="object",
+        model_config=ModelConfig("binary_classification", "graph", "raw"),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        found = Explainer(
-            _Logit(task.model, batch),
-            GNNExplainer(epochs=epochs),
-            explanation_type="model",
-            node_mask_type="attributes",
-            edge_mask_type="object",
-            model_config={
-                "mode": "binary_classification",
-                "task_level": "graph",
-                "return_type": "raw",
-            },
-        )(
-            encoder.node_scale(batch.x),
-            batch.edge_index,
-            edge_attr=encoder.edge_scale(batch.edge_attr),
-        )
-        x = encoder.node_scale(batch.x) * found.node_mask
-        edges = encoder.edge_scale(batch.edge_attr)
-        with torch.no_grad():
-            logit = _Logit(task.model, batch)(x, batch.edge_index, edges)
+        found = explainer(x, batch.edge_index, edge_attr=edges)
+    with torch.no_grad():
+        logit = model(x * found.node_mask, batch.edge_index, edges)
     edge, node = (
         mask.detach().double().numpy() / max(float(mask.max()), 1e-12)
         for mask in (found.edge_mask, found.node_mask)
