@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -138,7 +139,7 @@ class Watch:
             self.between = window
             return self.alarm
         elif self.between is not None:
-            self.between = max(self.between, window, key=_value)
+            self.between = max(self.between, window, key=attrgetter("value"))
         return None
 
     def _judged(self, window: Seen) -> tuple[bool, float]:
@@ -150,7 +151,7 @@ class Watch:
         if not self.evidence:  # the alarm can rest on this window and later ones alone
             self.last.extend([window, window])
         self.evidence = _added(self.evidence, window.value, self.at)
-        self.last[1] = max(self.last[1], window, key=_value)
+        self.last[1] = max(self.last[1], window, key=attrgetter("value"))
         return self.evidence >= SURE, self.last[0].start
 
     def _rise(self, window: Seen, since: float) -> None:
@@ -159,7 +160,7 @@ class Watch:
             for seen in (self.between or window, *self.last):
                 self._higher(seen)
             return
-        worst = max(self.last, key=_value)
+        worst = max(self.last, key=attrgetter("value"))
         delay = window.end - since
         self.alarm = Turn("raised", window.end, window.end, worst.value, worst, delay, False)
 
@@ -184,10 +185,6 @@ class Watch:
         self.on, alarm = state["on"], state["alarm"]
         self.alarm = alarm and Turn(*alarm)._replace(suspect=Seen(*alarm[4]))
         self.between = state["between"] and Seen(*state["between"])
-
-
-def _value(seen: Seen) -> float:
-    return seen.value
 
 
 # all windows at once

@@ -101,17 +101,6 @@ def calibrated_thresholds(
     return found
 
 
-def relative(scores: Scores, thresholds: np.ndarray) -> Scores:
-    """Each value minus its capture's threshold, so that one threshold, 0, serves all captures.
-    `thresholds` are f8 (captures,). The order of the windows within a capture stays."""
-    if len(thresholds) != len(scores.captures):
-        raise ValueError(
-            f"relative: {len(thresholds)} thresholds came for {len(scores.captures)} captures; "
-            "expected one for each; take them from calibrated_thresholds of the same scores"
-        )
-    return replace(scores, value=scores.value - np.asarray(thresholds)[scores.capture])
-
-
 def calibrated(
     scores: Scores,
     seconds: float = 10.0,
@@ -119,13 +108,15 @@ def calibrated(
     at_least: float | None = None,
     otherwise: float | None = None,
 ) -> Scores:
-    """The windows after each capture's `clean_stretch`, `relative` to the threshold set on it.
+    """The windows after each capture's `clean_stretch`, each value minus the threshold set on it,
+    so that one threshold, 0, serves all captures. The windows that were calibrated on are left out:
+    they are no test.
 
-    Decide at 0. The windows that were calibrated on are left out: they are no test.
     Raises as `calibrated_thresholds` does.
     """
-    found = calibrated_thresholds(scores, seconds, false_alarm_rate, at_least, otherwise)
-    return relative(scores, found)[~clean_stretch(scores, seconds)]
+    at = calibrated_thresholds(scores, seconds, false_alarm_rate, at_least, otherwise)
+    moved = replace(scores, value=scores.value - at[scores.capture])
+    return moved[~clean_stretch(scores, seconds)]
 
 
 # probabilities

@@ -39,17 +39,13 @@ class Scores:
 
     def __post_init__(self):
         n = len(self.label)
-        for name in ("value", "attack_type", "capture", "start", "end"):
+        state = ("state",) if self.state.size else ()
+        for name in ("value", "attack_type", "capture", "start", "end", *state):
             if len(getattr(self, name)) != n:
                 raise ValueError(
                     f"Scores: {name} has {len(getattr(self, name))} rows; expected {n} like label; "
                     "score and labels must come from the same windows"
                 )
-        if self.state.size and len(self.state) != n:
-            raise ValueError(
-                f"Scores: state has {len(self.state)} rows; expected {n} like label; "
-                "state and labels must come from the same windows"
-            )
         if not np.isfinite(self.value).all():
             first = int(np.flatnonzero(~np.isfinite(self.value))[0])
             raise ValueError(

@@ -350,25 +350,20 @@ WINDOWS = st.lists(
 
 CHANCES = st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.6, 0.8, 0.96, 1.0])
 LEANING = st.lists(st.tuples(CHANCES, st.sampled_from([0.25, 2.0])), min_size=1, max_size=40)
+K_OF_N = st.sampled_from([(1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (2, 4), (3, 3), (3, 5)])
 
 
-def agree(rows, at, k, n, hold=1.0):
+@given(
+    st.one_of(st.tuples(WINDOWS, K_OF_N), st.tuples(LEANING, st.just((0, 0)))),
+    st.sampled_from([0.0, 1.0, 3.0]),
+)
+def test_window_by_window_the_alarms_are_the_same(case, hold):
+    rows, (k, n) = case
     values, gaps = np.array(rows).T
-    ends, none = np.cumsum(gaps), np.zeros(len(values))
-    scores = Scores(values, none.astype(bool), none, none.astype(int), ends - 0.5, ends, ())
-    assert told(Watch(at, k, n, hold), seen_of(values, ends)) == raise_alarms(
-        scores, at, k, n, hold
-    )
-
-
-@given(WINDOWS, st.integers(1, 3), st.integers(0, 2), st.sampled_from([0.0, 1.0, 3.0]))
-def test_window_by_window_the_alarms_are_the_same(rows, k, more, hold):
-    agree(rows, 1.0, k, k + more, hold)
-
-
-@given(LEANING)
-def test_window_by_window_evidence_raises_the_same_alarms(rows):
-    agree(rows, 0.5, 0, 0)
+    ends, none, at = np.cumsum(gaps), np.zeros(len(values), int), 1.0 if n else 0.5
+    scores = Scores(values, none.astype(bool), none, none, ends - 0.5, ends, ())
+    alarms = told(Watch(at, k, n, hold), seen_of(values, ends))
+    assert alarms == raise_alarms(scores, at, k, n, hold)
 
 
 def test_evidence_tells_since_when():

@@ -16,7 +16,6 @@ from cangraph.evaluation.calibration import (
     clean_threshold,
     ece,
     recalibrated,
-    relative,
     temper,
     temperature,
 )
@@ -133,17 +132,6 @@ def test_zero_decides_in_every_capture(two):
     assert metrics(scores, at=0)["confusion"] == [[0, 2], [0, 3]]
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2)), min_size=1, max_size=30))
-def test_relative_values_decide_as_the_thresholds_do(pairs):
-    value, capture = map(np.array, zip(*pairs, strict=True))
-    at = np.array([0.1, 0.5, 1.0])
-    scores = relative(scores_of(value, capture=capture), at)
-    assert np.array_equal(scores.value >= 0, value >= at[capture])
-    for c in range(3):
-        order = np.argsort(value[capture == c], kind="stable")
-        assert (np.diff(scores.value[capture == c][order]) >= 0).all()
-
-
 def test_a_capture_without_clean_traffic_is_named_or_falls_back():
     scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
     with pytest.raises(ValueError, match=r"first 2\.0 s of c; expected clean .*`otherwise`"):
@@ -172,11 +160,6 @@ def test_recalibrated_probabilities_have_the_odds_over_those_of_the_threshold():
     assert found.value[0] < 0.5, "equal to the highest clean one"
     with pytest.raises(ValueError, match="recalibrated: values of 1 to 2 came"):
         recalibrated(scores_of([1, 2]), 0.5)
-
-
-def test_thresholds_of_other_captures_are_refused(two):
-    with pytest.raises(ValueError, match="relative: 3 thresholds came for 2 captures"):
-        relative(two, np.zeros(3))
 
 
 # probabilities
