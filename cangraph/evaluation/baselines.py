@@ -1,9 +1,9 @@
-"""The cheap detectors that every learned result stands beside, over the same windows.
+"""Cheap detectors, over the same windows, to compare every learned one with.
 
 Each takes `Graphs` and returns `Scores`, higher = more suspicious. Those that must know what is
 normal learn it in one of two modes: from the benign windows of `train` (zero-shot), or, without
 `train`, from each capture's own `calibration.clean_stretch`. In that mode the calibration windows
-are scored too: they are benign and can only flatter the rule, so leave them out of its metrics.
+are scored too; they are benign and flatter the rule, so leave them out of its metrics.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -164,10 +164,9 @@ def boosted(train: Graphs, graphs: Graphs, seed: int = 0) -> Scores:
 def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
     """Share of the gaps in a window that are shorter than `LEAK_GAP`: a detector of nothing.
 
-    Its AUROC should be near .5, within captures and over all of them. Where it is far from it, on
-    either side, timestamps tell what was done to the *file*, and a detector that sees fine gaps
-    may live on that. `captures` are those that
-    `to_graphs` was given.
+    Its AUROC should be near .5, within captures and over all of them. Where it is far from .5, on
+    either side, timestamps reveal how the *file* was edited, and a detector that sees small gaps
+    may rely on that. `captures` are those that `to_graphs` was given.
 
     Raises `ValueError` when they are not.
     """

@@ -1,4 +1,4 @@
-"""Which frames, which IDs, which windows: what a detector says below and above the window."""
+"""Which frames, IDs and captures a detector is right and wrong about."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -143,14 +143,7 @@ def by_attack_and_capture(scores: Scores, at: float) -> list[dict]:
         kinds = np.where(scores.label, scores.attack_type, 0)
         for code in np.unique(kinds[mine]):
             here = mine & (kinds == code)
-            called = int((scores.value[here] >= at).sum())
-            rows.append(
-                {
-                    "capture": scores.captures[number].label,
-                    "attack": ATTACK_TYPES[code],
-                    "windows": int(here.sum()),
-                    "called": called,
-                    "share": called / int(here.sum()),
-                }
-            )
+            called, n = int((scores.value[here] >= at).sum()), int(here.sum())
+            row = {"capture": scores.captures[number].label, "attack": ATTACK_TYPES[code]}
+            rows.append(row | {"windows": n, "called": called, "share": called / n})
     return rows

@@ -249,16 +249,9 @@ def by_attack(scores: Scores, at: float) -> list[dict]:
     for scenario in np.unique(scores.scenario[scores.label]):
         for code in np.unique(scores.attack_type[scores.label & (scores.scenario == scenario)]):
             mine = scores.label & (scores.scenario == scenario) & (scores.attack_type == code)
-            found = int((scores.value[mine] >= at).sum())
-            rows.append(
-                {
-                    "scenario": str(scenario),
-                    "attack": ATTACK_TYPES[code],
-                    "attack_windows": int(mine.sum()),
-                    "found": found,
-                    "recall": found / int(mine.sum()),
-                }
-            )
+            found, n = int((scores.value[mine] >= at).sum()), int(mine.sum())
+            row = {"scenario": str(scenario), "attack": ATTACK_TYPES[code]}
+            rows.append(row | {"attack_windows": n, "found": found, "recall": found / n})
     return rows
 
 
