@@ -34,6 +34,7 @@ from scipy.special import expit, logit
 
 import cangraph as cg
 from cangraph.data.graphs import join
+from cangraph.params import Params
 
 RATE = 1e-3  # false alarms a window that calibration aims at
 
@@ -118,7 +119,7 @@ class Mined:
     """Training material in which the fifth of the benign windows that a VGAE explains worst stands
     twice."""
 
-    def __init__(self, material: cg.Synthesis, params: cg.Params, size: str):
+    def __init__(self, material: cg.Synthesis, params: Params, size: str):
         cg.seed_everything(params.seed)
         spec = material.val.spec
         self.vgae = cg.fit(

@@ -21,6 +21,7 @@ import numpy as np
 from scipy import stats
 
 import cangraph as cg
+from cangraph.params import Params
 
 EPOCHS, PLAIN = 8, {"average": "none"}
 OPTIONS = {
@@ -48,7 +49,7 @@ OPTIONS = {
 }
 
 
-def drawn(params: cg.Params, captures, graphs) -> tuple[cg.data.Split, cg.Synthesis]:
+def drawn(params: Params, captures, graphs) -> tuple[cg.data.Split, cg.Synthesis]:
     """Windows to test on and material to train on, which is the same for all options."""
     data = cg.split(graphs, params.split)
     material = cg.Synthesis(data, cg.clean_captures(captures), params)
@@ -57,7 +58,7 @@ def drawn(params: cg.Params, captures, graphs) -> tuple[cg.data.Split, cg.Synthe
     return data, material
 
 
-def trial(params: cg.Params, size: str, data, material) -> dict[str, float]:
+def trial(params: Params, size: str, data, material) -> dict[str, float]:
     """Mean AUPRC and F1 over the scenarios of one training, and its seconds."""
     cg.seed_everything(params.seed)
     gat = cg.Detector(cg.GAT(data.graphs.spec, **params[size].gat))

@@ -29,6 +29,7 @@ from scipy import stats
 from scipy.special import logit
 
 import cangraph as cg
+from cangraph.params import Params
 
 RATE = 1e-3  # false alarms a window that calibration aims at
 MEASURES = ("auprc", "f1", "f1 calibrated")
@@ -70,7 +71,7 @@ class Trials:
         self.nets: dict[str, list[str]] = {}
         self.costs: dict[str, dict] = {}  # of each size of net
 
-    def material(self, seed: int) -> tuple[cg.Params, cg.Synthesis]:
+    def material(self, seed: int) -> tuple[Params, cg.Synthesis]:
         params = cg.load_params(self.dataset, seed=seed, **(QUICK if self.given.quick else {}))
         data = cg.split(self.graphs, params.split)
         self.test = data.test
@@ -90,7 +91,7 @@ class Trials:
         each = [self.costs[net] for net in self.nets[name]]
         return {key: round(sum(cost[key] for cost in each), 3) for key in each[0]}
 
-    def teacher(self, seed: int, params: cg.Params, material: cg.Synthesis) -> cg.Detector:
+    def teacher(self, seed: int, params: Params, material: cg.Synthesis) -> cg.Detector:
         task = cg.Detector(gat(self.graphs.spec, params.teacher.gat, seed))
         return cg.fit(task, material, params)
 

@@ -48,6 +48,7 @@ from tqdm import tqdm
 
 import cangraph as cg
 from cangraph.data.batches import Batch, Batches
+from cangraph.params import Params
 
 RATE, CLIP = 0.001, 1.0
 TASKS = ("vgae", "teacher", "student", "distilled")
@@ -61,7 +62,7 @@ def now() -> float:
     return time.perf_counter()
 
 
-def task_of(name: str, graphs: cg.Graphs, params: cg.Params, compiled: bool = False):
+def task_of(name: str, graphs: cg.Graphs, params: Params, compiled: bool = False):
     """A task with its first weights; the same ones at each call."""
     cg.seed_everything(0)
     if name == "vgae":
@@ -269,7 +270,7 @@ def epochs(name: str, graphs, params, loaders: Loaders, repeats: int, compiled: 
     return take_turns(work, repeats)
 
 
-def scaling(graphs: cg.Graphs, params: cg.Params, repeats: int) -> dict[str, list[float]]:
+def scaling(graphs: cg.Graphs, params: Params, repeats: int) -> dict[str, list[float]]:
     """Seconds of a student's epoch over 1, 2, 4 and 8 times the windows, per window count of 1."""
     many = {k: graphs[np.tile(np.arange(len(graphs)), k)] for k in (1, 2, 4, 8)}
     runs = {k: Lightning(task_of("student", graphs, params), True) for k in many}
@@ -280,7 +281,7 @@ def scaling(graphs: cg.Graphs, params: cg.Params, repeats: int) -> dict[str, lis
     return take_turns(work, repeats)
 
 
-def where_time_goes(name: str, graphs: cg.Graphs, params: cg.Params, rows: int = 12) -> list[dict]:
+def where_time_goes(name: str, graphs: cg.Graphs, params: Params, rows: int = 12) -> list[dict]:
     """The operators that take most of an epoch, by their own time on the CPU."""
     bare = Bare(task_of(name, graphs, params), False)
     batches = Batches(graphs, params.fit.batch_size, 0, DEVICE)

@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 import cangraph as cg
+from cangraph.params import Params
 from cangraph.train.adapt import stretch
 
 HOWS = ("frozen", "gradual", "discriminative")
@@ -83,7 +84,7 @@ def figures(task: cg.train.Task, at: float, test: cg.Graphs, old: cg.Graphs) -> 
     return found | {"old auroc": float(np.mean([v for v in before if v is not None]))}
 
 
-def student(material, params: cg.Params, spec) -> cg.train.Task:
+def student(material, params: Params, spec) -> cg.train.Task:
     cg.seed_everything(params.seed)
     return cg.fit(cg.Detector(cg.GAT(spec, **params.student.gat)), material, params, "student")
 

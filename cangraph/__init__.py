@@ -5,7 +5,6 @@ Here are the names that a notebook needs; the rest is reached by its package, as
 `cg.figures.roc`. All are imported when first used, so that reading a JSON does not load torch.
 """
 
-import importlib
 import os
 import warnings
 
@@ -13,8 +12,7 @@ import lazy_loader
 
 from cangraph.extras import named_extra
 
-# threads that spin while they wait slow every other process on a shared machine; OpenMP reads
-# this when torch loads, and a notebook's first import is the last chance to say so
+# threads that spin while they wait slow all other processes; OpenMP reads this when torch loads
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # tqdm, which others load, misses widgets for bars that no notebook here shows
 warnings.filterwarnings("ignore", message="IProgress not found")
@@ -61,19 +59,7 @@ _named, __dir__, __all__ = lazy_loader.attach(
     },
 )
 
-# names of the flat layout, until all that use them have moved
-_PENDING = {
-    "Params": "params:Params",
-    "profiles": "features.profile",
-    "kernel": "features.kernel",
-    "windows": "features.windows",
-}
-
 
 def __getattr__(name: str):
-    if name in _PENDING:
-        module, _, attribute = _PENDING[name].partition(":")
-        found = importlib.import_module(f"cangraph.{module}")
-        return getattr(found, attribute) if attribute else found
     with named_extra(f"cangraph.{name}"):
         return _named(name)

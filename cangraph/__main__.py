@@ -32,7 +32,7 @@ _SENTENCES = {  # by command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit status: 0, or 1 with a message where something is wrong."""
+    """Run a command line; returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser("cangraph", description="Attack detectors for CAN buses.")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
@@ -47,11 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 run_monitor(words[1:])
             else:
                 _train(words[1:])
-    except MissingExtraError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        print(f"cangraph {command}: {error}", file=sys.stderr)
+    except (MissingExtraError, ValueError, OSError) as error:
+        where = "" if isinstance(error, MissingExtraError) else f"cangraph {command}: "
+        print(f"{where}{error}", file=sys.stderr)
         return 1
     return 0
 
@@ -59,16 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         "cangraph train",
-        description="Train the VGAE and the GAT of a dataset as teacher.ipynb does. It reads what "
-        "data_prep.ipynb saved, and leaves checkpoints in runs/<dataset>/teacher/: with the same "
-        "parameters, teacher.ipynb goes on from these instead of training.",
+        description="Train the VGAE and the GAT of a dataset, from what data_prep.ipynb saved. "
+        "With the same parameters, teacher.ipynb goes on from runs/<dataset>/teacher/.",
     )
-    parser.add_argument(
-        "parameters",
-        nargs="*",
-        metavar="name=value",
-        help="a parameter of params/base.yaml, groups with a dot: dataset=hcrl_sa fit.sampler=true",
-    )
+    words_help = "a parameter of params/base.yaml, groups with a dot: fit.batch_size=32"
+    parser.add_argument("parameters", nargs="*", metavar="name=value", help=words_help)
     params = asked(parser.parse_args(words).parameters)
 
     from lightning.pytorch.utilities import rank_zero_only
@@ -80,9 +73,7 @@ def _train(words: Sequence[str]) -> None:
 
 
 def asked(words: Sequence[str]) -> Params:
-    """The parameters that `name=value` words ask for.
-
-    Raises `ValueError` for another word, and as `load_params` does.
+    """The parameters that `name=value` words ask for. Raises `ValueError` as `load_params` does.
 
     >>> teacher = asked(["dataset=demo", "teacher.epochs=2", "teacher.gat.hidden=8"]).teacher
     >>> teacher.epochs, teacher.gat.hidden
@@ -96,10 +87,7 @@ def asked(words: Sequence[str]) -> Params:
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals):
-            raise ValueError(
-                f"{word!r} came; expected name=value, with a dot for groups; write for instance "
-                "dataset=hcrl_sa teacher.epochs=12"
-            )
+            raise ValueError(f"{word!r} came; expected name=value; write teacher.epochs=12")
         *groups, last = name.split(".")
         place = values
         for group in groups:
@@ -122,9 +110,9 @@ def launched() -> tuple[int, int]:
 
 
 def teachers(params: Params, devices: int = 1, nodes: int = 1) -> dict[str, Task]:
-    """Train the VGAE and the GAT step by step as teacher.ipynb does, so that its runs are these.
+    """Train the VGAE and the GAT step by step as teacher.ipynb does, which goes on from these runs.
 
-    Raises `FileNotFoundError` without a data_prep of these parameters, and as `fit` does.
+    Raises as `load_data` and `fit` do.
     """
     from cangraph.data.datasets import clean_captures, read
     from cangraph.data.synthesis import Synthesis

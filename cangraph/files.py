@@ -10,11 +10,8 @@ __all__ = ["data_home", "home", "put", "whole_folder"]
 
 
 def home() -> Path:
-    """The folder that holds `runs/`, by default `data/`, and `params/` files of your own.
-
-    It is `CANGRAPH_HOME` where that is set, otherwise the checkout that this package lies in, and
-    for an installed package the current folder.
-    """
+    """The folder of `runs/`, `data/` and your own `params/`: `CANGRAPH_HOME`, or the checkout that
+    this package lies in, or the current folder."""
     given = os.environ.get("CANGRAPH_HOME")
     checkout = Path(__file__).parents[1]
     inside = (checkout / "params" / "base.yaml").is_file()
@@ -49,16 +46,8 @@ def put(path: Path, blocks: Iterable[bytes]) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder to write to, which becomes `path` if the block ends without an error, and goes
-    otherwise. What was there before is replaced.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp(), "new", "one")
-    >>> with whole_folder(path) as part:
-    ...     _ = (part / "file").write_text("a")
-    >>> [file.name for file in path.iterdir()], [folder.name for folder in path.parent.iterdir()]
-    (['file'], ['one'])
-    """
+    """A new folder to write to, which replaces `path` if the block ends without an error, and is
+    removed otherwise."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that had this number and was killed
     part.mkdir(parents=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -43,20 +43,18 @@ _COLUMNS = {
     "attack": np.bool_,
     "attack_type": np.uint8,
 }
+_NAMES = ("name", "scenario", "vehicle", "recording")  # where a capture belongs
 
 
 def attack_code(attack_type: str) -> int:
-    """The number that stands for an attack type in `Frames.attack_type`.
-
-    Raises `ValueError` for a type that is not in `ATTACK_TYPES`.
+    """The number of an attack type in `Frames.attack_type`. Raises `ValueError` for others.
 
     >>> attack_code("fuzzing")
     2
     """
     if attack_type not in ATTACK_TYPES:
-        raise ValueError(
-            f"attack type: {attack_type!r} is unknown; expected one of {', '.join(ATTACK_TYPES)}"
-        )
+        known = ", ".join(ATTACK_TYPES)
+        raise ValueError(f"attack type: {attack_type!r} is unknown; expected one of {known}")
     return ATTACK_TYPES.index(attack_type)
 
 
@@ -73,9 +71,9 @@ class AttackSpan(NamedTuple):
 
 
 class ReadReport(NamedTuple):
-    """What became of the rows of a file: none is dropped without being counted here.
+    """What became of the rows of a file: `rows` = frames + `error_frames` + `refused`.
 
-    `rows` = frames + `error_frames` + `refused`. Repaired rows are frames: `reordered` steps back
+    Repaired rows are frames: `reordered` steps back
     in time that the stable sort mended, `padded` payloads whose bytes past the DLC were cut off.
     `first_refused` holds one message for each kind of refusal, at its first line.
     """
@@ -107,12 +105,11 @@ class CaptureInfo(NamedTuple):
 
     @property
     def label(self) -> str:
-        """A short name for axes: `test_01 DoS-sonata`."""
+        """A short name: `test_01 DoS-sonata`."""
         return " ".join(["_".join(self.scenario.split("_")[:2]), self.name]).strip()
 
 
-def _filled_in():
-    """A column that `Frames.__post_init__` fills in when it is not given."""
+def _filled_in():  # by `Frames.__post_init__`
     return field(default_factory=lambda: np.zeros(0))
 
 
@@ -130,11 +127,10 @@ class Frames:
     | attack | bool (n,) | True: injected or altered by an attacker |
     | attack_type | u1 (n,) | index into `ATTACK_TYPES` |
 
-    `name`, `scenario` and `vehicle` say where the capture belongs; captures with one
-    `recording` derive from the same drive; `copies` names captures of equal content that were
-    left out; `report` says what the reader repaired and refused. `attack_spans` labels by
-    interval what `attack` cannot label by frame: suppression. A part (`frames[index]`) keeps the
-    spans, counted from its own first frame and cut to its own time.
+    Captures with one `recording` derive from the same drive; `copies` names captures of equal
+    content that were left out. `attack_spans` labels suppression, which `attack` cannot label by
+    frame; a part (`frames[index]`) keeps the spans, counted from its own first frame and cut to
+    its own time.
 
     Raises `ValueError` when columns differ in length, a DLC exceeds the columns of `data`,
     timestamps are not finite and sorted, or a span is not one.
@@ -163,55 +159,47 @@ class Frames:
     attack_spans: tuple[AttackSpan, ...] = ()
 
     def __post_init__(self):
-        n = len(self.timestamp)
+        n, where = len(self.timestamp), f"Frames {self.name!r}"
+        attack, kind = np.asarray(self.attack), np.asarray(self.attack_type)
+        attack = attack if len(attack) else np.zeros(n, np.bool_)
         filled = {
             "dlc": np.full(n, 8, np.uint8),
             "data": np.zeros((n, 8), np.uint8),
             "is_extended_id": np.asarray(self.arbitration_id) > 0x7FF,
             "is_remote_frame": np.zeros(n, np.bool_),
-            "attack": np.asarray(self.attack_type) > 0
-            if len(self.attack_type) == n
-            else np.zeros(n, np.bool_),
+            "attack": kind > 0 if len(kind) == n else attack,
+            "attack_type": np.where(attack, attack_code("other"), 0),
         }
         for column, dtype in _COLUMNS.items():
             values = np.asarray(getattr(self, column))
-            if len(values) == 0 and n:
-                values = filled.get(column)
-                if values is None:  # attack_type of a log that only says attack or not
-                    values = np.where(self.attack, attack_code("other"), 0)
-            elif column == "data" and n == 0:
-                values = values.reshape(0, 8)
-            values = np.ascontiguousarray(values, dtype)
+            values = np.ascontiguousarray(values if len(values) else filled.get(column, []), dtype)
             if len(values) != n:
                 raise ValueError(
-                    f"Frames {self.name!r}: {column} has {len(values)} rows; "
-                    f"expected {n} like timestamp; cut all columns alike"
+                    f"{where}: {column} has {len(values)} rows; expected {n} like timestamp"
                 )
             object.__setattr__(self, column, values)
         width = self.data.shape[1]
         if self.data.ndim != 2 or width < 8 or (n and self.dlc.max() > width):
             raise ValueError(
-                f"Frames {self.name!r}: data has shape {self.data.shape} and dlc goes up to "
-                f"{self.dlc.max(initial=0)}; expected at least 8 columns and one for each byte in "
-                "use; pad data with zeros"
+                f"{where}: data has shape {self.data.shape} and dlc goes up to "
+                f"{self.dlc.max(initial=0)}; expected at least 8 columns and dlc; pad with zeros"
             )
         if not np.array_equal(self.attack, self.attack_type > 0):
             raise ValueError(
-                f"Frames {self.name!r}: attack and attack_type disagree; expected a type that is "
-                "not benign for each attack frame and only for those; give one of the two columns"
+                f"{where}: attack and attack_type disagree; expected a type that is not benign "
+                "for attack frames only; give one of the two columns"
             )
         if n and not (np.isfinite(self.timestamp).all() and (np.diff(self.timestamp) >= 0).all()):
             raise ValueError(
-                f"Frames {self.name!r}: timestamps are not finite and ascending; "
-                "expected a time-sorted log; sort with Frames.in_order(...)"
+                f"{where}: timestamps are not finite and ascending; sort with Frames.in_order(...)"
             )
         object.__setattr__(self, "attack_spans", tuple(AttackSpan(*s) for s in self.attack_spans))
         for span in self.attack_spans:
             attack_code(span.attack_type)
             if not 0 <= span.start <= span.end:
                 raise ValueError(
-                    f"Frames {self.name!r}: attack span from {span.start} to {span.end} s; "
-                    "expected 0 <= start <= end; count in seconds from the first frame"
+                    f"{where}: attack span from {span.start} to {span.end} s; expected "
+                    "0 <= start <= end; count in seconds from the first frame"
                 )
 
     @classmethod
@@ -247,8 +235,8 @@ class Frames:
         return replace(part, attack_spans=tuple(s for s in spans if s.start <= s.end))
 
     def chunks(self, size: int = 1 << 18) -> Iterator["Frames"]:
-        """The frames in consecutive chunks of `size`. `report` and `attack_spans` come whole with
-        the first: a cut may fall into a span, which has no frame that could carry it."""
+        """The frames in consecutive chunks of `size`; `report` and `attack_spans` come whole with
+        the first, since a cut may fall into a span."""
         for begin in range(0, max(len(self), 1), size):
             part = {column: getattr(self, column)[begin : begin + size] for column in _COLUMNS}
             later: dict = {"report": ReadReport(), "attack_spans": ()}
@@ -269,11 +257,11 @@ class Frames:
 
     @property
     def bytes_used(self) -> np.ndarray:
-        """Payload bytes that carry data: `dlc`, and 0 for remote frames. u1 (n,)."""
+        """Payload bytes in use: `dlc`, and 0 for remote frames. u1 (n,)."""
         return np.where(self.is_remote_frame, 0, self.dlc).astype(np.uint8)
 
     def sha256(self) -> str:
-        """Hash of the content (columns and spans, not the name), for provenance, to find copies."""
+        """Hash of the content: columns and spans, not the name."""
         digest = hashlib.sha256()
         for column in _COLUMNS:
             digest.update(getattr(self, column).reshape(-1).view(np.uint8))
@@ -284,30 +272,24 @@ class Frames:
     @property
     def info(self) -> CaptureInfo:
         """The capture's summary, for the data card and for provenance."""
+        named = {name: getattr(self, name) for name in _NAMES}
+        repairs = ("reordered", "padded", "error_frames", "refused")
         return CaptureInfo(
-            name=self.name,
-            scenario=self.scenario,
-            vehicle=self.vehicle,
-            recording=self.recording,
+            **named | {name: getattr(self.report, name) for name in repairs},
             frames=len(self),
             attack_frames=int(self.attack.sum()),
             seconds=round(self.duration, 6),
             arbitration_ids=len(np.unique(self.arbitration_id)),
-            reordered=self.report.reordered,
             sha256=self.sha256(),
-            padded=self.report.padded,
-            error_frames=self.report.error_frames,
-            refused=self.report.refused,
         )
 
     def label(self, **where) -> "Frames":
-        """The same frames under another `name`, `scenario`, `vehicle` or `recording`, or with
-        other `copies` or `attack_spans`.
+        """The same frames with other names, `copies` or `attack_spans`.
 
         >>> Frames(np.zeros(1), np.zeros(1)).label(name="mine").name
         'mine'
         """
-        known = {f.name for f in fields(self)} - set(_COLUMNS) - {"report"}
-        if unknown := set(where) - known:
-            raise ValueError(f"Frames.label: {unknown} unknown; expected some of {sorted(known)}")
+        known = (*_NAMES, "copies", "attack_spans")
+        if unknown := set(where) - set(known):
+            raise ValueError(f"Frames.label: {unknown} unknown; expected some of {known}")
         return replace(self, **where)

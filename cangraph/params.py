@@ -49,18 +49,14 @@ class _Group(BaseModel):
         return getattr(self, name)
 
 
-class SplitParams(_Group):
-    """How training recordings are cut into train, val and calib (see `splits.split`)."""
-
+class SplitParams(_Group):  # of `data.splits.split`
     blocks: Count
     val: Fraction
     calib: Fraction
     gap: NotNegative
 
 
-class SynthesisParams(_Group):
-    """What a draw of synthesised training windows holds (see `synthesis.Synthesis`)."""
-
+class SynthesisParams(_Group):  # of `data.synthesis.Synthesis`
     seconds: Positive
     fleet: Annotated[int, Field(ge=0)]
     varied: Annotated[float, Field(ge=0, le=1)]
@@ -68,18 +64,14 @@ class SynthesisParams(_Group):
     subtle: Annotated[float, Field(gt=0, le=1)]
 
 
-class GATParams(_Group):
-    """Size of a GAT (see `models.GAT`)."""
-
+class GATParams(_Group):  # of `nn.models.GAT`
     hidden: Count
     heads: Count
     layers: Count
     dropout: Fraction
 
 
-class VGAEParams(_Group):
-    """Size of a VGAE (see `models.VGAE`)."""
-
+class VGAEParams(_Group):  # of `nn.models.VGAE`
     hidden: Count
     heads: Count
     layers: Count
@@ -95,9 +87,7 @@ class ModelsParams(_Group):
     learning_rate: Positive
 
 
-class FitParams(_Group):
-    """A training run (see `fit.fit`)."""
-
+class FitParams(_Group):  # of `train.fit.fit`
     train_on: Literal["clean", "labelled", "both"]
     batch_size: Count
     node_budget: Count | None
@@ -124,30 +114,25 @@ class FitParams(_Group):
     def _all_have_effect(self) -> "FitParams":
         if self.schedule == "one_cycle" and not self.warmup:
             raise ValueError(
-                "fit.warmup = 0 with fit.schedule = 'one_cycle', which has to rise; expected a "
-                "share above 0; use 0.3, or cosine"
+                "fit.warmup = 0 with fit.schedule = 'one_cycle'; expected a share above 0; use 0.3"
             )
         if self.decay == "matrices" and not self.weight_decay:
             raise ValueError(
-                "fit.decay = 'matrices' with fit.weight_decay = 0, where nothing decays; expected "
-                "a weight decay above 0; set it, or leave fit.decay at all"
+                "fit.decay = 'matrices' with fit.weight_decay = 0; expected a weight decay above "
+                "0; set it, or leave fit.decay at all"
             )
         if self.prune and self.average != "none":
             raise ValueError(
-                f"fit.prune = {self.prune} with fit.average = {self.average!r}, whose average "
-                "knows no pruned weights; expected none; set fit.average to none"
+                f"fit.prune = {self.prune} with fit.average = {self.average!r}, which keeps no "
+                "pruned weights; set fit.average to none"
             )
         for name in ("imbalance", "augment"):
             if len({*self[name]}) < len(self[name]):
-                raise ValueError(
-                    f"fit.{name} = {self[name]} names one twice; expected each once; drop one"
-                )
+                raise ValueError(f"fit.{name} = {self[name]} names one twice; drop one")
         return self
 
 
-class DistillationParams(_Group):
-    """Weights of the distillation terms (see `distillation`)."""
-
+class DistillationParams(_Group):  # of `train.distillation.distill`
     temperature: Positive
     soft: NotNegative
     types: NotNegative
@@ -155,9 +140,7 @@ class DistillationParams(_Group):
     relation: NotNegative
 
 
-class FusionParams(_Group):
-    """The DQN of fusion (see `fusion.dqn`), and the folds that choose a rule."""
-
+class FusionParams(_Group):  # of `fusion.dqn`
     actions: Annotated[int, Field(ge=2)]
     hidden: Count
     steps: Count
@@ -188,17 +171,16 @@ class Params(_Group):
 
     @model_validator(mode="after")
     def _long_enough(self) -> "Params":
-        for size, epochs in (("teacher", self.teacher.epochs), ("student", self.student.epochs)):
-            if self.fit.average == "swa" and epochs < 2:
-                raise ValueError(
-                    f"fit.average = 'swa' with {size}.epochs = {epochs}; expected two epochs or "
-                    "more to average; use ema, or more epochs"
-                )
-            if self.fit.schedule == "plateau" and epochs < 4:
-                raise ValueError(
-                    f"fit.schedule = 'plateau' with {size}.epochs = {epochs}, which ends before "
-                    "the rate can change; expected four or more; use one_cycle, or more epochs"
-                )
+        for option, value, least, other in (
+            ("average", "swa", 2, "ema"),  # one epoch has no average
+            ("schedule", "plateau", 4, "one_cycle"),  # the rate would never change
+        ):
+            for size in ("teacher", "student"):
+                if self.fit[option] == value and self[size].epochs < least:
+                    raise ValueError(
+                        f"fit.{option} = {value!r} with {size}.epochs = {self[size].epochs}; "
+                        f"expected {least} epochs or more; use {other}, or more epochs"
+                    )
         return self
 
     def __repr__(self) -> str:
@@ -226,40 +208,25 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def _merge(below: dict, above: dict) -> dict:
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        groups = isinstance(old, dict) and isinstance(value, dict)
-        merged[name] = _merge(merged[name], value) if groups else value
+    merged = below | above
+    for name in below.keys() & above.keys():
+        if isinstance(below[name], dict) and isinstance(above[name], dict):
+            merged[name] = _merge(below[name], above[name])
     return merged
 
 
-def _folders() -> tuple[Path, ...]:
-    """Where parameter files are looked for: your own, then those that the package ships. These are
-    `params/` in a checkout and `cangraph/presets/` in a wheel."""
+def _files() -> dict[str, Path]:
+    """The parameter files by name: those that the package ships, in `params/` of a checkout and
+    `cangraph/presets/` of a wheel, and before these your own."""
     package = Path(__file__).parent
-    return home() / "params", package / "presets", package.parent / "params"
-
-
-def _file(name: str) -> Path:
-    return next(p for folder in _folders() if (p := folder / f"{name}.yaml").is_file())
-
-
-def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def _yaml(path: Path) -> dict:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    folders = package.parent / "params", package / "presets", home() / "params"
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def load_params(dataset: str = "demo", **values: Any) -> Params:
     """The parameters of a dataset: `params/base.yaml`, over it `params/<dataset>.yaml`, over
-    it `values` (groups as dicts: `teacher={"epochs": 3}`).
-
-    A file that is not in `params/` of `home()` is taken from those that the package ships.
-
-    Raises `ValueError` that names the right parameter, type or dataset.
+    it `values` (groups as dicts: `teacher={"epochs": 3}`). A file that `params/` of `home()` lacks
+    is the package's. Raises `ValueError` that names the right parameter, type or dataset.
 
     >>> load_params("demo", seed=7).seed
     7
@@ -267,20 +234,17 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
     Traceback (most recent call last):
     ValueError: params: 'sed' is not a parameter; did you mean 'seed'?
     """
-    known = sorted({p.stem for folder in _folders() for p in folder.glob("*.yaml")} - {"base"})
-    if not known:
-        raise ValueError(f"params: no *.yaml in {home() / 'params'}; expected base.yaml")
-    if not isinstance(dataset, str) or not re.fullmatch(r"[A-Za-z0-9_]+", dataset):
-        raise ValueError(
-            f"params: dataset = {dataset!r} is not a name; expected one of {', '.join(known)}; "
-            "to use another data folder set CANGRAPH_DATA"
-        )
+    files = _files()
+    known = sorted(files.keys() - {"base"})
     if dataset not in known:
         raise ValueError(
-            f"params: dataset = {dataset!r} is unknown; expected one of {', '.join(known)}"
-            + near(dataset, known)
+            f"params: dataset = {dataset!r} is unknown; expected one of {', '.join(known)}; "
+            f"CANGRAPH_DATA sets another data folder{near(str(dataset), known)}"
         )
-    layers = {_name(path): _yaml(path) for path in (_file("base"), _file(dataset))}
+    layers = {
+        f"{path.parent.name}/{path.name}": yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        for path in (files["base"], files[dataset])
+    }
     layers["notebook"] = {"dataset": dataset} | values
     tree: dict = {}
     sources: dict[str, str] = {}
@@ -296,22 +260,17 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
 
 
 def near(name: str, names) -> str:
-    """What to say of a name that may be misspelt, behind a message; empty if none is near.
-
-    >>> near("sed", ["seed", "window"])
-    "; did you mean 'seed'?"
-    """
-    near = difflib.get_close_matches(name, list(names), 1, 0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """What a message says of a name that may be misspelt: `; did you mean 'seed'?`, or nothing."""
+    found = difflib.get_close_matches(name, list(names), 1, 0.5)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _explain(error: ValidationError, sources: dict[str, str]) -> str:
     lines = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        came = problem["input"]
+        where, came, hint = ".".join(map(str, problem["loc"])), problem["input"], ""
         if problem["type"] == "value_error":  # of parameters that do not go together
-            lines.append(f"params: {problem['ctx']['error']}")
+            lines.append(str(problem["ctx"]["error"]))
             continue
         if problem["type"] == "extra_forbidden":
             group: Any = Params
@@ -319,28 +278,23 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
                 group = group.model_fields[part].annotation
             names = group.model_fields.keys()
             hint = near(str(problem["loc"][-1]), names) or f"; expected some of {', '.join(names)}"
-            lines.append(f"params: {where!r} is not a parameter{hint}")
+            lines.append(f"{where!r} is not a parameter{hint}")
             continue
-        hint = ""
         if isinstance(came, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", came):
             plain = f"{float(came):.15f}".rstrip("0").rstrip(".")
             hint = f"; YAML reads {came} as text, write {plain}"
         elif isinstance(came, str) and problem["type"] != "string_type":
             hint = "; leave out the quotes"
         expected = problem["msg"].removeprefix("Input should be ")
-        lines.append(
-            f"params: {where} = {came!r} ({sources.get(where, 'notebook')}); "
-            f"expected {expected}{hint}"
-        )
-    return "\n".join(lines)
+        source = sources.get(where, "notebook")
+        lines.append(f"{where} = {came!r} ({source}); expected {expected}{hint}")
+    return "\n".join(f"params: {line}" for line in lines)
 
 
 def params_here(*own: str) -> Params:
-    """The parameters of the notebook that calls it.
-
-    Reads the assignments of the cells that start with `# parameters` (the tagged first cell)
-    or `# Parameters` (the cell that papermill injects), so that a misspelt name is refused
-    rather than ignored. The names in `own` are the notebook's own, and no parameters of a run.
+    """The parameters of the notebook that calls it, from the cells that start with `# parameters`
+    (its first) or `# Parameters` (papermill's). A misspelt name is refused; those in `own` are the
+    notebook's, and no parameters of a run.
 
     Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
     """
@@ -351,8 +305,7 @@ def params_here(*own: str) -> Params:
 def values_here(*names: str) -> list[Any]:
     """The values of `names` in a notebook whose parameters are its own, read as `params_here` does.
 
-    Raises `ValueError` for another name in the parameters cell or one that is missing there, and
-    `RuntimeError` outside a notebook.
+    Raises `ValueError` for other names and missing ones, and `RuntimeError` outside a notebook.
     """
     values = _given("values_here")
     if not values:  # nbval keeps no history; then nothing is injected either
@@ -360,29 +313,21 @@ def values_here(*names: str) -> list[Any]:
 
         here = IPython.get_ipython().user_ns
         values = {name: here[name] for name in names if name in here}
-    for name in (*values, *names):
+    for name in values:
         if name not in names:
-            raise ValueError(
-                f"params: {name!r} is not a parameter of this notebook; expected "
-                f"{', '.join(names)}{near(name, names)}"
-            )
-        if name not in values:
-            raise ValueError(
-                f"params: {name!r} has no value; expected one in the parameters cell; add it there"
-            )
+            known = f"{', '.join(names)}{near(name, names)}"
+            raise ValueError(f"params: {name!r} is no parameter of this notebook; expected {known}")
+    if gone := [name for name in names if name not in values]:
+        raise ValueError(f"params: {gone[0]!r} has no value; add one in the parameters cell")
     return [values[name] for name in names]
 
 
 def _given(who: str) -> dict[str, Any]:
-    """The values in the parameters cells of the notebook that calls."""
     import IPython
 
     shell = IPython.get_ipython()
     if shell is None:
-        raise RuntimeError(
-            f"{who}: called outside a notebook; expected a cell that starts with "
-            "'# parameters'; in a script call load_params(dataset, ...)"
-        )
+        raise RuntimeError(f"{who}: called outside a notebook; call load_params(dataset, ...)")
     values: dict[str, Any] = {}
     for source in shell.user_ns["In"]:
         if source.lstrip().lower().startswith("# parameters"):
@@ -408,7 +353,7 @@ def assignments(source: str) -> dict[str, Any]:
                     raise ValueError
         except ValueError:
             raise ValueError(
-                f"params: {ast.unparse(node)!r} in the parameters cell is no plain assignment; "
-                "expected name = value; move other code to another cell"
+                f"params: {ast.unparse(node)!r} in the parameters cell; expected name = value; "
+                "move other code to another cell"
             ) from None
     return values

@@ -51,8 +51,7 @@ def graphs_folder(params: Params) -> Path:
 
 
 def training_folder(params: Params, stage: str) -> Path:
-    """Where the models of a stage keep checkpoints and records while they train, a folder for each
-    model: `runs/<dataset>/<stage>`."""
+    """Where models keep checkpoints and records while they train: `runs/<dataset>/<stage>`."""
     return folder(params) / stage
 
 
@@ -74,8 +73,7 @@ def _existing(params: Params, stage: str, suffix: str) -> Path:
     path = folder(params) / f"{stage}{suffix}"
     if not path.is_file():
         raise FileNotFoundError(
-            f"run {params.dataset!r}: {path} is not there; expected what {stage}.ipynb saves; "
-            + remedy(params, stage)
+            f"run {params.dataset!r}: {path} is not there; {remedy(params, stage)}"
         )
     return path
 
@@ -94,9 +92,8 @@ def save(
     Scores are named `<model>/<part>`: the part of the split that was scored, or `drawn` for windows
     that `synthesis` drew, whose labels and captures are saved with them.
 
-    The JSON is written last: where it lies, the stage is complete. Checkpoints that training left
-    in `training_folder` are then removed, since the best weights lie in the stage's own. They stay
-    where `fit.checkpoints` asks for several.
+    The JSON is written last: where it lies, the stage is complete. Checkpoints in `training_folder`
+    are then removed, unless `fit.checkpoints` asks for several.
 
     Raises `ValueError` for an unknown stage and for facts that are no JSON, such as NaN.
     """
@@ -109,6 +106,7 @@ def save(
         facts |= _put_scores(place / f"{stage}.safetensors", scores)
     before = (place / f"{name}.json" for name in STAGES[: STAGES.index(stage)])
     hashes = {p.stem: hashlib.sha256(p.read_bytes()).hexdigest() for p in before if p.is_file()}
+    threads = os.environ.get("OMP_NUM_THREADS", "")
     record = {
         "stage": stage,
         "dataset": params.dataset,
@@ -116,19 +114,17 @@ def save(
         "params": params.model_dump(),
         "versions": versions(),
         "inputs": hashes,
-        "cost": _cost(),
+        "cost": {  # of this process so far: s on the clock and on processors, OpenMP threads
+            "seconds": round(time.time() - psutil.Process().create_time(), 1),
+            "cpu_seconds": round(time.process_time(), 1),
+            "threads": int(threads) if threads.isdecimal() else os.cpu_count() or 1,
+        },
     }
     text = json.dumps(record | facts, indent=1, allow_nan=False)
     put(place / f"{stage}.json", [text.encode()])
     if params.fit.checkpoints == 1:
         for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
             shutil.rmtree(key)
-
-
-def _put_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    # safetensors writes the bytes of an array as they lie, whatever its strides
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    put(path, [serialized(whole)])
 
 
 def _put_models(path: Path, models: dict[str, Any]) -> None:
@@ -144,7 +140,7 @@ def _put_models(path: Path, models: dict[str, Any]) -> None:
 
 
 def _put_scores(path: Path, scores: dict[str, Scores]) -> dict[str, Any]:
-    """Write the arrays of scores; returns what goes into the JSON: names of states, captures."""
+    """Write the arrays of scores; returns their part of the JSON."""
     arrays: dict[str, np.ndarray] = {}
     facts: dict[str, Any] = {"states": {name: list(s.state_names) for name, s in scores.items()}}
     for name, s in scores.items():
@@ -152,65 +148,45 @@ def _put_scores(path: Path, scores: dict[str, Scores]) -> dict[str, Any]:
         if name.endswith(f"/{_DRAWN}"):
             arrays |= {f"{name}/{column}": getattr(s, column) for column in _COLUMNS}
             facts.setdefault("drawn", {})[name] = [info._asdict() for info in s.captures]
-    _put_arrays(path, arrays)
+    # safetensors writes the bytes of an array as they lie, whatever its strides
+    put(path, [serialized({name: np.ascontiguousarray(a) for name, a in arrays.items()})])
     return facts
-
-
-def _cost() -> dict[str, float]:
-    """What this process took so far: s on the clock and on processors, and its OpenMP threads."""
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    return {
-        "seconds": round(time.time() - psutil.Process().create_time(), 1),
-        "cpu_seconds": round(time.process_time(), 1),
-        "threads": int(threads) if threads.isdecimal() else os.cpu_count() or 1,
-    }
 
 
 def save_data(params: Params, data: Split, **facts: Any) -> None:
     """Save the split and which graphs it is of, with what is known of every capture. Graphs that
     `prepare` did not keep in `graphs_folder` are written there."""
-    graphs = data.graphs
-    key = keep(graphs, graphs_folder(params))
-    _put_arrays(folder(params) / "data_prep.safetensors", {"part": data.part})
-    save(
-        "data_prep",
-        params,
-        graphs=key,
-        captures=[c._asdict() for c in graphs.captures],
-        split=data.counts(),
-        notes=list(data.notes),
-        **facts,
-    )
+    key = keep(data.graphs, graphs_folder(params))
+    part = np.ascontiguousarray(data.part)
+    put(folder(params) / "data_prep.safetensors", [serialized({"part": part})])
+    captures = [capture._asdict() for capture in data.graphs.captures]
+    split, notes = data.counts(), list(data.notes)
+    save("data_prep", params, graphs=key, captures=captures, split=split, notes=notes, **facts)
 
 
 def load(stage: str, params: Params) -> dict[str, Any]:
-    """The JSON that a stage saved.
-
-    Raises `FileNotFoundError` that names the command which makes it.
-    """
+    """The JSON of a stage. Raises `FileNotFoundError` that names the command which makes it."""
     return json.loads(_existing(params, stage, ".json").read_text(encoding="utf-8"))
 
 
 def load_data(params: Params) -> Split:
     """The graphs and the split that data_prep saved, the graphs mapped into memory.
 
-    Raises `ValueError` when data_prep ran with other parameters than this notebook asks for or
-    its graphs are damaged, and `FileNotFoundError` when they are gone.
+    Raises `ValueError` for other parameters and damaged graphs, `FileNotFoundError` for none.
     """
     record = load("data_prep", params)
     asked = params.model_dump()
     for name in ("dataset", "seed", "window", "stride", "split"):
         if record["params"][name] != asked[name]:
             raise ValueError(
-                f"run {params.dataset!r}: data_prep ran with {name} = {record['params'][name]}, "
-                f"this notebook asks for {asked[name]}; run data_prep with the same parameters"
+                f"run {params.dataset!r}: data_prep ran with {name} = {record['params'][name]}; "
+                f"expected {asked[name]}; run data_prep with the same parameters"
             )
     part = load_file(_existing(params, "data_prep", ".safetensors"))["part"]
     try:
         graphs = open_graphs(graphs_folder(params), record["graphs"])
     except (FileNotFoundError, ValueError) as error:
-        where = f"run {params.dataset!r}"
-        raise type(error)(f"{where}: {error}; {remedy(params, 'data_prep')}") from error
+        raise type(error)(f"{error}; {remedy(params, 'data_prep')}") from error
     return Split(graphs, part, tuple(record["notes"]))
 
 
@@ -245,9 +221,9 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
     tasks = {}
     for name, saved in torch.load(path, weights_only=True).items():
         if saved["kind"] not in kinds:
+            known = ", ".join(kinds)
             raise ValueError(
-                f"{path}: {name} is a {saved['kind']!r}; expected one of {', '.join(kinds)}; "
-                "run the notebook again with this version of cangraph"
+                f"{path}: {name} is a {saved['kind']!r}; expected one of {known}; run {stage} again"
             )
         model, task = kinds[saved["kind"]]
         net = model(**saved["config"])
@@ -257,8 +233,7 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
 
 
 class Run(NamedTuple):
-    """What the JSON of a run says: its `name`, which is the folder below `runs/`, and the record of
-    each stage that is done, in order."""
+    """A run: its folder below `runs/` as `name`, and the JSON of each stage that is done."""
 
     name: str
     dataset: str
@@ -267,7 +242,7 @@ class Run(NamedTuple):
 
     @property
     def is_copy(self) -> bool:
-        """Whether it lies elsewhere than `make run` puts it: a copy that was kept."""
+        """Whether it lies elsewhere than where `make run` puts it."""
         return self.name != _name(self.dataset, self.seed)
 
     @property
@@ -284,30 +259,23 @@ class Run(NamedTuple):
 def read_run(name: str) -> Run:
     """The run in a folder below `runs/`: `hcrl_sa`, `hcrl_sa/seed_1`, or a copy that was kept.
 
-    Raises `ValueError` for a name that is no folder below `runs/` and for a record that is no JSON,
-    `FileNotFoundError` that names the command which makes a run.
+    Raises `ValueError` for another name and for a record that is no JSON, `FileNotFoundError` that
+    names the command which makes a run.
     """
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
-        raise ValueError(
-            f"run {name!r}: not a folder below runs/; expected a name like hcrl_sa or "
-            "hcrl_sa/seed_1; copy a run from elsewhere to runs/"
-        )
-    place = home() / "runs" / name
+        raise ValueError(f"run {name!r}: not a folder below runs/; expected hcrl_sa/seed_1 or such")
     stages = {}
     for stage in STAGES:
-        path = place / f"{stage}.json"
+        path = home() / "runs" / name / f"{stage}.json"
         if path.is_file():
             try:
                 stages[stage] = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
-                raise ValueError(
-                    f"{path}: {error}; expected the JSON that {stage}.ipynb saves; "
-                    "run the notebook again"
-                ) from None
+                raise ValueError(f"{path}: {error}; run {stage}.ipynb again") from None
     if not stages:
         dataset, _, seed = name.partition("/seed_")
         raise FileNotFoundError(
-            f"run {name!r}: nothing in {place}; expected {STAGES[0]}.json and what follows; run "
+            f"run {name!r}: no {STAGES[0]}.json in {home()}/runs/{name}; run "
             f"`{make_run(dataset, seed)}`"
         )
     first = next(iter(stages.values()))
@@ -315,16 +283,12 @@ def read_run(name: str) -> Run:
 
 
 def all_runs() -> list[Run]:
-    """The run of each dataset and seed of which some stage is done. Copies that were kept under
-    other names are left out.
+    """The run of each dataset and seed of which some stage is done, without copies.
 
     Raises `ValueError` as `read_run` does.
     """
     base = home() / "runs"
-    places = {
-        path.parent.relative_to(base).as_posix()
-        for stage in STAGES
-        for path in (*base.glob(f"*/{stage}.json"), *base.glob(f"*/seed_*/{stage}.json"))
-    }
+    files = (*base.glob("*/*.json"), *base.glob("*/seed_*/*.json"))
+    places = {path.parent.relative_to(base).as_posix() for path in files if path.stem in STAGES}
     found = [run for run in map(read_run, places) if not run.is_copy]
     return sorted(found, key=lambda run: (run.dataset, run.seed))

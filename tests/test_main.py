@@ -186,7 +186,7 @@ def test_who_started_the_script_says_how_many_processes_there_are(monkeypatch):
 
 
 def test_a_word_that_is_no_parameter_is_refused():
-    with pytest.raises(ValueError, match=r"'12' came; expected name=value, .*; write for instance"):
+    with pytest.raises(ValueError, match="'12' came; expected name=value; write"):
         command.asked(["dataset=demo", "12"])
     with pytest.raises(ValueError, match=r"'teacher.epoch' is not .*; did you mean 'epochs'\?"):
         command.asked(["teacher.epoch=3"])

@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
     (tmp_path / "params").mkdir()
     (tmp_path / "params/base.yaml").write_text((FOLDER / "base.yaml").read_text())
-    (tmp_path / "params/mine.yaml").write_text("dataset: mine\n")
+    (tmp_path / "params/mine.yaml").write_text("# nothing yet\n")
     return tmp_path / "params"
 
 
@@ -44,9 +44,7 @@ def refused(**values):
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_shipped_dataset_loads(dataset):
-    params = load_params(dataset)
-    assert params.dataset == dataset
-    assert params.model_dump() == load_params(dataset).model_dump()
+    assert load_params(dataset).dataset == dataset
 
 
 def test_base_yaml_holds_every_parameter(folder):
@@ -71,11 +69,6 @@ def test_the_notebook_overlays_the_dataset_which_overlays_the_base(folder):
     assert source(params, "stride") == source(params, "fit.clip") == "notebook"
 
 
-def test_an_empty_overlay_changes_nothing(folder):
-    (folder / "mine.yaml").write_text("# nothing yet\n")
-    assert load_params("mine").model_dump() == BASE | {"dataset": "mine"}
-
-
 def test_deeply_nested_overrides_leave_their_neighbours(folder):
     plain, changed = load_params("mine"), load_params("mine", teacher={"gat": {"hidden": 16}})
     assert changed.teacher.gat.hidden == 16
@@ -93,16 +86,11 @@ def test_printing_shows_each_value_once():
     assert row.split() == ["seed", "=", "7", "#", "notebook"]
 
 
-def test_a_record_is_frozen():
+def test_a_record_is_frozen_and_a_group_unpacks_into_a_call():
     params = load_params()
-    with pytest.raises(ValidationError, match="frozen"):
-        params.seed = 3
-    with pytest.raises(ValidationError, match="frozen"):
-        params.fit.clip = 3.0
-
-
-def test_a_group_unpacks_into_a_call():
-    params = load_params()
+    for group, name in ((params, "seed"), (params.fit, "clip")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(group, name, 3)
     assert dict(**params.split) == params.split.model_dump()
 
 
@@ -110,39 +98,37 @@ def test_a_group_unpacks_into_a_call():
 
 
 @pytest.mark.parametrize(
-    "values, name, right",
+    "values, message",
     [
-        ({"sed": 7}, "sed", "seed"),
-        ({"teacher": {"epoch": 3}}, "teacher.epoch", "epochs"),
-        ({"student": {"gat": {"heds": 3}}}, "student.gat.heds", "heads"),
+        ({"sed": 7}, "'sed' is not a parameter; did you mean 'seed'?"),
+        ({"teacher": {"epoch": 3}}, "'teacher.epoch' is not a parameter; did you mean 'epochs'?"),
+        ({"student": {"gat": {"heds": 3}}}, "'student.gat.heds' is not a parameter; did you mean"),
+        ({"split": {"zzz": 1}}, "'split.zzz' is not a parameter; expected some of blocks, val"),
+        ({"dataset": "hcrl_sb"}, "dataset = 'hcrl_sb' is unknown; expected one of demo, "),
+        ({"dataset": "base"}, "dataset = 'base' is unknown; expected one of demo, "),
     ],
 )
-def test_a_misspelt_name_is_put_right(values, name, right):
-    assert refused(**values) == f"params: {name!r} is not a parameter; did you mean {right!r}?"
-
-
-def test_a_name_like_no_other_is_shown_all_names():
-    assert refused(split={"zzz": 1}).endswith("; expected some of blocks, val, calib, gap")
+def test_a_name_that_does_not_exist_is_put_right(values, message):
+    assert refused(**values).startswith(f"params: {message}")
+    assert refused(dataset="hcrl_sb").endswith("; did you mean 'hcrl_sa'?")
 
 
 @pytest.mark.parametrize(
     "values, where, expected",
     [
         ({"seed": "3"}, "seed = '3' (notebook)", "a valid integer; leave out the quotes"),
-        ({"seed": "true"}, "seed = 'true' (notebook)", "a valid integer; leave out the quotes"),
         ({"seed": True}, "seed = True (notebook)", "a valid integer"),
         ({"seed": 1.5}, "seed = 1.5 (notebook)", "a valid integer"),
         ({"seed": -1}, "seed = -1 (notebook)", "greater than or equal to 0"),
         ({"seed": 2**32}, "seed = 4294967296 (notebook)", "less than 4294967296"),
         ({"seed": None}, "seed = None (notebook)", "a valid integer"),
         ({"window": 1}, "window = 1 (notebook)", "greater than or equal to 2"),
-        ({"stride": 0}, "stride = 0 (notebook)", "greater than or equal to 1"),
+        ({"split": {"gap": -0.1}}, "split.gap = -0.1 (notebook)", "greater than or equal to 0"),
+        ({"fusion": {"actions": 1}}, "fusion.actions = 1", "greater than or equal to 2"),
         ({"split": {"val": "true"}}, "split.val = 'true' (notebook)", "a valid number"),
         ({"split": {"val": 1.0}}, "split.val = 1.0 (notebook)", "less than 1"),
-        ({"split": {"gap": -0.1}}, "split.gap = -0.1 (notebook)", "greater than or equal to 0"),
         ({"fit": {"clip": 0}}, "fit.clip = 0 (notebook)", "greater than 0"),
         ({"fit": {"weight_decay": True}}, "fit.weight_decay = True", "a valid number"),
-        ({"fusion": {"actions": 1}}, "fusion.actions = 1", "greater than or equal to 2"),
         ({"fit": 3}, "fit = 3 (notebook)", "a valid dictionary"),
     ],
 )
@@ -158,7 +144,6 @@ def test_a_float_that_yaml_reads_as_text_gets_the_hint(folder):
         "params: teacher.learning_rate = '1e-3' (params/mine.yaml); expected a valid number; "
         "YAML reads 1e-3 as text, write 0.001"
     )
-    assert yaml.safe_load("1e-3") == "1e-3"
 
 
 def test_every_fault_has_a_line():
@@ -170,26 +155,12 @@ def test_every_fault_has_a_line():
     ]
 
 
-@pytest.mark.parametrize("value", [0, 5])
-def test_an_integer_is_a_number_too(value):
-    assert load_params(split={"gap": value}).split.gap == value
-
-
 # datasets
-
-
-def test_an_unknown_dataset_is_put_right():
-    message = refused(dataset="hcrl_sb")
-    assert message.startswith("params: dataset = 'hcrl_sb' is unknown; expected one of demo, ")
-    assert message.endswith("; did you mean 'hcrl_sa'?")
-    assert "is unknown" in refused(dataset="base")
 
 
 @pytest.mark.parametrize("dataset", ["../data/set_04", "/tmp/x", "set_04.yaml", "", "set 04", None])
 def test_a_dataset_that_is_no_name_is_refused(dataset):
-    message = refused(dataset=dataset)
-    assert message.startswith(f"params: dataset = {dataset!r} is not a name; expected one of demo")
-    assert message.endswith("to use another data folder set CANGRAPH_DATA")
+    assert f"params: dataset = {dataset!r} is unknown;" in refused(dataset=dataset)
 
 
 def test_what_a_home_lacks_is_taken_from_the_package(tmp_path, monkeypatch):
@@ -218,7 +189,7 @@ def test_home_and_data_home_follow_the_environment(tmp_path, monkeypatch):
 @pytest.mark.parametrize("size", ["teacher", "student"])
 def test_parameters_that_do_not_go_together_are_named(size):
     message = refused(fit={"average": "swa"}, **{size: {"epochs": 1}})
-    assert message.startswith(f"params: fit.average = 'swa' with {size}.epochs = 1; expected two")
+    assert message.startswith(f"params: fit.average = 'swa' with {size}.epochs = 1; expected 2 ")
 
 
 # in a notebook
@@ -239,8 +210,8 @@ def notebook(monkeypatch):
 def test_params_here_reads_the_parameters_cell(notebook):
     params = notebook("# parameters\nseed = 3\nteacher = {'epochs': 2}", "seed = 99")
     assert (params.seed, params.teacher.epochs, params.dataset) == (3, 2, "demo")
-    (row,) = [line for line in str(params).splitlines() if line.startswith("seed ")]
-    assert row.endswith("# notebook")
+    assert source(params, "seed") == "notebook"
+    assert notebook("import cangraph").model_dump() == load_params().model_dump()
 
 
 def test_the_injected_cell_overrides_the_first(notebook):
@@ -252,61 +223,48 @@ def test_the_injected_cell_overrides_the_first(notebook):
     assert (params.dataset, params.seed, params.stride) == ("hcrl_sa", 4, 50)
 
 
-def test_a_notebook_without_parameters_has_the_defaults(notebook):
-    assert notebook("import cangraph").model_dump() == load_params().model_dump()
-
-
-def test_a_misspelt_injected_name_is_refused(notebook):
+def test_other_names_and_code_in_the_parameters_cell_are_refused(notebook):
     with pytest.raises(ValueError, match="'sed' is not a parameter; did you mean 'seed'"):
         notebook("# parameters\nseed = 3", "# Parameters\nsed = 4\n")
-
-
-def test_code_in_the_parameters_cell_is_refused(notebook):
-    with pytest.raises(ValueError, match=r"'import os' in the parameters cell is no plain"):
+    with pytest.raises(ValueError, match=r"'import os' in the parameters cell; expected name ="):
         notebook("# parameters\nimport os\nseed = 3")
 
 
 def test_params_here_outside_a_notebook_says_what_to_call(monkeypatch):
     monkeypatch.setattr(IPython, "get_ipython", lambda: None)
-    with pytest.raises(RuntimeError, match=r"outside a notebook;.*call load_params\(dataset"):
+    with pytest.raises(RuntimeError, match=r"outside a notebook; call load_params\(dataset"):
         params_here()
 
 
 def test_a_notebook_may_have_parameters_of_its_own(notebook):
     cells = "# parameters\nbefore = 'demo'\nafter = 'demo'", "# Parameters\nafter = 'hcrl_sa'"
     assert notebook(*cells, read=lambda: values_here("after", "before")) == ["hcrl_sa", "demo"]
-    with pytest.raises(ValueError, match="'after' is not a parameter of this notebook; expected b"):
+    with pytest.raises(ValueError, match="'after' is no parameter of this notebook; expected b"):
         notebook(*cells, read=lambda: values_here("before"))
     with pytest.raises(ValueError, match="did you mean 'before'"):
         notebook("# parameters\nbefor = 'demo'", read=lambda: values_here("before"))
-    with pytest.raises(ValueError, match="'metric' has no value; expected one in the parameters"):
+    with pytest.raises(ValueError, match="'metric' has no value; add one"):
         notebook(*cells, read=lambda: values_here("before", "after", "metric"))
 
 
-def testassignments_are_literals():
+def test_assignments_are_literals():
     cell = "# parameters\nname: str = 'a'  # what\nn = -3\nf = 1e-3\nt = (1, 2)\nd = {'x': [None]}"
     assert assignments(cell) == {"name": "a", "n": -3, "f": 1e-3, "t": (1, 2), "d": {"x": [None]}}
     assert assignments("# parameters") == {}
     assert assignments("seed = 1\nseed = 2") == {"seed": 2}
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "seed = int('3')",
-        "seed = other",
-        "seed = __import__('os').getpid()",
-        "seed = f'{1}'",
-        "print('hello')",
-        "seed, stride = 1, 2",
-        "fit['clip'] = 3",
-        "params.seed = 3",
-        "for seed in (1, 2): pass",
-        "def seed(): pass",
-        "seed: int",
-        "3",
-    ],
-)
-def testassignments_refuse_code(code):
-    with pytest.raises(ValueError, match=r"no plain assignment; expected name = value; move other"):
+CODE = ["seed = other", "seed = __import__('os').getpid()", "seed = f'{1}'", "print('hello')"]
+CODE += [
+    "seed, stride = 1, 2",
+    "fit['clip'] = 3",
+    "params.seed = 3",
+    "def seed(): pass",
+    "seed: int",
+]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_assignments_refuse_code(code):
+    with pytest.raises(ValueError, match=r"expected name = value; move other"):
         assignments(code)
