@@ -1,8 +1,4 @@
-"""The report of a run: one object, built once from what the stages left.
-
-`build` gathers the detectors of a run, measures them on the test windows and returns a `Report`:
-the fields of `schema.Findings`, which `save` writes, and beside them what the figures draw.
-"""
+"""The report of a run: one object, built once from what the stages left."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -36,8 +32,9 @@ __all__ = ["Gathered", "Judge", "Report", "build", "gather", "headline_of", "int
 __all__ += ["undefined"]
 
 Kind = Literal["GAT", "VGAE", "fusion", "trees", "rule", "canary"]
+_NETS: tuple[Kind, ...] = ("GAT", "VGAE")
 _EVENT_METRICS = ("recall", "delay_median", "false_alarms_per_hour")
-_SIZES = {"teacher": "teacher", "distillation": "student"}  # of the nets that a stage saves
+_SIZES = {"teacher": "teacher", "distillation": "student"}  # of a stage's nets
 _BASELINES: dict[str, Kind] = {"boosted trees": "trees", "leak canary": "canary"}  # others: rules
 _SHOWN = ("boosted trees", "calibrated count")  # of the baselines, in curves
 _SEEN = 0.9  # AUROC from which on a detector is said to see an attack
@@ -46,19 +43,14 @@ _CLEAN = (10, 30, 60)  # s of clean traffic to set a threshold on
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A detector with its scores of the test windows.
-
-    `rule` raises its alarms; `at`, its threshold, calls single windows. `kind` says what it is: a
-    `canary` detects the logger and not attacks. `stage` is the stage that saved its net, empty
-    where none did. Curves show it if `shown`.
-    """
+    """A detector with its scores of the test windows."""
 
     name: str
-    kind: Kind
+    kind: Kind  # a canary detects the logger and not attacks
     scores: Scores
     rule: AlarmRule
-    stage: str = ""
-    shown: bool = False
+    stage: str = ""  # which saved its net
+    shown: bool = False  # in curves
 
     @property
     def at(self) -> float:
@@ -79,21 +71,19 @@ class Gathered:
 
     @property
     def main(self) -> Judge:
-        """The detector that the report is about: the GAT teacher, or else the GAT student, or else
-        the fusion."""
+        """The detector that the report is about: the first GAT, or else the fusion."""
         return next(judge for judge in self.judges if judge.kind in ("GAT", "fusion"))
 
     @property
     def stage(self) -> str:
-        """The stage that saved the GAT which the report is about."""
+        """The stage that saved the GAT that is explained."""
         return self.main.stage if self.main.kind == "GAT" else "distillation"
 
     @property
     def shown(self) -> list[Judge]:
         """The detectors that curves show, kind by kind."""
-        order = get_args(Kind)
-        mine = [judge for judge in self.judges if judge.shown]
-        return sorted(mine, key=lambda judge: order.index(judge.kind))
+        kinds = get_args(Kind)
+        return [j for kind in kinds for j in self.judges if j.shown and j.kind == kind]
 
     @cached_property
     def captures(self) -> list:
@@ -107,18 +97,18 @@ class Gathered:
 
     @cached_property
     def blame(self) -> np.ndarray:
-        """Attack probability of each node of the test windows by `task`, f8 (N,)."""
+        """Attack probability of each node of the test windows by that GAT, f8 (N,)."""
         return self.task.blame(self.data.test)
 
     @cached_property
     def drawn(self) -> Scores:
-        """What that GAT says of the synthesised calibration windows."""
+        """Its scores of the synthesised calibration windows."""
         return runs.load_scores(self.stage, self.params, self.data)["gat/drawn"]
 
     @cached_property
     def explanation(self) -> tuple[int, Explanation]:
-        """A test window, by its position, and why the GAT judges it so: the attack window of
-        median score among those found, or else the attack window of the highest score."""
+        """Position of a test window, and why the GAT judges it so: the attack window of median
+        score among those found, or else the attack window of the highest score."""
         value, label = self.main.scores.value, self.main.scores.label
         found = np.flatnonzero(label & (value >= self.main.at))
         place = int(np.argmax(np.where(label, value, -np.inf)))
@@ -126,22 +116,27 @@ class Gathered:
             place = int(found[np.argsort(value[found], kind="stable")[len(found) // 2]])
         return place, explained(self.task, self.data.test[place])
 
+    def nodes(self, place: int) -> slice:
+        """The nodes of a test window."""
+        return slice(*self.data.test.node_ptr[place : place + 2])
+
+    def graph(self, place: int) -> dict:
+        """A test window as figures draw it."""
+        one = self.data.test[place]
+        ends = {"arbitration_id": one.node_id, "edge_index": one.edge_index}
+        return ends | {"attack": one.node_attack}
+
     def frames(self, judge: Judge) -> Scores:
         """What a detector says of frames: a GAT by window and ID, any other by window."""
-        told = None
-        if judge is self.main:
-            told = self.blame
-        elif judge.kind == "GAT" and judge.stage:
+        told = self.blame if judge is self.main else None
+        if told is None and judge.kind == "GAT" and judge.stage:
             told = runs.load_models(judge.stage, self.params)["gat"].blame(self.data.test)
         return blame.frame_scores(judge.scores, self.data.test, self.captures, told)
 
 
 def gather(params: Params, with_baselines: bool = True) -> Gathered:
-    """Read what the stages of a run left.
-
-    Raises `FileNotFoundError`, with the command that helps, when the graphs of data_prep or all
-    detectors are missing.
-    """
+    """Read what the stages of a run left. Raises `FileNotFoundError`, with the command that helps,
+    when the graphs of data_prep or all detectors are missing."""
     data, missing, judges = runs.load_data(params), {}, []
     facts = {"data_prep": runs.load("data_prep", params)}
     for stage in runs.STAGES[1:-1]:
@@ -170,32 +165,25 @@ def _saved_judges(stage: str, saved: dict[str, Scores], record: dict) -> list[Ju
     at = record["thresholds"]
     if stage == "fusion":  # as in the file that runs on a bus
         default = record["default"]
-        kind = "GAT" if default == SINGLE[1] else "fusion"
-        return [Judge("fusion", "fusion", saved["file/test"], alarm_rule(kind, at[default]), stage)]
-    nets: tuple[Kind, ...] = ("GAT", "VGAE")
-    return [
-        Judge(
-            f"{kind} {_SIZES[stage]}",
-            kind,
-            saved[f"{kind.lower()}/test"],
-            alarm_rule(kind, at[kind.lower()]),
-            stage,
-            shown=kind == "GAT" or stage == "teacher",
-        )
-        for kind in nets
-    ]
+        rule = alarm_rule("GAT" if default == SINGLE[1] else "fusion", at[default])
+        return [Judge("fusion", "fusion", saved["file/test"], rule, stage)]
+    judges = []
+    for kind in _NETS:
+        net, name = kind.lower(), f"{kind} {_SIZES[stage]}"
+        rule, shown = alarm_rule(kind, at[net]), kind == "GAT" or stage == "teacher"
+        judges.append(Judge(name, kind, saved[f"{net}/test"], rule, stage, shown))
+    return judges
 
 
 def _other_seeds(params: Params) -> list[Gathered]:
-    """The runs of the same dataset with other seeds that are in their folders. Another seed draws
-    other weights; in the demo, other drives too."""
+    """The runs of the same dataset with other seeds: other weights, in the demo other drives."""
     found = []
     folders = (home() / "runs" / params.dataset).glob("seed_*")
-    for seed in [0, *sorted(int(folder.name.removeprefix("seed_")) for folder in folders)]:
-        if seed != params.seed:
-            with suppress(FileNotFoundError):  # a run without detectors has nothing to add
-                other = params.model_copy(update={"seed": seed})
-                found.append(gather(other, with_baselines=False))
+    seeds = {0, *(int(folder.name.removeprefix("seed_")) for folder in folders)} - {params.seed}
+    for seed in sorted(seeds):
+        with suppress(FileNotFoundError):  # a run without detectors has nothing to add
+            other = params.model_copy(update={"seed": seed})
+            found.append(gather(other, with_baselines=False))
     return found
 
 
@@ -215,41 +203,30 @@ def _measured(run: Gathered) -> dict[str, list[dict]]:
 
 
 def intervals(levels: Sequence[dict[str, list[dict]]]) -> list[dict]:
-    """The mean of every metric with its 95 % interval (`clustered`).
-
-    `levels` holds, for this run and then for other seeds, rows of captures by level. Returns a row
-    for each level, detector and scenario with `captures`, `seeds`, and for each metric the mean,
-    its `_low` and `_high`. The scenario `ALL` takes all captures together.
-    """
-    rows = []
+    """The mean of every metric with its 95 % interval (`clustered`): a `MeanRow` of the schema for
+    each level, detector and scenario (`ALL`: all captures). `levels` holds rows of captures by
+    level, of this run and then of other seeds."""
+    means = []
     for level, here in levels[0].items():
         measures = _EVENT_METRICS if level == "event" else METRICS
         for name in dict.fromkeys(row["detector"] for row in here):
-            tables = [table for other in levels if (table := _table(other[level], name))]
-            keys = list(tables[0])
-            for place in [ALL, *dict.fromkeys(scenario for scenario, _ in keys)]:
-                chosen = [key for key in keys if place in (ALL, key[0])]
+            mine = ([row for row in other[level] if row["detector"] == name] for other in levels)
+            tables = [{(r["scenario"], r["capture"]): r for r in rows} for rows in mine if rows]
+            for place in [ALL, *dict.fromkeys(scenario for scenario, _ in tables[0])]:
+                chosen = [key for key in tables[0] if place in (ALL, key[0])]
                 row = {"level": level, "detector": name, "scenario": place}
                 row |= {"captures": len(chosen), "seeds": len(tables)}
                 for metric in measures:
                     grid = [[table.get(key, {}).get(metric) for key in chosen] for table in tables]
-                    found = clustered(np.array(grid, np.float64))  # None becomes NaN
-                    row |= {metric: found.mean, f"{metric}_low": found.low}
-                    row |= {f"{metric}_high": found.high}
-                rows.append(row)
-    return rows
-
-
-def _table(rows: Sequence[dict], name: str) -> dict[tuple, dict]:
-    return {(row["scenario"], row["capture"]): row for row in rows if row["detector"] == name}
+                    mean, low, high, *_ = clustered(np.array(grid, np.float64))  # None: NaN
+                    row |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
+                means.append(row)
+    return means
 
 
 def undefined(rows: Sequence[dict]) -> list[dict]:
-    """What is undefined in the rows of captures, and why.
-
-    A row for each `detector` and reason `why`, with the `metrics` and the `captures`. What is
-    undefined for all detectors is said once, of `all`.
-    """
+    """What is undefined in the rows of captures, and why: a row for each `detector` (all of them:
+    `all`) and reason `why`, with the `metrics` and the `captures`."""
     found: dict[tuple, list[str]] = defaultdict(list)
     for row in rows:
         reasons: dict[str, list[str]] = defaultdict(list)
@@ -259,44 +236,33 @@ def undefined(rows: Sequence[dict]) -> list[dict]:
         label = f"{'_'.join(row['scenario'].split('_')[:2])} {row['capture']}"
         for why, names in reasons.items():
             found[label, why, ", ".join(names)].append(row["detector"])
-    everyone = {row["detector"] for row in rows}
+    detectors = len({row["detector"] for row in rows})
+    captures = len({(row["scenario"], row["capture"]) for row in rows})
     said: dict[tuple, list[str]] = defaultdict(list)
     for (label, why, names), of in found.items():
-        for name in ["all"] if len(of) == len(everyone) > 1 else of:
-            said[name, why, names].append(label)
-    number = len({(row["scenario"], row["capture"]) for row in rows})
+        for name in ["all"] if len(of) == detectors > 1 else of:
+            said[name, names, why].append(label)
     return [
-        {
-            "detector": name,
-            "metrics": names,
-            "why": why,
-            "captures": f"all {number}" if len(labels) == number else ", ".join(labels),
-        }
-        for (name, why, names), labels in said.items()
+        dict(zip(("detector", "metrics", "why"), key, strict=True))
+        | {"captures": f"all {captures}" if len(labels) == captures else ", ".join(labels)}
+        for key, labels in said.items()
     ]
 
 
 def _limited(run: Gathered) -> list[dict]:
-    """The attacks that detectors find at few false alarms an hour, by scenario."""
-
-    def best(judge: Judge, scenario: str) -> float | None:
-        mine = judge.scores[judge.scores.scenario == scenario]
-        return alarms.recall_at_false_alarms(mine).get("recall")
-
-    return [
-        {"detector": judge.name, "scenario": scenario, "recall": best(judge, scenario)}
-        for judge in run.shown
-        for scenario in np.unique(judge.scores.scenario).tolist()
-    ]
+    """The share of attacks that detectors find at few false alarms an hour, by scenario."""
+    rows = []
+    for judge in run.shown:
+        for scenario in np.unique(judge.scores.scenario).tolist():
+            mine = judge.scores[judge.scores.scenario == scenario]
+            recall = alarms.recall_at_false_alarms(mine).get("recall")
+            rows.append({"detector": judge.name, "scenario": scenario, "recall": recall})
+    return rows
 
 
 def _drifted(run: Gathered) -> list[dict]:
-    """How far the scores of benign windows have moved from those of the training windows.
-
-    A row for each part and test capture with the quantiles of the log-odds (`low` 5 %, `median`,
-    `high` 95 %), the two-sample Kolmogorov-Smirnov distance `ks` and its `p` (scipy), None for the
-    training windows themselves.
-    """
+    """How far the scores of benign windows have moved from those of training, by part and test
+    capture: quantiles of the log-odds, and scipy's two-sample Kolmogorov-Smirnov test."""
     train, test = run.data.train, run.main.scores
     parts = {"train": run.task.score(train[~train.label]).value}
     parts["calib (drawn)"] = run.drawn.value[~run.drawn.label]
@@ -304,19 +270,17 @@ def _drifted(run: Gathered) -> list[dict]:
         mine = (test.capture == number) & ~test.label
         parts[test.captures[number].label] = test.value[mine]
     rows = []
-    for name, value in ((name, value) for name, value in parts.items() if len(value)):
-        quantiles = np.quantile(calibration.log_odds(value), [0.05, 0.5, 0.95]).tolist()
-        row = {"part": name, "windows": len(value), "ks": None, "p": None}
-        if name != "train":
-            found = ks_2samp(value, parts["train"], method="asymp")
-            row |= {"ks": float(found.statistic), "p": float(found.pvalue)}
-        rows.append(row | dict(zip(("low", "median", "high"), quantiles, strict=True)))
+    for name, value in [(name, value) for name, value in parts.items() if len(value)]:
+        low, median, high = np.quantile(calibration.log_odds(value), [0.05, 0.5, 0.95]).tolist()
+        row = {"part": name, "windows": len(value), "low": low, "median": median, "high": high}
+        ks, p = map(float, ks_2samp(value, parts["train"], method="asymp"))
+        rows.append(row | ({"ks": None, "p": None} if name == "train" else {"ks": ks, "p": p}))
     return rows
 
 
 def _tempered(run: Gathered) -> dict[str, Scores]:
-    """The main detector's scores as trained, and after a temperature that was fitted on the
-    calibration windows; only the first where those hold one class."""
+    """The main detector's scores as trained and, where the calibration windows hold both classes,
+    after a temperature that was fitted on them."""
     kinds = {"as trained": run.main.scores}
     if run.drawn.label.any() and not run.drawn.label.all():
         heat = calibration.temperature(run.drawn)
@@ -329,7 +293,7 @@ def _wrong(run: Gathered, number: int = 10) -> list[dict]:
     places, test, rows = blame.worst(run.main.scores, run.main.at, number), run.data.test, []
     for key, kind in (("misses", "miss"), ("false_alarms", "false alarm")):
         for place in places[key].tolist():
-            nodes = slice(*test.node_ptr[place : place + 2])
+            nodes = run.nodes(place)
             blamed = test.node_id[nodes][np.argmax(run.blame[nodes])]
             attack = ATTACK_TYPES[test.attack_type[place] if test.label[place] else 0]
             row = {"kind": kind} | _window(run, place)
@@ -348,8 +312,8 @@ def _window(run: Gathered, place: int) -> dict:
 
 
 def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) -> str:
-    """What a manager should know, in three sentences made from the numbers: attacks found and false
-    alarms; how sure that is, and the best baseline; and what is not seen."""
+    """Three sentences made from the numbers: attacks found and false alarms; how sure that is, and
+    the best baseline; what is not seen."""
     main = run.main.name
     (mine,) = (row for row in events if row["detector"] == main)
     said = "has no attack to find"
@@ -360,27 +324,20 @@ def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) ->
     if mine["false_alarms_per_hour"] is not None:
         said += f", at {mine['false_alarms_per_hour']:.0f} false alarms an hour"
     sentences = [f"On {run.params.dataset} the {main} {said}."]
-    total = {row["detector"]: row for row in _over_captures(means, "window")}
-    if main in total and total[main]["f1"] is not None:
-        others = [judge.name for judge in run.judges if judge.kind in ("rule", "trees")]
-        known = [name for name in total if name in others and total[name]["f1"] is not None]
+    windows = [row for row in means if row["level"] == "window"]
+    total = {r["detector"]: r for r in windows if r["scenario"] == ALL and r["f1"] is not None}
+    if main in total:
         said = f"Its mean window F1 is {_with_interval(total[main], 'f1')}"
-        if known:
+        baseline = [judge.name for judge in run.judges if judge.kind in ("rule", "trees")]
+        if known := [name for name in total if name in baseline]:
             best = max(known, key=lambda name: total[name]["f1"])
             said += f"; the best baseline, {best}, reaches {_with_interval(total[best], 'f1')}"
         sentences.append(said + ".")
-    blind = [
-        row["scenario"].replace("_", " ")
-        for row in means
-        if (row["level"], row["detector"]) == ("window", main) and row["scenario"] != ALL
-        and row["auroc"] is not None and row["auroc"] < _SEEN
-    ]  # fmt: skip
+    ours = [row for row in windows if row["detector"] == main and row["auroc"] is not None]
+    unseen = [r["scenario"] for r in ours if r["scenario"] != ALL and r["auroc"] < _SEEN]
+    blind = ", ".join(unseen).replace("_", " ")
     sees_all = f"In every scenario that can be measured its AUROC is {_SEEN} or more."
-    return " ".join([*sentences, f"It hardly sees: {', '.join(blind)}." if blind else sees_all])
-
-
-def _over_captures(means: Sequence[Mapping], level: str) -> list[Mapping]:
-    return [row for row in means if (row["level"], row["scenario"]) == (level, ALL)]
+    return " ".join([*sentences, f"It hardly sees: {blind}." if blind else sees_all])
 
 
 def _with_interval(row: Mapping, metric: str) -> str:
@@ -398,17 +355,16 @@ def _summary(main: Judge, scenarios: Sequence[dict]) -> list[str]:
     if not ours:
         return [f"{main.name}: no scenario with both classes, so nothing to rank"]
     worst = min(ours, key=lambda row: row["auroc"])
-    mean = np.mean([row["f1"] for row in ours])
     false_alarms = percent(scores.metrics(main.scores, main.at)["fpr"])
     return [
         f"worst AUROC of the {main.name}: {worst['auroc']:.4f} ({worst['scenario']})",
-        f"its mean window F1 over scenarios: {mean:.4f}",
+        f"its mean window F1 over scenarios: {np.mean([row['f1'] for row in ours]):.4f}",
         f"its false alarms: {false_alarms} of the benign test windows",
     ]
 
 
 class Report(Findings):
-    """What a report finds in a run, and what its figures draw."""
+    """What a report finds in a run, which `save` writes, and what its figures draw."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
     run: Gathered = Field(exclude=True, repr=False)
@@ -425,7 +381,7 @@ class Report(Findings):
 
     def over_captures(self, level: str) -> list[Mapping]:
         """The means over all captures at a level: a row a detector."""
-        return _over_captures(self.means, level)
+        return [row for row in self.means if (row["level"], row["scenario"]) == (level, ALL)]
 
     def with_intervals(self, level: str, *metrics: str) -> list[dict]:
         """The same as text with intervals."""
@@ -441,14 +397,9 @@ class Report(Findings):
 
     @property
     def alarm_curves(self) -> dict[str, list[dict]]:
-        """Attacks found against false alarms, by detector: by any window over a threshold, and by
-        2 of 3."""
-        return {
-            judge.name: [
-                row for k, n in ((1, 1), (2, 3)) for row in alarms.alarm_curve(judge.scores, k, n)
-            ]
-            for judge in self.run.shown
-        }
+        """Attacks found against false alarms, by detector: by any window, and by 2 of 3."""
+        curve = alarms.alarm_curve
+        return {j.name: curve(j.scores, 1, 1) + curve(j.scores, 2, 3) for j in self.run.shown}
 
     @property
     def recovery(self) -> list[dict]:
@@ -458,12 +409,8 @@ class Report(Findings):
     @property
     def waits(self) -> list[dict]:
         """Metrics of windows with thresholds that were set on so many clean seconds."""
-        rows = []
-        for clean in _CLEAN:
-            late = calibration.recalibrated(self.run.main.scores, self.at, clean)
-            found = scores.metrics(late, 0.5)
-            rows.append({"clean seconds": clean, "windows": len(late)} | found)
-        return rows
+        late = {s: calibration.recalibrated(self.run.main.scores, self.at, s) for s in _CLEAN}
+        return [{"clean seconds": s} | scores.metrics(found, 0.5) for s, found in late.items()]
 
     @property
     def timelines(self) -> list[dict]:
@@ -490,44 +437,35 @@ class Report(Findings):
         }
 
     def portraits(self, kind: str) -> dict:
-        """The worst windows of a kind, `miss` or `false alarm`, as graphs with a title, for
-        `figures.portraits`."""
-        test, label = self.run.data.test, self.run.main.scores.label
-        called = self.run.main.scores.value >= self.at
+        """The worst windows of a kind, `miss` or `false alarm`, for `figures.portraits`."""
+        label, called = self.run.main.scores.label, self.run.main.scores.value >= self.at
         title = f"{(label & ~called).sum():,} of {label.sum():,} attack windows were missed"
         if kind == "false alarm":
             title = f"{(~label & called).sum():,} of {(~label).sum():,} benign windows were called"
         windows = []
         for row in (row for row in self.worst if row["kind"] == kind):
-            one, nodes = test[row["position"]], slice(*test.node_ptr[row["position"] :][:2])
             what = f"{row['capture']} {row['attack'] if kind == 'miss' else ''}".strip()
-            window: dict = {"caption": f"{what}\n{row['start']:.1f} s, score {row['value']:.3f}"}
-            window |= {"arbitration_id": one.node_id, "edge_index": one.edge_index}
-            windows.append(window | {"score": self.run.blame[nodes], "attack": one.node_attack})
+            caption = f"{what}\n{row['start']:.1f} s, score {row['value']:.3f}"
+            score = self.run.blame[self.run.nodes(row["position"])]
+            windows.append(self.run.graph(row["position"]) | {"caption": caption, "score": score})
         return {"windows": windows, "title": title}
 
     @property
     def explanation(self) -> dict:
         """One detection explained, for `figures.explanation`."""
         place, why = self.run.explanation
-        one = self.run.data.test[place]
-        return {
-            "arbitration_id": one.node_id,
-            "edge_index": one.edge_index,
-            "edge_share": why.edge,
-            "attack": one.node_attack,
-            "features": self.explained["features"],
-        }
+        found = {"edge_share": why.edge, "features": self.explained["features"]}
+        return self.run.graph(place) | found
 
     @property
     def text(self) -> str:
         """The report as plain text."""
         params = self.run.params
-        parts = [f"cangraph diagnostics: {params.dataset}, seed {params.seed}", self.headline]
-        parts += self.summary
+        first = f"cangraph diagnostics: {params.dataset}, seed {params.seed}"
+        parts = [first, self.headline, *self.summary]
         for metric in ("f1", "auroc", "fpr"):
-            table = wide(self.scenarios, "detector", "scenario", metric)
-            parts += ["", f"{metric} by scenario", repr(table)]
+            parts += ["", f"{metric} by scenario"]
+            parts += [repr(wide(self.scenarios, "detector", "scenario", metric))]
         columns = ["detector", "events", "found", "delay_median", "false_alarms_per_hour", "duty"]
         parts += ["", "alarms", repr(show(self.events, columns))]
         parts += ["", "costs", repr(show(self.costs, digits=3)) if self.costs else "absent"]
@@ -537,20 +475,15 @@ class Report(Findings):
         return "\n".join([*parts, "", "sources", *self.citations, ""])
 
     def save(self) -> None:
-        """Write `diagnostics.json` (its schema: `schema.Record`) and, in plain text,
-        `diagnostics.txt` to the folder of the run."""
+        """Write `diagnostics.json` (a `schema.Record`) and `diagnostics.txt`."""
         params = self.run.params
         runs.save("diagnostics", params, schema_version=VERSION, **self.model_dump())
         put(runs.folder(params) / "diagnostics.txt", [self.text.encode()])
 
 
 def build(params: Params) -> Report:
-    """The report of a run, from what its stages left.
-
-    Trains nothing but the boosted trees, a baseline.
-
-    Raises `FileNotFoundError` as `gather` does.
-    """
+    """The report of a run, from what its stages left; trains nothing but the boosted trees, a
+    baseline. Raises `FileNotFoundError` as `gather` does."""
     run, others = gather(params), _other_seeds(params)
     main, expected = run.main, DATASETS[params.dataset].scenarios
     levels = _measured(run)
@@ -559,7 +492,6 @@ def build(params: Params) -> Report:
     ours = scores.compare({j.name: (j.scores, j.at) for j in run.judges}, expected)
     delays = alarms.event_delays(main.scores, *main.rule)
     place, why = run.explanation
-    features = why.features(run.data.test[place].node_id)
     findings = {
         "run": run,
         "headline": headline_of(run, events, means),
@@ -586,7 +518,8 @@ def build(params: Params) -> Report:
         "worst": _wrong(run),
         "blamed": blame.blamed_ids(main.scores, main.at, run.data.test, run.blame),
         "explained": _window(run, place)
-        | {"value_with_the_rest_hidden": why.probability, "features": features},
+        | {"value_with_the_rest_hidden": why.probability}
+        | {"features": why.features(run.data.test[place].node_id)},
         "costs": [row for found in run.facts.values() for row in found.get("costs", [])],
         "citations": citations(params.dataset),
     }

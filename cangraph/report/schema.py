@@ -3,6 +3,7 @@
 `python -m cangraph.report.schema > docs/diagnostics.schema.json` writes it as JSON Schema.
 """
 
+import json
 from typing import Annotated, Any, Required
 
 from pydantic import BaseModel, ConfigDict, Field, with_config
@@ -14,11 +15,9 @@ VERSION = "1.0"  # the first number changes when a field goes or means something
 
 Number = float | None  # None: undefined, see `undefined`
 Row = dict[str, Any]
-_closed = with_config(ConfigDict(extra="forbid"))
-_open = with_config(ConfigDict(extra="allow"))
+_open = with_config(ConfigDict(extra="allow"))  # other rows are closed, as `Findings` is
 
 
-@_closed
 class ScenarioRow(TypedDict, total=False):
     """A detector in a scenario: plain means over its captures. A published row has the metrics that
     its authors report, and no captures."""
@@ -61,7 +60,6 @@ class MeanRow(TypedDict):
     seeds: int
 
 
-@_closed
 class UndefinedRow(TypedDict):
     """What is undefined, of which detectors, and why."""
 
@@ -71,7 +69,6 @@ class UndefinedRow(TypedDict):
     captures: str
 
 
-@_closed
 class EventRow(TypedDict):
     """A detector's alarms, all captures pooled: attacks found, delays in s, false alarms."""
 
@@ -88,7 +85,6 @@ class EventRow(TypedDict):
     duty: Annotated[Number, Field(description="share of the benign time under alarm")]
 
 
-@_closed
 class DriftRow(TypedDict):
     """Scores of benign windows of a part or capture, in log-odds, against the training windows."""
 
@@ -101,7 +97,6 @@ class DriftRow(TypedDict):
     p: Number
 
 
-@_closed
 class WrongRow(TypedDict):
     """A window that was judged wrongly, and the ID blamed in it."""
 
@@ -157,6 +152,4 @@ class Record(Findings):
 
 
 if __name__ == "__main__":  # writes docs/diagnostics.schema.json
-    import json
-
     print(json.dumps(Record.model_json_schema(), indent=1))
