@@ -44,7 +44,7 @@ OPTIONS = {
     "drop edges": {"augment": ["edges"]},
     "drop nodes": {"augment": ["nodes"]},
     "mask features": {"augment": ["features"]},
-    "freeze .5": {"freeze": 0.5},
+    "freeze .4": {"freeze": 0.4},
     "prune half": {"prune": 0.5},
 }
 
