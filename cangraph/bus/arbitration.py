@@ -10,8 +10,6 @@ import numpy as np
 
 from cangraph.frames import Frames, attack_code
 
-__all__ = ["BIT_RATE", "Queued", "arbitrate", "frame_duration", "transmit"]
-
 BIT_RATE = 500_000  # bit/s, of the high-speed bus of a car
 
 

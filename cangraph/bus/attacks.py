@@ -13,8 +13,6 @@ import numpy as np
 from cangraph.bus.arbitration import BIT_RATE, Queued, transmit
 from cangraph.frames import AttackSpan, Frames, attack_code
 
-__all__ = ["ATTACKS", "PAYLOADS", "NoVictimError", "inject"]
-
 PAYLOADS = ("frozen", "fixed", "shifted", "replayed", "drifting")  # what a masquerade sends
 _MOVING = 0.1  # share of an ID's frames that differ from the one before, for its data to change
 _REGULAR = 5  # frames within a span from which on an ID sends regularly

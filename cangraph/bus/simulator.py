@@ -15,8 +15,6 @@ from cangraph.bus.arbitration import arbitrate, frame_duration
 from cangraph.bus.attacks import ATTACKS, inject
 from cangraph.frames import Frames, attack_code
 
-__all__ = ["CAPTURES", "VEHICLES", "demo_captures", "messages", "simulate"]
-
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
 _NODES = 8  # control units on the bus, each with a clock of its own
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from cangraph.data.graphs import Graphs
 
-__all__ = ["Batch", "Batches", "Budget", "Windows", "batch_of", "parts"]
-
 _AHEAD = 1024  # windows that are gathered at once; the batches are slices of them
 
 

@@ -11,8 +11,6 @@ from cangraph.data.datasets import same_recording
 from cangraph.data.graphs import Graphs
 from cangraph.frames import CaptureInfo, Frames
 
-__all__ = ["data_card", "shared_between"]
-
 SHORT_GAP = 50e-6  # s; the shortest frame lasts 94 µs at 500 kbit/s: the logger made such a gap
 _TOLD = (
     "scenario", "name", "vehicle", "recording", "frames", "arbitration_ids", "seconds",

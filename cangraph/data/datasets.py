@@ -12,11 +12,6 @@ from cangraph.files import data_home
 from cangraph.frames import Frames
 from cangraph.io.readers import ENDINGS, is_log, read_frames
 
-__all__ = [
-    "DATASETS", "SCENARIOS", "TRAIN", "Dataset", "clean_captures", "present", "read",
-    "same_recording", "wanting",
-]  # fmt: skip
-
 TRAIN_CLEAN, TRAIN_ATTACKS = "train_01_attack_free", "train_02_with_attacks"
 TRAIN = (TRAIN_CLEAN, TRAIN_ATTACKS)
 SCENARIOS = (

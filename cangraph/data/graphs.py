@@ -13,8 +13,6 @@ from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.features.windows import windows
 from cangraph.frames import CaptureInfo, Frames
 
-__all__ = ["Capture", "GraphSpec", "Graphs", "Part", "join", "stream", "to_graphs"]
-
 Part = dict[str, np.ndarray]  # what `windows` yields
 _REPORTED = ("reordered", "padded", "error_frames", "refused")  # in a report as in `CaptureInfo`
 

@@ -10,8 +10,6 @@ from cangraph.data.graphs import Graphs
 from cangraph.frames import CaptureInfo
 from cangraph.params import SplitParams
 
-__all__ = ["PARTS", "Split", "by_time", "complete", "nameless", "separated", "split"]
-
 PARTS = ("train", "val", "calib", "test", "dropped")
 
 

@@ -28,8 +28,6 @@ from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import whole_folder
 from cangraph.frames import CaptureInfo
 
-__all__ = ["keep", "open_graphs", "prepare"]
-
 _SOURCES = ("frames.py", "io/*.py", "features/*.py", "data/graphs.py")
 _PACKAGES = ("numpy", "numba")  # their next version may round the last bit otherwise
 _IDENTITY = ("sha256", "name", "scenario", "vehicle", "recording")

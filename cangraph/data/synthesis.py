@@ -24,8 +24,6 @@ from cangraph.data.splits import PARTS, Split, by_time
 from cangraph.frames import Frames
 from cangraph.params import Params
 
-__all__ = ["Synthesis", "attacked", "varied"]
-
 # how often each attack is drawn: attacks that are hard to detect more often
 _WEIGHTS = {
     "flooding": 0.08,

@@ -25,8 +25,6 @@ from cangraph.extras import named_extra
 from cangraph.frames import Frames, ReadReport
 from cangraph.io.readers import LogFile
 
-__all__ = ["Screen", "event_in_words", "run_monitor"]
-
 _PIECE = 4096  # frames of a log that are fed at once
 _DRAWN = 4  # times a second that the screen is drawn
 _BARS = " ▁▂▃▄▅▆▇█"

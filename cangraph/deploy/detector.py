@@ -21,9 +21,6 @@ from cangraph.features import windows
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
 
-__all__ = ["FORMAT", "INPUTS", "KEY", "OUTPUTS", "Exported", "Judged"]
-__all__ += ["judge", "proof", "session", "this_code"]
-
 FORMAT = 2  # 1 named constants by the module that they stood in
 KEY = "cangraph"  # of the metadata
 INPUTS = ("x", "edge_index", "edge_attr")

@@ -11,8 +11,6 @@ from cangraph.deploy.detector import Exported
 from cangraph.evaluation.alarms import event_metrics
 from cangraph.frames import Frames
 
-__all__ = ["attack_trials", "spans_of"]
-
 _LENGTH, _PAUSE, _AHEAD = 2.0, 2.0, 1.0  # s: of an attack, behind one, ahead of the first
 _WARM = 60.0  # s of traffic by which the profiles know the car
 

@@ -37,8 +37,6 @@ from cangraph.fusion.rules import FusionRule
 from cangraph.nn.models import GAT, VGAE, n_parameters
 from cangraph.params import Params, versions
 
-__all__ = ["export_run", "to_onnx"]
-
 _PARITY = 1e-5  # the most that a file may differ from its net
 _PACKAGES = ("cangraph", "onnx", "onnxruntime", "onnxscript")
 

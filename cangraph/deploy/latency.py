@@ -14,8 +14,6 @@ from cangraph.frames import Frames
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["footprint", "latency"]
-
 _ROUNDS = 3
 
 

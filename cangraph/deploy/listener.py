@@ -15,8 +15,6 @@ import numpy as np
 from cangraph.frames import Frames
 from cangraph.io.pythoncan import columns_of, fault_of
 
-__all__ = ["Clock", "Listener"]
-
 _SLACK = 1e-3  # s that a frame may come before the last one: the tick of the profiles
 _LEAP = 1.0  # s that a clock may run ahead of this machine's between two looks
 _QUIET = 2.0  # s without a frame that are worth a word

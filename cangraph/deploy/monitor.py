@@ -22,8 +22,6 @@ from cangraph.features.windows import Sliding
 from cangraph.files import put
 from cangraph.frames import ATTACK_TYPES, Frames
 
-__all__ = ["Monitor"]
-
 _MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
 _TIMED = 1000  # windows whose time `statistics` summarises
 _COUNTED = ("frames", "windows", "called", "alarms")

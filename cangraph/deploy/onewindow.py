@@ -16,8 +16,6 @@ from cangraph.fusion.rules import CLIP, PLAIN, FusionRule, Stacking
 from cangraph.nn.losses import feature_error, kl_divergence, succession_error
 from cangraph.nn.models import GAT, VGAE
 
-__all__ = ["Fused", "OneGAT", "OneVGAE"]
-
 
 def _alone(x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Batch:
     """A window as a batch of its own."""

@@ -27,8 +27,6 @@ import numpy as np
 
 from cangraph.features.schema import FRAME_FEATURES
 
-__all__ = ["FRAME", "PARTS", "Columns", "judge_and_learn", "slot_record"]
-
 FRAME = np.dtype([(feature.name, np.float32) for feature in FRAME_FEATURES])  # of one frame
 
 part = numba.njit(

@@ -19,8 +19,6 @@ from cangraph.features.kernel import FRAME, Columns, judge_and_learn, slot_recor
 from cangraph.features.schema import FRAME_FEATURES
 from cangraph.frames import Frames
 
-__all__ = ["Profiles", "profile"]
-
 
 @dataclass
 class Profiles:

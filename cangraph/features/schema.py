@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-__all__ = ["AGGREGATES", "EDGE_FEATURES", "FAMILIES", "FRAME_FEATURES", "NODE_FEATURES", "Feature"]
-
 FAMILIES = {
     "timing": "gaps between the frames of an ID",
     "amount": "frames of an ID in a window",

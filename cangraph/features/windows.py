@@ -11,8 +11,6 @@ from cangraph.features.profile import Profiles, profile
 from cangraph.features.schema import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.frames import AttackSpan, Frames, attack_code
 
-__all__ = ["Sliding", "constants", "windows"]
-
 NODE, EDGE = (
     np.dtype([(feature.name, np.float32) for feature in features])
     for features in (NODE_FEATURES, EDGE_FEATURES)

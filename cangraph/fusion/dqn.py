@@ -12,8 +12,6 @@ from cangraph.evaluation.scores import Scores
 from cangraph.fusion.rules import FusionRule, Stacking, scaling
 from cangraph.params import FusionParams
 
-__all__ = ["DQNFusion", "all_rules", "rewards"]
-
 _TRACE = ("reward", "loss", "epsilon", "mean alpha", "mean Q")
 
 

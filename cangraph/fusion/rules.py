@@ -15,8 +15,6 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from cangraph.evaluation.scores import Scores, threshold
 
-__all__ = ["BOTH", "CLIP", "PLAIN", "STATE", "Entry", "FusionRule", "Stacking", "scaling"]
-
 
 class Entry(NamedTuple):
     """One number of the state vector: its `name`, its `unit`, and what it `says` of the window."""

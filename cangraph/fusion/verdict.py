@@ -12,9 +12,6 @@ from cangraph.evaluation.scores import Scores, by_capture, metrics
 from cangraph.evaluation.stats import clustered
 from cangraph.fusion.rules import FusionRule
 
-__all__ = ["ALL", "SINGLE", "HeldOut", "best_single", "default_rule", "gain_cells", "gains"]
-__all__ += ["held_out", "mean_auprc", "verdict_in_words", "whiskers"]
-
 SINGLE = ("VGAE alone", "GAT alone")
 ALL = "all captures"  # the scenario of a row that takes the captures of all scenarios together
 _NAMES = {"auprc": "AUPRC", "f1": "F1"}

@@ -22,8 +22,6 @@ import numpy as np
 from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
 from cangraph.io.unpack import refuse_carriage_returns, refuse_empty, unpacked
 
-__all__ = ["CAN_SUFFIXES", "PYTHON_CAN_HEADER", "columns_of", "fault_of", "read_messages"]
-
 CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
 PYTHON_CAN_HEADER = "timestamp,arbitration_id,extended,remote,error,dlc,data"
 

@@ -13,8 +13,6 @@ from cangraph.io.pythoncan import CAN_SUFFIXES, PYTHON_CAN_HEADER, read_messages
 from cangraph.io.text import read_text
 from cangraph.io.unpack import MARK, ending, plain_suffix, refuse_empty, text_blocks
 
-__all__ = ["ENDINGS", "LogFile", "is_log", "read_frames"]
-
 ENDINGS = (".csv", ".txt", ".parquet", ".log", *CAN_SUFFIXES)  # plain or packed
 _HELD = 10.0  # s that a row waits for earlier ones behind it in the file
 

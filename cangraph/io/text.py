@@ -18,8 +18,6 @@ import numpy as np
 from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
 from cangraph.io.unpack import MARK, refuse_carriage_returns
 
-__all__ = ["LAYOUTS", "Layout", "read_text"]
-
 
 class Layout(NamedTuple):
     """How the rows of a text log look: a literal `row`, and by what a file of it is known."""

@@ -14,16 +14,6 @@ from typing import Any
 
 from cangraph.extras import named_extra
 
-__all__ = [
-    "MARK",
-    "ending",
-    "plain_suffix",
-    "refuse_carriage_returns",
-    "refuse_empty",
-    "text_blocks",
-    "unpacked",
-]
-
 MARK = b"\xef\xbb\xbf"  # a spreadsheet's byte order mark
 
 _PACKED = (".gz", ".zst", ".xz")

@@ -11,8 +11,6 @@ import numpy as np
 from cangraph.extras import named_extra
 from cangraph.frames import LATEST, Frames
 
-__all__ = ["write_frames"]
-
 _TABLES = (".csv", ".csv.gz", ".csv.zst", ".csv.xz", ".parquet")
 _LOGS = (".log", ".asc", ".blf", ".trc")
 

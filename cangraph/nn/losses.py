@@ -21,19 +21,6 @@ from torch.nn import functional
 
 from cangraph.data.graphs import Graphs
 
-__all__ = [
-    "Balance",
-    "balanced",
-    "binary_error",
-    "feature_error",
-    "hint",
-    "kl_divergence",
-    "relation",
-    "soft_classes",
-    "soft_targets",
-    "succession_error",
-]
-
 _CAP = 10.0  # largest weight of an attack window
 _NODE = 5.0  # weight of an attacked node
 _FOCUS = 2.0  # γ of the focal loss

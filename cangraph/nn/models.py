@@ -13,8 +13,6 @@ from cangraph.data.graphs import GraphSpec
 from cangraph.frames import ATTACK_TYPES
 from cangraph.nn.losses import feature_error, kl_divergence, succession_error
 
-__all__ = ["GAT", "VGAE", "GATOutput", "WindowErrors", "n_parameters"]
-
 
 def n_parameters(model: nn.Module) -> int:
     """Trainable numbers of a model."""

@@ -15,8 +15,6 @@ from cangraph.files import home
 from cangraph.params import flatten, near
 from cangraph.runs import Run, make_run, read_run
 
-__all__ = ["Comparison", "Rows", "capture_metrics", "changes", "compare_runs", "replicates"]
-
 _LEVEL = 0.95
 _SURE = "beyond captures and seeds"
 

@@ -28,9 +28,6 @@ from cangraph.report.schema import VERSION, Findings
 from cangraph.report.tables import show, wide
 from cangraph.train.explain import Explanation, explained
 
-__all__ = ["Gathered", "Judge", "Report", "build", "gather", "headline_of", "intervals"]
-__all__ += ["undefined"]
-
 Kind = Literal["GAT", "VGAE", "fusion", "trees", "rule", "canary"]
 _NETS: tuple[Kind, ...] = ("GAT", "VGAE")
 _EVENT_METRICS = ("recall", "delay_median", "false_alarms_per_hour")

@@ -6,8 +6,6 @@ from importlib.resources import files
 
 import yaml
 
-__all__ = ["citations", "published"]
-
 
 @cache
 def _known() -> dict:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import nbformat
 
-__all__ = ["BROWSERS", "PRINTED", "html", "pdf", "write"]
-
 PRINTED = ("diagnostics", "summary")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # what a browser may do with a page: show its own style and pictures, load and run nothing

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Required
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # of pydantic, which takes no other before Python 3.12
 
-__all__ = ["VERSION", "Findings", "Record"]
-
 VERSION = "1.0"  # the first number changes when a field goes or means something else
 
 Number = float | None  # None: undefined, see `undefined`

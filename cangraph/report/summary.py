@@ -18,10 +18,6 @@ from cangraph.report.compare import Comparison, Rows
 from cangraph.report.literature import published
 from cangraph.runs import STAGES, Run, make_run
 
-__all__ = ["MODELS", "beside_published", "grid", "missing", "model_by_dataset"]
-__all__ += ["model_by_scenario", "model_costs", "provenance", "save_page", "time_taken"]
-__all__ += ["weakest_spot"]
-
 MODELS = (
     "GAT teacher",
     "VGAE teacher",

@@ -5,8 +5,6 @@ from numbers import Integral, Real
 
 from tabulate import tabulate
 
-__all__ = ["Table", "show", "shortened", "wide"]
-
 
 class Table:
     """Text cells under column names; notebooks show it as HTML, a console as aligned text.

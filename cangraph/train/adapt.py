@@ -19,8 +19,6 @@ from cangraph.train.callbacks import FineTuning
 from cangraph.train.fit import fit
 from cangraph.train.tasks import Detector, Reconstructor, Task
 
-__all__ = ["Adapted", "Ensemble", "adapt", "stretch"]
-
 
 class Adapted(NamedTuple):
     """`task`, the detector of the new vehicle; `threshold`, set on `calib`, windows of the new

@@ -19,18 +19,6 @@ from cangraph.data.graphs import Graphs
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import put
 
-__all__ = [
-    "Averages",
-    "Collapse",
-    "CollapseError",
-    "EpochLines",
-    "FineTuning",
-    "FiniteLoss",
-    "GradientFreezing",
-    "Pruning",
-    "finite",
-]
-
 _REACH = 0.1  # share of the steps that an exponential average looks back
 _SWA = 0.75  # share of the epochs before a stochastic weight average begins
 _SLOWER = 2.6  # times, of a layer than the one above it (Howard and Ruder 2018)

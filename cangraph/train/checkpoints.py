@@ -27,8 +27,6 @@ from cangraph.files import put
 from cangraph.params import Params, versions
 from cangraph.train.tasks import Task
 
-__all__ = ["Resumable", "WholeFiles", "about", "keeping", "key_of", "newest", "read_checkpoint"]
-
 _LAST = "last.ckpt"
 _SOURCES = ("bus", "features", "data", "nn", "train")  # the packages that weights depend on
 

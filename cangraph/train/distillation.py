@@ -24,8 +24,6 @@ from cangraph.nn.models import GAT, VGAE, Standardize
 from cangraph.params import DistillationParams
 from cangraph.train.tasks import Detector, Reconstructor, Task
 
-__all__ = ["Distilled", "DistilledVGAE", "Teachers", "distill"]
-
 
 class _Taught(NamedTuple):
     """What teachers say of a batch: embeddings `z` side by side (B, Σ d_z), and the means of

@@ -15,8 +15,6 @@ from cangraph.features.schema import EDGE_FEATURES, FAMILIES, NODE_FEATURES
 from cangraph.nn.models import GAT
 from cangraph.train.tasks import Detector, Task
 
-__all__ = ["Explanation", "ablation", "explained", "hidden"]
-
 
 def hidden(task: Task, graphs: Graphs, family: str) -> Graphs:
     """The windows with the features of one family at their benign mean, so that the detector

@@ -57,8 +57,6 @@ from cangraph.train.checkpoints import (
 from cangraph.train.optim import capped, find_rate, optimisation
 from cangraph.train.tasks import SCORING, Task
 
-__all__ = ["fit", "seed_everything"]
-
 
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and torch: before models are built, so that their first weights repeat."""

@@ -11,8 +11,6 @@ from torch.autograd import Function
 
 from cangraph.data.batches import Batch, Budget, parts
 
-__all__ = ["WithinBudget"]
-
 
 class _Known(Function):
     """A loss whose gradient is known already: backward returns it instead of computing it."""

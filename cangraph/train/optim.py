@@ -18,8 +18,6 @@ from cangraph.data.batches import Batch
 from cangraph.params import FitParams
 from cangraph.train.tasks import Task
 
-__all__ = ["capped", "find_rate", "optimisation"]
-
 _FACTOR, _PATIENCE = 0.5, 1  # a plateau halves the rate in the second epoch without progress
 _RANGE = (1e-6, 1.0)  # learning rates that the finder tries
 _TRIES = 100  # steps of the finder

@@ -35,8 +35,6 @@ from cangraph.train.checkpoints import about, key_of
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.tasks import Detector
 
-__all__ = ["finished", "importance", "reached", "suggested", "tune"]
-
 _BEFORE = 3  # trials that run to their end before any is given up
 
 

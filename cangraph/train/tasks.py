@@ -23,8 +23,6 @@ from cangraph.nn.losses import (
 from cangraph.nn.models import GAT, VGAE, Encoder, GATOutput, WindowErrors
 from cangraph.train.memory import WithinBudget
 
-__all__ = ["SCORING", "Detector", "Reconstructor", "Task", "augmented"]
-
 SCORING = 512  # windows a batch when nothing is learnt
 _MOMENTS = ("z_mean", "z_std", "z_max")  # of an embedding
 _LEFT_OUT = 0.1  # share of edges, nodes or features that augmentation leaves out
