@@ -149,16 +149,15 @@ def present() -> list[str]:
 
 
 def wanting(dataset: str) -> str:
-    """Why a dataset of the catalog cannot be read: the folder that holds no captures, the files
-    that it should hold, and where they are published."""
+    """What the folder of a dataset of the catalog should hold, and where that is published."""
     known = DATASETS[dataset]
     layout = f"{TRAIN_CLEAN}/*.csv, {TRAIN_ATTACKS}/*.csv, {SCENARIOS[0]}/*.csv, …"
     if known.originals:
         names = dict.fromkeys(original.pattern for original in known.originals)
         layout += f" or the original files {', '.join(names)}"
     return (
-        f"no captures in {data_home() / dataset}; expected {layout}; get them from "
-        f"{known.publisher}, or set CANGRAPH_DATA to the folder above {dataset}/"
+        f"expected {layout}; get them from {known.publisher}, or set CANGRAPH_DATA to the folder "
+        f"above {dataset}/"
     )
 
 
@@ -175,7 +174,8 @@ def _read_folder(dataset: str) -> list[Frames]:
         captures.append(read_frames(path, attack_type=kind, scenario=scenario, vehicle=vehicle))
     captures = captures or _read_originals(data_home() / dataset, DATASETS[dataset].originals)
     if not captures:
-        raise FileNotFoundError(f"dataset {dataset!r}: {wanting(dataset)}")
+        place = data_home() / dataset
+        raise FileNotFoundError(f"dataset {dataset!r}: no captures in {place}; {wanting(dataset)}")
     return captures
 
 

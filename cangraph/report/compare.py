@@ -1,7 +1,7 @@
 """Two runs: what changed between them, and whether what they reach differs beyond noise.
 
-The unit is the base recording: windows of one capture, and captures of one drive, depend on each
-other. Runs that differ by the seed alone (replicates) say how much a seed does.
+The unit is the base recording, since captures of one drive depend on each other. Runs that differ
+by the seed alone (replicates) say how much a seed does.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,7 @@ Rows = list[dict[str, Any]]  # for `report.show` and `report.wide`
 
 
 class Comparison(NamedTuple):
-    """Two runs side by side by one metric, as rows for tables and figures; no rows where no two
-    runs are named. `detectors`:
+    """Two runs side by side by one metric, as rows for tables and figures. `detectors`:
 
     | key | what it is |
     |---|---|
@@ -34,9 +33,6 @@ class Comparison(NamedTuple):
     | p | how often differences of random sign are as large; exact up to 13 recordings |
     | seeds | runs of each side that are averaged |
     | noise | how far apart two such means lie, in 95 % of cases, by their seeds alone |
-    | verdict | in words |
-
-    Figures that nothing defines are None.
     """
 
     before: str
@@ -51,10 +47,10 @@ class Comparison(NamedTuple):
         """All detectors in one sentence."""
         if not self.detectors:
             return "No two runs are named: `make compare BEFORE=kept AFTER=hcrl_sa` compares them."
-        said = []
-        for way in ("better", "worse"):
-            sure = [r["detector"] for r in self.detectors if r["verdict"] == f"{way}, {_SURE}"]
-            said += [f"{', '.join(sure)} {way}"] if sure else []
+        ways: dict[str, list[str]] = {f"{way}, {_SURE}": [] for way in ("better", "worse")}
+        for row in self.detectors:
+            ways.get(row["verdict"], []).append(row["detector"])
+        said = [f"{', '.join(d)} {way.partition(',')[0]}" for way, d in ways.items() if d]
         where = f"From {self.before} to" if self.before != self.after else "Within"
         what = f"{self.metric.upper()} of {len(self.detectors)} detectors"
         text = "; ".join(said) or "none better or worse"
@@ -67,11 +63,10 @@ def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
 
     Replicates beside a run are averaged with it, unless the two runs are replicates of each other.
     `noise` is the half width of the two-sample t interval, from the pooled variance of the
-    replicates (within one run, of the paired one). p and interval are scipy's `permutation_test`
-    and `ttest_1samp`. Of twenty detectors that did not change, one has p < .05.
+    replicates (within one run, of the paired one). Of twenty detectors that did not change, one
+    has p < .05.
 
-    Raises `ValueError` and `FileNotFoundError` as `read_run` does, and `ValueError` for a run
-    without a report, for a metric that the reports do not hold, and where nothing can be compared.
+    Raises as `read_run` and `capture_metrics` do, and `ValueError` where nothing can be compared.
     """
     if not before and not after:
         return Comparison(before, after, metric)
@@ -84,11 +79,11 @@ def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
         pairs = [(name, first) for name in rest]
     if not pairs:
         raise ValueError(
-            f"compare: the reports of {before!r} and {after!r} leave nothing to compare; expected "
-            f"one detector in both, or two in one run; run `{other.command}` again"
+            f"compare: {before!r} and {after!r} have no detector in common, or one run has only "
+            f"one; run `{other.command}` again"
         )
     twins = not same and before in [run.name for run in new]
-    recording = {name: c.get("recording") or name for name, c in _captures(one).items()}
+    recording = {name: c.get("recording") or name for name, c in captures_of(one).items()}
     detectors, captures = [], []
     for name, against in pairs:
         sides = [values[run.name].get(against, {}) for run in old]
@@ -104,37 +99,32 @@ def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
         row |= _apart(ours.mean(0), theirs.mean(0))
         row |= {"seeds": f"{len(ours)}, {len(theirs)}", "noise": noise}
         detectors.append(row | {"verdict": _verdict(row, twins, other)})
-        captures += _by_capture(name, values[before][against], values[after][name])
+        start, end = values[before][against], values[after][name]
+        for capture in sorted(start.keys() & end):
+            apart = round(end[capture] - start[capture], 7)
+            captures.append({"capture": capture, "detector": name, "difference": apart})
     return Comparison(before, after, metric, detectors, captures, changes(one, other))
 
 
-def _by_capture(detector: str, before: dict[str, float], after: dict[str, float]) -> Rows:
-    apart = {name: round(after[name] - before[name], 7) for name in sorted(before.keys() & after)}
-    return [{"capture": name, "detector": detector, "difference": d} for name, d in apart.items()]
-
-
-def _captures(run: Run) -> dict[str, dict]:
+def captures_of(run: Run) -> dict[str, dict]:
+    """What data_prep saved of each capture, by `<scenario>/<name>`."""
     captures = run.stages.get("data_prep", {}).get("captures", [])
     return {f"{c['scenario']}/{c['name']}": c for c in captures}
 
 
 def capture_metrics(run: Run, metric: str) -> dict[str, dict[str, float]]:
-    """A metric of each detector on each capture, from the report; captures that do not define it
-    are left out.
+    """A metric of each detector on each capture that defines it, from the report.
 
     Raises `ValueError` for a run without a report and for a metric that it does not hold.
     """
     rows = run.stages.get("diagnostics", {}).get("by_capture", {}).get("window")
     if not rows:
-        raise ValueError(
-            f"run {run.name!r}: no captures in diagnostics.json; expected the report of a finished "
-            f"run; run `{run.command}`"
-        )
+        raise ValueError(f"run {run.name!r}: no captures in diagnostics.json; run `{run.command}`")
     known = [name for name in METRICS if name in rows[0]]
     if metric not in known:
         raise ValueError(
-            f"compare: metric = {metric!r} is not in the report of run {run.name!r}; expected one "
-            f"of {', '.join(known)}{near(metric, known)}"
+            f"compare: metric = {metric!r} is not in the report of {run.name!r}; expected one of "
+            f"{', '.join(known)}{near(metric, known)}"
         )
     found: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -145,15 +135,14 @@ def capture_metrics(run: Run, metric: str) -> dict[str, dict[str, float]]:
 
 
 def replicates(run: Run) -> list[Run]:
-    """The run and those beside it (its folder and `seed_<n>`) that differ by the seed alone: in no
-    other parameter, version or stage, and in no capture unless it is the demo's, which the seed
-    draws."""
+    """The run and those beside it (its folder and `seed_<n>`) that differ by the seed alone, which
+    also draws the captures of the demo."""
     base = home() / "runs" / (run.name.rpartition("/seed_")[0] or run.name)
     places = [place for place in (base, *sorted(base.glob("seed_*"))) if any(place.glob("*.json"))]
     beside = [read_run(place.relative_to(home() / "runs").as_posix()) for place in places]
     drawn = {("parameter", "seed")}
     if run.dataset == "demo":
-        drawn |= {("capture", name) for one in beside for name in _captures(one)}
+        drawn |= {("capture", name) for one in beside for name in captures_of(one)}
     return [
         one for one in beside if {(row["kind"], row["what"]) for row in changes(run, one)} <= drawn
     ]
@@ -161,8 +150,7 @@ def replicates(run: Run) -> list[Run]:
 
 def changes(before: Run, after: Run) -> Rows:
     """What differs: parameters and versions of stages, captures by their hashes, and stages that
-    one run lacks; a row for each with `kind`, `what`, `before`, `after` and the `stages` that say
-    so."""
+    one run lacks; rows of `kind`, `what`, `before`, `after`, and the `stages` that say so."""
     old, new = _said(before), _said(after)
     both = [stage for stage in before.stages if stage in after.stages]
     found: dict[tuple[str, str, str, str], list[str]] = {}
@@ -178,7 +166,7 @@ def changes(before: Run, after: Run) -> Rows:
 
 def _said(run: Run) -> dict[str, Any]:
     """What a run rests on, by `<stage>.<kind>.<what>`."""
-    captures = {name: capture["sha256"][:12] for name, capture in _captures(run).items()}
+    captures = {name: capture["sha256"][:12] for name, capture in captures_of(run).items()}
     records = {
         stage: {"parameter": record["params"], "version": record["versions"]}
         | {"capture": captures if stage == "data_prep" else {}, "stage": {stage: "done"}}
@@ -188,7 +176,7 @@ def _said(run: Run) -> dict[str, Any]:
 
 
 def _over_recordings(side: dict[str, float], common: Sequence[str], recording: dict[str, str]):
-    """The mean over the captures of each base recording, f8 (recordings,)."""
+    """Means over the captures of each base recording, f8 (recordings,)."""
     groups: dict[str, list[float]] = {}
     for name in common:
         groups.setdefault(recording.get(name, name), []).append(side[name])
@@ -210,7 +198,7 @@ def _apart(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
 
 
 def _seed_noise(ours: np.ndarray, theirs: np.ndarray, same: bool, twins: bool) -> float | None:
-    """How far apart two means lie by their seeds alone, from a mean of each run, (runs,)."""
+    """`noise` of `Comparison`, from a mean of each run, (runs,)."""
     if same:  # one set of runs, paired with itself
         groups, scale = [theirs - ours], 1 / len(ours)
     elif twins:  # one set of runs, of which two are compared
@@ -225,7 +213,6 @@ def _seed_noise(ours: np.ndarray, theirs: np.ndarray, same: bool, twins: bool) -
 
 
 def _verdict(row: dict[str, Any], twins: bool, after: Run) -> str:
-    """What the figures of a row say."""
     difference, p, noise = row["difference"], row["p"], row["noise"]
     if difference is None:
         return "undefined: no capture defines the metric on both sides"

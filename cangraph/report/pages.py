@@ -21,18 +21,15 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-ur
 
 
 def html(notebook: Path) -> str:
-    """A notebook's text and outputs, without its code, as a page that needs no network: nbconvert's
-    bare template under our own style, with a table of contents. Pictures are embedded; whatever an
-    output asks for from elsewhere, and any script, a browser refuses by the page's own policy.
+    """A notebook's text and outputs, without its code, as one page: pictures are embedded, and by
+    the page's policy a browser runs no script and loads nothing from elsewhere.
     Cells that are tagged `not-in-<page>` are left out of that page.
     """
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
 
-    exporter = HTMLExporter(
-        template_name="basic", exclude_input=True, exclude_input_prompt=True,
-        exclude_output_prompt=True, anchor_link_text="",
-    )  # fmt: skip
+    bare = dict.fromkeys(("exclude_input", "exclude_input_prompt", "exclude_output_prompt"), True)
+    exporter = HTMLExporter(template_name="basic", anchor_link_text="", **bare)
     # papermill keeps each line that was printed as an output of its own
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     left_out = TagRemovePreprocessor(remove_cell_tags={f"not-in-{notebook.stem}"}, enabled=True)
@@ -57,12 +54,12 @@ def _plain(text: str) -> str:
     return escape(unescape(re.sub("<[^>]*>", "", text)))
 
 
-def pdf(page: Path, browser: str | None = None) -> Path | None:
+def pdf(page: Path) -> Path | None:
     """Print a page to a PDF beside it with a headless chromium; None where there is none.
 
     Raises `RuntimeError` with what the browser said when it makes no PDF.
     """
-    found = browser or next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         return None
     made = page.with_suffix(".pdf")
@@ -73,23 +70,21 @@ def pdf(page: Path, browser: str | None = None) -> Path | None:
     made.unlink(missing_ok=True)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode or not made.is_file():
-        raise RuntimeError(
-            f"{found}: no PDF of {page} (exit status {done.returncode}); it said: "
-            f"{done.stderr.strip()[-500:]}"
-        )
+        said = f"(exit status {done.returncode}); it said: {done.stderr.strip()[-500:]}"
+        raise RuntimeError(f"{found}: no PDF of {page} {said}")
     return made
 
 
 def write(notebook: Path) -> str:
-    """Write the page of a notebook beside it, and its PDF if it is one of `PRINTED`. Returns what
-    to tell the reader: why there is no PDF, or nothing."""
+    """Write the page of a notebook beside it, and its PDF if it is one of `PRINTED`. Returns why
+    there is no PDF, or nothing."""
     page = notebook.with_suffix(".html")
     page.write_text(html(notebook), encoding="utf-8")
     if notebook.stem not in PRINTED or pdf(page):
         return ""
     return (
         f"{page.with_suffix('.pdf')} was not made: none of {', '.join(BROWSERS)} is on the PATH; "
-        f"the page itself is {page}; `apt-get install chromium` brings what prints it"
+        "`apt-get install chromium` brings one"
     )
 
 

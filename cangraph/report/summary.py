@@ -6,6 +6,7 @@ Rows of the same keys, for `report.show`, `report.wide` and `grid`, from the JSO
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
 from cangraph.evaluation.scores import overall
 from cangraph.evaluation.stats import interval
 from cangraph.files import data_home, home, put
-from cangraph.report.compare import Comparison, Rows
+from cangraph.report.compare import Comparison, Rows, captures_of
 from cangraph.report.literature import published
 from cangraph.runs import STAGES, Run, make_run
 
@@ -33,14 +34,13 @@ _METRICS = ("auroc", "auprc", "f1", "mcc")  # that are saved; the page shows som
 
 
 def _reported(run: Run) -> Rows:
-    """Our own rows of a report's scenarios; published ones rest on no capture of ours."""
+    """The report's scenarios, without published rows, which rest on no capture of ours."""
     report = run.stages.get("diagnostics", {})
     return [row for row in report.get("scenarios", []) if row.get("captures") is not None]
 
 
 def _cell(values: Sequence[float], otherwise: str) -> dict[str, Any]:
-    """The mean over seeds, how far it reaches (half of the 95 % interval; of two seeds, half of
-    their difference) and both as text; `otherwise` without values."""
+    """The mean over seeds, half of its 95 % interval (of two: of their difference), and as text."""
     if not values:
         return {"mean": None, "reach": None, "seeds": 0, "text": otherwise}
     mean, reach = interval(values)
@@ -57,8 +57,7 @@ def model_by_dataset(runs: Sequence[Run], metric: str) -> Rows:
     """One metric of each model on each dataset: `mean` over `seeds`, its `reach` and `text`.
 
     A seed's figure is the plain mean over the scenarios that define the metric, of which each is a
-    plain mean over captures. Datasets without a report come last: `absent`, or `no report` of an
-    unfinished run.
+    plain mean over captures. Datasets without a report come last.
     """
     rows: Rows = []
     reported = {run.dataset for run in runs if _reported(run)}
@@ -73,8 +72,7 @@ def model_by_dataset(runs: Sequence[Run], metric: str) -> Rows:
 
 
 def model_by_scenario(runs: Sequence[Run], metric: str) -> Rows:
-    """The same scenario by scenario, for the datasets that have a report: a mean over scenarios
-    hides the weak one. A scenario without files here is `absent`."""
+    """The same scenario by scenario, for datasets with a report. Without files it is `absent`."""
     rows: Rows = []
     for dataset, known in DATASETS.items():
         mine = [row for run in runs if run.dataset == dataset for row in _reported(run)]
@@ -91,8 +89,7 @@ def model_by_scenario(runs: Sequence[Run], metric: str) -> Rows:
 
 
 def grid(rows: Rows, key: str, down: str, across: str = "model") -> np.ndarray:
-    """One key of rows as a figure takes it, (down, across) in order of appearance: numbers as f8
-    with NaN where there is none, or `text`.
+    """One key of rows, (down, across) in order of appearance: f8 with NaN, or `text`.
 
     >>> grid([{"dataset": "demo", "model": "GAT", "mean": 0.9}], "mean", "dataset")
     array([[0.9]])
@@ -108,17 +105,16 @@ def grid(rows: Rows, key: str, down: str, across: str = "model") -> np.ndarray:
 def model_costs(runs: Sequence[Run]) -> Rows:
     """Parameters, bytes and latency in ms (a window on one thread, features included) of each net
     by dataset; latencies are medians over seeds."""
+    found: dict[tuple[str, str], Rows] = {}
+    for run in runs:
+        for row in run.stages.get("distillation", {}).get("costs", []):
+            found.setdefault((run.dataset, row["model"]), []).append(row)
     rows: Rows = []
-    for dataset in DATASETS:
-        records = [r.stages["distillation"] for r in runs
-                   if r.dataset == dataset and "distillation" in r.stages]  # fmt: skip
-        for key, model in _COSTED.items():
-            same = [row for r in records for row in r.get("costs", []) if row["model"] == key]
-            if same:
-                row = {"dataset": dataset, "model": model}
-                row |= {name: same[0][name] for name in ("parameters", "bytes")}
-                took = {n: float(np.median([r[n] for r in same])) for n in ("p50_ms", "p99_ms")}
-                rows.append(row | took)
+    for dataset, key in product(DATASETS, _COSTED):
+        if same := found.get((dataset, key)):
+            sizes = {name: same[0][name] for name in ("parameters", "bytes")}
+            took = {n: float(np.median([r[n] for r in same])) for n in ("p50_ms", "p99_ms")}
+            rows.append({"dataset": dataset, "model": _COSTED[key]} | sizes | took)
     return rows
 
 
@@ -127,8 +123,9 @@ def time_taken(runs: Sequence[Run]) -> Rows:
     rows: Rows = []
     for run in runs:
         for stage, record in run.stages.items():
-            cost = record["cost"]
-            text = f"{cost['seconds']:,.0f} ({cost['cpu_seconds']:,.0f})"
+            cost = record.get("cost")
+            text = f"{cost['seconds']:,.0f} ({cost['cpu_seconds']:,.0f})" if cost else "not timed"
+            cost = cost or {"seconds": None, "cpu_seconds": None}
             rows.append({"run": run.name, "stage": stage} | cost | {"text": text})
     return rows
 
@@ -137,17 +134,17 @@ def provenance(runs: Sequence[Run]) -> Rows:
     """Of each run: its stages, versions, and a hash over those of its captures."""
     rows: Rows = []
     for run in runs:
-        captures = run.stages.get("data_prep", {}).get("captures", [])
-        digest = hashlib.sha256("".join(sorted(c["sha256"] for c in captures)).encode())
+        hashes = sorted(capture["sha256"] for capture in captures_of(run).values())
         row: dict[str, Any] = {"run": run.name, "stages": f"{len(run.stages)} of {len(STAGES)}"}
-        row |= {"captures": len(captures), "data": digest.hexdigest()[:12]}
+        row["captures"] = len(hashes)
+        row["data"] = hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
         rows.append(row | [*run.stages.values()][-1]["versions"])
     return rows
 
 
 def beside_published(runs: Sequence[Run], metric: str) -> Rows:
-    """Ours, means over seeds, beside what others published of the same scenario: `text` by
-    `scenario` and `detector`. Only scenarios that are here and of which something is published."""
+    """Ours, means over seeds, and then what others published of the same scenario: `text` by
+    `scenario` and `detector`."""
     ours: Rows = []
     theirs: dict[tuple[str, str], str] = {}
     for row in model_by_scenario(runs, metric):
@@ -171,32 +168,27 @@ def missing(runs: Sequence[Run]) -> Rows:
             rows.append((dataset, "data, but no run", f"{make_run(dataset)}, or make all"))
         for run in mine:
             if stage := run.next_stage:
-                failed = home() / "runs" / run.name / f"{stage}.failed.ipynb"
-                why = f"stops before {stage}"
-                if failed.is_file():
-                    why += f", which failed: see {failed.name} in runs/{run.name}/"
-                rows.append((run.name, why, run.command))
-        done = [run.stages["data_prep"] for run in mine if "data_prep" in run.stages]
-        there = {capture["scenario"] for record in done[:1] for capture in record["captures"]}
+                failed = f"runs/{run.name}/{stage}.failed.ipynb"
+                why = f", which failed: see {failed}" if (home() / failed).is_file() else ""
+                rows.append((run.name, f"stops before {stage}{why}", run.command))
+        done = [captures_of(run).values() for run in mine if "data_prep" in run.stages]
+        there = {capture["scenario"] for captures in done[:1] for capture in captures}
         gone = [name for name in TRAIN + known.scenarios if name not in there]
         if done and gone:
             why = f"no files of {', '.join(gone)}"
             rows.append((f"{dataset}, in part", why, f"{known.publisher}; then {mine[0].command}"))
-    place = data_home()
-    for folder in sorted(place.iterdir()) if place.is_dir() else ():
-        if folder.is_dir() and folder.name not in DATASETS and not folder.name.startswith("."):
+    for folder in sorted(data_home().glob("[!.]*/")):
+        if folder.name not in DATASETS:
             rows.append((f"{folder.name}/", "no dataset of the catalog", "none, unless misspelt"))
     return [dict(zip(("what", "why", "remedy"), row, strict=True)) for row in rows]
 
 
 def weakest_spot(runs: Sequence[Run], metric: str = "auroc") -> str:
-    """The page in one sentence: how many runs, and the scenario that the GAT teacher sees least;
-    without a report, the command that makes one."""
+    """The page in one sentence: how many runs, and the GAT teacher's weakest scenario."""
     known = [row for row in model_by_scenario(runs, metric) if row["mean"] is not None]
     if not known:
         return "No run is finished: `make demo` makes one of the demo, `make all` all that can be."
-    teacher = [row for row in known if row["model"] == "GAT teacher"]
-    low = min(teacher or known, key=lambda row: row["mean"])
+    low = min(known, key=lambda row: (row["model"] != "GAT teacher", row["mean"]))
     datasets = [run.dataset for run in runs if _reported(run)]
     return (
         f"{len({*datasets})} of {len(DATASETS)} datasets, {len(datasets)} finished "
@@ -209,9 +201,9 @@ def save_page(runs: Sequence[Run], compared: Comparison) -> dict[str, Any]:
     """Write what the page says and return it: to `runs/compare.json` where two runs are compared,
     else to `runs/summary.json`."""
     if compared.detectors:
-        name, facts = "compare", compared._asdict() | {"verdict": compared.verdict}
+        facts = compared._asdict() | {"verdict": compared.verdict}
     else:
-        name, facts = "summary", {
+        facts = {
             "headline": weakest_spot(runs),
             "matrix": {metric: model_by_dataset(runs, metric) for metric in _METRICS},
             "scenarios": {metric: model_by_scenario(runs, metric) for metric in _METRICS},
@@ -219,8 +211,9 @@ def save_page(runs: Sequence[Run], compared: Comparison) -> dict[str, Any]:
             "took": time_taken(runs),
             "provenance": provenance(runs),
             "missing": missing(runs),
-        }  # fmt: skip
+        }
     facts = {"schema": 2} | facts
     text = json.dumps(facts, indent=1, allow_nan=False)
+    name = "compare" if compared.detectors else "summary"
     put(home() / "runs" / f"{name}.json", [text.encode()])
     return facts

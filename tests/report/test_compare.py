@@ -29,22 +29,18 @@ def put(home, name, seed, key, captures=10, fit=None, **more):
     )
 
 
-# what changed
+def rewrite(path, change):
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
 
 
-def test_equal_runs_have_no_changes(home):
+def test_parameters_versions_captures_and_stages_that_changed_are_named(home):
     put(home, "one", 0, key=1)
     put(home, "other", 0, key=1)
     assert changes(read_run("one"), read_run("other")) == []
-
-
-def test_parameters_versions_captures_and_stages_are_named(home):
-    put(home, "one", 0, key=1)
     put(home, "other", 0, key=1, captures=11, fit={"batch_size": 3})
-    path = home / "runs/other/teacher.json"
-    record = json.loads(path.read_text())
-    record["versions"]["torch"] = "3.0"
-    path.write_text(json.dumps(record))
+    rewrite(home / "runs/other/teacher.json", lambda r: r["versions"].update(torch="3.0"))
     (home / "runs/other/diagnostics.json").unlink()
     rows = changes(read_run("one"), read_run("other"))
     found = {(r["kind"], r["what"]): (r["before"], r["after"], r["stages"]) for r in rows}
@@ -56,9 +52,6 @@ def test_parameters_versions_captures_and_stages_are_named(home):
     }
 
 
-# replicates
-
-
 def test_replicates_differ_by_the_seed_alone(home):
     for seed in (0, 1, 2):
         put(home, "one", seed, key=seed, fit={"batch_size": 3} if seed == 2 else None)
@@ -66,17 +59,9 @@ def test_replicates_differ_by_the_seed_alone(home):
     assert names == ["one", "one/seed_1"]
     put(home, "one", 1, key=1, captures=9)  # other data
     assert [run.name for run in replicates(read_run("one"))] == ["one"]
-
-
-def test_the_demos_data_is_of_its_seed(home):
-    put_run(home, "demo", 0)
-    put_run(home, "demo", 1, captures=4)
-    path = home / "runs/demo/seed_1/data_prep.json"
-    path.write_text(path.read_text().replace("demo capture", "other capture"))
+    for seed in (0, 1):  # the demo draws its data
+        put_run(home, "demo", seed, captures=4 + seed)
     assert len(replicates(read_run("demo"))) == 2
-
-
-# is it noise?
 
 
 def row_of(before, after, detector="fusion"):
@@ -86,6 +71,13 @@ def row_of(before, after, detector="fusion"):
 
 def figures(name, detector="fusion"):
     return np.array([*capture_metrics(read_run(name), "f1")[detector].values()])
+
+
+def put_both(home, seeds=3, **after):
+    """Runs `one` and `other` of some seeds, which differ by a parameter."""
+    for seed in range(seeds):
+        put(home, "one", seed, key=seed)
+        put(home, "other", seed, key=10 + seed, fit={"batch_size": 9}, **after)
 
 
 def test_figures_are_those_of_scipy(home):
@@ -103,9 +95,7 @@ def test_figures_are_those_of_scipy(home):
 
 
 def test_an_improvement_beyond_captures_and_seeds_is_one(home):
-    for seed in (0, 1, 2):
-        put(home, "one", seed, key=seed)
-        put(home, "other", seed, key=10 + seed, gain=0.02, fit={"batch_size": 9})
+    put_both(home, gain=0.02)
     row = row_of("one", "other", "GAT teacher")
     assert row["seeds"] == "3, 3"
     assert row["verdict"] == "better, beyond captures and seeds"
@@ -125,14 +115,10 @@ def test_a_gain_that_seeds_make_as_well_is_none(home):
 
 
 def test_noise_is_the_half_width_of_the_two_sample_interval(home):
-    for seed in (0, 1, 2):
-        put(home, "one", seed, key=seed)
-        put(home, "other", seed, key=10 + seed, fit={"batch_size": 9})
+    put_both(home)
     row = row_of("one", "other")
-    sides = (
-        [figures(n).mean() for n in (name, f"{name}/seed_1", f"{name}/seed_2")]
-        for name in ("one", "other")
-    )
+    seeds = ("", "/seed_1", "/seed_2")
+    sides = ([figures(f"{name}{s}").mean() for s in seeds] for name in ("one", "other"))
     ends = stats.ttest_ind(*sides).confidence_interval(0.95)
     assert row["noise"] == pytest.approx((ends.high - ends.low) / 2)
 
@@ -159,12 +145,13 @@ def test_a_run_beside_itself_compares_its_detectors(home):
 def test_captures_of_one_recording_are_one_witness(home):
     put(home, "one", 0, key=1)
     put(home, "other", 0, key=2, gain=0.01)
-    for name in ("one", "other"):
-        path = home / "runs" / name / "data_prep.json"
-        record = json.loads(path.read_text())
+
+    def drives(record):
         for k, capture in enumerate(record["captures"]):
             capture["recording"] = f"drive {k // 5}"
-        path.write_text(json.dumps(record))
+
+    for name in ("one", "other"):
+        rewrite(home / "runs" / name / "data_prep.json", drives)
     row = row_of("one", "other")
     assert (row["captures"], row["recordings"]) == (10, 2)
     assert row["verdict"] == "not told apart: of 2 recordings p cannot be below 0.5"
@@ -201,14 +188,11 @@ def test_differences_stand_capture_by_capture(home):
     assert {row["detector"] for row in within} == {"fusion"} and len(within) == 10
 
 
-# errors
-
-
 @pytest.mark.parametrize(
     ("names", "metric", "said"),
     [
-        (("one", "one"), "aurc", r"metric = 'aurc' is not in the report of run 'one'"),
-        (("demo", "demo"), "f1", r"leave nothing to compare.*make run DATASET=demo"),
+        (("one", "one"), "aurc", r"metric = 'aurc' is not in the report of 'one'"),
+        (("demo", "demo"), "f1", r"no detector in common.*make run DATASET=demo"),
         (("begun", "one"), "f1", r"no captures in diagnostics\.json.*DATASET=set_01 SEED=1"),
         (("one", ""), "f1", r"run '': not a folder"),
     ],

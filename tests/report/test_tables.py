@@ -15,17 +15,6 @@ def column(table, name):
     return [row[table.columns.index(name)] for row in table.cells]
 
 
-# show
-
-
-def test_none_is_undefined_and_without_captures_absent():
-    table = show(ROWS)
-    assert table.columns == ["scenario", "captures", "f1", "auroc"]
-    assert column(table, "f1") == ["0.9877", "absent", "1.0000"]
-    assert column(table, "auroc") == ["undefined", "absent", "0.5000"]
-    assert column(show([{"f1": None}]), "f1") == ["undefined"], "nothing says how many captures"
-
-
 def test_integers_are_grouped_and_floats_rounded_and_truths_said():
     table = show([row | {"done": row["f1"] == 1} for row in ROWS], digits=1)
     assert column(table, "done") == ["no", "no", "yes"]
@@ -44,21 +33,14 @@ def test_no_rows_make_an_empty_table():
     assert repr(show([], ["f1"])) == "f1"
 
 
-# wide
-
-
-@pytest.fixture
-def rows():
-    return [
+def test_wide_crosses_in_order_of_appearance_and_leaves_out_a_side_that_reports_nothing():
+    rows = [
         {"by": "VGAE", "in": "t02", "f1": 0.5},
         {"by": "VGAE", "in": "t01", "f1": None},
         {"by": "GAT", "in": "t01", "f1": 1.0},
         {"by": "old", "in": "t01", "auroc": 0.7},
         {"by": "none", "in": "t03", "f1": None, "captures": 0},
     ]
-
-
-def test_wide_crosses_in_order_of_appearance(rows):
     table = wide(rows, "by", "in", "f1", digits=2)
     assert table.columns == ["by", "t02", "t01", "t03"]
     assert table.cells == [
@@ -68,16 +50,9 @@ def test_wide_crosses_in_order_of_appearance(rows):
     ]
 
 
-def test_wide_leaves_out_a_side_that_reports_nothing(rows):
-    assert column(wide(rows, "by", "in", "auroc"), "by") == ["old"]
-
-
-# how it looks
-
-
-def test_figures_are_flush_right_and_names_left():
-    table = show(ROWS)
-    assert repr(table).splitlines() == [
+def test_none_is_undefined_or_absent_and_figures_are_flush_right():
+    assert column(show([{"f1": None}]), "f1") == ["undefined"], "nothing says how many captures"
+    assert repr(show(ROWS)).splitlines() == [
         "scenario  captures      f1      auroc",
         "t01              2  0.9877  undefined",
         "t02              0  absent     absent",
@@ -89,10 +64,8 @@ def test_figures_are_flush_right_and_names_left():
     ("cells", "numeric"),
     [
         (["undefined"], False),
-        (["undefined", "1"], True),
         (["-0.5", "absent"], True),
         (["0.91 ± 0.02", "no report"], True),
-        (["-"], False),
         (["1A0", "GAT"], False),
     ],
 )
@@ -102,8 +75,6 @@ def test_a_column_is_flush_right_when_it_holds_figures_and_no_names(cells, numer
 
 def test_html_has_every_cell_once_and_escapes_it():
     html = show([{"name": "<b>&", "mean_f1": 0.5}])._repr_html_()
-    assert html.count("&lt;b&gt;&amp;") == 1 and "<b>" not in html
-    assert html.count("0.5000") == 1
-    assert html.count("<tr>") == html.count("</tr>") == 2
+    assert html.count("&lt;b&gt;&amp;") == html.count("0.5000") == 1 and "<b>" not in html
     assert "mean f1" in html, "a heading that can wrap"
     assert html.count("text-align: right") == 2, "the figure and its heading"
