@@ -1,8 +1,7 @@
 """python-can's formats → columns: Vector, PEAK, ASAM, SQLite and python-can's own CSV.
 
-python-can's readers skip unknown lines, stop at the first line that they cannot parse, and check
-no values. Here they are fed line by line, so that each line becomes a frame, an error frame, a
-known remark, or a refusal with its number.
+python-can's readers skip unknown lines, stop at the first that they cannot parse, and check no
+values. Here each line becomes a frame, an error frame, a known remark, or a numbered refusal.
 """
 
 import logging
@@ -15,7 +14,7 @@ from importlib.util import find_spec
 from itertools import islice
 from logging.handlers import BufferingHandler
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 import numpy as np
 
@@ -26,44 +25,36 @@ CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
 PYTHON_CAN_HEADER = "timestamp,arbitration_id,extended,remote,error,dlc,data"
 
 
-class _Lines(NamedTuple):
-    """Lines of a text format that hold no frame: of its header, remarks that python-can rightly
-    skips, and error frames that it skips too. A pattern of each."""
-
-    header: str
-    remark: str
-    error: str = "(?!)"
-
-
-_LINES = {
-    ".csv": _Lines(PYTHON_CAN_HEADER, r"\s*$"),
-    ".asc": _Lines(
-        r"\s*(date\s|base\s|//|$)",
-        r"\s*($|//|date\s|base\s|begin\s+triggerblock|end\s+triggerblock|previous log file"
-        r"|(no\s+)?internal events|\d+\.\d+\s+((\d+|can)\s+)?(start of measurement|statistic"
-        r"|j1939tp|sv:|log trigger|status:|chip status))",
-    ),
-    ".trc": _Lines(
-        r"\s*(;|$)",
-        r"\s*($|;|\d+\)?\s+[\d.]+\s+(\d+\s+)?(ST|EC|EV|Warng|FFFFFFFF)\b)",
-        r"\s*\d+\)?\s+[\d.]+\s+(\d+\s+)?(ER|Error)\b",
-    ),
+# Lines of text formats that hold no frame: of the header, remarks that python-can rightly skips,
+# and error frames, which it skips too.
+_HEADERS = {
+    ".csv": PYTHON_CAN_HEADER,
+    ".asc": r"\s*(date\s|base\s|//|$)",
+    ".trc": r"\s*(;|$)",
 }
+_REMARKS = {
+    ".csv": r"\s*$",
+    ".asc": r"\s*($|//|date\s|base\s|begin\s+triggerblock|end\s+triggerblock|previous log file"
+    r"|(no\s+)?internal events|\d+\.\d+\s+((\d+|can)\s+)?(start of measurement|statistic"
+    r"|j1939tp|sv:|log trigger|status:|chip status))",
+    ".trc": r"\s*($|;|\d+\)?\s+[\d.]+\s+(\d+\s+)?(ST|EC|EV|Warng|FFFFFFFF)\b)",
+}
+_ERROR_FRAMES = {".trc": r"\s*\d+\)?\s+[\d.]+\s+(\d+\s+)?(ER|Error)\b"}
 _ANEW = "record or convert the log again"
-_UNREAD = "no CAN frame; expected a frame of this format"
+_UNREAD = "is no CAN frame; expected a frame of this format"
 
 
 class _Tally:
     """Counts what is not a frame, and raises at the first refusal if it is `strict`."""
 
-    def __init__(self, path: Path, strict: bool):
-        self.path, self.strict = path, strict
+    def __init__(self, path: Path, strict: bool, remedy: str):
+        self.path, self.strict, self.remedy = path, strict, remedy
         self.error_frames = self.refused = 0
         self.first: list[str] = []
         self._known: set[str] = set()
 
-    def refuse(self, where: str, fault: str, remedy: str) -> None:
-        message = f"{self.path}{where} {fault}; {remedy}"
+    def refuse(self, where: str, fault: str) -> None:
+        message = f"{self.path}{where} {fault}; {self.remedy}"
         if self.strict:
             raise ValueError(message)
         self.refused += 1
@@ -72,7 +63,7 @@ class _Tally:
             self.first.append(message)
 
     def report(self, frames: int) -> ReadReport:
-        """What came since the last report, beside so many frames."""
+        """What came beside so many frames since the last report."""
         rows = frames + self.error_frames + self.refused
         report = ReadReport(rows, 0, 0, self.error_frames, self.refused, tuple(self.first))
         self.error_frames, self.refused, self.first = 0, 0, []
@@ -80,7 +71,6 @@ class _Tally:
 
 
 def _brief(error: Exception) -> str:
-    """python-can's own message in one line."""
     return f"({type(error).__name__}: {' '.join(str(error).split())[:120]})"
 
 
@@ -88,23 +78,22 @@ def read_messages(
     path: Path, suffix: str, strict: bool, size: int | None
 ) -> Iterator[tuple[dict[str, np.ndarray], ReadReport]]:
     """The columns of `Frames` and the report of every `size` messages (None: of all) of a log in
-    one of python-can's formats; `suffix` says which.
+    the format of `suffix`. `first_refused` names only kinds that no report before it named.
 
-    `first_refused` of a report names only kinds that none before it named. Raises `ValueError`
-    for a refused row if `strict`, for an empty file, and for .mf4 without the package asammdf.
+    Raises `ValueError` for a refused row if `strict`, an empty file, and .mf4 without asammdf.
     """
     if suffix == ".mf4" and find_spec("asammdf") is None:
         raise ValueError(f"{path}: .mf4 needs the package asammdf; pip install asammdf")
-    tally = _Tally(path, strict)
-    read = _from_objects if suffix in (".blf", ".mf4", ".db") else _from_lines
+    binary = suffix in (".blf", ".mf4", ".db")
+    tally = _Tally(path, strict, _ANEW if binary else "mend or delete the line")
     # python-can only warns of parts of a file that it leaves out
     log, warned = logging.getLogger("can"), BufferingHandler(sys.maxsize)
     warned.setLevel(logging.WARNING)
     with unpacked(path) as plain:
         with plain.open("rb") as stream:
             refuse_empty(path, stream.read(4096))
+        read, more = _from_objects if binary else _from_lines, True
         messages = read(path, plain, suffix, tally)
-        more = True
         while more:
             log.addHandler(warned)
             try:
@@ -113,23 +102,23 @@ def read_messages(
                 log.removeHandler(warned)
             more = len(batch) == size
             kept = []
-            for message, where, remedy in batch:
+            for message, where in batch:
                 if message.is_error_frame:
                     tally.error_frames += 1
                 elif fault := fault_of(message):
-                    tally.refuse(where, f"has {fault}", remedy)
+                    tally.refuse(where, f"has {fault}")
                 else:
                     kept.append(message)
-            if read is _from_objects:  # of a line the outcome is known
+            if binary:  # of a line the outcome is known
                 for record in warned.buffer:
                     left_out = f"a part was left out ({record.getMessage()})"
-                    tally.refuse(":", f"{left_out}; expected frames", _ANEW)
+                    tally.refuse(":", f"{left_out}; expected frames")
             warned.flush()
             yield columns_of(kept), tally.report(len(kept))
 
 
 def columns_of(messages: list) -> dict[str, np.ndarray]:
-    """The columns of `Frames` of python-can's messages, without a fault, in their order."""
+    """The columns of `Frames` of python-can's messages that have no fault, in their order."""
     n = len(messages)
     width = 64 if any(m.dlc > 8 for m in messages) else 8
     payload = b"".join(bytes(m.data).ljust(width, b"\0") for m in messages)
@@ -137,7 +126,7 @@ def columns_of(messages: list) -> dict[str, np.ndarray]:
         "timestamp": np.array([m.timestamp for m in messages], np.float64),
         "arbitration_id": np.array([m.arbitration_id for m in messages], np.uint32),
         "dlc": np.array([m.dlc for m in messages], np.uint8),
-        # a copy: the kernels would be compiled once more for an array that is read only
+        # a copy: for an array that is read only the kernels would be compiled once more
         "data": np.frombuffer(payload, np.uint8).reshape(n, width).copy(),
         "is_extended_id": np.array([m.is_extended_id for m in messages], np.bool_),
         "is_remote_frame": np.array([m.is_remote_frame for m in messages], np.bool_),
@@ -146,7 +135,7 @@ def columns_of(messages: list) -> dict[str, np.ndarray]:
 
 
 def fault_of(message) -> str | None:
-    """What is wrong with a message of python-can, or None: it checks nothing when it reads."""
+    """What is wrong with a message, or None: python-can checks nothing when it reads."""
     numbers = (message.timestamp, message.arbitration_id, message.dlc)
     if not all(isinstance(number, int | float) for number in numbers):
         return "a field that is no number; expected a timestamp, an ID and a DLC"
@@ -157,23 +146,21 @@ def fault_of(message) -> str | None:
     if message.is_remote_frame:
         return None if message.dlc in range(9) else "a DLC that is not known; expected 0 to 8"
     if message.dlc != len(message.data) or message.dlc not in PAYLOAD_LENGTHS:
-        return (
-            "a payload that does not fit its DLC; expected as many bytes, 0 to 8 or a CAN FD length"
-        )
+        return "a payload that does not fit its DLC; expected 0 to 8 bytes or a CAN FD length"
     return None
 
 
 class _Source:
-    """The lines of a text log as python-can's reader is fed with them: `header` first, then on from
-    where the reader before it ended. `at` lines are read, `seen` are those of the current message,
-    `ahead` is the next, None at the end."""
+    """The lines of a text log for python-can's readers: `header` first, then on from where the
+    reader before ended. `at` lines are read, `seen` are those of the current message, `ahead` is
+    the next, None at the end."""
 
     def __init__(self, path: Path, stream: TextIO, suffix: str):
         self.stream, self.seen = stream, list[str]()
         self.ahead = next(stream, "").removeprefix("\xef\xbb\xbf") or None
         refuse_carriage_returns(path, (self.ahead or "")[:4096].encode("latin-1"))
         self.header, self.at = list[str](), 0
-        while self.ahead and re.match(_LINES[suffix].header, self.ahead, re.I):
+        while self.ahead and re.match(_HEADERS[suffix], self.ahead, re.I):
             self.header.append(self.ahead)
             self.at, self.ahead = self.at + 1, next(stream, None)
         if suffix == ".asc":  # ends the header; python-can swallows the first line behind it
@@ -187,17 +174,18 @@ class _Source:
             if line.strip():  # python-can's CSV reader fails at a blank line
                 yield line.removesuffix("\n") + "\n"
 
-    def where(self, number: int, line: str) -> str:
-        return f":{number}: {line[:80].strip()!r}"
+
+def _line(number: int, line: str) -> str:
+    return f":{number}: {line[:80].strip()!r}"
 
 
 def _from_lines(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
-    """(message, where, remedy) of a line based log. A reader that fails is started anew, with the
-    log's header, at the line behind."""
+    """(message, where) of a text log. A reader that fails is started anew, with the log's
+    header, at the line behind."""
     import can
 
     reader = {".asc": can.ASCReader, ".trc": can.TRCReader, ".csv": can.CSVReader}[suffix]
-    remedy, known = "mend or delete the line", _LINES[suffix]
+    error_frame = _ERROR_FRAMES.get(suffix, "(?!)")  # which matches nothing
     with plain.open(encoding="latin-1", newline="\n") as stream:
         source = _Source(path, stream, suffix)
         messages: Iterator | None = None
@@ -212,30 +200,29 @@ def _from_lines(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator
             last = source.seen.pop() if source.seen and (message or failure) else None
             first = source.at - len(source.seen) + (last is None)
             for number, line in enumerate(source.seen, first):
-                if re.match(known.error, line):
+                if re.match(error_frame, line):
                     tally.error_frames += 1
-                elif not re.match(known.remark, line, re.I):
-                    tally.refuse(source.where(number, line), f"is {_UNREAD}", remedy)
+                elif not re.match(_REMARKS[suffix], line, re.I):
+                    tally.refuse(_line(number, line), _UNREAD)
             if failure and last is None:  # not a line failed but the header
                 raise ValueError(
-                    f"{path}:1: the header cannot be read {_brief(failure)}; expected one "
-                    f"of {suffix}; {_ANEW}"
+                    f"{path}:1: the header cannot be read {_brief(failure)}; {_ANEW}"
                 ) from failure
             if failure:
-                tally.refuse(source.where(source.at, last or ""), f"is {_UNREAD}", remedy)
+                tally.refuse(_line(source.at, last or ""), _UNREAD)
             if message is None:
                 messages = None
                 continue
             if suffix == ".trc" and message.is_fd:  # python-can leaves the code, 9 to 15
                 message.dlc = can.util.dlc2len(message.dlc)
-            yield message, source.where(source.at, last or ""), remedy
+            yield message, _line(source.at, last or "")
 
 
 def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
-    """(message, where, remedy) of a binary log; what python-can leaves out is refused."""
+    """(message, where) of a binary log; what python-can leaves out is refused."""
     import can
 
-    remedy, count = _ANEW, 0
+    count = 0
     try:
         with ExitStack() as stack:
             # python-can leaves a file open whose header it cannot read
@@ -244,16 +231,14 @@ def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterat
             reader = stack.enter_context(readers[suffix](source))
             for message in reader:
                 count += 1
-                yield message, f": message {count}", remedy
+                yield message, f": message {count}"
             if suffix == ".blf" and (reader.file_size > plain.stat().st_size or reader.left_over):
-                tally.refuse(
-                    f": after message {count} the file", "ends early; expected more", remedy
-                )
+                tally.refuse(f": after message {count} the file", "ends early")
     except Exception as error:  # struct, zlib, sqlite3, asammdf: whatever the parsing raises
         if tally.strict and isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
         fault = f"the rest cannot be read {_brief(error)}; expected a {suffix} log"
-        tally.refuse(f": after message {count}", fault, remedy)
+        tally.refuse(f": after message {count}", fault)
 
 
 def _blf_reader():
@@ -272,8 +257,7 @@ def _blf_reader():
             yield from super()._parse_data(data)
 
         @property
-        def left_over(self) -> bool:
-            """Whether the last object is cut."""
+        def left_over(self) -> bool:  # whether the last object is cut
             return bool(self._tail.strip(b"\0"))
 
     return BLFReader

@@ -27,20 +27,17 @@ def read_frames(
 
     Known are the text layouts of `text.LAYOUTS` (can-train-and-test, HCRL, candump .log), Parquet
     with the columns of the first (IDs and payloads as hexadecimal text), and through python-can
-    Vector .asc and .blf, PEAK .trc, SQLite .db, python-can's .csv, and ASAM .mf4 (needs asammdf);
-    times in .asc count from its beginning. Each may be packed as .gz, .zst or .xz. An ID of eight
-    digits is a 29-bit one. `LogFile` reads in chunks what is larger than memory.
+    Vector .asc (times from its beginning) and .blf, PEAK .trc, SQLite .db, python-can's .csv, and
+    ASAM .mf4 (needs asammdf), each plain or packed as .gz, .zst or .xz. An ID of eight digits is a
+    29-bit one. Rows with an attack label get `attack_type`; `where` names the capture (see
+    `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes, else 8.
 
-    Rows that carry an attack label get `attack_type`; `where` names the capture (see
-    `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes, else 8. Error
-    frames are counted in the report and are not frames.
+    No row is dropped silently: `strict` raises at the first that cannot be read; without it
+    `Frames.report` counts what was refused and names the first line of each kind. It counts error
+    frames as well, which are not frames.
 
-    No row is dropped silently. `strict` raises at the first row that cannot be read; without it
-    the others are returned, and `Frames.report` counts what was refused and names the first line
-    of each kind.
-
-    Raises `FileNotFoundError`, and `ValueError` that names file, line and remedy for an empty
-    file, an unknown layout, the first row that cannot be read, and a file without one that can.
+    Raises `FileNotFoundError`, and `ValueError` that names file, line and remedy for an empty file,
+    an unknown layout, a row that cannot be read if `strict`, and a file without one that can.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "bus.csv")
@@ -58,11 +55,9 @@ def read_frames(
 class LogFile:
     """A CAN log on disk, for captures larger than memory: read in chunks, as often as needed.
 
-    Reads what `read_frames` reads, with `attack_type` and `strict` as there; `name` (by default
-    the file's), `scenario`, `vehicle` and `recording` say where the capture belongs, as in
-    `Frames`.
-
-    Raises `ValueError` for an attack type that is unknown.
+    Reads what `read_frames` reads, with `attack_type` and `strict` as there; the other fields say
+    where the capture belongs, as in `Frames` (`name`: by default the file's). Raises `ValueError`
+    for an attack type that is unknown.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "bus.csv")
@@ -86,7 +81,7 @@ class LogFile:
         attack_code(self.attack_type)
 
     def sha256(self) -> str:
-        """Hash of the file's bytes, packed as they are, for provenance."""
+        """Hash of the file's bytes, packed as they are."""
         with Path(self.path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -95,12 +90,11 @@ class LogFile:
 
         In a row they are `read_frames(path)`, and their reports add up to its report; `data` has
         64 columns in those chunks that need them. Memory holds two or three chunks and the last
-        10 s of the log, within which rows that step back in time are sorted. Packed text is
-        unpacked as it is read, python-can's formats on disk (but asammdf holds the bytes of an
-        .mf4); Parquet is read in slices, so its row groups should not be larger than `size`.
+        10 s of the log, within which rows that step back in time are sorted (but the whole bytes of
+        an .mf4, and a row group of a Parquet file).
 
-        Raises as `read_frames` does, `strict` at the first row that cannot be read, after the
-        chunks before it; and `ValueError` for a row more than 10 s earlier than one before it.
+        Raises as `read_frames` does, after the chunks before the row that cannot be read; and
+        `ValueError` for a row more than 10 s earlier than one before it.
         """
         if size < 1:
             raise ValueError(f"LogFile.chunks: size is {size}; expected at least 1 frame")
@@ -129,7 +123,7 @@ def _frames(
 ) -> Frames:
     labels = np.where(columns["attack"], attack_code(attack_type), 0).astype(np.uint8)
     frames = Frames.in_order(**columns, attack_type=labels, report=report, **where)
-    # of a chunk, which is sorted already, the steps back are counted before
+    # the steps back of a chunk, which is sorted already, were counted before
     return replace(frames, report=report) if report.reordered else frames
 
 
@@ -171,11 +165,8 @@ def _sum(one: ReadReport, other: ReadReport) -> ReadReport:
 
 
 def _in_time_order(path: Path, pieces: Iterable[_Piece], size: int) -> Iterator[_Piece]:
-    """The pieces cut anew into `size` rows, sorted stably by time.
-
-    A row leaves when one of `_HELD` seconds later has come, so that no row can come that belongs
-    before it; of the reports, `rows` is counted with the frames that leave.
-    """
+    """The pieces cut anew into `size` rows, sorted stably by time. A row leaves when one of `_HELD`
+    seconds later has come; `rows` of a report is counted with the frames that leave."""
     held: _Columns = {}
     pending, last, latest = ReadReport(), -np.inf, -np.inf
     for piece in chain(pieces, [None]):
@@ -186,12 +177,13 @@ def _in_time_order(path: Path, pieces: Iterable[_Piece], size: int) -> Iterator[
             time = columns["timestamp"]
             if len(time):
                 before = np.maximum.accumulate(np.concatenate(([latest], time)))
-                if (time < before[:-1] - _HELD).any():
-                    i = int(np.argmax(time < before[:-1] - _HELD))
+                far = time < before[:-1] - _HELD
+                if far.any():
+                    i = int(np.argmax(far))
                     raise ValueError(
                         f"{path}: a row at {time[i]:.6f} s comes behind one at {before[i]:.6f} s; "
-                        f"expected steps back in time of at most {_HELD:g} s; read it whole with "
-                        "read_frames, or sort it"
+                        f"expected steps back in time of at most {_HELD:g} s; "
+                        "use read_frames, or sort it"
                     )
                 back = int((np.diff(time, prepend=last) < 0).sum())
                 report = report._replace(reordered=back)
@@ -219,9 +211,8 @@ def _taken(columns: _Columns, rows: slice | np.ndarray) -> _Columns:
 
 
 def _joined(one: _Columns, other: _Columns) -> _Columns:
-    width = max(columns["data"].shape[1] for columns in (one, other))
-    both = []
-    for columns in (one, other):
-        missing = width - columns["data"].shape[1]
-        both.append(columns | {"data": np.pad(columns["data"], ((0, 0), (0, missing)))})
-    return {key: np.concatenate([columns[key] for columns in both]) for key in one}
+    data = [columns["data"] for columns in (one, other)]
+    width = max(part.shape[1] for part in data)
+    data = [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in data]
+    joined = {key: np.concatenate([one[key], other[key]]) for key in one if key != "data"}
+    return joined | {"data": np.concatenate(data)}

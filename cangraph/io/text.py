@@ -20,42 +20,28 @@ from cangraph.io.unpack import MARK, refuse_carriage_returns
 
 
 class Layout(NamedTuple):
-    """How the rows of a text log look: a literal `row`, and by what a file of it is known."""
+    """A layout of text logs, and a row of it."""
 
     name: str
     row: str
-    known_by: str
 
 
 TABLE, HCRL, LABELLED, SPACED, CANDUMP = range(5)
 LAYOUTS = {
-    TABLE: Layout(
-        "can-train-and-test",
-        "1513920254.785861,4B1,7953E58200000033,0",
-        "a first line that names the columns timestamp, arbitration_id, data_field and perhaps "
-        "attack, in any order; a payload R8 is a remote frame of DLC 8",
-    ),
-    HCRL: Layout(
-        "HCRL without labels",
-        "1478198376.389427,0316,8,05 21 68 09 21 21 00 6f",
-        "a number before the first of two commas or more; the bytes stand between blanks or commas",
-    ),
-    LABELLED: Layout(
-        "HCRL",
-        "1478198376.389427,0316,8,05,21,68,09,21,21,00,6f,R",
-        "a label, R or T, or 0 or 1, behind the bytes of one of the first rows: then all have one",
-    ),
+    # known by a first line that names its columns, in any order and perhaps without `attack`; the
+    # payload R8 is a remote frame of DLC 8
+    TABLE: Layout("can-train-and-test", "1513920254.785861,4B1,7953E58200000033,0"),
+    # a number before the first of two commas or more; the bytes stand between blanks or commas
+    HCRL: Layout("HCRL without labels", "1478198376.389427,0316,8,05 21 68 09 21 21 00 6f"),
+    # a label, R or T, or 0 or 1, behind the bytes of one of the first rows: then all have one
+    LABELLED: Layout("HCRL", "1478198376.389427,0316,8,05,21,68,09,21,21,00,6f,R"),
+    # the word Timestamp: at its beginning
     SPACED: Layout(
         "HCRL, attack free",
         "Timestamp: 1479121434.850202        ID: 0350    000    DLC: 8    05 28 84 66 6d 00 00 a2",
-        "the word Timestamp: at its beginning",
     ),
-    CANDUMP: Layout(
-        "candump",
-        "(1436509052.249713) vcan0 044#2A366C2BBA R",
-        "the file's ending .log; R4 behind # is a remote frame of DLC 4, ##1 a CAN FD frame with "
-        "its flags",
-    ),
+    # the file's ending .log; #R4 is a remote frame of DLC 4, ##1 a CAN FD frame with its flags
+    CANDUMP: Layout("candump", "(1436509052.249713) vcan0 044#2A366C2BBA R"),
 }
 _COLUMNS = ("timestamp", "arbitration_id", "data_field", "attack")
 
@@ -64,12 +50,10 @@ _FAULTS = {
     _FEW: "too few fields; expected a whole row",
     _TIME: "a timestamp that is no number of seconds; expected digits such as 1513920254.785861",
     _ID: "an arbitration ID that is not hexadecimal or over 29 bit; expected such as 1A0",
-    _PAYLOAD: "a payload that is not hexadecimal or of a length CAN lacks; expected 0 to 8 bytes "
-    "such as 00FF or 00,ff, or a CAN FD length",
+    _PAYLOAD: "a payload that is not hexadecimal or of no CAN length; expected such as 00FF",
     _LABEL: "a label that is not known; expected 0 or 1, or R or T",
     _DLC: "a DLC that does not fit the row; expected 0 to 8 and as many bytes",
-    _MIXED: "no label although other rows have one, or one although they have none; expected one "
-    "form",
+    _MIXED: "no label although others have one, or one although they have none; expected one form",
     _MANY: "too many fields; expected no more than a row has",
 }
 _PADDED, _ERROR_FRAMES = 9, 10  # counted beside the faults
@@ -78,65 +62,54 @@ _HEAD = 4096  # bytes that tell the layout
 _CHUNK = 1 << 20  # bytes that are worth a thread
 
 
-class _Rows(NamedTuple):
-    """The columns of `Frames` that a text log fills, n rows each."""
-
-    timestamp: np.ndarray
-    arbitration_id: np.ndarray
-    dlc: np.ndarray
-    data: np.ndarray
-    is_extended_id: np.ndarray
-    is_remote_frame: np.ndarray
-    attack: np.ndarray
-
-    @classmethod
-    def empty(cls, n: int, width: int) -> "_Rows":
-        flags = (np.zeros(n, np.bool_) for _ in range(3))
-        data = np.zeros((n, width), np.uint8)
-        return cls(np.zeros(n), np.zeros(n, np.uint32), np.zeros(n, np.uint8), data, *flags)
+_DTYPES = {
+    "timestamp": np.float64,
+    "arbitration_id": np.uint32,
+    "dlc": np.uint8,
+    "data": np.uint8,
+    "is_extended_id": np.bool_,
+    "is_remote_frame": np.bool_,
+    "attack": np.bool_,
+}
+_Columns = dict[str, np.ndarray]
 
 
 def read_text(
     path: Path, blocks: Iterable[bytes | mmap.mmap], suffix: str, strict: bool
-) -> Iterator[tuple[dict[str, np.ndarray], ReadReport]]:
-    """The columns of `Frames` and the report of each block of whole lines of a log.
-
-    `first_refused` of a report names only kinds that none before it named; lines count from the
-    beginning of the log. The first block's first rows tell the layout.
+) -> Iterator[tuple[_Columns, ReadReport]]:
+    """The columns of `Frames` and the report of each block of whole lines of a log, whose first
+    rows tell the layout. `first_refused` names only kinds that no report before it named.
 
     Raises `ValueError` for a layout that is not known.
     """
     named: set[int] = set()
-    skipped = 0  # lines before the block
+    skipped = body = 0  # lines before the block, bytes of its header
     for i, block in enumerate(blocks):
-        body = 0
         if i == 0:
             layout, order, body, skipped = _layout_of(path, block, suffix, strict)
         buffer = np.frombuffer(block, np.uint8)
         rows, faults, lines = _parse(buffer, _parts(block, body), layout, order)
         messages = []
-        for kind in {*_FAULTS} - named:
-            count, line, begin = faults[kind].tolist()
-            if count:
-                shown = bytes(block[begin : begin + 200]).split(b"\n")[0][:80]
-                text = shown.decode("ascii", "replace").strip()
-                where = f"{path}:{line + skipped}: {text!r}"
-                messages.append((line, f"{where} has {_FAULTS[kind]}; mend or delete the line"))
-                named.add(kind)
+        new = [kind for kind in _FAULTS if faults[kind, 0] and kind not in named]
+        for kind in sorted(new, key=lambda kind: faults[kind, 1]):
+            _, line, begin = faults[kind].tolist()
+            shown = bytes(block[begin : begin + 200]).split(b"\n")[0][:80]
+            where = f"{path}:{line + skipped}: {shown.decode('ascii', 'replace').strip()!r}"
+            messages.append(f"{where} has {_FAULTS[kind]}; mend or delete the line")
+        named.update(new)
         refused = int(faults[[*_FAULTS], 0].sum())
         padded, errors = (int(faults[kind, 0]) for kind in (_PADDED, _ERROR_FRAMES))
-        skipped += lines
+        skipped, body = skipped + lines, 0
         del block, buffer  # before the caller's work begins
-        first = tuple(message for _, message in sorted(messages))
-        total = len(rows.timestamp) + errors + refused
-        yield rows._asdict(), ReadReport(total, 0, padded, errors, refused, first)
+        total = len(rows["timestamp"]) + errors + refused
+        yield rows, ReadReport(total, 0, padded, errors, refused, tuple(messages))
 
 
 def _layout_of(
     path: Path, block: bytes | mmap.mmap, suffix: str, strict: bool
 ) -> tuple[int, np.ndarray, int, int]:
-    """(layout, order of the fields, first byte behind the header, lines before it) of a log.
-    `order` holds the field number, or -1, of a table's timestamp, ID, payload and label."""
+    """Layout of a log; field, or -1, of each of a table's `_COLUMNS`; first byte behind the header;
+    lines before that."""
     head = bytes(block[:_HEAD])
     head = head[: head.rfind(b"\n") + 1] or head  # whole lines
     body = len(MARK) if head.startswith(MARK) else 0
@@ -155,8 +128,7 @@ def _layout_of(
     if layout is None:
         raise ValueError(
             f"{path}:{above + 1}: the columns {firsts[0].strip().strip(',')[:80]!r} are not known; "
-            f"expected {','.join(_COLUMNS)}, or HCRL rows such as {LAYOUTS[LABELLED].row}; rename "
-            "them"
+            f"expected {','.join(_COLUMNS)}, or rows such as {LAYOUTS[LABELLED].row}; rename them"
         )
     if layout == HCRL and any(_has_label(line) for line in firsts):
         layout = LABELLED
@@ -173,7 +145,7 @@ def _names(line: str) -> list[str]:
 
 
 def _layout(first: str) -> int | None:
-    """The layout of a file by its first line; None for a line that none of `LAYOUTS` has."""
+    """The layout of a file by its first line, or None."""
     names = _names(first)
     if {*_COLUMNS[:3]} <= {*names} <= {*_COLUMNS} and len(names) == len({*names}):
         return TABLE
@@ -185,11 +157,7 @@ def _layout(first: str) -> int | None:
 
 
 def _has_label(line: str) -> bool:
-    """Whether an HCRL row ends in a label: R or T, or 0 or 1 behind all bytes of its DLC.
-
-    >>> [_has_label(f"1.5,0316,1,{rest}") for rest in ("07,R,,", "07,1", "07", "1")]
-    [True, True, False, False]
-    """
+    """Whether an HCRL row ends in a label: R or T, or 0 or 1 behind all bytes of its DLC."""
     fields = line.rstrip(", \t\r\n").replace(" ", ",").split(",")
     fields = [*fields[:3], *filter(None, (field.strip() for field in fields[3:]))]
     if len(fields) < 4:
@@ -213,35 +181,36 @@ def _parts(block: bytes | mmap.mmap, body: int) -> list[tuple[int, int]]:
 
 def _parse(
     buffer: np.ndarray, parts: list[tuple[int, int]], layout: int, order: np.ndarray
-) -> tuple[_Rows, np.ndarray, int]:
-    """The rows in these parts of `buffer` (u1), which are read at once, each by a thread, straight
-    into their place in the columns; count, first line and its first byte of each fault; and how
-    many lines there are."""
+) -> tuple[_Columns, np.ndarray, int]:
+    """The rows in these parts of `buffer` (u1), each read by a thread into its place; count, first
+    line and that line's first byte of each fault; number of lines."""
     with ThreadPoolExecutor(len(parts)) as pool:
         lines = list(pool.map(lambda part: _count_lines(buffer, *part), parts))
         first = np.concatenate(([0], np.cumsum(lines)))
+        n = int(first[-1])
         for width in (8, 64):  # columns of the payload: as CAN has it, and once more for CAN FD
-            rows = _Rows.empty(int(first[-1]), width)
+            shapes: dict = {column: (n, width) if column == "data" else n for column in _DTYPES}
+            rows = {column: np.zeros(shapes[column], dtype) for column, dtype in _DTYPES.items()}
             faults = np.zeros((len(parts), _ERROR_FRAMES + 1, 3), np.int64)
 
             def parse(i, rows=rows, faults=faults):
-                mine = _Rows(*(column[first[i] : first[i + 1]] for column in rows))
+                mine = tuple(column[first[i] : first[i + 1]] for column in rows.values())
                 return _parse_rows(buffer, parts[i], layout, order, mine, faults[i])
 
             counts = list(pool.map(parse, range(len(parts))))
             if min(counts) >= 0:
                 break
     if counts != lines:  # blank and refused lines have left gaps
-        kept = [slice(first[i], first[i] + n) for i, n in enumerate(counts)]
-        rows = _Rows(*(np.concatenate([column[k] for k in kept]) for column in rows))
-    if width > 8 and rows.dlc.max(initial=0) <= 8:
-        rows = rows._replace(data=rows.data[:, :8])
+        kept = [slice(first[i], first[i] + kept) for i, kept in enumerate(counts)]
+        rows = {key: np.concatenate([column[k] for k in kept]) for key, column in rows.items()}
+    if width > 8 and rows["dlc"].max(initial=0) <= 8:
+        rows["data"] = rows["data"][:, :8]
     found = np.zeros(faults.shape[1:], np.int64)
     for kind in range(len(found)):
         part = int(np.argmax(faults[:, kind, 0] > 0))
         found[kind] = faults[part, kind] + (0, first[part], 0)
         found[kind, 0] = faults[:, kind, 0].sum()
-    return rows, found, int(first[-1])
+    return rows, found, n
 
 
 # ---- compiled: a line → a row
@@ -278,10 +247,8 @@ def _hexadecimal(buffer, begin, end):
 
 @numba.njit(cache=True, nogil=True)
 def _seconds(buffer, begin, end):
-    """Value of decimal digits with at most one point, or -1.
-
-    Up to 2⁵³ the digits are divided once, as one integer, and the result is the nearest float64,
-    the same as Python's `float`; beyond, the whole seconds and the rest are rounded apart.
+    """Value of decimal digits with at most one point, or -1. Up to 2⁵³ as one integer it is the
+    nearest float64, as Python's `float`; beyond, the whole seconds and the rest are rounded apart.
     """
     value, scale, digits, point = np.int64(0), np.int64(1), 0, False
     for i in range(begin, end):
@@ -306,39 +273,27 @@ def _seconds(buffer, begin, end):
 
 
 @numba.njit(cache=True, nogil=True)
-def _store(begins, ends, k, left, right):
-    """Store field number `k`. When all places are taken, the last field that is not empty keeps the
-    last place, so that a row with too many fields is noticed."""
-    if k < _FIELDS:
-        begins[k], ends[k] = left, right
-        return k + 1
-    if left < right:
-        begins[k - 1], ends[k - 1] = left, right
-    return k
-
-
-@numba.njit(cache=True, nogil=True)
 def _split(buffer, i, end, layout, begins, ends):
     """Begin and end of the fields of the line at byte `i`. Returns (fields, the next line)."""
     k, field, spaced = 0, i, layout >= SPACED
+    alone = True  # no blank has ended a field since the last comma
     while True:
         byte = buffer[i] if i < end else 10
-        if byte == 10 or byte == 44 or (byte <= 32 and spaced):
-            if byte != 44 or not spaced:
-                left, right = field, i
-                while left < right and buffer[left] <= 32:
-                    left += 1
-                while right > left and buffer[right - 1] <= 32:
-                    right -= 1
-                if layout != TABLE and not spaced and k >= 3:  # blanks between the bytes
-                    for j in range(left, right):
-                        if buffer[j] <= 32:
-                            if left < j:
-                                k = _store(begins, ends, k, left, j)
-                            left = j + 1
-                if left < right or not spaced:
-                    k = _store(begins, ends, k, left, right)
-                field = i + 1
+        comma = byte == 10 or (byte == 44 and not spaced)
+        # blanks may stand between the bytes of an HCRL row
+        if comma or (byte <= 32 and (spaced or (layout != TABLE and k >= 3))):
+            left, right = field, i
+            while left < right and buffer[left] <= 32:
+                left += 1
+            while right > left and buffer[right - 1] <= 32:
+                right -= 1
+            if k < _FIELDS and (left < right or (comma and alone and not spaced)):
+                begins[k], ends[k] = left, right
+                k += 1
+            elif left < right:  # too many fields: noticed, as the last one takes the last place
+                begins[k - 1], ends[k - 1] = left, right
+            alone = comma or (alone and left == right)
+            field = i + 1
             if byte == 10:
                 return k, i + 1
         i += 1
@@ -346,10 +301,10 @@ def _split(buffer, i, end, layout, begins, ends):
 
 @numba.njit(cache=True, nogil=True)
 def _packed_payload(buffer, begin, end, data, n):
-    """Fill data[n] from hexadecimal digits, or from R and a DLC. Returns (0, a fault or
+    """Fill data[n] from hexadecimal digits; R8 is a remote frame. Returns (0, a fault or
     `_TOO_WIDE`; DLC; remote frame)."""
     used = (end - begin) // 2
-    if 1 <= end - begin <= 2 and buffer[begin] | 32 == 114:  # R8, candump's remote frame
+    if 1 <= end - begin <= 2 and buffer[begin] | 32 == 114:  # R
         asked = np.int64(buffer[end - 1]) - 48 if end - begin == 2 else np.int64(0)
         return 0 if 0 <= asked <= 8 else _PAYLOAD, asked, True
     if (end - begin) % 2 or used > 64 or not _LENGTH_EXISTS[used]:
@@ -366,7 +321,7 @@ def _packed_payload(buffer, begin, end, data, n):
 
 @numba.njit(cache=True, nogil=True)
 def _candump_payload(buffer, begins, ends, k, data, n):
-    """Fill data[n] from `ID#payload`, and leave the bare time and ID in their fields. Returns as
+    """Fill data[n] from `ID#payload`, leave the bare time and ID in their fields, and return as
     `_packed_payload` does."""
     if k < 3:
         return _FEW, 0, False
@@ -399,29 +354,28 @@ def _candump_payload(buffer, begins, ends, k, data, n):
 def _listed_payload(buffer, begins, ends, k, layout, data, n):
     """Fill data[n] from a DLC and as many bytes. Returns (0 or a fault; DLC; remote frame; field
     of the label or -1; whether bytes behind the DLC were left out)."""
-    f_dlc, flag, remote = 6 if layout == SPACED else 2, -1, False
+    f_dlc = 6 if layout == SPACED else 2
     if k <= f_dlc:
-        return _FEW, 0, remote, flag, False
-    dlc = _hexadecimal(buffer, begins[f_dlc], ends[f_dlc])
+        return _FEW, 0, False, -1, False
+    dlc, count = _hexadecimal(buffer, begins[f_dlc], ends[f_dlc]), k - f_dlc - 1
+    short = count > 0 and ends[k - 1] - begins[k - 1] == 1  # two digits are a byte
+    flag = k - 1 if layout == LABELLED and short else -1
+    fault = 0
     if not 0 <= dlc <= 8:
-        return _DLC, dlc, remote, flag, False
-    count = k - f_dlc - 1
-    if layout == SPACED:
-        remote = buffer[begins[4]] == 49  # "100" stands for a remote frame
-    else:
-        short = count > 0 and ends[k - 1] - begins[k - 1] == 1  # two digits are a byte
-        if count == 0 and dlc:
-            return _FEW, dlc, remote, flag, False
-        if layout == LABELLED and short:
-            flag, count = k - 1, count - 1
-        elif layout == HCRL and short and count > dlc:
-            return _MIXED, dlc, remote, flag, False
-    if count == 0 and dlc:
-        remote = True  # a remote frame asks for `dlc` bytes and carries none
-    elif not dlc <= count <= 8:
-        return _DLC, dlc, remote, flag, False
-    if layout == LABELLED and flag < 0:
-        return _MIXED, dlc, remote, flag, False
+        fault = _DLC
+    elif count == 0 and dlc and layout != SPACED:
+        fault = _FEW
+    elif layout == HCRL and short and count > dlc:
+        fault = _MIXED
+    count -= flag >= 0
+    if not fault and count and not dlc <= count <= 8:
+        fault = _DLC
+    elif not fault and layout == LABELLED and flag < 0:
+        fault = _MIXED
+    # a remote frame asks for `dlc` bytes and carries none
+    remote = (count == 0 and dlc > 0) or (layout == SPACED and buffer[begins[4]] == 49)  # "100"
+    if fault:
+        return fault, dlc, remote, flag, False
     for j in range(count):
         value = _hexadecimal(buffer, begins[f_dlc + 1 + j], ends[f_dlc + 1 + j])
         if not 0 <= value <= 255:
@@ -433,27 +387,11 @@ def _listed_payload(buffer, begins, ends, k, layout, data, n):
 
 @numba.njit(cache=True, nogil=True)
 def _label(buffer, begin, end):
-    """1 for an attack, 0 for a benign frame, -1 for what is no label."""
+    """1 for an attack (1, T), 0 for a benign frame (0, R), -1 for what is no label."""
     mark = buffer[begin] if end - begin == 1 else 0
-    if mark == 49 or mark == 84:  # 1, T
+    if mark == 49 or mark == 84:
         return 1
-    return 0 if mark == 48 or mark == 82 else -1  # 0, R
-
-
-@numba.njit(cache=True, nogil=True)
-def _blank(begins, ends, k):
-    written = 0
-    for field in range(k):
-        written += ends[field] - begins[field]
-    return written == 0
-
-
-@numba.njit(cache=True, nogil=True)
-def _count(faults, kind, line, start):
-    """Count a row of a kind; line and first byte of the first are kept."""
-    if faults[kind, 0] == 0:
-        faults[kind, 1], faults[kind, 2] = line, start
-    faults[kind, 0] += 1
+    return 0 if mark == 48 or mark == 82 else -1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -471,10 +409,12 @@ def _parse_rows(buffer, part, layout, order, rows, faults):
         line += 1
         start = i
         k, i = _split(buffer, i, end, layout, begins, ends)
-        while k and begins[k - 1] == ends[k - 1] and (layout != TABLE or k > last + 1):
-            k -= 1  # commas that a spreadsheet padded with
-        if _blank(begins, ends, k):
+        written = k
+        while written and begins[written - 1] == ends[written - 1]:
+            written -= 1
+        if not written:  # a blank line
             continue
+        k = max(written, min(k, last + 1))  # without the commas that a spreadsheet padded with
         flag, padded, error = order[3], False, False
         if layout == TABLE:
             fault = _FEW if k <= last else _MANY
@@ -500,7 +440,6 @@ def _parse_rows(buffer, part, layout, order, rows, faults):
             elif not (error or 0 <= identifier <= highest):
                 fault = _ID
             arbitration_id[n] = identifier
-            # eight digits stand for 29 bit, as in candump's logs
             extended[n] = identifier > 0x7FF or digits == 8
         if not fault and flag >= 0:
             label = _label(buffer, begins[flag], ends[flag])
@@ -508,7 +447,10 @@ def _parse_rows(buffer, part, layout, order, rows, faults):
             if label < 0:
                 fault = _LABEL
         if fault or error:
-            _count(faults, fault if fault else _ERROR_FRAMES, line, start)
+            kind = fault if fault else _ERROR_FRAMES
+            if faults[kind, 0] == 0:
+                faults[kind, 1], faults[kind, 2] = line, start
+            faults[kind, 0] += 1
             data[n] = 0  # the next row takes this place
         else:
             faults[_PADDED, 0] += padded

@@ -6,7 +6,6 @@ import lzma
 import mmap
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from cangraph.extras import named_extra
 MARK = b"\xef\xbb\xbf"  # a spreadsheet's byte order mark
 
 _PACKED = (".gz", ".zst", ".xz")
-_FOREIGN = ("zstd", "zstandard", "polars", "pyo3_runtime")  # modules of their errors
+_FOREIGN = ("zlib", "_lzma", "zstd", "zstandard", "polars", "pyo3_runtime")  # modules of errors
 _ROW = 40  # bytes, about the length of a row
 _LEAST = 4096  # bytes of a block; the first one tells the layout
 
@@ -44,8 +43,8 @@ def ending(path: Path, known: tuple[str, ...]) -> str:
         )
     if suffix not in known:
         raise ValueError(
-            f"{path}: the ending is not known; expected {' or '.join(known)}, "
-            f"plain or with {', '.join(_PACKED)}; convert the log with python-can's can_logconvert"
+            f"{path}: the ending is not known; expected {' or '.join(known)}, plain or with "
+            f"{', '.join(_PACKED)}; convert it with python-can's can_logconvert"
         )
     return suffix
 
@@ -54,33 +53,29 @@ def refuse_empty(path: Path, begin: bytes) -> None:
     """Raises `ValueError` if there is nothing but blanks in the first bytes of a log."""
     if not begin.removeprefix(MARK).strip(b", \t\r\n"):
         first = f" in its first {len(begin):,} bytes" if len(begin) >= _LEAST else ""
-        raise ValueError(
-            f"{path}: the file is empty{first}; expected CAN frames; download it again"
-        )
+        raise ValueError(f"{path}: the file is empty{first}; expected frames; download it again")
 
 
 def refuse_carriage_returns(path: Path, begin: bytes) -> None:
     """Raises `ValueError` if lines end in a carriage return alone."""
     if b"\n" not in begin and b"\r" in begin.strip():
         raise ValueError(
-            f"{path}: the lines end in a carriage return alone, as on old Macs; expected newlines; "
+            f"{path}: the lines end in a carriage return alone; expected newlines; "
             "convert them with: tr '\\r' '\\n'"
         )
 
 
 def text_blocks(path: Path, suffix: str, size: int | None) -> Iterator[bytes | mmap.mmap]:
-    """The text of a log, cut at newlines into blocks of about `size` rows; None: in one, mapped
-    where nothing is packed. A Parquet file is the CSV of its table.
-
-    Raises `ValueError` for what cannot be unpacked.
-    """
+    """The text of a log, cut at newlines into blocks of about `size` rows, or for None in one (a
+    plain file mapped); a Parquet file is the CSV of its table. Raises `ValueError` for what cannot
+    be unpacked."""
     with _named(path):
         if suffix == ".parquet":
             yield from _table(path, size)
         elif size is None:
             yield _whole(path)
         else:
-            # read, not mapped: the pages of a map stay resident, so memory would grow with the file
+            # not mapped: the pages of a map stay resident, so memory would grow with the file
             with _open(path) as stream:
                 begun: list[bytes] = []  # of a line whose end is not read yet
                 while block := stream.read(max(size * _ROW, _LEAST)):
@@ -96,9 +91,7 @@ def text_blocks(path: Path, suffix: str, size: int | None) -> Iterator[bytes | m
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
     """A plain file with the content of `path`: itself, or a temporary one if it is packed.
-
-    Raises `ValueError` for what cannot be unpacked.
-    """
+    Raises `ValueError` for what cannot be unpacked."""
     if path.suffix.lower() not in _PACKED:
         yield path
         return
@@ -121,10 +114,8 @@ def _whole(path: Path) -> bytes | mmap.mmap:
 def _table(path: Path, size: int | None) -> Iterator[bytes]:
     import polars as pl
 
-    if path.suffix.lower() in _PACKED:
-        table = pl.read_parquet(bytes(_whole(path))).lazy()
-    else:
-        table = pl.scan_parquet(path, glob=False)
+    packed = path.suffix.lower() in _PACKED
+    table = pl.scan_parquet(bytes(_whole(path)) if packed else path, glob=False)
     rows = max(1, table.select(pl.len()).collect().item())
     for at in range(0, rows, size or rows):
         part = table.slice(at, size or rows).collect()
@@ -144,7 +135,7 @@ def _open(path: Path) -> io.BufferedIOBase:
 
 
 class _ZstdFile(io.RawIOBase):
-    """A .zst file, unpacked; zstandard's own stream accepts a truncated file without an error."""
+    """A .zst file, unpacked; zstandard's own stream accepts a truncated file silently."""
 
     def __init__(self, path: Path):
         self._packed, self._ready = path.open("rb"), memoryview(b"")
@@ -178,17 +169,13 @@ class _ZstdFile(io.RawIOBase):
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Whatever goes wrong in unpacking, in one line with the file's name."""
+    """Whatever goes wrong in unpacking is a `ValueError` of one line with the file's name."""
     try:
         with named_extra(str(path)):
             yield
-    except ModuleNotFoundError:
-        raise
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be unpacked ({error}); download it again") from error
-    except BaseException as error:  # ZstdError, PolarsError: not imported for plain files; and
-        # polars panics at some broken Parquet files, which is no `Exception`
-        if type(error).__module__.split(".")[0] not in _FOREIGN:
+    except BaseException as error:  # polars panics at some Parquet files, which is no `Exception`
+        foreign = type(error).__module__.split(".")[0] in _FOREIGN
+        if not foreign and not isinstance(error, OSError | EOFError | ValueError):
             raise
         why = " ".join(str(error).split())[:200]
         raise ValueError(f"{path}: cannot be unpacked ({why}); download it again") from error

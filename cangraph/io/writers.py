@@ -2,9 +2,9 @@
 
 import gzip
 import lzma
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,8 +44,7 @@ def write_frames(frames: Frames, path: str | Path) -> None:
     name = path.name.lower()
     if not name.endswith(_TABLES + _LOGS):
         raise ValueError(
-            f"{path}: the ending is not known; expected one of {', '.join(_TABLES + _LOGS)}; "
-            "rename the file"
+            f"{path}: the ending is not known; expected {', '.join(_TABLES + _LOGS)}; rename it"
         )
     if len(frames) == 0:
         raise ValueError(f"{path}: there are no frames to write; expected one or more")
@@ -89,20 +88,20 @@ def _write_table(frames: Frames, path: Path) -> None:
         table.write_parquet(path)
         return
     text = table.write_csv(float_scientific=False, quote_style="never").encode()
-    path.write_bytes(_PACK.get(path.suffix.lower(), bytes)(text))
+    path.write_bytes(_packed(text, path.suffix.lower()))
 
 
-def _zstd(raw: bytes) -> bytes:
-    import zstandard
+def _packed(raw: bytes, suffix: str) -> bytes:
+    match suffix:
+        case ".gz":
+            return gzip.compress(raw)
+        case ".xz":
+            return lzma.compress(raw, preset=1)
+        case ".zst":
+            import zstandard
 
-    return zstandard.ZstdCompressor().compress(raw)
-
-
-_PACK: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress,
-    ".xz": partial(lzma.compress, preset=1),
-    ".zst": _zstd,
-}
+            return zstandard.compress(raw)
+    return raw
 
 
 def _write_log(frames: Frames, path: Path) -> None:
@@ -115,16 +114,13 @@ def _write_log(frames: Frames, path: Path) -> None:
             f"{path}: {remote} remote frames and {wide} of more than 8 bytes came; python-can's "
             ".trc holds classic data frames alone; write .asc or .blf"
         )
-    writers = {".log": can.CanutilsLogWriter, ".asc": can.ASCWriter}
-    writer = (writers | {".blf": can.BLFWriter, ".trc": can.TRCWriter})[suffix]
-    with writer(path) as log:
+    log: Any
+    with can.Logger(path) as log:
         for message in _messages(frames):
             if suffix == ".log" and message.is_remote_frame:  # python-can leaves the DLC out
                 digits = 8 if message.is_extended_id else 3
-                log.file.write(
-                    f"({message.timestamp:f}) vcan0 {message.arbitration_id:0{digits}X}"
-                    f"#R{message.dlc} R\n"
-                )
+                identifier = f"{message.arbitration_id:0{digits}X}"
+                log.file.write(f"({message.timestamp:f}) vcan0 {identifier}#R{message.dlc} R\n")
             else:
                 log.on_message_received(message)
 
@@ -132,16 +128,9 @@ def _write_log(frames: Frames, path: Path) -> None:
 def _messages(frames: Frames) -> Iterator:
     import can
 
-    width = frames.data.shape[1]
-    payload = frames.data.tobytes()
-    columns = (
-        frames.timestamp,
-        frames.arbitration_id,
-        frames.is_extended_id,
-        frames.is_remote_frame,
-        frames.dlc,
-        frames.bytes_used,
-    )
+    width, payload = frames.data.shape[1], frames.data.tobytes()
+    flags = (frames.is_extended_id, frames.is_remote_frame)
+    columns = (frames.timestamp, frames.arbitration_id, *flags, frames.dlc, frames.bytes_used)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     for i, (time, identifier, extended, remote, dlc, used) in enumerate(rows):
         yield can.Message(

@@ -102,7 +102,7 @@ def test_an_attack_type_is_the_readers_to_name(folder):
 def test_what_cannot_be_written_is_refused(tmp_path):
     frames = Frames(np.array([0.0, 1.0]), np.array([1, 2]), is_remote_frame=np.array([True, False]))
     for wrong, name, message in (
-        (frames, "bus.xlsx", "the ending is not known; expected one of .csv"),
+        (frames, "bus.xlsx", "the ending is not known; expected .csv"),
         (frames, "bus.trc", "1 remote frames and 0 of more than 8 bytes came"),
         (frames[:0], "bus.csv", "there are no frames to write"),
         (Frames(np.array([-1.0]), np.ones(1)), "bus.csv", "the times run from -1 to -1 s"),
