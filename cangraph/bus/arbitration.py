@@ -30,9 +30,8 @@ def arbitrate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which frame is sent when: (`order`, `end`), both i8 (n,), in the order on the bus.
 
-    Whenever the bus becomes free, the lowest arbitration ID among the frames released by then
-    wins; of frames with the same ID, the first. `release` (ascending), `duration` and `end` are
-    integers, such as ns.
+    Whenever the bus is free, the lowest ID among the frames released by then wins; of equal IDs,
+    the first. `release` (ascending), `duration` and `end` are integers, such as ns.
 
     >>> arbitrate(np.array([0, 1, 2]), np.array([5, 9, 7]), np.array([10, 10, 10]))
     (array([0, 2, 1]), array([10, 20, 30]))
@@ -55,10 +54,9 @@ def arbitrate(
 
 
 class Queued(NamedTuple):
-    """Frames that wait for the bus: columns as in `Frames`, n rows each, and the `release` in s
-    since the first frame of the log that takes them up."""
+    """Frames that wait for the bus: n rows of columns of `Frames`."""
 
-    release: np.ndarray
+    release: np.ndarray  # s since the first frame of the log that takes them up
     arbitration_id: np.ndarray
     dlc: np.ndarray
     data: np.ndarray
@@ -68,10 +66,8 @@ class Queued(NamedTuple):
     @classmethod
     def like(cls, frames: Frames, rows: np.ndarray, release: np.ndarray, data: np.ndarray):
         """Frames like those of `rows`, but for their time and payload."""
-        ids, dlc = frames.arbitration_id[rows], frames.dlc[rows]
-        return cls(
-            release, ids, dlc, data, frames.is_extended_id[rows], frames.is_remote_frame[rows]
-        )
+        flags = frames.is_extended_id[rows], frames.is_remote_frame[rows]
+        return cls(release, frames.arbitration_id[rows], frames.dlc[rows], data, *flags)
 
 
 def transmit(
@@ -79,8 +75,8 @@ def transmit(
 ) -> Frames:
     """The log with the added frames, labelled, each sent when it wins the bus.
 
-    Genuine frames are released at their recorded time minus their own duration. Frames that no
-    added frame delays keep their exact timestamps; the others are rounded to the log's resolution.
+    Genuine frames are released at their recorded time minus their duration. Those that no added
+    frame delays keep their exact timestamps; all others are rounded to the log's resolution.
 
     >>> log = Frames(np.array([0.0, 0.010001]), np.array([5, 9]))
     >>> more = Queued.like(log, np.array([0]), np.array([0.0097]), np.zeros((1, 8)))
@@ -94,15 +90,13 @@ def transmit(
     recorded = np.maximum.accumulate(recorded.astype(np.int64) - rank) + rank
     release = np.round(np.concatenate([a.release for a in added]), max(digits, 6))
     release = np.rint(release * 1e9).astype(np.int64)
-
+    label = np.full(len(release), attack_code(attack_type))
     columns: dict = {
-        name: np.concatenate([getattr(frames, name), *(getattr(a, name) for a in added)])
+        name: np.concatenate([getattr(part, name) for part in (frames, *added)])
         for name in Queued._fields[1:]
     }
-    label = np.full(len(release), attack_code(attack_type))
     columns["attack_type"] = np.concatenate([frames.attack_type, label])
     columns["attack"] = np.concatenate([frames.attack, label > 0])
-
     extended = columns["is_extended_id"].astype(np.bool_)
     used = np.where(columns["is_remote_frame"], 0, columns["dlc"])
     moment = np.concatenate([recorded, release])
@@ -113,7 +107,6 @@ def transmit(
     queue = np.argsort(release, kind="stable")
     order, end = arbitrate(release[queue], (priority | extended)[queue], duration[queue])
     sent = queue[order]
-
     # only what waited or was added gets a new time
     planned = np.concatenate([recorded, np.full(len(label), -1)])
     old = np.concatenate([frames.timestamp, np.zeros(len(label))])
@@ -126,11 +119,10 @@ def transmit(
 
 
 def _typical(recorded, moment, longest) -> np.ndarray:
-    """How long frames take, ns: the log's own first, recorded at these times, then the others.
+    """How long frames take, ns: the log's own first, then the added ones.
 
-    A frame recorded directly after another took the time between their two ends. Every other frame
-    takes the share of its `longest` that the nearest such frame before it took: gaps that are equal
-    to the ns would reveal which frames waited.
+    A frame recorded directly after another took the time between their ends. Every other takes the
+    share of its `longest` that the last such frame took: equal gaps would reveal who waited.
     """
     n = len(recorded)
     gap = np.diff(recorded, prepend=recorded[0] - longest[0])
@@ -145,12 +137,7 @@ def _typical(recorded, moment, longest) -> np.ndarray:
 
 
 def _digits(timestamp: np.ndarray) -> int:
-    """Decimal places of a log's timestamps, 4 to 9: added frames must not have more.
-
-    >>> _digits(np.array([0.0, 0.00025, 1.5]))
-    5
-    """
-    for digits in range(4, 9):
-        if (np.abs(np.round(timestamp, digits) - timestamp) <= 2 * np.spacing(timestamp)).all():
-            return digits
-    return 9
+    """Decimal places of a log's timestamps, 4 to 9: added frames must not have more."""
+    slack = 2 * np.spacing(timestamp)
+    fits = ((np.abs(np.round(timestamp, d) - timestamp) <= slack).all() for d in range(4, 9))
+    return next((digits for digits, fit in enumerate(fits, 4) if fit), 9)

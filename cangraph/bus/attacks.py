@@ -52,8 +52,8 @@ def inject(
     `arbitration.transmit` sends what is added at `bit_rate` bit/s. Genuine frames that are not
     delayed keep their exact timestamps; suppression and masquerade delay none.
 
-    Raises `ValueError` for what is unknown or out of range, and `NoVictimError`, which is one, for
-    a span without a frame to work on.
+    Raises `ValueError` for what is unknown or out of range; `NoVictimError`, which is one, for a
+    span without a frame to work on.
 
     >>> log = Frames(np.arange(1000) * 0.01, np.arange(1000) % 5)
     >>> inject(log, "fuzzing", spans=[(2, 3), (5, 6)], severity=0.5)
@@ -73,20 +73,18 @@ def inject(
 
 
 def _check(frames, attack, spans, severity, payload):
-    where = f"attacks.inject into {frames.name!r}"
+    where, payloads = f"attacks.inject into {frames.name!r}", ", ".join(PAYLOADS)
     if attack not in ATTACKS:
         raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
     if not 0 < severity <= 1:
         raise ValueError(f"{where}: severity {severity}; expected 0 < severity <= 1; 1 is gross")
     if payload and (attack != "masquerade" or payload not in PAYLOADS):
-        raise ValueError(
-            f"{where}: payload {payload!r} for {attack}; expected one of {', '.join(PAYLOADS)} for "
-            "a masquerade; leave it out"
-        )
+        wanted = f"expected one of {payloads} for a masquerade; leave it out"
+        raise ValueError(f"{where}: payload {payload!r} for {attack}; {wanted}")
     if not spans or not all(0 <= start < end and start < frames.duration for start, end in spans):
+        log = f"the log's {frames.duration:.1f} s; count in s from its first frame"
         raise ValueError(
-            f"{where}: spans {spans}; expected (start, end) with start < end within the log's "
-            f"{frames.duration:.1f} s; count in seconds from its first frame"
+            f"{where}: spans {spans}; expected (start, end), start < end, within {log}"
         )
 
 
@@ -117,22 +115,29 @@ class _Stretch(NamedTuple):
         begin, stop = np.searchsorted(self.since, (start, end))
         return begin + np.flatnonzero(~self.frames.attack[begin:stop])
 
+    def own(self, rows: np.ndarray) -> np.ndarray:
+        """All rows of the ID of these that no attack has touched."""
+        ids = self.frames.arbitration_id
+        return np.flatnonzero((ids == ids[rows[0]]) & ~self.frames.attack)
+
+    def nothing(self, what: str) -> NoVictimError:
+        """The error that says so."""
+        return NoVictimError(f"attacks.inject into {self.frames.name!r}: {what}")
+
     def victims(self, moving: bool = False) -> list[np.ndarray]:
-        """The rows in this span of each ID that sends data regularly (if `moving`: data that
-        changes); if no ID does, of the next best ones."""
+        """The rows here of each ID that regularly sends data (if `moving`: that changes), or else
+        of the next best."""
         rows = self.genuine(self.start, self.end)
         rows = rows[self.frames.bytes_used[rows] > 0]
         if not len(rows):
-            raise NoVictimError(
-                f"attacks.inject into {self.frames.name!r}: no data from {self.start:g} to "
-                f"{self.end:g} s; expected frames of a victim; choose another span"
-            )
+            span = f"{self.start:g} to {self.end:g} s"
+            raise self.nothing(f"no data from {span}; expected frames; choose another span")
         rows = rows[np.argsort(self.frames.arbitration_id[rows], kind="stable")]
         of_id = np.split(rows, 1 + np.flatnonzero(np.diff(self.frames.arbitration_id[rows])))
         steady = [r for r in of_id if len(r) >= _REGULAR and self._steady(r)]
         if moving:
-            changing = [r for r in of_id if self._changes(r)]
-            steady = [r for r in steady if any(r is c for c in changing)] or changing or steady
+            both = [r for r in steady if self._changes(r)]
+            steady = both or [r for r in of_id if self._changes(r)] or steady
         return steady or [max(of_id, key=len)]
 
     def _steady(self, rows):
@@ -154,18 +159,15 @@ class _Stretch(NamedTuple):
 
 def _flooding(stretch) -> Queued:
     release = stretch.moments(stretch.rng.uniform(0.45e-3, 0.5e-3))
-    n = len(release)
-    zero = np.zeros(n, np.uint32)  # ID 0 wins every arbitration
-    data = np.zeros((n, stretch.frames.data.shape[1]), np.uint8)
-    return Queued(release, zero, np.full(n, 8), data, zero, zero)
+    zero = np.zeros(len(release), np.uint32)  # ID 0 wins every arbitration
+    data = np.zeros((len(release), stretch.frames.data.shape[1]), np.uint8)
+    return Queued(release, zero, zero + 8, data, zero, zero)
 
 
 def _fuzzing(stretch) -> Queued:
     release = stretch.moments(stretch.rng.uniform(0.5e-3, 1e-3))
-    n = len(release)
-    extended = stretch.frames.is_extended_id.mean() > 0.5
-    bits = 29 if extended else 11
-    known = stretch.rng.integers(0, 1 << bits, stretch.some(2048))
+    n, extended = len(release), stretch.frames.is_extended_id.mean() > 0.5
+    known = stretch.rng.integers(0, 1 << (29 if extended else 11), stretch.some(2048))
     data = np.zeros((n, stretch.frames.data.shape[1]), np.uint8)
     data[:, :8] = stretch.rng.integers(0, 256, (n, 8), np.uint8)
     ids = stretch.rng.choice(known, n)
@@ -175,18 +177,15 @@ def _fuzzing(stretch) -> Queued:
 def _spoofing(stretch) -> Queued:
     rows = stretch.victim()
     release = stretch.moments(min(stretch.period(rows) / 4, 8e-3))
-    copied = np.full(len(release), rows[0])
-    return Queued.like(
-        stretch.frames, copied, release, np.tile(_forged(stretch, rows), (len(release), 1))
-    )
+    data = np.tile(_forged(stretch, rows), (len(release), 1))
+    return Queued.like(stretch.frames, np.full(len(release), rows[0]), release, data)
 
 
 def _forged(stretch, rows):
     """A payload that the victim does not send now: its own of another time, or with flipped bits;
     the higher the severity, the more bits differ."""
     frames, now = stretch.frames, stretch.frames.data[rows[0]]
-    own = (frames.arbitration_id == frames.arbitration_id[rows[0]]) & ~frames.attack
-    sent = np.unique(frames.data[own], axis=0)
+    sent = np.unique(frames.data[stretch.own(rows)], axis=0)
     distance = np.bitwise_count(sent ^ now).sum(1)
     if len(sent) > 1 and stretch.rng.random() < 0.5:
         nearest_first = np.argsort(distance, kind="stable")  # the first is `now`
@@ -212,10 +211,8 @@ def _replay(stretch) -> Queued:
     begin = stretch.rng.uniform(0, stretch.start - length)
     rows = stretch.genuine(begin, begin + length)
     if not len(rows):
-        raise NoVictimError(
-            f"attacks.inject into {stretch.frames.name!r}: no genuine frame before "
-            f"{stretch.start:g} s to replay; expected an earlier stretch; start the span later"
-        )
+        what = f"no genuine frame before {stretch.start:g} s to replay"
+        raise stretch.nothing(f"{what}; expected an earlier stretch; start the span later")
     ids = np.unique(stretch.frames.arbitration_id[rows])
     ids = stretch.rng.permutation(ids)[: stretch.some(-(-len(ids) // 2))]
     rows = rows[np.isin(stretch.frames.arbitration_id[rows], ids)]
@@ -223,13 +220,8 @@ def _replay(stretch) -> Queued:
     return Queued.like(stretch.frames, rows, release, stretch.frames.data[rows])
 
 
-_ADDING = {
-    "flooding": _flooding,
-    "fuzzing": _fuzzing,
-    "spoofing": _spoofing,
-    "malfunction": _malfunction,
-    "replay": _replay,
-}
+_ADDING = {"flooding": _flooding, "fuzzing": _fuzzing, "spoofing": _spoofing}
+_ADDING |= {"malfunction": _malfunction, "replay": _replay}
 ATTACKS = (*_ADDING, "suppression", "masquerade")
 
 
@@ -250,35 +242,30 @@ def _masqueraded(frames, stretches, payload) -> Frames:
     data, kind = frames.data.copy(), frames.attack_type.copy()
     for stretch in stretches:
         rows = stretch.victim()
-        drawn = PAYLOADS[stretch.rng.integers(len(PAYLOADS))]
+        drawn = PAYLOADS[stretch.rng.integers(len(PAYLOADS))]  # also where it is given
         data[rows] = _posed(stretch, rows, payload or drawn)
         kind[rows] = attack_code("masquerade")
     return replace(frames, data=data, attack=frames.attack | (kind > 0), attack_type=kind)
 
 
 def _posed(stretch, rows, payload):
-    """What the frames of `rows` carry instead; the severity says how many of the bytes that move
-    are frozen, fixed at a value of another time or replayed, or how far one of them is shifted or
-    drifts."""
+    """What the frames of `rows` carry instead. The severity says how many of the moving bytes are
+    frozen, fixed at another time's or replayed, or how far one is shifted or drifts."""
     frames, rng = stretch.frames, stretch.rng
     data, n = frames.data[rows], len(rows)
-    own = (frames.arbitration_id == frames.arbitration_id[rows[0]]) & ~frames.attack
     moving = np.flatnonzero(np.ptp(data, 0))
     moving = rng.permutation(moving if len(moving) else int(frames.dlc[rows].min()))
     moving = moving[: int(np.ceil(stretch.severity * len(moving)))]
-    before = stretch.genuine(0, stretch.start)
-    before = before[frames.arbitration_id[before] == frames.arbitration_id[rows[0]]]
+    own = stretch.own(rows)
     if payload == "frozen":
         data[:, moving] = data[0, moving]
     elif payload == "fixed":
-        other = frames.data[rng.choice(np.flatnonzero(own))]
-        data[:, moving] = other[moving]
+        data[:, moving] = frames.data[rng.choice(own)][moving]
     elif payload == "replayed":
+        before = own[stretch.since[own] < stretch.start]
         if not len(before):
-            raise NoVictimError(
-                f"attacks.inject into {frames.name!r}: the victim sends nothing before "
-                f"{stretch.start:g} s; expected frames to replay; start the span later"
-            )
+            what = f"the victim sends nothing before {stretch.start:g} s"
+            raise stretch.nothing(f"{what}; expected frames to replay; start the span later")
         first = rng.integers(max(1, len(before) - n))
         old = frames.data[before[(first + np.arange(n)) % len(before)]]
         data[:, moving] = old[:, moving]

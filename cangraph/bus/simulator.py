@@ -1,8 +1,8 @@
 """The simulated bus: vehicles, their drives, seven attacks, and the `demo` dataset made of them.
 
 A vehicle is a fixed table of `messages`. In a capture each is released by its node's clock, filled
-from the state of the drive, and sent when it wins arbitration on a 500 kbit/s bus. `attacks.inject`
-makes the attacks: their frames compete on the same bus.
+from the state of the drive, and sent when it wins arbitration on a 500 kbit/s bus, for which the
+frames of `attacks.inject` compete as well.
 """
 
 import re
@@ -111,10 +111,8 @@ def _number(vehicle: str) -> int:
         return VEHICLES.index(vehicle)
     drawn = re.fullmatch(r"fleet-(\d{1,9})", vehicle)
     if not drawn:
-        raise ValueError(
-            f"vehicle: {vehicle!r} is unknown; expected one of {', '.join(VEHICLES)}, or fleet-0, "
-            "fleet-1, …"
-        )
+        known = f"{', '.join(VEHICLES)}, fleet-0, fleet-1, …"
+        raise ValueError(f"vehicle: {vehicle!r} is unknown; expected one of {known}")
     return _FLEET + int(drawn.group(1))
 
 
@@ -157,10 +155,8 @@ def _layout(dlc, fast, multiplexed, rng):
 
 
 def _switched(fields, rng):
-    """The fields, of which one that never changes has become a switch, if there is any."""
-    still = [
-        k for k, field in enumerate(fields) if field.kind == "table" and len(field.values) == 1
-    ]
+    """The fields, of which one that never changes, if any, has become a switch."""
+    still = [k for k, f in enumerate(fields) if f.kind == "table" and len(f.values) == 1]
     if not still:
         return fields
     k = int(rng.choice(still))
@@ -170,8 +166,7 @@ def _switched(fields, rng):
 
 
 def _drive(seconds, parked, rng):
-    """One trip that begins when the car has been `parked` for so many s, every channel scaled to
-    0..1, `_RATE` samples per s."""
+    """One trip after `parked` s: every channel scaled to 0..1, `_RATE` samples per s."""
     n = int((seconds + 1) * _RATE)
     driven = np.arange(n) >= parked * _RATE
 
@@ -204,8 +199,7 @@ def _drive(seconds, parked, rng):
 
 
 def _times(message, seconds, phase, skew, rng):
-    """When a message is released, and its events, s, ascending; `skew` is the relative error of its
-    clock."""
+    """When a message is released, and its events, s, ascending; `skew`: its clock's, relative."""
     times, period, events = np.zeros(0), message.period, np.zeros(0)
     if period:
         times = np.arange((phase + message.offset) % period, seconds, period * (1 + skew))
@@ -224,19 +218,17 @@ def _payload(message, times, events, drive, rng):
     count = rng.integers(256) + np.arange(len(times))
     sample = (times * _RATE).astype(np.int64)
     for kind, byte, values, channel, noise in message.fields:
-        if kind == "table":
-            data[:, byte] = np.array(values)[count % len(values)]
-        elif kind == "switch":
-            turned = np.searchsorted(events, times, side="right")
-            data[:, byte] = np.array(values)[turned % len(values)]
+        if kind in ("table", "switch"):
+            turn = count if kind == "table" else np.searchsorted(events, times, side="right")
+            data[:, byte] = np.array(values)[turn % len(values)]
         elif kind == "counter":
             data[:, byte] = count % values[0] | values[1]
         elif kind == "enum":
             data[:, byte] = np.array(values)[(drive[channel][sample] * len(values)).astype(int)]
         elif kind == "signal":
             raw = values[0] + values[1] * drive[channel][sample]
-            noise_now = noise * drive["driven"][sample]
-            raw = np.rint(raw + noise_now * rng.standard_normal(len(times))).clip(0, 0xFFFF)
+            raw += noise * drive["driven"][sample] * rng.standard_normal(len(times))
+            raw = np.rint(raw).clip(0, 0xFFFF)
             data[:, byte : byte + 2] = raw.astype(">u2")[:, None].view(np.uint8)
         else:  # the byte of the checksum is still 0, which changes no sum
             combine = {"xor": np.bitwise_xor, "sum": np.add}[kind]
@@ -267,9 +259,8 @@ def simulate(
     """One capture of one drive, attack free or under one of `attacks.ATTACKS`.
 
     The attack comes in `bursts` of 2-5 s, none in the first 11 s (in a capture under 15 s, 73 %);
-    `severity` and `payload` are those of `attacks.inject`: towards severity 0, a burst of spoofing
-    is a single frame. A `seed` is a drive: with and without attack, the vehicle sends the same
-    frames. Timestamps are the ends of frames in s, after `start`.
+    `severity` and `payload` are those of `attacks.inject`. A `seed` is a drive: with and without
+    attack, the vehicle sends the same frames. Timestamps are the ends of frames, s after `start`.
 
     Raises `ValueError` for what makes no capture.
 
@@ -280,9 +271,10 @@ def simulate(
     if attack and attack not in ATTACKS:
         raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
     if not (0 < seconds < np.inf and bursts > 0 and seed >= 0):
-        what = f"{seconds} seconds, {bursts} bursts, seed {seed}"
-        wanted = "seconds and bursts above 0, and a seed from 0 on; try simulate('aster', 40.0)"
-        raise ValueError(f"simulate: {what}; expected {wanted}")
+        what = f"simulate: {seconds} seconds, {bursts} bursts, seed {seed}"
+        raise ValueError(
+            f"{what}; expected seconds and bursts above 0, and a seed from 0 on; try 40.0"
+        )
     number = _number(vehicle)
     rng = np.random.default_rng([seed, number])
     # a car of the fleet may be parked at first; those of the demo drive from the start
@@ -311,34 +303,29 @@ def simulate(
     return frames[frames.timestamp <= start + seconds]
 
 
-CAPTURES = {  # of the demo dataset, by attack and vehicle, in each scenario
-    scenario: tuple(names.split())
-    for scenario, names in {
-        "train_01_attack_free": "attack-free-aster attack-free-borage",
-        "train_02_with_attacks": "flooding-aster fuzzing-borage spoofing-aster",
-        "test_01_known_vehicle_known_attack": "flooding-borage fuzzing-aster spoofing-borage",
-        "test_02_unknown_vehicle_known_attack": "flooding-clover fuzzing-clover spoofing-clover",
-        "test_03_known_vehicle_unknown_attack": "malfunction-aster malfunction-borage replay-aster",
-        "test_04_unknown_vehicle_unknown_attack": "malfunction-clover replay-clover",
-        "test_05_suppress": "suppress-aster suppress-clover",
-        "test_06_masquerade": "masquerade-aster masquerade-clover",
-    }.items()
+CAPTURES = {  # of the demo dataset: attack and vehicle of each, by scenario
+    "train_01_attack_free": "attack-free-aster attack-free-borage",
+    "train_02_with_attacks": "flooding-aster fuzzing-borage spoofing-aster",
+    "test_01_known_vehicle_known_attack": "flooding-borage fuzzing-aster spoofing-borage",
+    "test_02_unknown_vehicle_known_attack": "flooding-clover fuzzing-clover spoofing-clover",
+    "test_03_known_vehicle_unknown_attack": "malfunction-aster malfunction-borage replay-aster",
+    "test_04_unknown_vehicle_unknown_attack": "malfunction-clover replay-clover",
+    "test_05_suppress": "suppress-aster suppress-clover",
+    "test_06_masquerade": "masquerade-aster masquerade-clover",
 }
 
 
 def demo_captures(seed: int = 0, seconds: float = 40.0) -> list[Frames]:
     """The `demo` dataset: 20 captures of `seconds` each, all of different drives.
 
-    No training capture is of clover or under an attack of `test_03` to `test_06`; `synthesis`
-    draws such attacks all the same, by the same `attacks.inject`, and cars like clover.
-
-    Raises `ValueError` as `simulate` does.
+    No training capture is of clover or under an attack of `test_03` to `test_06`; `synthesis` draws
+    such attacks and cars all the same. Raises `ValueError` as `simulate` does.
 
     >>> [frames.name for frames in demo_captures(seconds=1.0)][:3]
     ['attack-free-aster', 'attack-free-borage', 'flooding-aster']
     """
     captures = []
-    plan = [(scenario, name) for scenario, names in CAPTURES.items() for name in names]
+    plan = [(scenario, name) for scenario, names in CAPTURES.items() for name in names.split()]
     for drive, (scenario, name) in enumerate(plan, 100 * seed):  # no drive twice, in any dataset
         attack, vehicle = name.removeprefix("attack-free").rsplit("-", 1)
         attack = {"suppress": "suppression"}.get(attack, attack)

@@ -8,18 +8,13 @@ from cangraph.frames import Frames
 
 
 @settings(deadline=None, max_examples=100)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 2000), st.integers(0, 9), st.integers(1, 120)), max_size=60
-    ).map(sorted)
-)
+@given(st.lists(st.tuples(*(st.integers(*r) for r in ((0, 2000), (0, 9), (1, 120)))), max_size=60))
 def test_the_bus_sends_every_frame_once_and_the_lowest_pending_id_first(queue):
-    release, ids, duration = np.array(queue, np.int64).reshape(-1, 3).T.copy()
+    release, ids, duration = np.array(sorted(queue), np.int64).reshape(-1, 3).T.copy()
     order, end = arbitrate(release, ids, duration)
     begin = end - duration[order]
     assert sorted(order) == list(range(len(release)))
-    assert (begin >= release[order]).all()
-    assert (begin[1:] >= end[:-1]).all()
+    assert (begin >= release[order]).all() and (begin[1:] >= end[:-1]).all()
     sent = np.empty(len(order), np.int64)
     sent[order] = np.arange(len(order))
     for k, frame in enumerate(order):
@@ -41,11 +36,8 @@ def test_a_frame_takes_its_bits(dlc, extended, bits):
 
 def queued(release, arbitration_id, extended=False):
     n = len(release)
-    ids = np.full(n, arbitration_id)
-    data = np.zeros((n, 8), np.uint8)
-    return Queued(
-        np.array(release), ids, np.full(n, 8), data, np.full(n, extended), np.zeros(n, bool)
-    )
+    ids, data, no = np.full(n, arbitration_id), np.zeros((n, 8), np.uint8), np.zeros(n, bool)
+    return Queued(np.array(release), ids, np.full(n, 8), data, no | extended, no)
 
 
 def test_a_log_alone_passes_unchanged():

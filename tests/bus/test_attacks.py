@@ -35,20 +35,17 @@ def quick_gaps(frames):
     return (np.diff(frames.timestamp) < 50e-6).mean()
 
 
-# what an attack does and what it leaves alone
-
-
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_labels_are_those_of_the_attack(log, attack):
     after = inject(log, attack, spans=SPANS, seed=1)
     assert (after.attack_type == attack_code(attack) * after.attack).all()
     assert after.attack.any() != (attack == "suppression")
     assert bool(after.attack_spans) == (attack == "suppression")
-    assert inside(since(after)[after.attack], slack=0.02).all()
+    times = since(after)[after.attack]
+    assert inside(times, slack=0.02).all()
     for a, b in SPANS:
-        times = since(after)[after.attack]
-        spans = after.attack_spans
-        assert ((times >= a) & (times < b)).any() or any(a <= s.start <= s.end < b for s in spans)
+        silent = any(a <= span.start <= span.end < b for span in after.attack_spans)
+        assert ((times >= a) & (times < b)).any() or silent
     assert not log.attack.any()
 
 
@@ -73,13 +70,8 @@ def test_added_frames_share_the_bus(log, attack):
     gaps = np.diff(after.timestamp)
     assert (gaps >= frame_duration(after.dlc[1:]) * 1e-9 - 1e-9).all()
     assert (np.round(after.timestamp, 6) == after.timestamp).all(), "the log has whole µs"
-
-
-def test_an_attack_delays_what_waits_behind_it(log):
-    after = inject(log, "flooding", spans=SPANS, seed=3)
-    genuine = after[~after.attack]
-    late = np.setdiff1d(genuine.timestamp, log.timestamp)
-    assert 0.2 < len(late) / inside(since(log)).sum() < 1
+    late = np.setdiff1d(after.timestamp[~after.attack], log.timestamp)
+    assert attack != "flooding" or 0.2 < len(late) / inside(since(log)).sum() < 1
 
 
 def test_suppressed_frames_are_missing_and_nothing_else(log):
@@ -118,8 +110,7 @@ def test_a_masquerade_changes_payloads_of_one_id_and_no_time(log, payload):
         elif payload == "replayed":
             earlier = set(content(log[(since(log) < a) & (log.arbitration_id == victim)]))
             assert len(np.unique(new, axis=0)) > 1
-            changing = [row for row in content(after[within & after.attack]) if row in earlier]
-            assert changing, "whole payloads of the past"
+            assert earlier & set(content(after[within & after.attack])), "whole payloads"
         else:
             offset = (new - old) % 256
             (byte,) = np.flatnonzero(offset.any(0))
@@ -133,28 +124,23 @@ def test_severity_says_how_many_of_the_moving_bytes_are_fixed(severity, bytes_fi
     n = 400
     data = np.random.default_rng(0).integers(0, 256, (n, 8), np.uint8)
     busy = Frames(np.arange(n) * 0.02, np.full(n, 0x1A0), data=data)
-    after = inject(
-        busy, "masquerade", spans=[(4.0, 6.0)], seed=1, payload="fixed", severity=severity
-    )
+    how = {"payload": "fixed", "severity": severity, "seed": 1}
+    after = inject(busy, "masquerade", spans=[(4.0, 6.0)], **how)
     new = after.data[after.attack]
     fixed = (new == new[0]).all(0)
     assert fixed.sum() == bytes_fixed
     assert (new[:, ~fixed] == data[after.attack][:, ~fixed]).all()
-    (source,) = np.flatnonzero((data[:, fixed] == new[0, fixed]).all(1))[:1]
-    assert 0 <= source < n
+    assert (data[:, fixed] == new[0, fixed]).all(1).any(), "as at some time"
 
 
 def of_three(shares):
     """IDs 1, 2, 3, … every 20 ms, whose data changes in these shares of the frames."""
     n, rng = 500, np.random.default_rng(3)
-    parts = []
-    for k, share in enumerate(shares):
-        value = np.cumsum(rng.random(n) < share).astype(np.uint8)
-        data = np.zeros((n, 8), np.uint8)
-        data[:, 0] = value
-        parts.append((np.arange(n) * 0.02 + k * 0.004, np.full(n, k + 1), data))
-    timestamp, ids, data = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Frames.in_order(timestamp, arbitration_id=ids, data=data)
+    time = (np.arange(n) * 0.02 + np.arange(len(shares))[:, None] * 0.004).ravel()
+    data = np.zeros((len(time), 8), np.uint8)
+    data[:, 0] = np.concatenate([np.cumsum(rng.random(n) < share) for share in shares]) % 256
+    ids = np.repeat(1 + np.arange(len(shares)), n)
+    return Frames.in_order(time, arbitration_id=ids, data=data)
 
 
 @pytest.mark.parametrize(
@@ -202,19 +188,14 @@ def test_fuzzing_speaks_the_format_of_the_bus():
     assert after.is_extended_id.all() and (after.arbitration_id[after.attack] > 0x7FF).mean() > 0.9
 
 
-# severity and seed
-
-
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_severity_is_monotone(log, attack):
-    def size(severity):
-        if attack != "masquerade":
-            after = inject(log, attack, spans=SPANS[:1], severity=severity, seed=7)
-            return abs(len(after) - len(log))
-        after = inject(log, attack, spans=SPANS[:1], severity=severity, seed=7, payload="replayed")
-        return np.bitwise_count(after.data ^ log.data).sum()
-
-    sizes = [size(severity) for severity in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    posed = attack == "masquerade"
+    how = {"spans": SPANS[:1], "seed": 7, "payload": "replayed" if posed else ""}
+    made = [inject(log, attack, severity=s, **how) for s in (0.01, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    sizes = [abs(len(after) - len(log)) for after in made]
+    if posed:
+        sizes = [np.bitwise_count(after.data ^ log.data).sum() for after in made]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1] / 2
     if attack in ("flooding", "fuzzing", "spoofing", "malfunction"):
         assert sizes[0] == 1
@@ -228,40 +209,30 @@ def test_same_seed_same_attack(log, attack):
 
 def test_attacks_can_follow_one_another(log):
     after = inject(log, "suppression", spans=[(2.0, 3.0)], seed=1)
-    after = inject(after, "spoofing", spans=[(4.0, 6.0)], seed=1)
-    after = inject(after, "masquerade", spans=[(8.5, 10.0)], seed=1)
+    for attack, span in (("spoofing", SPANS[0]), ("masquerade", SPANS[1])):
+        after = inject(after, attack, spans=[span], seed=1)
     assert set(after.attack_type) == {attack_code(a) for a in ("benign", "spoofing", "masquerade")}
     assert after.attack_spans and len(to_graphs([after]).label)
-
-
-# labels of windows
 
 
 def test_windows_that_overlap_a_suppression_are_under_attack(log):
     after = inject(log, "suppression", spans=SPANS, seed=4)
     graphs = to_graphs([after], 100, 50)
-    overlap = np.zeros(len(graphs), bool)
-    for span in after.attack_spans:
-        overlap |= (graphs.start <= span.end) & (graphs.end >= span.start)
-    assert (graphs.label == overlap).all() and 0 < overlap.mean() < 0.5
-    assert (graphs.attack_type == overlap * attack_code("suppression")).all()
-    # the nodes that are attacked are those of the victims, silent ones among them
     of_window = np.repeat(np.arange(len(graphs)), np.diff(graphs.node_ptr))
-    expected = np.zeros(len(graphs.node_id), bool)
+    overlap, victims = np.zeros(len(graphs), bool), np.zeros(len(graphs.node_id), bool)
     for span in after.attack_spans:
         missed = (graphs.start <= span.end) & (graphs.end >= span.start)
-        expected |= missed[of_window] & (graphs.node_id == span.arbitration_id)
-    assert (graphs.node_attack == expected).all()
-    assert expected.any() and (graphs.node_count[expected] == 0).mean() > 0.5
-
-
-# real traffic
+        overlap |= missed
+        victims |= missed[of_window] & (graphs.node_id == span.arbitration_id)
+    assert (graphs.label == overlap).all() and 0 < overlap.mean() < 0.5
+    assert (graphs.attack_type == overlap * attack_code("suppression")).all()
+    assert (graphs.node_attack == victims).all()
+    assert victims.any() and (graphs.node_count[victims] == 0).mean() > 0.5, "silent ones"
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_artefact_in_a_real_log(real_data, attack):
-    path = real_data / "hcrl_sa/train_01_attack_free/attack-free-kia.csv"
-    log = read_frames(path)[:60_000]
+    log = read_frames(real_data / "hcrl_sa/train_01_attack_free/attack-free-kia.csv")[:60_000]
     after = inject(log, attack, spans=SPANS, seed=1)
     assert quick_gaps(after) <= quick_gaps(log) * len(log) / len(after) + 1e-9
     assert quick_gaps(after) == pytest.approx(quick_gaps(log), abs=1e-4)
@@ -273,9 +244,6 @@ def test_no_artefact_in_a_real_log(real_data, attack):
         gaps = np.diff(after.timestamp)
         assert gaps.min() >= min(np.diff(log.timestamp).min(), 100e-6) - 1e-9
     assert after.attack.any() or after.attack_spans
-
-
-# refusals
 
 
 @pytest.mark.parametrize(
@@ -291,7 +259,7 @@ def test_no_artefact_in_a_real_log(real_data, attack):
         ("fuzzing", {"spans": [(1, float("nan"))]}, "spans"),
         ("fuzzing", {"payload": "frozen"}, "payload 'frozen' for fuzzing; expected one of frozen"),
         ("masquerade", {"payload": "iced"}, "payload 'iced' for masquerade"),
-        ("spoofing", {"spans": [(4, 4.000001)]}, "no data from 4 to 4 s; expected frames of a v"),
+        ("spoofing", {"spans": [(4, 4.000001)]}, "no data from 4 to 4 s; expected frames"),
         ("replay", {"spans": [(0, 1)]}, "no genuine frame before 0 s to replay"),
         ("masquerade", {"spans": [(0, 1)], "payload": "replayed"}, "sends nothing before 0 s"),
     ],
