@@ -2,6 +2,8 @@
 
 import gzip
 import lzma
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import zstandard
@@ -29,9 +31,15 @@ PACK = {
 }
 
 
-def payloads(frames):
-    """The bytes in use of each frame, as hexadecimal digits."""
-    return [bytes(row[:dlc]).hex() for row, dlc in zip(frames.data, frames.dlc, strict=True)]
+def rows_of(frames):
+    """Each frame as candump writes it, `ID#payload` or `ID#R` and the DLC; x is behind a 29-bit ID,
+    T behind an attack."""
+    rows = []
+    for i, identifier in enumerate(frames.arbitration_id):
+        dlc, wide = frames.dlc[i], "x" if frames.is_extended_id[i] else ""
+        payload = f"R{dlc}" if frames.is_remote_frame[i] else bytes(frames.data[i, :dlc]).hex()
+        rows.append(f"{identifier:x}{wide}#{payload}{' T' if frames.attack[i] else ''}")
+    return rows
 
 
 def same(one, two):
@@ -41,11 +49,18 @@ def same(one, two):
 def joined(chunks):
     """The frames of all chunks, and the sum of their reports."""
     width = max(c.data.shape[1] for c in chunks)
+    pad = [np.pad(c.data, ((0, 0), (0, width - c.data.shape[1]))) for c in chunks]
     columns = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame",
                "attack", "attack_type")  # fmt: skip
     whole = {column: np.concatenate([getattr(c, column) for c in chunks]) for column in columns}
-    pad = [np.pad(c.data, ((0, 0), (0, width - c.data.shape[1]))) for c in chunks]
-    reports = zip(*(c.report for c in chunks), strict=True)
-    return Frames(**whole, data=np.concatenate(pad)), ReadReport(
-        *(sum(part, () if isinstance(part[0], tuple) else 0) for part in reports)
-    )
+    *counts, first = zip(*(c.report for c in chunks), strict=True)
+    report = ReadReport(*map(sum, counts), sum(first, ()))
+    return Frames(**whole, data=np.concatenate(pad)), report
+
+
+def database(path, rows):
+    """A log as python-can's SQLite: rows of time, ID, extended, remote, error, DLC and bytes."""
+    with closing(sqlite3.connect(path)) as base:
+        base.execute("CREATE TABLE messages (ts, id, extended, remote, error, dlc, data)")
+        base.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        base.commit()

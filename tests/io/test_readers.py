@@ -4,10 +4,8 @@ import gzip
 import hashlib
 import lzma
 import re
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from logs import HEADER, PACK, TABLE, joined, payloads, same
+from logs import HEADER, PACK, TABLE, database, joined, rows_of, same
 
 from cangraph.io.readers import LogFile, read_frames
 from cangraph.io.writers import write_frames
@@ -41,10 +39,8 @@ def test_parquet_reads_as_the_table_it_holds(tmp_path, read):
 
 def test_timestamps_may_step_back(read):
     frames = read(HEADER + "3,1,,0\n1,2,,0\n2,3,,0\n2,4,,1\n1,5,,0\n")
-    assert frames.timestamp.tolist() == [1, 1, 2, 2, 3]
-    assert frames.arbitration_id.tolist() == [2, 5, 3, 4, 1]
-    assert frames.attack.tolist() == [False, False, False, True, False]
-    assert frames.report.reordered == 2
+    assert rows_of(frames) == ["2#", "5#", "3#", "4# T", "1#"]
+    assert frames.timestamp.tolist() == [1, 1, 2, 2, 3] and frames.report.reordered == 2
 
 
 # errors
@@ -95,30 +91,15 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("packed", PACK)
 def test_a_lenient_reader_returns_the_rest_and_counts(read, tmp_path, packed):
-    rows = [
-        "3,1A0,00FF,1",
-        "nan,1A0,00FF,0",
-        "",
-        "1,7FF,0011,0",
-        "inf,1A0,00FF,0",
-        "2,1A0,0,0",
-        "2.5,20000000,00,0",
-        "2.5",
-    ]
-    frames = read(
-        PACK[packed]((HEADER + "\n".join(rows)).encode()), f"bus.csv{packed}", strict=False
-    )
+    rows = ["3,1A0,00FF,1", "nan,1A0,00FF,0", "", "1,7FF,0011,0", "inf,1A0,00FF,0", "2,1A0,0,0",
+            "2.5,20000000,00,0", "2.5"]  # fmt: skip
+    text = (HEADER + "\n".join(rows)).encode()
+    frames = read(PACK[packed](text), f"bus.csv{packed}", strict=False)
     assert frames.timestamp.tolist() == [1, 3]
-    assert payloads(frames) == ["0011", "00ff"]
-    report = frames.report
-    assert report[:5] == (7, 1, 0, 0, 5)
-    lines = [re.match(r".*bus[.a-z]*:(\d+): '(.*)' has", m) for m in report.first_refused]
-    assert [(int(m[1]), m[2]) for m in lines] == [
-        (3, rows[1]),
-        (7, rows[5]),
-        (8, rows[6]),
-        (9, rows[7]),
-    ]
+    assert rows_of(frames) == ["7ff#0011", "1a0#00ff T"]
+    assert frames.report[:5] == (7, 1, 0, 0, 5)
+    lines = [re.match(r".*bus[.a-z]*:(\d+): '(.*)' has", m) for m in frames.report.first_refused]
+    assert [(int(m[1]), m[2]) for m in lines] == [(i + 2, rows[i]) for i in (1, 5, 6, 7)]
     assert (frames.info.refused, frames.info.reordered) == (5, 1)
 
 
@@ -185,13 +166,9 @@ def test_chunks_of_other_formats_in_a_row_are_the_file(tmp_path, clean, ending, 
     path = tmp_path / f"bus{ending}"
     frames = clean[:300]
     if ending == ".db":
-        with closing(sqlite3.connect(path)) as base:
-            base.execute("CREATE TABLE messages (ts, id, extended, remote, error, dlc, data)")
-            rows = zip(frames.timestamp.tolist(), frames.arbitration_id.tolist(), frames.data,
-                       strict=True)  # fmt: skip
-            rows = [(time, i, 0, 0, 0, 8, row.tobytes()) for time, i, row in rows]
-            base.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            base.commit()
+        columns = (frames.timestamp.tolist(), frames.arbitration_id.tolist(), frames.data)
+        rows = zip(*columns, strict=True)
+        database(path, [(time, i, 0, 0, 0, 8, row.tobytes()) for time, i, row in rows])
     else:
         write_frames(frames, tmp_path / f"bus{ending.removesuffix('.gz')}")
     if ending.endswith(".gz"):
@@ -205,11 +182,9 @@ def test_a_log_that_steps_back_too_far_is_refused_in_chunks(tmp_path):
     path = tmp_path / "bus.csv"
     rows = [f"{100 + i / 10:.1f},1A0,00,0" for i in range(300)]
     path.write_text(HEADER + "\n".join([*rows, "119.8,1A0,00,0"]))
-    message = (
-        r"bus.csv: a row at 119.8.* s comes behind one at 129.9.* s; expected steps back .* 10 s"
-    )
+    message = r"bus.csv: a row at 119.8.* s comes behind one at 129.9.* s; expected .* 10 s"
     for size in (1, 100, 1000):
-        with pytest.raises(ValueError, match=message + ".*read_frames, or sort it"):
+        with pytest.raises(ValueError, match=message):
             [*LogFile(path).chunks(size)]
     assert read_frames(path).report.reordered == 1
     path.write_text(HEADER + "\n".join([*rows, "119.9,1A0,00,0"]))

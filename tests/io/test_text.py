@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from logs import CANDUMP, HCRL, HEADER, SPACED, TABLE, payloads, same
+from logs import CANDUMP, HCRL, HEADER, SPACED, TABLE, rows_of, same
 
 from cangraph.frames import ATTACK_TYPES, PAYLOAD_LENGTHS, Frames
 from cangraph.io.pythoncan import columns_of
@@ -19,47 +19,68 @@ from cangraph.io.text import LAYOUTS
 def test_the_row_that_stands_for_a_layout_is_one(read, layout):
     table = HEADER if layout.name == "can-train-and-test" else ""
     frames = read(f"{table}{layout.row}\n", "bus.log" if layout.name == "candump" else "bus.csv")
-    assert len(frames) == 1 and frames.dlc[0] >= 5 and frames.timestamp[0] > 1.4e9
+    assert len(frames) == 1 and frames.dlc[0] >= 5 and str(frames.timestamp[0]) in layout.row
     assert frames.data.any() and not frames.attack.any()
 
 
 def test_a_table_is_read_column_by_column(read):
     frames = read(TABLE, attack_type="fuzzing", scenario="s", vehicle="v")
     assert frames.timestamp.tolist() == [0.5, 1.25, 1.5]
-    assert frames.arbitration_id.tolist() == [0x1A0, 0x7FF, 0x1C3E5A7]
-    assert frames.dlc.tolist() == [2, 0, 8]
-    assert payloads(frames) == ["00ff", "", "0102030405060708"]
+    assert rows_of(frames) == ["1a0#00ff T", "7ff#", "1c3e5a7x#0102030405060708"]
     assert frames.data[0].tolist() == [0, 255, 0, 0, 0, 0, 0, 0]
-    assert frames.is_extended_id.tolist() == [False, False, True]
-    assert not frames.is_remote_frame.any()
-    assert frames.attack.tolist() == [True, False, False]
     assert [ATTACK_TYPES[code] for code in frames.attack_type] == ["fuzzing", "benign", "benign"]
     assert (frames.name, frames.scenario, frames.vehicle) == ("bus", "s", "v")
+
+
+ROWS = {
+    "HCRL": (HCRL, ["316#052168092121006f", "18f#fe5b T", "260#"]),
+    "spaced": (SPACED, ["350#052884666d0000a2", "2c0#14ff", "430#R8"]),
+    "bytes past the DLC were never on the bus": (
+        "1.5,02b0,5,ff,7f,00,05,49,11,22,33,R\n1.5,02b0,0,11,22,33,44,55,66,77,88,T\n",
+        ["2b0#ff7f000549", "2b0# T"],
+    ),
+    "a remote frame has a DLC and no data": (
+        "1.5,0316,8,R\n1.6,0316,1,7,R\n1.7,0316,3,T,,,\n", ["316#R8", "316#07", "316#R3 T"],
+    ),
+    "labels R and T": ("1.5,0316,1,07,R\n1.6,0316,1,07,T\n", ["316#07", "316#07 T"]),
+    "labels 0 and 1": ("1.5,0316,1,07,0\n1.6,0316,1,07,1\n", ["316#07", "316#07 T"]),
+    "no labels": ("timestamp,arbitration_id,data_field\n0.5,1A0,00FF\n", ["1a0#00ff"]),
+    "what looks like a number stays exact": (
+        HEADER + "1,1E5,12E34567,0\n2,1e5,00000000,0\n3,007,1E10,0\n4,10,0001,0\n",
+        ["1e5#12e34567", "1e5#00000000", "7#1e10", "10#0001"],
+    ),
+    "R is a remote frame, eight digits are 29 bit": (
+        HEADER + "1,000001A0,R8,0\n2,01A0,r,0\n3,1A0,00,0\n", ["1a0x#R8", "1a0#R0", "1a0#00"],
+    ),
+    "one digit is a byte where no row has a label": (
+        "1,0316,1,0\n2,0316,2,5,21\n3,0316,0\n", ["316#00", "316#0521", "316#"],
+    ),
+    "blanks between bytes, as in HCRL's Survival set": (
+        "1,0316,8,05 22 68 09 22 20 00 75\n2,02b0,2, ff  7f \n3,02b0,0,\n",
+        ["316#0522680922200075", "2b0#ff7f", "2b0#"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text, rows", ROWS.values(), ids=ROWS)
+def test_rows_are_read(read, text, rows):
+    frames = read(text)
+    assert rows_of(frames) == rows
+    assert not frames.data[np.arange(8) >= frames.bytes_used[:, None]].any()
+
+
+def test_payloads_of_can_fd_widen_the_data(read):
+    rows = f"1,1A0,{'AB' * 64},0\n2,1A0,0102,0\n3,1A0,{'CD' * 12},0\n"
+    frames = read(HEADER + rows)
+    assert frames.data.shape == (3, 64)
+    assert rows_of(frames) == ["1a0#" + "ab" * 64, "1a0#0102", "1a0#" + "cd" * 12]
+    refused = read(HEADER + rows.replace("B,", "BFF,").replace("D,", "DFF,"), strict=False)
+    assert refused.data.shape == (1, 8) and refused.report.refused == 2
 
 
 def test_the_columns_of_a_table_may_stand_in_any_order(read):
     shuffled = "Attack, data_field ,TIMESTAMP,arbitration_id\n1,00FF,0.5,1A0\n"
     assert same(read(shuffled), read(HEADER + "0.5,1A0,00FF,1\n"))
-    unlabelled = read("timestamp,arbitration_id,data_field\n0.5,1A0,00FF\n")
-    assert unlabelled.attack.tolist() == [False]
-
-
-def test_the_hcrl_flag_moves_with_the_dlc(read):
-    frames = read(HCRL, attack_type="flooding")
-    assert frames.arbitration_id.tolist() == [0x316, 0x18F, 0x260]
-    assert payloads(frames) == ["052168092121006f", "fe5b", ""]
-    assert frames.attack.tolist() == [False, True, False]
-    assert ATTACK_TYPES[frames.attack_type[1]] == "flooding"
-
-
-def test_spaced_lines_are_read(read):
-    frames = read(SPACED, "normal_run_data.txt")
-    assert frames.timestamp.tolist() == [1479121434.850202, 1479121434.850423, 1479121434.850977]
-    assert frames.arbitration_id.tolist() == [0x350, 0x2C0, 0x430]
-    assert payloads(frames)[:2] == ["052884666d0000a2", "14ff"]
-    assert frames.is_remote_frame.tolist() == [False, False, True]
-    assert frames.bytes_used.tolist() == [8, 2, 0]
-    assert not frames.attack.any()
 
 
 @pytest.mark.parametrize("text", [TABLE, HCRL, SPACED], ids=["table", "hcrl", "spaced"])
@@ -74,69 +95,21 @@ def test_what_a_spreadsheet_does_to_a_file_changes_nothing(read, text):
         assert same(read(text.replace(",", " ,\t")), plain), "space around fields"
 
 
-def test_bytes_past_the_dlc_were_never_on_the_bus(read):
-    padded = "1.5,02b0,5,ff,7f,00,05,49,11,22,33,R\n1.5,02b0,0,11,22,33,44,55,66,77,88,T\n"
-    frames = read(padded)
-    assert same(frames, read("1.5,02b0,5,ff,7f,00,05,49,R\n1.5,02b0,0,T\n"))
-    assert frames.data[:, 5:].tolist() == [[0, 0, 0], [0, 0, 0]]
-
-
-def test_a_remote_frame_has_a_dlc_and_no_data(read):
-    frames = read("1.5,0316,8,R\n1.6,0316,1,7,R\n1.7,0316,3,T,,,\n")
-    assert frames.is_remote_frame.tolist() == [True, False, True]
-    assert frames.dlc.tolist() == [8, 1, 3]
-    assert frames.bytes_used.tolist() == [0, 1, 0]
-    assert frames.attack.tolist() == [False, False, True]
-
-
-def test_labels_are_0_1_or_r_t(read):
-    assert read("1.5,0316,1,07,R\n1.6,0316,1,07,T\n").attack.tolist() == [False, True]
-    assert read("1.5,0316,1,07,0\n1.6,0316,1,07,1\n").attack.tolist() == [False, True]
-
-
-def test_ids_and_payloads_that_look_like_numbers_stay_exact(read):
-    frames = read(HEADER + "1,1E5,12E34567,0\n2,1e5,00000000,0\n3,007,1E10,0\n4,10,0001,0\n")
-    assert frames.arbitration_id.tolist() == [0x1E5, 0x1E5, 7, 0x10]
-    assert payloads(frames) == ["12e34567", "00000000", "1e10", "0001"]
-
-
 @given(st.integers(0, 2**29 - 1), st.binary(max_size=8), st.booleans(), st.booleans())
 def test_every_id_payload_and_label_survives(scratch, identifier, data, attack, upper):
     digits = f"{identifier:X},{data.hex().upper()}" if upper else f"{identifier:x},{data.hex()}"
     scratch.write_text(f"{HEADER}0.5,{digits},{attack:d}\n")
     frames = read_frames(scratch)
-    assert frames.arbitration_id.tolist() == [identifier]
-    assert frames.dlc.tolist() == [len(data)]
-    assert payloads(frames) == [data.hex()]
-    assert frames.attack.tolist() == [attack]
+    extended = "x" * (identifier > 0x7FF or len(f"{identifier:x}") == 8)
+    assert rows_of(frames) == [f"{identifier:x}{extended}#{data.hex()}{' T' * attack}"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**53 - 1), st.integers(5, 15)), min_size=1, max_size=9))
 def test_timestamps_equal_pythons_float(scratch, numbers):
-    texts = []
-    for digits, places in numbers:
-        whole, rest = divmod(digits, 10**places)
-        texts.append(f"{whole}.{rest:0{places}d}" if places else str(whole))
-    texts.sort(key=float)
+    split = [(*divmod(digits, 10**places), places) for digits, places in numbers]
+    texts = sorted((f"{whole}.{rest:0{n}d}" for whole, rest, n in split), key=float)
     scratch.write_text(HEADER + "".join(f"{text},1A0,00,0\n" for text in texts))
     assert read_frames(scratch).timestamp.tolist() == [float(text) for text in texts]
-
-
-def test_a_table_carries_can_fd_payloads(read):
-    frames = read(HEADER + f"1,1A0,{'AB' * 64},0\n2,1A0,0102,0\n3,1A0,{'CD' * 12},0\n")
-    assert frames.data.shape == (3, 64) and frames.dlc.tolist() == [64, 2, 12]
-    assert payloads(frames) == ["ab" * 64, "0102", "cd" * 12]
-    refused = read(
-        HEADER + f"1,1A0,{'AB' * 65},0\n2,1A0,0102,0\n3,1A0,{'CD' * 9},0\n", strict=False
-    )
-    assert refused.data.shape == (1, 8) and refused.report.refused == 2
-
-
-def test_r_is_a_remote_frame_and_eight_digits_are_29_bit(read):
-    frames = read(HEADER + "1,000001A0,R8,0\n2,01A0,r,0\n3,1A0,00,0\n")
-    assert frames.is_extended_id.tolist() == [True, False, False]
-    assert frames.is_remote_frame.tolist() == [True, True, False]
-    assert frames.dlc.tolist() == [8, 0, 1]
 
 
 # labels
@@ -148,8 +121,7 @@ def test_a_row_without_label_is_refused_where_others_have_one(read):
         read(rows)
     frames = read(rows, strict=False)
     assert frames.timestamp.tolist() == [1, 4, 5] and frames.report.refused == 2
-    assert frames.attack.tolist() == [False, True, False]
-    assert frames.is_remote_frame.tolist() == [False, False, True]
+    assert rows_of(frames) == ["316#0521", "316#0521 T", "316#R8"]
 
 
 def test_a_label_is_refused_where_the_first_rows_have_none(read):
@@ -159,19 +131,6 @@ def test_a_label_is_refused_where_the_first_rows_have_none(read):
     rows[250] += ",1"
     with pytest.raises(ValueError, match=r"bus.csv:251: .* has no label .*or one although they"):
         read("\n".join(rows))
-
-
-def test_one_digit_is_a_byte_where_no_row_has_a_label(read):
-    frames = read("1,0316,1,0\n2,0316,2,5,21\n3,0316,0\n")
-    assert frames.dlc.tolist() == [1, 2, 0] and frames.data[1, :2].tolist() == [5, 0x21]
-    assert not frames.is_remote_frame.any()
-
-
-def test_bytes_may_be_set_apart_by_blanks(read):
-    """The clean files of HCRL's Survival set for Soul and Spark."""
-    frames = read("1,0316,8,05 22 68 09 22 20 00 75\n2,02b0,2, ff  7f \n3,02b0,0,\n", "a.txt")
-    same = read("1,0316,8,05,22,68,09,22,20,00,75\n2,02b0,2,ff,7f\n3,02b0,0\n", "b.txt")
-    assert frames.sha256() == same.sha256() and frames.dlc.tolist() == [8, 2, 0]
 
 
 # rows that are none
@@ -234,14 +193,16 @@ def test_a_row_that_cannot_be_read_is_named(read, error_of, tmp_path, layout, ab
     assert rest.report.refused == 2 and same(rest, read(text, name))
 
 
-def test_a_carriage_return_within_a_row_is_refused(read):
-    with pytest.raises(ValueError, match=r"bus.csv:3: "):
-        read(HEADER + "1,1A0,00,0\n2,1A0,00,0\r3,1A0,00,0\n4,1A0,00,0\n")
-
-
-def test_a_row_behind_a_header_that_ends_in_a_carriage_return_is_not_lost(read):
-    with pytest.raises(ValueError, match=r"bus.csv:1: the columns 'timestamp,.*0' are not known"):
-        read(HEADER.strip() + "\r1,1A0,00,0\n2,1A0,00,0\n")
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (HEADER + "1,1A0,00,0\n2,1A0,00,0\r3,1A0,00,0\n4,1A0,00,0\n", "bus.csv:3: "),
+        (HEADER.strip() + "\r1,1A0,00,0\n2,1A0,00,0\n", "bus.csv:1: the columns 'timestamp,.*0'"),
+    ],
+)
+def test_a_carriage_return_within_a_line_is_refused(read, text, where):
+    with pytest.raises(ValueError, match=where):
+        read(text)
 
 
 @pytest.mark.parametrize("name", ["bus.csv", "bus.txt", "bus.log", "bus.asc", "can.csv"])
@@ -297,26 +258,19 @@ def test_many_parts_are_read_as_one(read):
 # candump
 
 LINES = {
-    "(1.5) can0 1A0#00FF": ([1.5], 0x1A0, False, False, b"\0\xff"),
-    "(1.5)  vcan0\t001a0000# T": ([1.5], 0x1A0000, True, False, b""),
-    "(1.5) can0 1A0#R": ([1.5], 0x1A0, False, True, 0),
-    "(1.5) 0 000001A0#r8 r": ([1.5], 0x1A0, True, True, 8),
-    "(1436509052.249713) can0 1A0##3" + "AB" * 64: ([1436509052.249713], 0x1A0, False, False,
-                                                    b"\xab" * 64),
-    "(1.5) can0 7FF##0": ([1.5], 0x7FF, False, False, b""),
-}  # fmt: skip
+    "(1.5) can0 1A0#00FF": (1.5, "1a0#00ff"),
+    "(1.5)  vcan0\t001a0000# T": (1.5, "1a0000x#"),
+    "(1.5) can0 1A0#R": (1.5, "1a0#R0"),
+    "(1.5) 0 000001A0#r8 r": (1.5, "1a0x#R8"),
+    "(1436509052.249713) can0 1A0##3" + "AB" * 64: (1436509052.249713, "1a0#" + "ab" * 64),
+    "(1.5) can0 7FF##0": (1.5, "7ff#"),
+}
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_candump_line_is_read(read, line):
     frames = read(line + "\r\n", "bus.log")
-    time, identifier, extended, remote, data = LINES[line]
-    assert frames.timestamp.tolist() == time
-    assert frames.arbitration_id.tolist() == [identifier]
-    assert frames.is_extended_id.tolist() == [extended]
-    assert frames.is_remote_frame.tolist() == [remote]
-    assert frames.dlc.tolist() == [data if remote else len(data)]
-    assert remote or bytes(frames.data[0, : len(data)]) == data
+    assert (frames.timestamp[0], *rows_of(frames)) == LINES[line]
 
 
 def test_error_frames_of_candump_are_counted(read):
