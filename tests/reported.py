@@ -12,11 +12,15 @@ SCENARIOS = ("test_01_known_vehicle_known_attack", "test_02_unknown_vehicle_know
 METRICS = ("auroc", "auprc", "f1", "precision", "recall", "mcc", "fpr")
 
 
+def always(model, capture):
+    return 0.9
+
+
 def put_run(
     home,
     dataset,
     seed=0,
-    value=lambda model, capture: 0.9,
+    value=always,
     captures=4,
     stages=STAGES,
     name=None,
@@ -33,20 +37,18 @@ def put_run(
         {"scenario": s, "name": n, "recording": f"{s}/{n}", "sha256": f"{dataset} {n}"}
         for s, n in names
     ]
-    rows = [
-        {"detector": m, "scenario": s, "capture": n} | dict.fromkeys(METRICS, value(m, k))
-        for m in models
-        for k, (s, n) in enumerate(names)
-    ]
-    scenarios = []
+    rows, scenarios = [], []
     for model in models:
-        for scenario in SCENARIOS:
-            mine = [
-                row["f1"] for row in rows if (row["detector"], row["scenario"]) == (model, scenario)
+        for half, scenario in enumerate(SCENARIOS):
+            values = {k: value(model, k) for k in range(half, captures, 2)}
+            row = {"detector": model, "scenario": scenario}
+            rows += [
+                row | {"capture": names[k][1]} | dict.fromkeys(METRICS, v)
+                for k, v in values.items()
             ]
-            mean = sum(mine) / len(mine) if mine and None not in mine else None
-            row = {"detector": model, "scenario": scenario, "captures": len(mine)}
-            scenarios.append(row | dict.fromkeys(METRICS, mean))
+            known_values = values and None not in values.values()
+            mean = sum(values.values()) / len(values) if known_values else None
+            scenarios.append(row | {"captures": len(values)} | dict.fromkeys(METRICS, mean))
     costs = [
         {"model": m, "parameters": 100 * k, "bytes": 400 * k, "p50_ms": 0.1 * k, "p99_ms": 0.2 * k}
         for k, m in enumerate(("gat_teacher", "vgae_teacher", "gat", "vgae"), 1)

@@ -43,9 +43,6 @@ def data(captures, params):
     return split(to_graphs(captures, params.window, params.stride), params.split)
 
 
-# data
-
-
 def test_data_comes_back_as_it_was(params, data):
     runs.save_data(params, data)
     back = runs.load_data(params)
@@ -57,7 +54,9 @@ def test_data_comes_back_as_it_was(params, data):
     assert back.notes == data.notes
 
 
-def test_prepared_graphs_are_not_written_a_second_time(params, captures):
+def test_prepared_graphs_are_not_written_twice_and_a_part_of_them_is_saved_as_such(
+    params, captures
+):
     place = runs.graphs_folder(params)
     graphs = prepare(captures, params.window, params.stride, folder=place)
     before = sorted(place.rglob("*"))
@@ -65,12 +64,6 @@ def test_prepared_graphs_are_not_written_a_second_time(params, captures):
     assert sorted(place.rglob("*")) == before
     back, key = runs.load_data(params).graphs, runs.load("data_prep", params)["graphs"]
     assert back.key == graphs.key == key
-    assert np.array_equal(back.x, graphs.x)
-
-
-def test_a_part_of_prepared_graphs_is_saved_as_that_part(params, captures):
-    place = runs.graphs_folder(params)
-    graphs = prepare(captures, params.window, params.stride, folder=place)
     part = split(graphs[np.arange(len(graphs)) % 7 > 0], params.split)
     runs.save_data(params, part)
     back = runs.load_data(params).graphs
@@ -80,26 +73,21 @@ def test_a_part_of_prepared_graphs_is_saved_as_that_part(params, captures):
     assert np.array_equal(again.x, graphs.x)
 
 
-def lose(file):
-    file.unlink()
-
-
-def cut(file):
-    file.write_bytes(file.read_bytes()[:-1])
-
-
 @pytest.mark.parametrize(
-    ("harm", "name", "error", "said"),
+    ("left", "name", "error", "said"),
     [
-        (lose, "about.json", FileNotFoundError, r"about.json is not there; "),
-        (lose, "x.npy", FileNotFoundError, r"x.npy is not there; "),
-        (cut, "x.npy", ValueError, r"x.npy: .*whole; run `"),
+        (None, "about.json", FileNotFoundError, r"about.json is not there; "),
+        (None, "x.npy", FileNotFoundError, r"x.npy is not there; "),
+        (-1, "x.npy", ValueError, r"x.npy: .*whole; run `"),
     ],
 )
-def test_graphs_that_are_lost_or_damaged_name_the_command(params, data, harm, name, error, said):
+def test_graphs_that_are_lost_or_damaged_name_the_command(params, data, left, name, error, said):
     runs.save_data(params, data)
     (file,) = runs.graphs_folder(params).glob(f"*/{name}")
-    harm(file)
+    content = file.read_bytes()
+    file.unlink()
+    if left is not None:
+        file.write_bytes(content[:left])
     with pytest.raises(error, match=rf"{said}.*papermill notebooks/data_prep"):
         runs.load_data(params)
 
@@ -119,9 +107,6 @@ def test_data_of_other_parameters_is_refused(params, data):
         runs.load_data(other)
 
 
-# models and scores
-
-
 def test_models_come_back_and_score_the_same(params, data):
     nets = {
         "gat": GAT(data.graphs.spec, hidden=4, heads=2, layers=1).eval(),
@@ -136,50 +121,35 @@ def test_models_come_back_and_score_the_same(params, data):
 
 
 @pytest.mark.parametrize("layout", ["C", "F"])
-def test_scores_come_back_with_their_state_however_their_bytes_lie(params, data, layout):
+@pytest.mark.parametrize("part", ["test", "drawn"])
+def test_scores_come_back_however_their_bytes_lie(params, data, layout, part):
     n = len(data.test)
     value = np.random.default_rng(0).random(2 * n)[::2]
     state = np.asarray(np.arange(2 * n, dtype=np.float32).reshape(n, 2), order=layout)
-    runs.save("teacher", params, scores={"gat/test": Scores.of(data.test, value, state, "ab")})
-    back = runs.load_scores("teacher", params, data)["gat/test"]
-    assert np.array_equal(back.value, value)
-    assert np.array_equal(back.state, state)
-    assert back.state_names == ("a", "b")
-
-
-def test_scores_of_drawn_windows_come_back_with_their_labels_and_captures(params, data):
-    graphs = data.test[:3]
-    made = Scores.of(graphs, np.arange(3.0), np.eye(3, dtype="f4"), ("a",) * 3)
-    made = replace(made, label=np.array([True, False, True]))
-    runs.save("teacher", params, scores={"gat/drawn": made})
-    back = runs.load_scores("teacher", params, data)["gat/drawn"]
+    made = Scores.of(data.test, value, state, "ab")
+    if part == "drawn":
+        made = replace(made, label=~made.label)
+    runs.save("teacher", params, scores={f"gat/{part}": made})
+    back = runs.load_scores("teacher", params, data)[f"gat/{part}"]
     for name in ("value", "label", "attack_type", "capture", "start", "end", "state"):
         assert np.array_equal(getattr(back, name), getattr(made, name)), name
-    assert back.captures == made.captures and back.state_names == ("a", "a", "a")
+    assert back.captures == made.captures and back.state_names == ("a", "b")
 
 
-def test_a_pickle_in_place_of_a_checkpoint_is_not_run(params, tmp_path):
+def test_checkpoints_of_unknown_kinds_are_refused_and_no_pickle_is_run(params, tmp_path):
     class Bomb:
         def __reduce__(self):
             return (tmp_path.joinpath("boom").touch, ())
 
-    place = runs.folder(params)
-    place.mkdir(parents=True)
-    (place / "teacher.ckpt").write_bytes(pickle.dumps(Bomb(), protocol=2))
+    path = runs.folder(params) / "teacher.ckpt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
     with pytest.raises(pickle.UnpicklingError):
         runs.load_models("teacher", params)
     assert not (tmp_path / "boom").exists()
-
-
-def test_a_checkpoint_of_an_unknown_kind_is_refused_by_name(params):
-    place = runs.folder(params)
-    place.mkdir(parents=True)
-    torch.save({"gat": {"kind": "Other", "config": {}, "weights": {}}}, place / "teacher.ckpt")
+    torch.save({"gat": {"kind": "Other", "config": {}, "weights": {}}}, path)
     with pytest.raises(ValueError, match="gat is a 'Other'; expected one of GAT, VGAE"):
         runs.load_models("teacher", params)
-
-
-# records
 
 
 def test_a_stage_records_parameters_versions_and_what_it_was_made_from(params, data):
@@ -221,9 +191,6 @@ def test_checkpoints_go_when_the_stage_would_repeat_them(params, best):
     assert (place / "gat/history.csv").exists(), "records stay"
 
 
-# whole runs
-
-
 def test_all_runs_come_by_dataset_and_seed_and_copies_do_not(home):
     assert runs.all_runs() == []
     put_run(home, "hcrl_sa", 10, stages=["data_prep", "teacher"])
@@ -231,6 +198,9 @@ def test_all_runs_come_by_dataset_and_seed_and_copies_do_not(home):
     put_run(home, "demo")
     put_run(home, "demo", name="before")
     put_run(home, "demo", 1, name="before/seed_1")
+    put_run(home, "demo", 4, name="kept/before")
+    copy = runs.read_run("kept/before")
+    assert copy.is_copy and (copy.dataset, copy.seed) == ("demo", 4)
     (home / "runs/demo/graphs").mkdir()
     (home / "runs/demo/graphs/0123.json").write_text("{}")
     (home / "runs/summary.json").write_text("{}")
@@ -242,28 +212,16 @@ def test_all_runs_come_by_dataset_and_seed_and_copies_do_not(home):
     ]
 
 
-def test_a_copy_knows_the_run_it_is_of(home):
-    put_run(home, "demo", 4, name="kept/before")
-    run = runs.read_run("kept/before")
-    assert run.is_copy and (run.dataset, run.seed) == ("demo", 4)
-
-
 @pytest.mark.parametrize("name", ["", ".", "..", "../runs", "demo/..", "/etc", "demo//x", "a b", 3])
 def test_a_name_that_leaves_runs_is_refused(home, name):
     with pytest.raises(ValueError, match="not a folder below runs/; expected hcrl_sa"):
         runs.read_run(name)
 
 
-@pytest.mark.parametrize(
-    ("name", "command"),
-    [("demo", "make run DATASET=demo`"), ("demo/seed_3", "make run DATASET=demo SEED=3`")],
-)
-def test_a_run_that_is_not_there_names_its_command(home, name, command):
-    with pytest.raises(FileNotFoundError, match=rf"no data_prep.json in .*{command}"):
-        runs.read_run(name)
-
-
-def test_a_damaged_record_is_named(home):
+def test_a_run_that_is_not_there_names_its_command_and_a_damaged_record_its_file(home):
+    for name, command in (("demo", "DATASET=demo`"), ("demo/seed_3", "DATASET=demo SEED=3`")):
+        with pytest.raises(FileNotFoundError, match=f"no data_prep.json in .*make run {command}"):
+            runs.read_run(name)
     place = put_run(home, "demo")
     (place / "fusion.json").write_text('{"stage": ')
     with pytest.raises(ValueError, match=r"fusion\.json: .*run fusion\.ipynb again"):
