@@ -4,8 +4,6 @@ import re
 
 from matplotlib.colors import same_color
 
-__all__ = ["bars_of", "count", "numbers", "words"]
-
 
 def words(ax):
     return [text.get_text() for text in ax.texts]

@@ -91,8 +91,7 @@ def nets(drive):
 
 @pytest.fixture(scope="session")
 def detector_file(nets, drive, tmp_path_factory):
-    """The GAT of `nets` in a file, with the threshold that a tenth of the windows of `drive`
-    reach."""
+    """The GAT of `nets` in a file; a tenth of the windows of `drive` reach its threshold."""
     from cangraph.data.graphs import to_graphs
     from cangraph.deploy.export import to_onnx
     from cangraph.params import load_params

@@ -6,8 +6,6 @@ from cangraph.params import load_params
 from cangraph.report.summary import MODELS
 from cangraph.runs import STAGES
 
-__all__ = ["put_run"]
-
 SCENARIOS = ("test_01_known_vehicle_known_attack", "test_02_unknown_vehicle_known_attack")
 METRICS = ("auroc", "auprc", "f1", "precision", "recall", "mcc", "fpr")
 

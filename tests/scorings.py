@@ -6,39 +6,23 @@ from cangraph.evaluation.scores import Scores
 from cangraph.frames import Frames
 from cangraph.params import FusionParams
 
-__all__ = ["PARAMS", "brier", "scores_of", "torn"]
-
-PARAMS = FusionParams(
-    actions=11,
-    folds=3,
-    hidden=32,
-    steps=400,
-    batch_size=64,
-    replay=5000,
-    learning_rate=0.003,
-    epsilon_start=1.0,
-    epsilon_end=0.05,
-)
+SIZES = {"actions": 11, "folds": 3, "hidden": 32, "steps": 400, "batch_size": 64, "replay": 5000}
+PARAMS = FusionParams(**SIZES, learning_rate=0.003, epsilon_start=1.0, epsilon_end=0.05)
 INFO = Frames(np.zeros(1), np.zeros(1)).info
 
 
 def scores_of(value, label, state, capture=None, scenarios=("",)):
     """Scores of windows, by default all of one capture; capture k is of scenario k."""
-    n = len(value)
-    capture = np.zeros(n, np.int32) if capture is None else np.asarray(capture, np.int32)
+    start = np.arange(len(value), dtype=float)
+    capture = np.zeros(len(value)) if capture is None else capture
     infos = tuple(
         INFO._replace(name=f"c{k}", scenario=scenario, recording=f"r{k}")
         for k, scenario in enumerate(scenarios)
     )
+    value, label = np.asarray(value, float), np.asarray(label, bool)
+    capture, state = np.asarray(capture, np.int32), np.asarray(state, np.float32)
     return Scores(
-        np.asarray(value, float),
-        np.asarray(label, bool),
-        np.zeros(n, np.uint8),
-        capture,
-        np.arange(n, dtype=float),
-        np.arange(n) + 1.0,
-        infos,
-        np.asarray(state, np.float32),
+        value, label, np.zeros(len(value), np.uint8), capture, start, start + 1, infos, state
     )
 
 
@@ -51,12 +35,9 @@ def torn(n, seed, captures=1):
     gat = np.where(side == 1, 0.05 + 0.9 * label, rng.uniform(0, 1, n))
     noise = rng.normal(size=(n, 2))
     where = np.arange(n) * captures // n, [f"test_0{k}_x" for k in range(captures)]
-    vgae_state = np.column_stack([error, noise[:, 0]])
-    gat_state = np.column_stack([gat, side + 0.1 * noise[:, 1]])
-    return side, [
-        scores_of(error, label, vgae_state, *where),
-        scores_of(gat, label, gat_state, *where),
-    ]
+    states = np.column_stack([error, noise[:, 0]]), np.column_stack([gat, side + 0.1 * noise[:, 1]])
+    values = zip((error, gat), states, strict=True)
+    return side, [scores_of(value, label, state, *where) for value, state in values]
 
 
 def brier(scores):

@@ -47,9 +47,8 @@ def lab(tmp_path_factory):
     command += [f"--port={port}", f"--IdentityProvider.token={token}", "--ip=127.0.0.1"]
     command += [f"--ServerApp.root_dir={home}", "--ServerApp.port_retries=0"]
     environment = os.environ | {"CANGRAPH_HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "c")}
-    server = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, env=environment, **quiet)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(120):

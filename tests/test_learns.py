@@ -12,24 +12,23 @@ from cangraph.evaluation.scores import metrics, threshold
 from cangraph.nn.losses import feature_error
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
+from cangraph.train.distillation import distill
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.tasks import Detector, Reconstructor
 
 
-@pytest.fixture(scope="module")
-def params():
+def lasting(epochs):
     return load_params(
         "demo",
         fit={"batch_size": 16, "average": "none"},
-        teacher={"epochs": 30, "learning_rate": 0.005},
+        teacher={"epochs": epochs, "learning_rate": 0.005},
         student={"epochs": 30},
     )
 
 
-def lasting(params, epochs):
-    """The same parameters with another length of training."""
-    size = params.teacher.model_copy(update={"epochs": epochs})
-    return params.model_copy(update={"teacher": size})
+@pytest.fixture(scope="module")
+def params():
+    return lasting(30)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +62,7 @@ def test_32_windows_are_memorised(few, params):
 
 def test_the_vgae_learns_to_rebuild(few, params):
     seed_everything(0)
-    longer = lasting(params, 100)
-    task = fit(Reconstructor(VGAE(few.graphs.spec, **params.teacher.vgae)), few, longer)
+    task = fit(Reconstructor(VGAE(few.graphs.spec, **params.teacher.vgae)), few, lasting(100))
     assert task.history[-1]["train_node"] < task.history[0]["train_node"]
     batch = batch_of(few.train[~few.train.label])
     with torch.inference_mode():
@@ -83,18 +81,15 @@ def test_the_vgae_sees_benign_windows_only(few, params):
     """Other attack windows, the same weights: what it trains on are the benign ones."""
     altered = few.graphs[np.arange(32)]
     altered.x[np.repeat(altered.label, np.diff(altered.node_ptr))] += 5.0
-    short = lasting(params, 2)
     weights = []
     for data in (few, whole(altered)):
         seed_everything(0)
-        task = fit(Reconstructor(VGAE(data.graphs.spec, **params.student.vgae)), data, short)
+        task = fit(Reconstructor(VGAE(data.graphs.spec, **params.student.vgae)), data, lasting(2))
         weights.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
     assert torch.equal(*weights)
 
 
 def test_a_distilled_student_is_no_worse_than_one_without_a_teacher(graphs, params):
-    from cangraph.train.distillation import distill
-
     fresh = to_graphs([simulate("aster", 16.0, attack="fuzzing", seed=4)], 100, 100)
     seed_everything(0)
     data = whole(graphs)
@@ -103,19 +98,17 @@ def test_a_distilled_student_is_no_worse_than_one_without_a_teacher(graphs, para
     for name in ("distilled", "alone"):
         seed_everything(0)
         student = GAT(graphs.spec, **params.student.gat)
-        task = Detector(student)
-        if name == "distilled":
-            task = distill(teacher, student, params.distillation)
+        distilled = distill(teacher, student, params.distillation)
+        task = distilled if name == "distilled" else Detector(student)
         quality[name] = metrics(fit(task, data, params, "student").score(fresh), 0.5)["auprc"]
     assert quality["distilled"] >= quality["alone"] - 0.01
     assert quality["distilled"] > 0.9
 
 
 def test_the_same_seed_gives_the_same_scores_to_the_last_bit(few, params):
-    short = lasting(params, 3)
     values = []
     for _ in range(2):
         seed_everything(5)
         task = Detector(GAT(few.graphs.spec, **params.student.gat))
-        values.append(fit(task, few, short).score(few.train).value)
+        values.append(fit(task, few, lasting(3)).score(few.train).value)
     assert np.array_equal(*values)

@@ -68,12 +68,10 @@ def mean_only(folder, devices=1, nodes=1, epochs=2, **values):
     frames = simulate("aster", 16.0, attack="fuzzing", seed=3)
     graphs = to_graphs([frames.label(scenario="train_02_with_attacks")], 100, 100)
     some = graphs[np.argsort(graphs.label, kind="stable")[-180:-80]]
-    # 65 windows to learn from in batches of 16
-    data = Split(some, (np.arange(100) >= 65).astype(np.uint8), ())
     order = np.random.default_rng(0).permutation(100)
-    data = Split(some[order], data.part, ())
-    run = {"batch_size": 16} | values
-    params = load_params("demo", student={"epochs": epochs}, fit=run)
+    # 65 windows to learn from in batches of 16
+    data = Split(some[order], (np.arange(100) >= 65).astype(np.uint8), ())
+    params = load_params("demo", student={"epochs": epochs}, fit={"batch_size": 16} | values)
     seed_everything(0)
     task = Detector(GAT(graphs.spec, **params.student.gat))
 
@@ -104,14 +102,12 @@ def near(row, other, tolerance):
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path):
-    """To rounding: train and val losses, ranks, rates and weights, though no batch divides by two
-    evenly in the end."""
+    """To rounding, though the last batch does not divide by two."""
     code = DRIVER.format(here="tests", folder=str(tmp_path / "two"))
     lines = started("-c", code).splitlines()
     assert [line.split()[0] for line in lines] == ["epoch", "epoch", "GAT:"], "printed once"
     one = mean_only(tmp_path / "one")
-    (of_two,) = (path for path in (tmp_path / "two").iterdir() if path.is_dir())
-    (of_one,) = (path for path in (tmp_path / "one").iterdir() if path.is_dir())
+    of_one, of_two = (next((tmp_path / name).glob("*/")) for name in ("one", "two"))
     assert of_one.name == of_two.name
     last = [read_checkpoint(newest(place)) for place in (of_one, of_two)]
     assert last[0]["global_step"] == last[1]["global_step"] == 10
@@ -154,9 +150,8 @@ def test_the_notebook_goes_on_from_what_two_processes_left(home, monkeypatch, ca
     assert "epoch" not in capsys.readouterr().out, "nothing was trained again"
     place = runs.training_folder(command.asked(SMALL), "teacher")
     assert {path.name for path in place.iterdir()} == {"vgae", "gat"}
-    assert all(len([p for p in path.iterdir() if p.is_dir()]) == 1 for path in place.iterdir())
-    # one process from the start: means over nodes and edges count by windows, hidden ones differ;
-    # the weights of the GAT are drawn after, with dice that have fallen otherwise
+    assert all(len([*path.glob("*/")]) == 1 for path in place.iterdir())
+    # one process from the start: means over nodes and edges count by windows, hidden ones differ
     shutil.rmtree(place)
     alone = command.teachers(command.asked(SMALL))["vgae"]
     assert len(alone.history) == len(names["vgae"].history) == 2
@@ -175,14 +170,12 @@ def test_who_started_the_script_says_how_many_processes_there_are(monkeypatch):
     for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC"))]:
         monkeypatch.delenv(name)
     assert command.launched() == (1, 1)
-    monkeypatch.setenv("SLURM_NTASKS", "8")
-    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "4")
-    monkeypatch.setenv("SLURM_NNODES", "2")
-    assert command.launched() == (4, 2)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-    monkeypatch.setenv("WORLD_SIZE", "6")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert command.launched() == (2, 3)
+    slurm = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2"}
+    elastic = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "2"}
+    for given, processes in ((slurm, (4, 2)), (elastic, (2, 3))):
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        assert command.launched() == processes
 
 
 def test_a_word_that_is_no_parameter_is_refused():

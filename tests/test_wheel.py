@@ -41,13 +41,9 @@ def run(wheel, tmp_path):
     def call(code: str, base: bool = False) -> str:
         if base:
             code = f"import sys\nsys.modules |= dict.fromkeys({TRAIN_ONLY})\n{code}"
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=here,
-            env=inherited | {"PYTHONPATH": str(tmp_path / "site"), "NUMBA_DISABLE_JIT": "1"},
-            capture_output=True,
-            text=True,
-        )
+        command = [sys.executable, "-c", code]
+        env = inherited | {"PYTHONPATH": str(tmp_path / "site"), "NUMBA_DISABLE_JIT": "1"}
+        done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True)
         return (done.stdout + done.stderr).strip()
 
     return call
