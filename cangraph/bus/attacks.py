@@ -73,19 +73,17 @@ def inject(
 
 
 def _check(frames, attack, spans, severity, payload):
-    where, payloads = f"attacks.inject into {frames.name!r}", ", ".join(PAYLOADS)
+    where = f"attacks.inject into {frames.name!r}"
     if attack not in ATTACKS:
         raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
     if not 0 < severity <= 1:
         raise ValueError(f"{where}: severity {severity}; expected 0 < severity <= 1; 1 is gross")
     if payload and (attack != "masquerade" or payload not in PAYLOADS):
-        wanted = f"expected one of {payloads} for a masquerade; leave it out"
+        wanted = f"expected one of {', '.join(PAYLOADS)} for a masquerade; leave it out"
         raise ValueError(f"{where}: payload {payload!r} for {attack}; {wanted}")
     if not spans or not all(0 <= start < end and start < frames.duration for start, end in spans):
-        log = f"the log's {frames.duration:.1f} s; count in s from its first frame"
-        raise ValueError(
-            f"{where}: spans {spans}; expected (start, end), start < end, within {log}"
-        )
+        wanted = f"(start, end) within the log's {frames.duration:.1f} s; count in s from its start"
+        raise ValueError(f"{where}: spans {spans}; expected {wanted}")
 
 
 class _Stretch(NamedTuple):

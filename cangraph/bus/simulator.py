@@ -272,9 +272,7 @@ def simulate(
         raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
     if not (0 < seconds < np.inf and bursts > 0 and seed >= 0):
         what = f"simulate: {seconds} seconds, {bursts} bursts, seed {seed}"
-        raise ValueError(
-            f"{what}; expected seconds and bursts above 0, and a seed from 0 on; try 40.0"
-        )
+        raise ValueError(f"{what}; expected numbers above 0, a seed from 0 on; try 40.0 seconds")
     number = _number(vehicle)
     rng = np.random.default_rng([seed, number])
     # a car of the fleet may be parked at first; those of the demo drive from the start

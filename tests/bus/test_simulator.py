@@ -49,8 +49,6 @@ def test_a_fleet_is_of_many_cars_each_always_the_same():
     assert len(tables) == len(fleet) + len(VEHICLES)
     messages.cache_clear()
     assert messages("fleet-1") == fleet[1]
-    with pytest.raises(ValueError, match="'fleet-x' is unknown; expected one of aster"):
-        messages("fleet-x")
 
 
 def test_a_switch_of_the_fleet_is_sent_at_once_and_again_when_it_turns():
@@ -60,14 +58,13 @@ def test_a_switch_of_the_fleet_is_sent_at_once_and_again_when_it_turns():
     assert len(switched) >= 2
     for message, field in switched:
         own = frames[frames.arbitration_id == message.arbitration_id]
-        value = own.data[:, field.byte]
-        assert set(value) == set(field.values)
-        turns = 1 + np.flatnonzero(np.diff(value))
+        assert set(own.data[:, field.byte]) == set(field.values)
+        turns = 1 + np.flatnonzero(np.diff(own.data[:, field.byte]))
         assert len(turns) == pytest.approx(30 * message.events, rel=0.8)
         for turn in turns:  # unless the next event, or the end of the drive, comes first
             soon = own.timestamp[turn] + message.pace * (message.repeats - 1) + 5e-3
-            frames_soon = np.searchsorted(own.timestamp, soon) - turn
-            assert frames_soon >= message.repeats or soon > 30
+            sent = np.searchsorted(own.timestamp, soon) - turn
+            assert sent >= message.repeats or soon > 30
 
 
 @pytest.mark.parametrize("vehicle", [*VEHICLES, "fleet-17"])
@@ -90,9 +87,8 @@ def test_clean_traffic_keeps_the_rules_of_its_messages(vehicle):
         assert (own.dlc == message.dlc).all() and not own.data[:, message.dlc :].any()
         if message.period and not message.events:
             assert len(own) == pytest.approx(12.0 / message.period, rel=0.01, abs=1)
-            gaps = np.diff(own.timestamp)
-            # queues delay a frame by milliseconds, never by a period
-            assert np.abs(gaps - message.period).max() < 0.75 * message.period + 5e-3
+            off = np.abs(np.diff(own.timestamp) - message.period)
+            assert off.max() < 0.75 * message.period + 5e-3, "queues delay by milliseconds"
         data = own.data.astype(int)
         for kind, byte, values, *_ in message.fields:
             kinds.add(kind)
@@ -102,10 +98,9 @@ def test_clean_traffic_keeps_the_rules_of_its_messages(vehicle):
             elif kind in ("table", "enum"):
                 assert set(data[:, byte]) <= set(values)
             elif kind in ("xor", "sum"):
-                rest = np.delete(data, byte, axis=1)
                 together = {"xor": np.bitwise_xor, "sum": np.add}[kind]
-                expected = together(together.reduce(rest, axis=1), values[0]) & 0xFF
-                assert (data[:, byte] == expected).all()
+                rest = together.reduce(np.delete(data, byte, axis=1), axis=1)
+                assert (data[:, byte] == together(rest, values[0]) & 0xFF).all()
     assert kinds == {"table", "counter", "enum", "signal", "xor", "sum"}
     assert any(f.kind == "table" and len(f.values) > 1 for m in messages(vehicle) for f in m.fields)
 
@@ -121,9 +116,7 @@ def test_signals_move_smoothly_and_follow_one_drive():
                 assert np.abs(np.diff(raw)).max() < 0.02 * field.values[1] + 8 * field.noise
                 speed = (raw - field.values[0]) / field.values[1]
                 speeds.append(np.interp(np.arange(1, 29), own.timestamp, speed))
-    assert len(speeds) >= 2
-    assert np.std(speeds, axis=0).max() < 0.01
-    assert np.ptp(speeds[0]) > 0.1
+    assert len(speeds) >= 2 and np.std(speeds, axis=0).max() < 0.01 and np.ptp(speeds[0]) > 0.1
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -136,8 +129,7 @@ def test_an_attack_leaves_the_drive_as_it_is(attack):
         assert len(left) < len(clean) and set(left.timestamp) < set(clean.timestamp)
         return
     for arbitration_id in np.unique(clean.arbitration_id):
-        a = clean.data[clean.arbitration_id == arbitration_id]
-        b = left.data[left.arbitration_id == arbitration_id]
+        a, b = (f.data[f.arbitration_id == arbitration_id] for f in (clean, left))
         assert len(a) - 1 <= len(b) <= len(a)  # the last may miss the end of the capture
         assert (a[: len(b)] == b).all()
 
@@ -167,11 +159,9 @@ def test_bursts_leave_the_calibration_clean(attack, seconds, seed):
     assert min(starts) >= 11 * min(1, seconds / 15) - frames.timestamp[0]
     if seconds == 40.0 and attack not in ("replay", "suppression", "masquerade"):
         pauses = np.flatnonzero(np.diff(times) > 0.2)
-        begin, end = np.append(0, pauses + 1), np.append(pauses, len(times) - 1)
-        lengths = times[end] - times[begin]
-        assert len(lengths) == 3
-        assert (lengths > 1.9).all() and (lengths < 5.1).all()
-        assert (times[begin[1:]] - times[end[:-1]]).min() > 0.8
+        begin, end = times[np.append(0, pauses + 1)], times[np.append(pauses, -1)]
+        assert len(begin) == 3 and (begin[1:] - end[:-1]).min() > 0.8
+        assert (end - begin > 1.9).all() and (end - begin < 5.1).all()
 
 
 def test_bursts_severity_and_payload_are_choices():
@@ -199,9 +189,9 @@ def test_start_moves_the_timestamps_alone():
     ("call", "message"),
     [
         (lambda: simulate("kia", 1.0), "vehicle: 'kia' is unknown; expected one of aster, borage"),
-        (lambda: messages("kia"), "vehicle: 'kia' is unknown"),
+        (lambda: messages("fleet-x"), "'fleet-x' is unknown; expected one of aster"),
         (lambda: simulate("aster", 1.0, attack="dos"), "'dos' is unknown; expected one of flood"),
-        (lambda: simulate("aster", 0.0), "0.0 seconds, .*; expected seconds and bursts above 0"),
+        (lambda: simulate("aster", 0.0), "0.0 seconds, .*; expected numbers above 0"),
         (lambda: simulate("aster", -3), "-3 seconds"),
         (lambda: simulate("aster", float("nan")), "nan seconds"),
         (lambda: simulate("aster", float("inf")), "inf seconds"),
@@ -223,11 +213,11 @@ def test_a_capture_may_be_too_short_for_a_frame():
 
 
 def test_no_drive_twice(demo):
-    for vehicle in VEHICLES:
-        captures = [frames for frames in demo if frames.vehicle == vehicle]
-        fast = min(m.arbitration_id for m in messages(vehicle) if m.period == 0.01)
-        genuine = [f[~f.attack & (f.arbitration_id == fast)] for f in captures]
-        assert len({f.data[:500].tobytes() for f in genuine}) == len(captures)
+    drives = set()
+    for frames in demo:
+        fast = min(m.arbitration_id for m in messages(frames.vehicle) if m.period == 0.01)
+        drives.add(frames.data[~frames.attack & (frames.arbitration_id == fast)][:500].tobytes())
+    assert len(drives) == len(demo)
 
 
 def test_scenarios_hold_back_a_vehicle_and_an_attack(demo):
@@ -236,7 +226,6 @@ def test_scenarios_hold_back_a_vehicle_and_an_attack(demo):
     trained = {t for f in demo if f.scenario.startswith("train") for t in f.attack_type[f.attack]}
     for frames in demo:
         assert frames.name in CAPTURES[frames.scenario].split()
-        assert frames.name.endswith(f"-{frames.vehicle}")
         assert frames.recording == "" and frames.report.reordered == 0
         number = int(frames.scenario.split("_")[1]) if frames.scenario[:4] == "test" else 0
         if number < 5:  # test_05 and test_06 hold both vehicles
