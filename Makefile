@@ -46,9 +46,10 @@ compare: .venv/done  ## two runs: make compare BEFORE=kept AFTER=hcrl_sa, runs/c
 lab: .venv/done  ## JupyterLab in notebooks/
 	jupyter lab notebooks
 
-test: .venv/done  ## lint, unit tests and doctests, then every notebook on its defaults
+test: .venv/done  ## lint, types, unit tests and doctests, then every notebook on its defaults
 	ruff format --check .
 	ruff check .
+	mypy
 	nbstripout --verify $(NOTEBOOKS)
 	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist worksteal
 	pytest --nbval --nbval-current-env --no-header -p no:cacheprovider $(NOTEBOOKS)

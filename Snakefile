@@ -82,8 +82,9 @@ rule stage:
     params:
         given=given,
         stem="runs/{run}/{stage}",
-    # runs go side by side, a core for each; benchmarks/side_by_side.py compares with all cores for one
-    threads: max(1, workflow.cores // max(1, len(RUNS)))
+    # Snakemake sets OMP_NUM_THREADS to it. A second thread makes nets of this size slower, not
+    # faster, and other counts round otherwise; runs go side by side (benchmarks/side_by_side.py).
+    threads: 1
     shell:
         RENDER
 

@@ -115,10 +115,10 @@ def fit(
     return it ready to `score`. AdamW, and by default the one-cycle schedule that peaks at the
     learning rate of the `size` ("teacher" or "student"); no epoch is left out.
 
-    The same seed gives the same weights, bit for bit, on a CPU. With a `folder`, every epoch
-    leaves a checkpoint there, and a run that was killed goes on from the last one to the same
-    weights (see `checkpoints`); `history.csv`, `diagnostics.json` and what `fit.record` names lie
-    beside them.
+    The same seed and number of threads give the same weights, bit for bit, on a CPU. With a
+    `folder`, every epoch leaves a checkpoint there, and a run that was killed goes on from the last
+    one to the same weights (see `checkpoints`); `history.csv`, `diagnostics.json` and what
+    `fit.record` names lie beside them.
 
     With a `tuning` the task has been trained before: its scaler is kept (see `adapt`).
 
