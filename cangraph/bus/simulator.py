@@ -199,7 +199,7 @@ def _drive(seconds, parked, rng):
 
 
 def _times(message, seconds, phase, skew, rng):
-    """When a message is released, and its events, s, ascending; `skew`: its clock's, relative."""
+    """When a message is released, and its events, s, ascending; its clock is off by `skew`."""
     times, period, events = np.zeros(0), message.period, np.zeros(0)
     if period:
         times = np.arange((phase + message.offset) % period, seconds, period * (1 + skew))

@@ -113,15 +113,11 @@ class Gathered:
             place = int(found[np.argsort(value[found], kind="stable")[len(found) // 2]])
         return place, explained(self.task, self.data.test[place])
 
-    def nodes(self, place: int) -> slice:
-        """The nodes of a test window."""
-        return slice(*self.data.test.node_ptr[place : place + 2])
-
     def graph(self, place: int) -> dict:
-        """A test window as figures draw it."""
-        one = self.data.test[place]
-        ends = {"arbitration_id": one.node_id, "edge_index": one.edge_index}
-        return ends | {"attack": one.node_attack}
+        """A test window as figures draw it, with the blame of its nodes as `score`."""
+        one, nodes = self.data.test[place], slice(*self.data.test.node_ptr[place : place + 2])
+        drawn = {"arbitration_id": one.node_id, "edge_index": one.edge_index}
+        return drawn | {"attack": one.node_attack, "score": self.blame[nodes]}
 
     def frames(self, judge: Judge) -> Scores:
         """What a detector says of frames: a GAT by window and ID, any other by window."""
@@ -290,8 +286,8 @@ def _wrong(run: Gathered, number: int = 10) -> list[dict]:
     places, test, rows = blame.worst(run.main.scores, run.main.at, number), run.data.test, []
     for key, kind in (("misses", "miss"), ("false_alarms", "false alarm")):
         for place in places[key].tolist():
-            nodes = run.nodes(place)
-            blamed = test.node_id[nodes][np.argmax(run.blame[nodes])]
+            drawn = run.graph(place)
+            blamed = drawn["arbitration_id"][np.argmax(drawn["score"])]
             attack = ATTACK_TYPES[test.attack_type[place] if test.label[place] else 0]
             row = {"kind": kind} | _window(run, place)
             rows.append(row | {"attack": attack, "blamed": f"{blamed:03X}", "position": place})
@@ -443,16 +439,16 @@ class Report(Findings):
         for row in (row for row in self.worst if row["kind"] == kind):
             what = f"{row['capture']} {row['attack'] if kind == 'miss' else ''}".strip()
             caption = f"{what}\n{row['start']:.1f} s, score {row['value']:.3f}"
-            score = self.run.blame[self.run.nodes(row["position"])]
-            windows.append(self.run.graph(row["position"]) | {"caption": caption, "score": score})
+            windows.append(self.run.graph(row["position"]) | {"caption": caption})
         return {"windows": windows, "title": title}
 
     @property
     def explanation(self) -> dict:
         """One detection explained, for `figures.explanation`."""
         place, why = self.run.explanation
-        found = {"edge_share": why.edge, "features": self.explained["features"]}
-        return self.run.graph(place) | found
+        drawn = self.run.graph(place)
+        drawn.pop("score")
+        return drawn | {"edge_share": why.edge, "features": self.explained["features"]}
 
     @property
     def text(self) -> str:
