@@ -73,16 +73,15 @@ def figures(name, detector="fusion"):
     return np.array([*capture_metrics(read_run(name), "f1")[detector].values()])
 
 
-def put_both(home, seeds=3, **after):
-    """Runs `one` and `other` of some seeds, which differ by a parameter."""
-    for seed in range(seeds):
-        put(home, "one", seed, key=seed)
-        put(home, "other", seed, key=10 + seed, fit={"batch_size": 9}, **after)
+def put_both(home, *keys, **after):
+    """Runs `one` and `other` with a seed for each key, which differ by a parameter."""
+    for seed, key in enumerate(keys):
+        put(home, "one", seed, key=key)
+        put(home, "other", seed, key=key + 10, fit={"batch_size": 9}, **after)
 
 
 def test_figures_are_those_of_scipy(home):
-    put(home, "one", 0, key=1)
-    put(home, "other", 0, key=2, gain=0.01)
+    put_both(home, 1, gain=0.01)
     row = row_of("one", "other")
     old, new = figures("one"), figures("other")
     ends = stats.ttest_rel(new, old).confidence_interval(0.95)
@@ -95,10 +94,16 @@ def test_figures_are_those_of_scipy(home):
 
 
 def test_an_improvement_beyond_captures_and_seeds_is_one(home):
-    put_both(home, gain=0.02)
+    put_both(home, 0, 1, 2, gain=0.02)
     row = row_of("one", "other", "GAT teacher")
     assert row["seeds"] == "3, 3"
     assert row["verdict"] == "better, beyond captures and seeds"
+    seeds = ("", "/seed_1", "/seed_2")
+    sides = (
+        [figures(f"{name}{s}", "GAT teacher").mean() for s in seeds] for name in ("one", "other")
+    )
+    ends = stats.ttest_ind(*sides).confidence_interval(0.95)
+    assert row["noise"] == pytest.approx((ends.high - ends.low) / 2)
     assert row_of("other", "one", "GAT teacher")["verdict"] == "worse, beyond captures and seeds"
     said = compare_runs("one", "other", "f1").verdict
     assert "F1 of 2 detectors: GAT teacher, fusion better beyond captures and seeds." in said
@@ -112,15 +117,6 @@ def test_a_gain_that_seeds_make_as_well_is_none(home):
     row = row_of("one", "other")
     assert row["p"] < 0.05 and abs(row["difference"]) < row["noise"]
     assert row["verdict"] == "better beyond the captures, but not beyond what seeds do"
-
-
-def test_noise_is_the_half_width_of_the_two_sample_interval(home):
-    put_both(home)
-    row = row_of("one", "other")
-    seeds = ("", "/seed_1", "/seed_2")
-    sides = ([figures(f"{name}{s}").mean() for s in seeds] for name in ("one", "other"))
-    ends = stats.ttest_ind(*sides).confidence_interval(0.95)
-    assert row["noise"] == pytest.approx((ends.high - ends.low) / 2)
 
 
 def test_replicates_of_each_other_are_noise_whatever_they_say(home):
@@ -143,8 +139,7 @@ def test_a_run_beside_itself_compares_its_detectors(home):
 
 
 def test_captures_of_one_recording_are_one_witness(home):
-    put(home, "one", 0, key=1)
-    put(home, "other", 0, key=2, gain=0.01)
+    put_both(home, 1, gain=0.01)
 
     def drives(record):
         for k, capture in enumerate(record["captures"]):
@@ -171,9 +166,7 @@ def test_equal_figures_make_no_difference_and_none_in_common_is_undefined(home):
 def test_pure_noise_is_rarely_called_a_difference(home):
     called = 0
     for trial in range(12):
-        for seed in (0, 1):
-            put(home, "one", seed, key=1000 + 4 * trial + seed)
-            put(home, "other", seed, key=1002 + 4 * trial + seed, fit={"batch_size": 9})
+        put_both(home, 1000 + 20 * trial, 1001 + 20 * trial)
         rows = compare_runs("one", "other", "f1").detectors
         called += sum(row["verdict"].endswith("beyond captures and seeds") for row in rows)
     assert called <= 4  # of 24; one in twenty would be one

@@ -33,8 +33,9 @@ def notebook(tmp_path):
     return of
 
 
-def picture(alt="A bar is high."):
-    return v4.new_output("display_data", {"image/png": PIXEL}, metadata={"image/png": {"alt": alt}})
+def picture():
+    words = {"image/png": {"alt": "A bar is high."}}
+    return v4.new_output("display_data", {"image/png": PIXEL}, metadata=words)
 
 
 def test_a_page_holds_text_pictures_and_their_words_but_no_code(notebook):
