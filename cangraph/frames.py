@@ -33,7 +33,7 @@ ATTACK_TYPES = (
 PAYLOAD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)  # bytes; CAN, then CAN FD
 LATEST = 1e11  # s, the year 5138; a log with larger times counts in milliseconds or less
 
-_COLUMNS = {
+COLUMNS = {
     "timestamp": np.float64,
     "arbitration_id": np.uint32,
     "dlc": np.uint8,
@@ -170,7 +170,7 @@ class Frames:
             "attack": kind > 0 if len(kind) == n else attack,
             "attack_type": np.where(attack, attack_code("other"), 0),
         }
-        for column, dtype in _COLUMNS.items():
+        for column, dtype in COLUMNS.items():
             values = np.asarray(getattr(self, column))
             values = np.ascontiguousarray(values if len(values) else filled.get(column, []), dtype)
             if len(values) != n:
@@ -215,7 +215,7 @@ class Frames:
         if backward:
             order = np.argsort(timestamp, kind="stable")
             timestamp = timestamp[order]
-            columns = {k: v[order] if k in _COLUMNS else v for k, v in columns.items()}
+            columns = {k: v[order] if k in COLUMNS else v for k, v in columns.items()}
         report = columns.pop("report", ReadReport(rows=len(timestamp)))
         return cls(timestamp, **columns, report=report._replace(reordered=backward))
 
@@ -223,7 +223,7 @@ class Frames:
         return len(self.timestamp)
 
     def __getitem__(self, index) -> "Frames":
-        columns = {column: getattr(self, column)[index] for column in _COLUMNS}
+        columns = {column: getattr(self, column)[index] for column in COLUMNS}
         part = replace(self, **columns, attack_spans=())
         if not (self.attack_spans and len(part)):
             return part
@@ -238,7 +238,7 @@ class Frames:
         """The frames in consecutive chunks of `size`; `report` and `attack_spans` come whole with
         the first, since a cut may fall into a span."""
         for begin in range(0, max(len(self), 1), size):
-            part = {column: getattr(self, column)[begin : begin + size] for column in _COLUMNS}
+            part = {column: getattr(self, column)[begin : begin + size] for column in COLUMNS}
             later: dict = {"report": ReadReport(), "attack_spans": ()}
             yield replace(self, **part, **(later if begin else {}))
 
@@ -263,7 +263,7 @@ class Frames:
     def sha256(self) -> str:
         """Hash of the content: columns and spans, not the name."""
         digest = hashlib.sha256()
-        for column in _COLUMNS:
+        for column in COLUMNS:
             digest.update(getattr(self, column).reshape(-1).view(np.uint8))
         for span in self.attack_spans:
             digest.update(repr(tuple(span)).encode())

@@ -18,7 +18,7 @@ from typing import TextIO
 
 import numpy as np
 
-from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
+from cangraph.frames import COLUMNS, LATEST, PAYLOAD_LENGTHS, ReadReport
 from cangraph.io.unpack import refuse_carriage_returns, refuse_empty, unpacked
 
 CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
@@ -40,6 +40,7 @@ _REMARKS = {
     ".trc": r"\s*($|;|\d+\)?\s+[\d.]+\s+(\d+\s+)?(ST|EC|EV|Warng|FFFFFFFF)\b)",
 }
 _ERROR_FRAMES = {".trc": r"\s*\d+\)?\s+[\d.]+\s+(\d+\s+)?(ER|Error)\b"}
+_OWN = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame")
 _ANEW = "record or convert the log again"
 _UNREAD = "is no CAN frame; expected a frame of this format"
 
@@ -119,19 +120,12 @@ def read_messages(
 
 def columns_of(messages: list) -> dict[str, np.ndarray]:
     """The columns of `Frames` of python-can's messages that have no fault, in their order."""
-    n = len(messages)
     width = 64 if any(m.dlc > 8 for m in messages) else 8
     payload = b"".join(bytes(m.data).ljust(width, b"\0") for m in messages)
-    return {
-        "timestamp": np.array([m.timestamp for m in messages], np.float64),
-        "arbitration_id": np.array([m.arbitration_id for m in messages], np.uint32),
-        "dlc": np.array([m.dlc for m in messages], np.uint8),
-        # a copy: for an array that is read only the kernels would be compiled once more
-        "data": np.frombuffer(payload, np.uint8).reshape(n, width).copy(),
-        "is_extended_id": np.array([m.is_extended_id for m in messages], np.bool_),
-        "is_remote_frame": np.array([m.is_remote_frame for m in messages], np.bool_),
-        "attack": np.zeros(n, np.bool_),
-    }
+    columns: dict = {n: np.array([getattr(m, n) for m in messages], COLUMNS[n]) for n in _OWN}
+    # a copy: for an array that is read only the kernels would be compiled once more
+    data = np.frombuffer(payload, np.uint8).reshape(-1, width).copy()
+    return columns | {"data": data, "attack": np.zeros(len(messages), np.bool_)}
 
 
 def fault_of(message) -> str | None:

@@ -151,9 +151,7 @@ def _pieces(path: Path, strict: bool, size: int | None) -> Iterator[_Piece]:
         yield columns, report
         del columns
     if not frames and total.refused:
-        raise ValueError(
-            f"{total.first_refused[0]}; no other of the {total.rows:,} rows can be read either"
-        )
+        raise ValueError(f"{total.first_refused[0]}; no other of {total.rows:,} rows can be read")
     if not frames:
         came = f"{total.error_frames} error frames" if total.error_frames else "a header"
         raise ValueError(f"{path}: {came} and no rows; expected CAN frames; download it again")

@@ -6,6 +6,7 @@ A new layout takes a row in `LAYOUTS`, a line in `_layout` that recognises it, a
 
 import mmap
 import os
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from cangraph.frames import LATEST, PAYLOAD_LENGTHS, ReadReport
+from cangraph.frames import COLUMNS, LATEST, PAYLOAD_LENGTHS, ReadReport
 from cangraph.io.unpack import MARK, refuse_carriage_returns
 
 
@@ -43,7 +44,8 @@ LAYOUTS = {
     # the file's ending .log; #R4 is a remote frame of DLC 4, ##1 a CAN FD frame with its flags
     CANDUMP: Layout("candump", "(1436509052.249713) vcan0 044#2A366C2BBA R"),
 }
-_COLUMNS = ("timestamp", "arbitration_id", "data_field", "attack")
+_HEADER = ("timestamp", "arbitration_id", "data_field", "attack")
+_FILLED = [name for name in COLUMNS if name != "attack_type"]
 
 _FEW, _TIME, _ID, _PAYLOAD, _LABEL, _DLC, _MIXED, _MANY = range(1, 9)
 _FAULTS = {
@@ -62,15 +64,6 @@ _HEAD = 4096  # bytes that tell the layout
 _CHUNK = 1 << 20  # bytes that are worth a thread
 
 
-_DTYPES = {
-    "timestamp": np.float64,
-    "arbitration_id": np.uint32,
-    "dlc": np.uint8,
-    "data": np.uint8,
-    "is_extended_id": np.bool_,
-    "is_remote_frame": np.bool_,
-    "attack": np.bool_,
-}
 _Columns = dict[str, np.ndarray]
 
 
@@ -108,15 +101,13 @@ def read_text(
 def _layout_of(
     path: Path, block: bytes | mmap.mmap, suffix: str, strict: bool
 ) -> tuple[int, np.ndarray, int, int]:
-    """Layout of a log; field, or -1, of each of a table's `_COLUMNS`; first byte behind the header;
+    """Layout of a log; field, or -1, of each of a table's `_HEADER`; first byte behind the header;
     lines before that."""
     head = bytes(block[:_HEAD])
     head = head[: head.rfind(b"\n") + 1] or head  # whole lines
-    body = len(MARK) if head.startswith(MARK) else 0
     refuse_carriage_returns(path, head)
-    blank = len(head) - body - len(head[body:].lstrip(b" \t\r\n"))
-    above = head.count(b"\n", 0, body + blank)
-    body += blank
+    body = len(head) - len(head.removeprefix(MARK).lstrip(b" \t\r\n"))
+    above = head.count(b"\n", 0, body)
     order = np.full(4, -1, np.int64)
     if suffix == ".log":
         return CANDUMP, order, body, above
@@ -128,15 +119,14 @@ def _layout_of(
     if layout is None:
         raise ValueError(
             f"{path}:{above + 1}: the columns {firsts[0].strip().strip(',')[:80]!r} are not known; "
-            f"expected {','.join(_COLUMNS)}, or rows such as {LAYOUTS[LABELLED].row}; rename them"
+            f"expected {','.join(_HEADER)}, or rows such as {LAYOUTS[LABELLED].row}; rename them"
         )
     if layout == HCRL and any(_has_label(line) for line in firsts):
         layout = LABELLED
     if layout == TABLE:
         names = _names(firsts[0])
-        order[:] = [names.index(column) if column in names else -1 for column in _COLUMNS]
-        newline = block.find(b"\n", body)
-        body, above = len(block) if newline < 0 else newline + 1, above + 1
+        order[:] = [names.index(column) if column in names else -1 for column in _HEADER]
+        body, above = block.find(b"\n", body) + 1 or len(block), above + 1
     return layout, order, body, above
 
 
@@ -147,7 +137,7 @@ def _names(line: str) -> list[str]:
 def _layout(first: str) -> int | None:
     """The layout of a file by its first line, or None."""
     names = _names(first)
-    if {*_COLUMNS[:3]} <= {*names} <= {*_COLUMNS} and len(names) == len({*names}):
+    if {*_HEADER[:3]} <= {*names} <= {*_HEADER} and len(names) == len({*names}):
         return TABLE
     if first.startswith("Timestamp:"):
         return SPACED
@@ -158,12 +148,10 @@ def _layout(first: str) -> int | None:
 
 def _has_label(line: str) -> bool:
     """Whether an HCRL row ends in a label: R or T, or 0 or 1 behind all bytes of its DLC."""
-    fields = line.rstrip(", \t\r\n").replace(" ", ",").split(",")
-    fields = [*fields[:3], *filter(None, (field.strip() for field in fields[3:]))]
+    fields = re.split(r"[,\s]+", line.strip(", \t\r\n"))
     if len(fields) < 4:
         return False
-    digit = fields[2].strip()
-    behind = digit.isdigit() and len(fields) - 4 >= int(digit)
+    behind = fields[2].isdigit() and len(fields) - 4 >= int(fields[2])
     return fields[-1] in ("R", "T") or (fields[-1] in ("0", "1") and behind)
 
 
@@ -189,8 +177,8 @@ def _parse(
         first = np.concatenate(([0], np.cumsum(lines)))
         n = int(first[-1])
         for width in (8, 64):  # columns of the payload: as CAN has it, and once more for CAN FD
-            shapes: dict = {column: (n, width) if column == "data" else n for column in _DTYPES}
-            rows = {column: np.zeros(shapes[column], dtype) for column, dtype in _DTYPES.items()}
+            shapes: dict = {name: (n, width) if name == "data" else n for name in _FILLED}
+            rows = {name: np.zeros(shape, COLUMNS[name]) for name, shape in shapes.items()}
             faults = np.zeros((len(parts), _ERROR_FRAMES + 1, 3), np.int64)
 
             def parse(i, rows=rows, faults=faults):
@@ -220,6 +208,8 @@ _FIELDS = 20  # of a line to look at; the longest rows have 12, and the rest is 
 _DIGIT = np.full(256, -1, np.int64)  # value of a hexadecimal digit
 for _i, _character in enumerate("0123456789abcdef"):
     _DIGIT[ord(_character)] = _DIGIT[ord(_character.upper())] = _i
+_LABELS = np.full(256, -1, np.int64)
+_LABELS[[ord("0"), ord("R")]], _LABELS[[ord("1"), ord("T")]] = 0, 1
 _LENGTH_EXISTS = np.isin(np.arange(65), PAYLOAD_LENGTHS)
 
 
@@ -386,15 +376,6 @@ def _listed_payload(buffer, begins, ends, k, layout, data, n):
 
 
 @numba.njit(cache=True, nogil=True)
-def _label(buffer, begin, end):
-    """1 for an attack (1, T), 0 for a benign frame (0, R), -1 for what is no label."""
-    mark = buffer[begin] if end - begin == 1 else 0
-    if mark == 49 or mark == 84:
-        return 1
-    return 0 if mark == 48 or mark == 82 else -1
-
-
-@numba.njit(cache=True, nogil=True)
 def _parse_rows(buffer, part, layout, order, rows, faults):
     """Fill the columns from text, and `faults` by kind. Returns rows, or `_TOO_WIDE`."""
     n, line, (i, end) = 0, 0, part
@@ -442,7 +423,7 @@ def _parse_rows(buffer, part, layout, order, rows, faults):
             arbitration_id[n] = identifier
             extended[n] = identifier > 0x7FF or digits == 8
         if not fault and flag >= 0:
-            label = _label(buffer, begins[flag], ends[flag])
+            label = _LABELS[buffer[begins[flag]]] if ends[flag] - begins[flag] == 1 else -1
             attack[n] = label == 1
             if label < 0:
                 fault = _LABEL

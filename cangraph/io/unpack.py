@@ -22,11 +22,7 @@ _LEAST = 4096  # bytes of a block; the first one tells the layout
 
 
 def plain_suffix(path: Path) -> str:
-    """The ending of a file without that of its package.
-
-    >>> plain_suffix(Path("bus.CSV.gz")), plain_suffix(Path("bus.blf"))
-    ('.csv', '.blf')
-    """
+    """The ending of a file without that of its package."""
     packed = path.suffix.lower() in _PACKED
     return Path(path.stem if packed else path).suffix.lower()
 
@@ -77,15 +73,8 @@ def text_blocks(path: Path, suffix: str, size: int | None) -> Iterator[bytes | m
         else:
             # not mapped: the pages of a map stay resident, so memory would grow with the file
             with _open(path) as stream:
-                begun: list[bytes] = []  # of a line whose end is not read yet
                 while block := stream.read(max(size * _ROW, _LEAST)):
-                    end = block.rfind(b"\n") + 1
-                    if end:
-                        yield b"".join([*begun, block[:end]])
-                        begun = []
-                    begun.append(block[end:])
-                if rest := b"".join(begun):
-                    yield rest
+                    yield block + stream.readline()
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def test_a_lenient_reader_returns_the_rest_and_counts(read, tmp_path, packed):
 
 
 def test_a_file_without_a_readable_row_is_refused_leniently_too(read):
-    with pytest.raises(ValueError, match=r"bus.csv:2: .*; no other of the 2 rows can be read eith"):
+    with pytest.raises(ValueError, match=r"bus.csv:2: .*; no other of 2 rows can be read"):
         read(HEADER + "nan,1A0,00FF,0\n-1,1A0,00FF,0\n", strict=False)
 
 
