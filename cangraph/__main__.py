@@ -25,19 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["asked", "launched", "main", "teachers"]
 
-_SENTENCES = {  # by command
-    "monitor": "watch a CAN bus, or a log, with an exported detector",
-    "train": "train the two teachers of a dataset, with one process or with several",
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser("cangraph", description="Attack detectors for CAN buses.")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
-    for name, sentence in _SENTENCES.items():
-        commands.add_parser(name, help=sentence, add_help=False)
+    monitor = "watch a CAN bus, or a log, with an exported detector"
+    train = "train the two teachers of a dataset, with one process or with several"
+    commands.add_parser("monitor", help=monitor, add_help=False)
+    commands.add_parser("train", help=train, add_help=False)
     command = parser.parse_args(words[:1]).command
     try:
         with named_extra(f"cangraph {command}"):

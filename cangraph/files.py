@@ -24,14 +24,7 @@ def data_home() -> Path:
 
 
 def put(path: Path, blocks: Iterable[bytes]) -> None:
-    """Write a file whole or not at all; its folder is made.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp(), "new", "one")
-    >>> put(path, [b"a", b"b"])
-    >>> path.read_bytes()
-    b'ab'
-    """
+    """Write a file whole or not at all; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # under a name of its own, since another process may be writing the same file
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

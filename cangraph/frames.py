@@ -59,10 +59,8 @@ def attack_code(attack_type: str) -> int:
 
 
 class AttackSpan(NamedTuple):
-    """An interval under an attack that no frame can carry, because its frames are missing.
-
-    `start`, `end`: s since the capture's first frame, of the first and last missing frame.
-    """
+    """An interval of missing frames: `start` and `end` are those of the first and the last one, in
+    s since the capture's first frame."""
 
     start: float
     end: float
@@ -204,12 +202,7 @@ class Frames:
 
     @classmethod
     def in_order(cls, timestamp, **columns) -> "Frames":
-        """Frames from columns in any order: sorted stably by time, the steps back counted.
-
-        >>> order = Frames.in_order(np.array([0.0, 2.0, 1.0]), arbitration_id=np.array([1, 2, 3]))
-        >>> order.report.reordered
-        1
-        """
+        """Frames from columns in any order: sorted stably by time, the steps back counted."""
         timestamp = np.asarray(timestamp, np.float64)
         backward = int((np.diff(timestamp) < 0).sum())
         if backward:
@@ -284,11 +277,7 @@ class Frames:
         )
 
     def label(self, **where) -> "Frames":
-        """The same frames with other names, `copies` or `attack_spans`.
-
-        >>> Frames(np.zeros(1), np.zeros(1)).label(name="mine").name
-        'mine'
-        """
+        """The same frames with other names, `copies` or `attack_spans`."""
         known = (*_NAMES, "copies", "attack_spans")
         if unknown := set(where) - set(known):
             raise ValueError(f"Frames.label: {unknown} unknown; expected some of {known}")

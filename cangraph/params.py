@@ -79,7 +79,7 @@ class VGAEParams(_Group):  # of `nn.models.VGAE`
 
 
 class ModelsParams(_Group):
-    """The two detectors of one size, and the epochs and the peak learning rate that suit it."""
+    """The two detectors of one size, and how they are trained."""
 
     gat: GATParams
     vgae: VGAEParams
@@ -195,11 +195,7 @@ class Params(_Group):
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """Groups within groups as one level of names.
-
-    >>> flatten({"seed": 0, "fit": {"clip": 1.0}})
-    {'seed': 0, 'fit.clip': 1.0}
-    """
+    """Groups within groups as one level of names, such as `fit.clip`."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         inner = isinstance(value, dict)
@@ -336,11 +332,7 @@ def _given(who: str) -> dict[str, Any]:
 
 
 def assignments(source: str) -> dict[str, Any]:
-    """The literal assignments of a parameters cell.
-
-    >>> assignments("# parameters\\ndataset: str = 'demo'  # which\\nseed = 3")
-    {'dataset': 'demo', 'seed': 3}
-    """
+    """The literal assignments of a parameters cell. Raises `ValueError` for other code."""
     values = {}
     for node in ast.parse(source).body:
         try:

@@ -8,7 +8,6 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from cangraph.files import data_home, home
 from cangraph.params import assignments, load_params, params_here, values_here
 
 FOLDER = Path(__file__).parents[1] / "params"
@@ -143,19 +142,6 @@ def test_what_a_home_lacks_is_taken_from_the_package(tmp_path, monkeypatch):
     params = load_params("demo")
     assert (params.stride, params.window) == (7, BASE["window"])
     assert source(params, "stride") == "params/demo.yaml"
-
-
-def test_home_and_data_home_follow_the_environment(tmp_path, monkeypatch):
-    monkeypatch.delenv("CANGRAPH_HOME", raising=False)
-    monkeypatch.delenv("CANGRAPH_DATA", raising=False)
-    assert home() == FOLDER.parent
-    assert data_home() == FOLDER.parent / "data"
-    monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
-    assert (home(), data_home()) == (tmp_path, tmp_path / "data")
-    monkeypatch.setenv("CANGRAPH_DATA", "../elsewhere")
-    assert data_home() == tmp_path.parent / "elsewhere"
-    monkeypatch.setenv("CANGRAPH_DATA", "/mnt/can")
-    assert data_home() == Path("/mnt/can")
 
 
 @pytest.mark.parametrize("size", ["teacher", "student"])

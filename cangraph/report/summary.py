@@ -89,11 +89,7 @@ def model_by_scenario(runs: Sequence[Run], metric: str) -> Rows:
 
 
 def grid(rows: Rows, key: str, down: str, across: str = "model") -> np.ndarray:
-    """One key of rows, (down, across) in order of appearance: f8 with NaN, or `text`.
-
-    >>> grid([{"dataset": "demo", "model": "GAT", "mean": 0.9}], "mean", "dataset")
-    array([[0.9]])
-    """
+    """One key of rows, (down, across) in order of appearance: f8 with NaN, or `text`."""
     sides, tops = (list(dict.fromkeys(row[name] for row in rows)) for name in (down, across))
     found = np.full((len(sides), len(tops)), "" if key == "text" else np.nan, object)
     for row in rows:
