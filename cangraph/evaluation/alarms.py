@@ -25,9 +25,8 @@ _LONGEST_GAP = 1.0  # s; windows further apart belong to two stretches, attacks 
 
 
 class AlarmRule(NamedTuple):
-    """What raises an alarm: k of the last n windows with `value >= at`; or, with k = n = 0, the
-    evidence of the last windows, which are probabilities. A window of probability `at` adds none.
-    """
+    """k of the last n windows with `value >= at` raise an alarm; with k = n = 0, the evidence of
+    the last windows, which are probabilities, of which `at` adds none."""
 
     at: float
     k: int = 2
@@ -46,23 +45,15 @@ def alarm_rule(kind: str, at: float) -> AlarmRule:
 
 def _check(k: int, n: int) -> None:
     if not 1 <= k <= n and (k, n) != (0, 0):
-        raise ValueError(
-            f"alarms: k is {k} and n is {n}; expected k of the last n windows with 1 ≤ k ≤ n, or "
-            "0 of 0 for evidence; use 2 of 3"
-        )
+        expected = "expected k of the last n windows with 1 ≤ k ≤ n, or 0 of 0 for evidence"
+        raise ValueError(f"alarms: k is {k} and n is {n}; {expected}; use 2 of 3")
 
 
 def _added(evidence: float, value: float, at: float) -> float:
     """The evidence for an attack after another window of probability `value`: the sum of the
     log-odds over those of `at` (Page's test, Biometrika 1954), at most 2 `SURE`. It resets to
-    zero once the windows since are more likely benign.
-
-    One confident window detects an injected frame; several weakly suspicious ones detect a
-    suppressed message. k of n windows can be set for the one or for the other.
-
-    >>> round(_added(0.0, 0.95, 0.5) / SURE, 6), _added(1.0, 0.1, 0.5)
-    (1.0, 0.0)
-    """
+    zero once the windows since are more likely benign. One confident window detects an injected
+    frame, several weakly suspicious ones a suppressed message; k of n finds one or the other."""
     return min(max(evidence + _log_odds(value) - _log_odds(at), 0.0), _MOST)
 
 
@@ -263,11 +254,6 @@ def raise_alarms(
     A window is known when its last frame has come, so an alarm starts at the end of the window
     that raises it, and lasts until the end of the first window that would raise none. An alarm
     raised within `hold` seconds of the end of the last one reopens it.
-
-    >>> windows = Scores(np.array([0, 9, 9, 0, 0, 0.]), *np.zeros((3, 6), int),
-    ...                  np.arange(6.), np.arange(6.) + 1, captures=())
-    >>> raise_alarms(windows, at=5.0)
-    [Alarm(capture=0, start=3.0, end=5.0, peak=9.0)]
     """
     _check(k, n)
     scores = _in_order(scores)
@@ -370,17 +356,14 @@ def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float
     window, up to a window before the first attack frame, so that no delay is understated. An alarm
     is right if it is raised from the end of an event's first window until a second after the
     event, and false otherwise. An event is `found` if a right alarm is raised in that time or is
-    still on. A false alarm that lasts into an event finds nothing: an alarm that is always on
-    would find every attack.
+    still on; a false alarm that lasts into an event finds nothing.
 
     - `delay_median`, `delay_p90`: s from the start of a found event to the start of its alarm;
       0 where the alarm of an event before goes on.
-    - `false_alarms_per_hour`: per hour of benign time, which is the time that windows cover,
-      less the events and their aftermath; None without any.
-    - `duty`: share of the benign time under alarm, right or false.
+    - `false_alarms_per_hour`: per hour of benign time: what windows cover, less the events and
+      their aftermath. `duty`: share of the benign time under alarm, right or false.
     """
-    found = raise_alarms(scores, at, k, n, hold)
-    return _judge(_truth(_in_order(scores)), found)
+    return _judge(_truth(_in_order(scores)), raise_alarms(scores, at, k, n, hold))
 
 
 def events_by_capture(scores: Scores, at: float, k: int = 2, n: int = 3) -> list[dict]:
@@ -402,13 +385,7 @@ def event_delays(
 
 def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20.0)) -> list[dict]:
     """False-positive rate of the benign windows that begin within so many `seconds` after an event
-    (and later than the limit before), a row for each limit; last (`later`) that of all others.
-
-    >>> windows = Scores(np.array([0.1, 0.9, 0.8, 0.1]), np.array([0, 1, 0, 0], bool),
-    ...                  np.zeros(4), np.zeros(4, int), np.arange(4.0), np.arange(4.0) + 0.5, ())
-    >>> [(row["within"], row["windows"], row["fpr"]) for row in recovery(windows, 0.5, [1.0, 5.0])]
-    [('1 s', 1, 1.0), ('5 s', 1, 0.0), ('later', 1, 0.0)]
-    """
+    (and later than the limit before), a row for each limit; last (`later`) that of all others."""
     since = np.full(len(scores), np.inf)  # s since the last event of the capture
     for number, capture in _truth(_in_order(scores)).items():
         for _, end in capture.events:
@@ -449,9 +426,9 @@ def recall_at_false_alarms(
     most the share `duty` of it under alarm: the row of `alarm_curve` there, by one window or by 2
     of 3, whichever finds more.
 
-    Duty is bounded because an alarm that stays on after the first attack finds all later ones and
-    is never false. Of equal recalls the highest threshold counts. It is chosen with the labels of
-    `scores`, so it measures the ranking and is no threshold to use.
+    An alarm that stays on after the first attack finds all later ones and is never false: hence
+    `duty`. Of equal recalls the highest threshold counts. It is chosen with the labels of `scores`:
+    it measures the ranking and is no threshold to use.
     """
     allowed = [
         row

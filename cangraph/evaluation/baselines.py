@@ -2,8 +2,9 @@
 
 Each takes `Graphs` and returns `Scores`, higher = more suspicious. Those that must know what is
 normal learn it in one of two modes: from the benign windows of `train` (zero-shot), or, without
-`train`, from each capture's own `calibration.clean_stretch`. In that mode the calibration windows
-are scored too; they are benign and flatter the rule, so leave them out of its metrics.
+`train`, from each capture's own `calibration.clean_stretch` of so many `seconds`, and raise
+`ValueError` for a capture without one. In that mode the calibration windows are scored too; they
+are benign and flatter the rule, so leave them out of its metrics.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +31,8 @@ def _reference(
     """Positions of windows to score, with the windows that say what is normal for them."""
     if train is not None:
         if train.label.all():
-            raise ValueError(
-                f"{who}: train has no benign window of {len(train)}; expected some to learn what "
-                "is normal; add clean captures to train"
-            )
+            came = f"{who}: train has no benign window of {len(train)}"
+            raise ValueError(f"{came}; expected some to learn from; add clean captures to train")
         yield np.arange(len(graphs)), train[~train.label]
         return
     clean = clean_stretch(graphs, seconds)
@@ -41,9 +40,8 @@ def _reference(
         mine = graphs.capture == number
         if not (mine & clean).any():
             raise ValueError(
-                f"{who}: capture {graphs.captures[number].name!r} has no window before "
-                f"an attack in its first {seconds} s; expected clean traffic to calibrate on; "
-                "raise `seconds`, or give `train`"
+                f"{who}: capture {graphs.captures[number].name!r} has no window before an attack "
+                f"in its first {seconds} s; expected some; raise `seconds`, or give `train`"
             )
         yield np.flatnonzero(mine), graphs[mine & clean]
 
@@ -51,14 +49,9 @@ def _reference(
 def calibrated_count(
     graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None
 ) -> Scores:
-    """How far a window exceeds the counts known as normal, in frames.
-
-    An operator's rule: note the IDs and the most frames of each in a window. The score of a
-    window is the largest excess of an ID's count over that maximum, and `graphs.window` for an
-    unseen ID; from `COUNT_THRESHOLD` on it is an attack.
-
-    Raises `ValueError` for a capture without a clean window in its first `seconds`.
-    """
+    """How far a window exceeds the counts known as normal: the largest excess, in frames, of an
+    ID's count over the most that it had in a normal window, and `graphs.window` for an unseen ID.
+    From `COUNT_THRESHOLD` on it is an attack."""
     value = np.zeros(len(graphs))
     for windows, normal in _reference("calibrated_count", graphs, train, seconds):
         mine = graphs[windows]
@@ -79,10 +72,7 @@ def _find(node_id: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def id_set(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
-    """Share of a window's frames whose ID was not among those known as normal.
-
-    Raises `ValueError` for a capture without a clean window in its first `seconds`.
-    """
+    """Share of a window's frames whose ID was not among those known as normal."""
     value = np.zeros(len(graphs))
     for windows, normal in _reference("id_set", graphs, train, seconds):
         mine = graphs[windows]
@@ -100,10 +90,7 @@ def _entropy(graphs: Graphs) -> np.ndarray:
 
 def entropy(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
     """|H − mean| / std of the entropy H of a window's IDs; mean and std are those known as normal
-    (Müter, Asaj, IEEE IV 2011).
-
-    Raises `ValueError` for a capture without a clean window in its first `seconds`.
-    """
+    (Müter, Asaj, IEEE IV 2011)."""
     bits, value = _entropy(graphs), np.zeros(len(graphs))
     for windows, normal in _reference("entropy", graphs, train, seconds):
         usual = _entropy(normal)
@@ -118,9 +105,8 @@ def _feature(graphs: Graphs, name: str) -> np.ndarray:
 def gap_ratio(graphs: Graphs) -> Scores:
     """How much sooner than its ID's own period the earliest frame of a window came, in octaves
     (`gap_ratio_min`, sign turned). The period runs through each capture: nothing to calibrate."""
-    return Scores.of(
-        graphs, -np.minimum.reduceat(_feature(graphs, "gap_ratio_min"), graphs.node_ptr[:-1])
-    )
+    ratio = _feature(graphs, "gap_ratio_min")
+    return Scores.of(graphs, -np.minimum.reduceat(ratio, graphs.node_ptr[:-1]))
 
 
 def payload_novelty(graphs: Graphs) -> Scores:
@@ -145,9 +131,8 @@ def boosted(train: Graphs, graphs: Graphs, seed: int = 0) -> Scores:
     of each node feature, number of IDs, entropy of the IDs. No edges, no learned features.
 
     scikit-learn's `HistGradientBoostingClassifier` as it comes, after LightGBM (Ke et al., 2017),
-    but for early stopping: its random validation windows would overlap training windows.
-
-    Raises `ValueError` when `train` holds one class alone.
+    but for early stopping: its random validation windows would overlap training windows. Raises
+    `ValueError` when `train` holds one class alone.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -164,11 +149,9 @@ def boosted(train: Graphs, graphs: Graphs, seed: int = 0) -> Scores:
 def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
     """Share of the gaps in a window that are shorter than `LEAK_GAP`: a detector of nothing.
 
-    Its AUROC should be near .5, within captures and over all of them. Where it is far from .5, on
-    either side, timestamps reveal how the *file* was edited, and a detector that sees small gaps
-    may rely on that. `captures` are those that `to_graphs` was given.
-
-    Raises `ValueError` when they are not.
+    Where its AUROC is far from .5, on either side, timestamps reveal how the *file* was edited, and
+    a detector that sees small gaps may rely on that. `captures` are those that `to_graphs` was
+    given; raises `ValueError` when they are not.
     """
     graphs.require(captures, "leak_canary")
     value = np.zeros(len(graphs))
@@ -191,8 +174,7 @@ def decided(
     seconds: float = 10.0,
     false_alarm_rate: float = 1e-3,
 ) -> dict[str, tuple[Scores, float]]:
-    """Every cheap detector over `graphs` by name, each with a threshold that no test label
-    influenced.
+    """Every cheap detector over `graphs` by name, with a threshold that no test label influenced.
 
     Trees decide at an even chance; the rules calibrated on a capture's first `seconds` where their
     authors would: `COUNT_THRESHOLD`, a single unknown ID, `ENTROPY_THRESHOLD`. All others take the

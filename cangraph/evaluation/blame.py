@@ -23,21 +23,14 @@ def _most_blamed(graphs, blame: np.ndarray) -> np.ndarray:
 
 
 def frame_scores(
-    scores: Scores,
-    graphs: Graphs,
-    captures: Sequence[Frames],
-    blame: np.ndarray | None = None,
+    scores: Scores, graphs: Graphs, captures: Sequence[Frames], blame: np.ndarray | None = None
 ) -> Scores:
     """What a detector says of each frame in the windows of `graphs`, as `Scores` of frames, so that
     every metric of windows is one of frames: `value` is the window's, or, with the `blame` of each
-    node, f8 (N,), the smaller of its window's and its ID's. At a threshold for probabilities a
-    frame is called if its window is and its ID is blamed. Where windows overlap, the highest
-    value counts.
+    node, f8 (N,), the smaller of its window's and its ID's. Where windows overlap, the highest
+    value counts. Labels are those of the frames in `captures`, which the graphs were made of.
 
-    Labels are those of the frames in `captures`, which are what the graphs were made of. A
-    suppressed frame carries none: it is not there.
-
-    Raises `ValueError` when they are not, or `blame` is not one value a node.
+    Raises `ValueError` when they were not, or `blame` is not one value a node.
 
     >>> from cangraph.data.graphs import to_graphs
     >>> log = Frames(np.arange(4.0), np.array([1, 2, 1, 2]), attack=np.array([0, 1, 0, 0], bool))
@@ -74,13 +67,7 @@ def frame_scores(
 
 def localised(graphs, blame: np.ndarray) -> np.ndarray:
     """Whether the node that is blamed the most is an attacked one, bool (B,), for the windows of
-    `graphs` and a value for each of their nodes, f8 (N,).
-
-    >>> from types import SimpleNamespace
-    >>> graphs = SimpleNamespace(node_ptr=np.array([0, 2, 4]), node_attack=np.array([0, 1, 1, 0]))
-    >>> localised(graphs, np.array([0.1, 0.9, 0.2, 0.3]))
-    array([ True, False])
-    """
+    `graphs` and a value for each of their nodes, f8 (N,)."""
     return graphs.node_attack[_most_blamed(graphs, blame)].astype(bool)
 
 
@@ -88,14 +75,11 @@ def blamed_ids(scores: Scores, at: float, graphs: Graphs, blame: np.ndarray) -> 
     """Which ID is blamed in the windows that are called: a row for each (capture, ID), most often
     first, with the number of `windows` in which its blame is the highest, and of those in which
     it is `attacked` indeed."""
-    node = _most_blamed(graphs, blame)
-    called = np.flatnonzero(scores.value >= at)
-    often: Counter = Counter()
-    right: Counter = Counter()
-    for window in called:
-        key = int(graphs.capture[window]), int(graphs.node_id[node[window]])
-        often[key] += 1
-        right[key] += int(graphs.node_attack[node[window]])
+    called = scores.value >= at
+    node = _most_blamed(graphs, blame)[called]
+    keys = list(zip(graphs.capture[called].tolist(), graphs.node_id[node].tolist(), strict=True))
+    often = Counter(keys)
+    right = Counter(key for key, hit in zip(keys, graphs.node_attack[node], strict=True) if hit)
     return [
         {
             "capture": graphs.captures[capture].label,
@@ -111,21 +95,10 @@ def worst(scores: Scores, at: float, number: int = 10) -> dict[str, np.ndarray]:
     """Positions of the worst `misses`, attack windows far below the threshold, and the worst
     `false_alarms`, benign windows far above it, at most `number` of each, the worst first. Of
     windows less than a second apart in one capture only the worst is taken, so that one long fault
-    does not fill the list.
-
-    >>> time = np.array([0.0, 1.0, 2.0, 5.0])
-    >>> windows = Scores(np.array([0.1, 0.2, 0.9, 0.1]), np.array([1, 1, 0, 1], bool),
-    ...                  np.zeros(4, int), np.zeros(4, int), time, time + 1, captures=())
-    >>> worst(windows, 0.5)
-    {'misses': array([0, 3]), 'false_alarms': array([2])}
-    """
-    called = scores.value >= at
-    found = {}
-    for name, wrong, sign in (
-        ("misses", scores.label & ~called, 1),
-        ("false_alarms", ~scores.label & called, -1),
-    ):
-        places = np.flatnonzero(wrong)
+    does not fill the list."""
+    wrong, found = scores.label != (scores.value >= at), {}
+    for name, kind, sign in (("misses", scores.label, 1), ("false_alarms", ~scores.label, -1)):
+        places = np.flatnonzero(wrong & kind)
         apart = np.diff(scores.capture[places]) != 0
         apart |= scores.start[places[1:]] - scores.end[places[:-1]] > _APART
         runs = np.split(places, 1 + np.flatnonzero(apart)) if len(places) else []

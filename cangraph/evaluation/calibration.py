@@ -14,12 +14,9 @@ _COLDEST, _HOTTEST = 1e-2, 1e2  # temperatures
 
 def clean_stretch(windows, seconds: float = 10.0) -> np.ndarray:
     """The windows that calibrate their capture, bool (B,): they are over within its first
-    `seconds` and before its first attack. `windows` are `Scores` or `Graphs`.
-
-    The operator says that this traffic is clean, so these windows are no test of what is
-    calibrated on them. Benign windows after an attack do not count: nobody could vouch for them,
-    and the attack has changed the profiles that they are compared with.
-    """
+    `seconds` and before its first attack. `windows` are `Scores` or `Graphs`. They are no test of
+    what is calibrated on them. Benign windows after an attack do not count: the attack has changed
+    the profiles that they are compared with."""
     attacked = np.full(len(windows.captures), np.inf)
     np.minimum.at(attacked, windows.capture[windows.label], windows.end[windows.label])
     return (windows.end <= seconds) & (windows.end < attacked[windows.capture])
@@ -39,9 +36,8 @@ def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
     With n clean windows in ascending order v₁ … vₙ and the rate α it is just above
     v₍⌈(n+1)(1−α)⌉₎, the conformal quantile: if the new window is exchangeable with those n, it
     is called with probability ≤ α, whatever the distribution (Vovk, Gammerman, Shafer 2005;
-    Angelopoulos, Bates, arXiv 2107.07511, eq. 1). No threshold can promise less than 1/(n+1) in
-    this way: for a smaller α it is just above vₙ, and 1/(n+1) is what it promises. More clean
-    windows promise more.
+    Angelopoulos, Bates, arXiv 2107.07511, eq. 1). For α under 1/(n+1) it is just above vₙ, and
+    1/(n+1) is what it promises.
 
     Raises `ValueError` without a benign window, or for a rate that is none.
 
@@ -52,15 +48,11 @@ def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
     value = np.sort(scores.value[~scores.label])
     n, rate = len(value), false_alarm_rate
     if not n:
-        raise ValueError(
-            "clean_threshold: no benign window came; expected clean traffic to calibrate on; "
-            "give calibration windows"
-        )
+        do = "expected clean traffic to calibrate on; give calibration windows"
+        raise ValueError(f"clean_threshold: no benign window came; {do}")
     if not 0 < rate < 1:
-        raise ValueError(
-            f"clean_threshold: false_alarm_rate is {rate}; expected a share between 0 and 1; "
-            "1e-3 calls one clean window in a thousand"
-        )
+        do = "expected a share between 0 and 1; try 1e-3"
+        raise ValueError(f"clean_threshold: false_alarm_rate is {rate}; {do}")
     rank = int(np.ceil((n + 1) * (1 - rate) - 1e-9))
     return float(np.nextafter(value[min(rank, n) - 1], np.inf))
 
@@ -75,13 +67,10 @@ def calibrated_thresholds(
     """The `clean_threshold` of each capture on its own `clean_stretch`, f8 (captures,); NaN for a
     capture without a window.
 
-    No threshold is under `at_least`, for a GAT its even chance: a stretch may be calm by chance,
-    and a higher threshold keeps the promise as well. A capture without a clean stretch takes
-    `otherwise`, or else `at_least`. The promise covers traffic like that of the stretch: a drive
-    that has yet to leave the car park, or a profile that an attack has changed, breaks it. Windows
-    that overlap (stride < window) repeat each other and flatter it, since n counts all.
-
-    Raises `ValueError` that names the capture without a clean stretch if neither is given.
+    No threshold is under `at_least`, for a GAT its even chance: a stretch may be calm by chance. A
+    capture without a clean stretch takes `otherwise`, or else `at_least`; raises `ValueError` that
+    names it if neither is given. The promise covers traffic like that of the stretch; windows that
+    overlap (stride < window) flatter it, since n counts all.
     """
     otherwise = at_least if otherwise is None else otherwise
     least = -np.inf if at_least is None else at_least
@@ -108,12 +97,8 @@ def calibrated(
     at_least: float | None = None,
     otherwise: float | None = None,
 ) -> Scores:
-    """The windows after each capture's `clean_stretch`, each value minus the threshold set on it,
-    so that one threshold, 0, serves all captures. The windows that were calibrated on are left out:
-    they are no test.
-
-    Raises as `calibrated_thresholds` does.
-    """
+    """The windows after each capture's `clean_stretch`, each value minus the threshold set on it
+    (see `calibrated_thresholds`), so that one threshold, 0, serves all captures."""
     at = calibrated_thresholds(scores, seconds, false_alarm_rate, at_least, otherwise)
     moved = replace(scores, value=scores.value - at[scores.capture])
     return moved[~clean_stretch(scores, seconds)]
@@ -126,15 +111,7 @@ def recalibrated(
     scores: Scores, at: float, seconds: float = 10.0, false_alarm_rate: float = 1e-3
 ) -> Scores:
     """`calibrated` probabilities that stay such: their odds over those of their capture's
-    threshold, which is never under `at`. Decide at an even chance.
-
-    >>> windows = Scores(np.array([.1, .2, .8, .9]), np.array([0, 0, 0, 1], bool),
-    ...                  *np.zeros((2, 4), int), np.arange(4.), np.arange(4.) + 1, captures=[None])
-    >>> recalibrated(windows, 0.5, seconds=2).value.round(2)  # .2 is under an even chance
-    array([0.8, 0.9])
-    >>> recalibrated(windows, 0.5, seconds=3).value.round(2)  # over .8: (9/1) / (4/1) to 1
-    array([0.69])
-    """
+    threshold, which is never under `at`. Decide at an even chance."""
     from scipy.special import expit
 
     odds = replace(scores, value=log_odds(_probabilities(scores, "recalibrated")))
@@ -148,10 +125,8 @@ def _probabilities(scores: Scores, who: str) -> np.ndarray:
     value = scores.value
     if not len(value) or value.min() < 0 or value.max() > 1:
         came = f"values of {value.min():g} to {value.max():g}" if len(value) else "no windows"
-        raise ValueError(
-            f"{who}: {came} came; expected probabilities of windows, in 0 to 1; "
-            "use a classifier's scores"
-        )
+        do = "expected probabilities, in 0 to 1; use a classifier's scores"
+        raise ValueError(f"{who}: {came} came; {do}")
     return value
 
 
@@ -175,9 +150,9 @@ def temperature(scores: Scores) -> float:
     z = log_odds(_probabilities(scores, "temperature"))
     attacks, benign = int(scores.label.sum()), int((~scores.label).sum())
     if not attacks or not benign:
+        came = f"{attacks} attack and {benign} benign windows came"
         raise ValueError(
-            f"temperature: {attacks} attack and {benign} benign windows came; expected both; "
-            "fit it on calibration windows of captures with attacks"
+            f"temperature: {came}; expected both; use calibration windows with attacks"
         )
     target = np.where(scores.label, (attacks + 1) / (attacks + 2), 1 / (benign + 2))
 
@@ -200,10 +175,8 @@ def temper(scores: Scores, temperature: float) -> Scores:
 
 def ece(scores: Scores, bins: int = 15) -> float:
     """Expected calibration error, Σ_b |B_b|/B · |mean label − mean value| over `bins` equal bins
-    of the attack probability (Naeini et al., AAAI 2015). Computed by torchmetrics.
-
-    Raises `ValueError` for values outside 0 to 1.
-    """
+    of the attack probability (Naeini et al., AAAI 2015). Computed by torchmetrics. Raises
+    `ValueError` for values outside 0 to 1."""
     import torch
     from torchmetrics.functional.classification import binary_calibration_error
 
@@ -213,8 +186,6 @@ def ece(scores: Scores, bins: int = 15) -> float:
 
 
 def brier(scores: Scores) -> float:
-    """Brier score, the mean squared distance of probability and label (Brier 1950).
-
-    Raises `ValueError` for values outside 0 to 1.
-    """
+    """Brier score, the mean squared distance of probability and label (Brier 1950). Raises
+    `ValueError` for values outside 0 to 1."""
     return float(np.mean((_probabilities(scores, "brier") - scores.label) ** 2))

@@ -42,16 +42,12 @@ class Scores:
         state = ("state",) if self.state.size else ()
         for name in ("value", "attack_type", "capture", "start", "end", *state):
             if len(getattr(self, name)) != n:
-                raise ValueError(
-                    f"Scores: {name} has {len(getattr(self, name))} rows; expected {n} like label; "
-                    "score and labels must come from the same windows"
-                )
+                came = f"Scores: {name} has {len(getattr(self, name))} rows"
+                raise ValueError(f"{came}; expected {n} like label; take both of the same windows")
         if not np.isfinite(self.value).all():
             first = int(np.flatnonzero(~np.isfinite(self.value))[0])
-            raise ValueError(
-                f"Scores: value {self.value[first]} at window {first}; expected finite numbers; "
-                "look at that window's features"
-            )
+            came = f"Scores: value {self.value[first]} at window {first}"
+            raise ValueError(f"{came}; expected finite numbers; look at that window's features")
 
     @classmethod
     def of(cls, graphs, value: np.ndarray, state=None, state_names: Sequence[str] = ()) -> "Scores":
@@ -165,11 +161,7 @@ def metrics(scores: Scores, at: float) -> dict:
 
 
 def why_undefined(row: dict, metric: str) -> str:
-    """Why a metric of a row of `metrics` is None, in words; empty where it is not.
-
-    >>> why_undefined({"windows": 9, "attack_windows": 0, "auroc": None}, "auroc")
-    'no attack'
-    """
+    """Why a metric of a row of `metrics` is None, in words; empty where it is not."""
     if row.get(metric, 0) is not None:
         return ""
     if not row["windows"]:
@@ -230,12 +222,7 @@ def compare(detectors: dict[str, tuple[Scores, float]], expected: Sequence[str] 
 
 
 def overall(rows: Sequence[dict], metric: str) -> dict[str, float]:
-    """Mean of one metric over the scenarios that define it, for each detector of `compare`.
-
-    >>> overall([{"detector": "a", "f1": 1.0}, {"detector": "a", "f1": 0.5},
-    ...          {"detector": "a", "f1": None}], "f1")
-    {'a': 0.75}
-    """
+    """Mean of one metric over the scenarios that define it, for each detector of `compare`."""
     values: dict[str, list[float]] = {}
     for row in rows:
         if row.get(metric) is not None:
@@ -257,12 +244,7 @@ def by_attack(scores: Scores, at: float) -> list[dict]:
 
 def attack_spans(scores: Scores, longest_gap: float = 1.0) -> list[tuple[float, float]]:
     """Spans (start, end) in s of one capture's attacks: attack windows less than `longest_gap`
-    apart belong to one.
-
-    >>> attack_spans(Scores(np.zeros(4), np.array([1, 1, 0, 1], bool), np.zeros(4), np.zeros(4),
-    ...              np.arange(4.) * 2, np.arange(4.) * 2 + 1.5, captures=()))
-    [(0.0, 3.5), (6.0, 7.5)]
-    """
+    apart belong to one."""
     spans: list[tuple[float, float]] = []
     for start, end in zip(scores.start[scores.label], scores.end[scores.label], strict=True):
         if spans and start - spans[-1][1] <= longest_gap:

@@ -22,11 +22,7 @@ class Interval(NamedTuple):
 def _expanded(n: int, level: float) -> float:
     """The level at which percentiles of n values are as wide apart as by Student's t. Percentiles
     alone divide the variance by n instead of n − 1 and assume a normal tail (the expanded
-    percentile interval; Hesterberg, The American Statistician 69, 2015).
-
-    >>> round(_expanded(7, 0.95), 4), round(_expanded(1000, 0.95), 3)
-    (0.9918, 0.95)
-    """
+    percentile interval; Hesterberg, The American Statistician 69, 2015)."""
     reach = np.sqrt(n / (n - 1)) * t.ppf(0.5 + level / 2, n - 1)
     return float(min(2 * norm.cdf(reach) - 1, 1 - 1e-9))
 
@@ -45,8 +41,6 @@ def clustered(
 
     >>> clustered(np.array([0.9, 1.0, 0.8, 0.9]))[:3]
     (0.9, 0.8, 1.0)
-    >>> clustered(np.array([0.9, np.nan])).why
-    'one capture defines it; an interval needs two'
     """
     values = np.atleast_2d(np.asarray(values, np.float64))
     values = values[:, np.isfinite(values).any(0)]
@@ -79,13 +73,6 @@ def clustered(
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean over seeds and half of its 95 % interval (Student's t); None below three seeds, where
-    the interval of a share reaches far beyond 0 and 1.
-
-    >>> mean, half = interval([0.90, 0.92, 0.94])
-    >>> round(mean, 3), round(half, 3)
-    (0.92, 0.05)
-    >>> interval([0.9])
-    (0.9, None)
-    """
+    the interval of a share reaches far beyond 0 and 1."""
     mean, n = float(np.mean(values)), len(values)
     return mean, float(sem(values) * t.ppf(0.975, n - 1)) if n > 2 else None

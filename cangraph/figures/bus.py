@@ -16,8 +16,6 @@ def frames(timestamp, arbitration_id, attack, ax=None, title=None):
 
     `timestamp` (n,) s, `arbitration_id` (n,), `attack` (n,) bool. Evenly spaced ticks are a
     periodic ID; look for what breaks the rhythm. At most 60 IDs, attacked and frequent ones first.
-
-    >>> ax = frames(np.array([0.0, 0.01]), np.array([0x1A0, 0x2B0]), np.array([False, True]))
     """
     attack = np.asarray(attack, bool)
     ids, row, count = np.unique(arbitration_id, return_inverse=True, return_counts=True)
@@ -46,17 +44,15 @@ def graph(
     edge_weight=None,
     node_attack=None,
     edge_attack=None,
-    *,
-    node_weight=None,
     ax=None,
     title=None,
 ):
     """A window as its graph: IDs clockwise from the top, arrows from each to the next on the bus.
 
     `arbitration_id` (N,); `edge_index` (2, E) positions in it; `edge_weight` (E,) counts, the
-    arrows' width; `node_attack` (N,), `edge_attack` (E,) bool (None: edges of attacked nodes);
-    `node_weight` (N,) the discs' area (None: weighted degree). A ring is an ID that follows itself.
-    An injected ID is a hub: its arrows reach everywhere. Above 60 IDs only the chief are named.
+    arrows' width; `node_attack` (N,), `edge_attack` (E,) bool (None: edges of attacked nodes). A
+    disc's area is the weighted degree, a ring an ID that follows itself. An injected ID is a hub:
+    its arrows reach everywhere. Above 60 IDs only the chief are named.
 
     >>> ax = graph(np.array([0, 0x1A0]), np.array([[0, 1], [1, 0]]), node_attack=np.array([1, 0]))
     """
@@ -64,20 +60,20 @@ def graph(
     weight = np.ones(len(source)) if edge_weight is None else np.asarray(edge_weight, float)
     lit = np.zeros(n, bool) if node_attack is None else np.asarray(node_attack, bool)
     lit_edge = lit[source] | lit[target] if edge_attack is None else np.asarray(edge_attack, bool)
-    degree = np.bincount(np.r_[source, target], np.r_[weight, weight], n).astype(float)
-    size = degree if node_weight is None else np.asarray(node_weight, float)
+    size = np.bincount(np.r_[source, target], np.r_[weight, weight], n).astype(float)
 
     xy, ax = style.circle(arbitration_id), style.axes(ax, 4.9)
-    slot = _slot(ax, n)
+    slot = 2 * np.pi * ax.bbox.height / ax.figure.dpi * 72 / 2.5 / n  # points of the circle a node
     disc = min(0.8 * slot, 24) * (0.4 + 0.6 * np.sqrt(size / size.max(initial=1e-9)))  # points
     width = np.clip(slot / 22, 0.5, 1) * (0.6 + 2.2 * np.sqrt(weight / weight.max(initial=1e-9)))
     _edges(ax, xy, source, target, width=width, lit=lit_edge, disc=disc)
     ax.scatter(*xy.T, disc**2, np.where(lit, ATTACK, BENIGN), ec="white", lw=0.8, zorder=4)
 
-    chief = np.argsort(-degree - 1e9 * lit, kind="stable")
+    chief = np.argsort(-size - 1e9 * lit, kind="stable")
     named = chief[: n if n <= NAMED else max(40, lit.sum())]
     ringed = np.isin(np.arange(n), source[source == target])
-    reach = 1.2 + _names(ax, xy, arbitration_id, named, lit=lit, gap=disc / 2 + 2 * ringed) / 130
+    gap = disc / 2 + 2 * ringed
+    reach = 1.2 + _names(ax, xy, arbitration_id, named, lit=lit, gap=gap, slot=slot) / 130
     ax.update_datalim([(-reach, -reach), (reach, reach)])
     ax.set(xticks=[], yticks=[], xmargin=0, ymargin=0)
     ax.set_aspect("equal", adjustable="datalim")
@@ -88,27 +84,21 @@ def graph(
     return style.title(ax, title or text, {"benign": BENIGN, "attack": ATTACK})
 
 
-def _slot(ax, n):
-    """Points of the circle per node."""
-    return 2 * np.pi * ax.bbox.height / ax.figure.dpi * 72 / 2.5 / n
-
-
 def _edges(ax, xy, source, target, *, width, lit, disc):
     """Bent arrows between nodes, and a ring around each that follows itself."""
     color = np.where(lit, ATTACK, BENIGN)
     for e in np.flatnonzero(source != target):
         a, b = source[e], target[e]
         look = {"alpha": 0.75 if lit[e] else 0.45, "lw": width[e], "zorder": 1 + lit[e]}
-        _arrow(ax, xy[a], xy[b], disc[[a, b]] / 2 + (1, 1.5), color=color[e], **look)
+        _arrow(ax, xy[a], xy[b], disc[[a, b]] / 2 + (1, 1.5), look | {"color": color[e]})
     loop = np.flatnonzero(source == target)
     ring = {"ec": color[loop], "lw": width[loop], "zorder": 3}
     ax.scatter(*xy[source[loop]].T, (disc[source[loop]] + 5) ** 2, "none", **ring)
 
 
-def _names(ax, xy, arbitration_id, named, *, lit, gap):
+def _names(ax, xy, arbitration_id, named, *, lit, gap, slot):
     """Names outside the circle, `gap` points from each node; turned outwards where they would not
     fit side by side. Returns how far turned ones reach, in points."""
-    slot = _slot(ax, len(xy))
     names, font = style.id_names(arbitration_id), np.clip(0.75 * slot, 5.5, 9)
     length = 0.65 * font * max(map(len, names), default=0)  # points
     turned = length > slot
@@ -124,15 +114,14 @@ def _names(ax, xy, arbitration_id, named, *, lit, gap):
     return length * turned
 
 
-def _arrow(ax, tail, head, shrink, **look):
+def _arrow(ax, tail, head, shrink, look):
     """An arrow bent to the centre of the circle; two opposite ones lie .1 apart."""
     middle, chord = (tail + head) / 2, head - tail
     inward = np.sign(middle @ (-chord[1], chord[0])) or 1
     depth = 0.35 * np.linalg.norm(middle) / np.linalg.norm(chord)
-    bend = {"connectionstyle": f"arc3,rad={inward * min(depth, 0.5) + 0.05}"}
-    tip = {"arrowstyle": "-|>,head_length=.45,head_width=.2", "mutation_scale": 8}
-    shrink = {"shrinkA": shrink[0], "shrinkB": shrink[1]}
-    ax.add_patch(FancyArrowPatch(tail, head, **shrink, **bend, **tip, **look))
+    look |= {"connectionstyle": f"arc3,rad={inward * min(depth, 0.5) + 0.05}", "mutation_scale": 8}
+    look |= {"arrowstyle": "-|>,head_length=.45,head_width=.2"}
+    ax.add_patch(FancyArrowPatch(tail, head, shrinkA=shrink[0], shrinkB=shrink[1], **look))
 
 
 def split_timeline(capture, start, end, part, names, ax=None, title=None):
@@ -140,9 +129,6 @@ def split_timeline(capture, start, end, part, names, ax=None, title=None):
 
     `capture` (B,) positions in `names`, `start`, `end` (B,) s, `part` (B,) of train, val, calib,
     test, dropped. Captures of one drive must not differ in colour at the same time.
-
-    >>> t = np.arange(4.0)
-    >>> ax = split_timeline(np.zeros(4, int), t, t + 1, np.array(["train"] * 3 + ["test"]), ["DoS"])
     """
     capture, start, end, part = map(np.asarray, (capture, start, end, part))
     ax = style.axes(ax, np.clip(1.3 + 0.26 * len(names), 2, 9))
@@ -170,8 +156,6 @@ def balance(names, attack_share, counts, ax=None, title=None):
     """Share of attack windows by capture: (n,) names, shares 0 to 1, window counts at the right.
 
     Where a bar is nearly empty or nearly full, accuracy says little.
-
-    >>> ax = balance(["DoS", "fuzzing"], np.array([0.3, 0.02]), np.array([900, 1200]))
     """
     ax = style.axes(ax, 1.1 + 0.28 * len(names))
     share, counts = np.asarray(attack_share, float), np.asarray(counts)
@@ -196,8 +180,6 @@ def canary(names, value, attack, cut=None, xlabel="", ax=None, title=None):
 
     Where the colours stand apart, the number tells the file and no detector may see it. `cut`:
     the value that parts them best, dashed.
-
-    >>> ax = canary(["DoS", "clean"], np.array([0.6, 0.0]), np.array([True, False]), cut=0.3)
     """
     value, attack = np.asarray(value, float), np.asarray(attack, bool)
     order = np.argsort(-value, kind="stable")

@@ -43,8 +43,6 @@ def training_trace(values, ax=None, title=None):
     """Named traces of a training, a panel each: every step pale, the running mean dark.
 
     `values`: name → (n,). A reward that is flat from the first step on: nothing was learnt.
-
-    >>> axes = training_trace({"reward": np.arange(9.0), "epsilon": np.ones(9)})
     """
     axes, last = style.panels(ax, values, "step"), []
     for ax, (name, value) in zip(axes, values.items(), strict=True):
@@ -57,10 +55,7 @@ def training_trace(values, ax=None, title=None):
 
 
 def trials(values, ended, ax=None, title=None):
-    """Values of a search's trials, (n,), hollow where not `ended` (n,), and the best so far.
-
-    >>> ax = trials([0.7, 0.9, 0.4], [True, True, False])
-    """
+    """Values of a search's trials, (n,), hollow where not `ended` (n,), and the best so far."""
     ax, values, number = style.axes(ax, 2.7), np.asarray(values, float), 1 + np.arange(len(values))
     best = np.fmax.accumulate(np.where(ended, values, np.nan))
     ax.step(number, best, where="post", color=BENIGN, lw=1)
@@ -76,8 +71,6 @@ def score_distributions(value, label, threshold=None, scenario=None, ax=None, ti
 
     `value` (B,) higher = more likely attack, `label` (B,) bool, `scenario` (B,) str (None: one
     panel). Attacks left of the threshold are missed, benign windows right of it are false alarms.
-
-    >>> axes = score_distributions(np.array([0.1, 0.2, 0.9]), np.array([0, 0, 1]), threshold=0.5)
     """
     value, label = np.asarray(value, float), np.asarray(label, bool)
     scenario = np.full(len(value), "") if scenario is None else np.asarray(scenario)
@@ -121,8 +114,6 @@ def precision_recall(curves, ax=None, title=None):
     """Alarms that are right against attacks found; the upper right corner is perfect.
 
     `curves` as for `roc`. Lines end at the share of attacks: compare areas only where it is equal.
-
-    >>> ax = precision_recall({"GAT": (np.array([0.1, 0.4, 0.8]), np.array([0, 1, 1]))})
     """
     axis = {"xlabel": "attack windows found (recall)", "aspect": "equal", "xlim": (0, 1)}
     axis |= {"ylabel": "alarms that are right (precision)"}
@@ -164,9 +155,6 @@ def alarm_curves(curves: dict[str, Sequence[dict]], at: dict[str, dict], ax=None
 
     `curves`: name → rows of `evaluation.alarm_curve`; `at`: name → the row at the threshold in
     use, a dot. The axis is linear up to one false alarm an hour, logarithmic beyond.
-
-    >>> rows = [{"false_alarms_per_hour": 0.0, "recall": 0.5}]
-    >>> ax = alarm_curves({"GAT": rows}, {"GAT": rows[0]})
     """
     ax, lines = style.axes(ax, 3.2), []
     every = [row for rows in (*curves.values(), at.values()) for row in rows]
@@ -196,8 +184,7 @@ def alarm_curves(curves: dict[str, Sequence[dict]], at: dict[str, dict], ax=None
     text = "No attack to find"
     if lines:
         less, name, _ = lines[0]
-        text = f"With at most 5 false alarms an hour, {name} finds {style.percent(-less)} of the "
-        text += "attacks"
+        text = f"At 5 false alarms an hour at most, {name} finds {style.percent(-less)} of attacks"
     return style.title(ax, title or text)
 
 
@@ -206,9 +193,6 @@ def reliability(kinds: dict[str, tuple], ece: dict[str, float], ax=None, title=N
 
     `kinds`: name → (value (B,), label (B,)); bins by scikit-learn's `calibration_curve`, ten of
     equal width; a dot's area follows the windows in it. `ece`: name → calibration error.
-
-    >>> windows = np.array([0.1, 0.9]), np.array([0, 1])
-    >>> ax = reliability({"as trained": windows}, {"as trained": 0.1})
     """
     from sklearn.calibration import calibration_curve
 
@@ -236,8 +220,6 @@ def bars(names, values, errors=None, reference=None, ax=None, title=None):
     """A table's column as bars: (n,) names and values, errors (n,) or (2, n), a reference value.
 
     NaN is written as undefined. Do not rank bars whose whiskers overlap.
-
-    >>> ax = bars(["teacher", "student"], [0.98, 0.97], errors=[0.01, 0.02], reference=0.95)
     """
     n, values = len(names), np.asarray(values, float)
     ax, reach = style.axes(ax, 1.1 + 0.28 * n), np.zeros((2, n)) + (0 if errors is None else errors)
@@ -258,10 +240,7 @@ def forest(rows: Sequence[dict], metrics: Sequence[str], title=None):
     """Means with their intervals: a panel a metric, a line a detector, best of the first on top.
 
     `rows`: dicts with `detector` and, for each metric, `<metric>`, `<metric>_low`, `<metric>_high`
-    (None where undefined). Do not rank detectors whose whiskers overlap.
-
-    >>> rows = [{"detector": "GAT", "f1": 0.9, "f1_low": 0.8, "f1_high": 1.0}]
-    >>> axes = forest(rows, ["f1"])
+    (None where undefined). Whiskers that overlap rank nothing.
     """
     first = metrics[0]
     rows = sorted(rows, key=lambda row: -1 if row[first] is None else row[first], reverse=True)
@@ -286,10 +265,7 @@ def forest(rows: Sequence[dict], metrics: Sequence[str], title=None):
 
 
 def pareto(parameters, quality, names, quality_label="quality", ax=None, title=None):
-    """Model size (log) against quality: (n,) each. The line joins those that no smaller one beats.
-
-    >>> ax = pareto(np.array([27e3, 512e3]), np.array([0.97, 0.99]), ["student", "teacher"])
-    """
+    """Model size (log) against quality, (n,) each; a line joins those that no smaller one beats."""
     ax, parameters, quality = style.axes(ax), np.asarray(parameters), np.asarray(quality, float)
     order = np.lexsort((-quality, parameters))
     best = np.maximum.accumulate(quality[order])
@@ -305,17 +281,15 @@ def pareto(parameters, quality, names, quality_label="quality", ax=None, title=N
     return style.title(ax, title or text)
 
 
-def mixing(grid, vgae, gat, alpha, ax=None, title=None, label="α, the weight of the GAT"):
+def mixing(grid, vgae, gat, alpha, ax=None, title=None):
     """The policy as a map of α: `grid` (m, n) over GAT × VGAE probability. Windows (B,) are dots in
-    the colour of their own α: where they stand out from the map, the rest of the state decides.
-
-    >>> ax = mixing(np.array([[0.2, 0.8], [0.5, 1.0]]), vgae=[0.1], gat=[0.9], alpha=[0.5])
-    """
+    the colour of their own α: where they stand out from the map, the rest of the state decides."""
     ax, alpha, odds = style.axes(ax), np.asarray(alpha, float), np.abs(np.subtract(vgae, gat)) > 0.5
     cells = ax.imshow(grid, origin="lower", extent=(0, 1, 0, 1), aspect="auto", clim=(0, 1))
     ax.scatter(vgae, gat, 14, alpha, ec="white", lw=0.5, clip_on=False, zorder=3, clim=(0, 1))
     ax.set(xlabel="VGAE probability", ylabel="GAT probability")
-    ax.figure.colorbar(cells, ax=ax, label=label, ticks=(0, 0.5, 1)).outline.set_visible(False)
+    bar = ax.figure.colorbar(cells, ax=ax, label="α, the weight of the GAT", ticks=(0, 0.5, 1))
+    bar.outline.set_visible(False)
     near, far = (style.number(np.mean(a)) if len(a) else "–" for a in (alpha[~odds], alpha[odds]))
     return style.title(ax, title or f"The GAT weighs {near} where both agree, {far} elsewhere")
 
@@ -323,11 +297,7 @@ def mixing(grid, vgae, gat, alpha, ax=None, title=None, label="α, the weight of
 def mistakes(rows: Sequence[dict], ax=None, title=None):
     """Windows called, by capture (down) and by what they are (across); `rows` as
     `evaluation.by_attack_and_capture` gives them. The deeper a cell, the more of it is wrong:
-    attacks that were missed, benign windows that were called.
-
-    >>> ax = mistakes([{"capture": "a", "attack": "fuzzing", "share": 0.9, "windows": 10},
-    ...                {"capture": "a", "attack": "benign", "share": 0.1, "windows": 90}])
-    """
+    attacks that were missed, benign windows that were called."""
     captures = list(dict.fromkeys(row["capture"] for row in rows))
     kinds = [*sorted({row["attack"] for row in rows} - {"benign"}), "benign"]
     ax = style.axes(ax, 1.2 + 0.27 * len(captures))
@@ -345,19 +315,16 @@ def mistakes(rows: Sequence[dict], ax=None, title=None):
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     i, j = divmod(int(np.nanargmax(wrong)), len(kinds))
-    text = f"Missed most: {style.percent(wrong[i, j])} of the {kinds[j]} in {captures[i]}"
+    share = style.percent(wrong[i, j])
+    text = f"Missed most: {share} of the {kinds[j]} in {captures[i]}"
     if kinds[j] == "benign":
-        text = f"Most wrong: {style.percent(wrong[i, j])} of the benign windows of {captures[i]} "
-        text += "are called"
+        text = f"Most wrong: {share} of the benign windows of {captures[i]} are called"
     return style.title(ax, title or (text if wrong[i, j] else "Every window is judged rightly"))
 
 
 def delays(delay: dict[str, Sequence[float]], ax=None, title=None):
     """Seconds from the start of each attack to its alarm: a row a capture, a dot an attack, on a
-    logarithmic axis from 10 ms; NaN, a missed attack, is a vermillion cross at the right.
-
-    >>> ax = delays({"DoS": [0.1, 0.4, np.nan], "fuzzing": [0.02]})
-    """
+    logarithmic axis from 10 ms; NaN, a missed attack, is a vermillion cross at the right."""
     ax, least = style.axes(ax, 1.3 + 0.24 * len(delay)), 0.01
     every = np.concatenate([np.asarray(d, float) for d in delay.values()])
     found = every[np.isfinite(every)]
@@ -388,9 +355,6 @@ def drift(rows: Sequence[dict], at: float, ax=None, title=None):
     `rows`, the reference first: `part`, `low`, `median`, `high` in log-odds, and `ks`, the
     Kolmogorov-Smirnov distance from the reference (None: the reference), in words at the right;
     `at`: the threshold in log-odds. What moves to the right makes false alarms.
-
-    >>> place = {"low": -9, "median": -8, "high": -7}
-    >>> ax = drift([{"part": "train", "ks": None} | place, {"part": "DoS", "ks": 0.3} | place], 0.0)
     """
     ax, names = style.axes(ax, 1.3 + 0.24 * len(rows)), [row["part"] for row in rows]
     for i, row in enumerate(rows):
@@ -413,9 +377,6 @@ def timelines(panels: Sequence[dict], at: float, title=None):
 
     `panels`: dicts with `name`, `start`, `end`, `value` (B,) and `spans`, (start, end) pairs in s.
     A pale band spans the least and the largest score in each 1/200 of a capture; dots are calls.
-
-    >>> axes = timelines([{"name": "DoS", "start": np.arange(4), "end": np.arange(1, 5),
-    ...                    "value": np.array([0.1, 0.2, 0.9, 0.1]), "spans": [(2, 3)]}], 0.5)
     """
     lines = max(-(-len(panels) // 2), 1)
     size = (5.6, 0.5 + 0.92 * lines)
@@ -451,13 +412,10 @@ def timelines(panels: Sequence[dict], at: float, title=None):
     return style.heading(grid, title or text)
 
 
-def blamed(rows: Sequence[dict], most: int = 16, ax=None, title=None):
+def blamed(rows: Sequence[dict], ax=None, title=None):
     """How often which ID is blamed in the windows called; `rows` as `evaluation.blamed_ids` gives
-    them. Vermillion: it was attacked; blue: it was innocent.
-
-    >>> ax = blamed([{"capture": "a", "arbitration_id": "1A0", "windows": 9, "attacked": 8}])
-    """
-    shown = rows[:most]
+    them. Vermillion: it was attacked; blue: it was innocent."""
+    shown = rows[:16]
     ax, n = style.axes(ax, 1.2 + 0.24 * max(len(shown), 1)), len(shown)
     right = np.array([row["attacked"] for row in shown], float)
     total = np.array([row["windows"] for row in shown], float)
@@ -482,10 +440,6 @@ def portraits(windows: Sequence[dict], title=None):
 
     `windows`: dicts with `caption`, `arbitration_id` (N,), `edge_index` (2, E), `score` (N,) in 0
     to 1, `attack` (N,) bool.
-
-    >>> one = {"caption": "DoS 3.2 s", "arbitration_id": np.array([0, 0x1A0]), "score": [0.9, 0.1],
-    ...        "edge_index": np.array([[0, 1], [1, 0]]), "attack": [True, False]}
-    >>> axes = portraits([one])
     """
     lines = max(-(-len(windows) // 2), 1)
     _, grid = plt.subplots(lines, 2, figsize=(5.6, 0.5 + 2.05 * lines), squeeze=False)
@@ -533,9 +487,6 @@ def explanation(arbitration_id, edge_index, edge_share, attack, features, title=
 
     `arbitration_id` (N,), `edge_index` (2, E), `edge_share` (E,) and `features`, name → share, in
     shares of the largest; `attack` (N,) bool.
-
-    >>> axes = explanation(np.array([1, 2]), np.array([[0], [1]]), np.array([1.0]), [True, False],
-    ...                    {"1A0 distrust": 1.0})
     """
     _, (ax, beside) = plt.subplots(1, 2, figsize=(5.6, 3.1), width_ratios=(1.25, 1))
     xy, names = style.circle(arbitration_id), style.id_names(arbitration_id)

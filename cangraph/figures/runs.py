@@ -8,13 +8,11 @@ from cangraph.figures import style
 from cangraph.figures.style import BENIGN, INK, MUTED, PALE, PLAIN
 
 
-def heat(value, rows, columns, state=None, *, worst=0.5, label="AUROC", ax=None, title=None):
+def heat(value, rows, columns, state=None, label="AUROC", ax=None, title=None):
     """A matrix of a metric as colours with its figures: `value` (rows, columns), 1 is the best.
 
-    Look for dark rows: what no model sees. From `worst` down all cells are as dark. NaN is grey and
+    Look for dark rows: what no model sees. From .5 down all cells are as dark. NaN is grey and
     says its `state` (rows, columns) str: absent, undefined.
-
-    >>> ax = heat(np.array([[1.0, np.nan]]), ["demo"], ["GAT", "count"])
     """
     value = np.asarray(value, float)
     n, m = value.shape
@@ -23,7 +21,7 @@ def heat(value, rows, columns, state=None, *, worst=0.5, label="AUROC", ax=None,
         return style.nothing(ax, title or "No run has a report yet")
     ax.set_facecolor("#EEF1F4")
     # a linear scale would hide the difference between .99 and .999, and a log scale has no 1
-    depth = np.sqrt(np.clip((1 - value) / (1 - worst), 0, 1))
+    depth = np.sqrt(np.clip((1 - value) / 0.5, 0, 1))
     ax.imshow(depth, cmap="Blues", clim=(0, 1.25), aspect="auto")
     for i, j in np.ndindex(n, m):
         known = np.isfinite(value[i, j])
@@ -50,10 +48,7 @@ def heat(value, rows, columns, state=None, *, worst=0.5, label="AUROC", ax=None,
 def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
     """A metric of each model on each dataset as dots with their interval over seeds: `mean` and
     `half` of it, or of the difference of two seeds (rows, models), NaN where there is none. Models
-    whose bars overlap are not ranked.
-
-    >>> ax = seeds(np.array([[0.9, 0.8]]), np.array([[0.01, np.nan]]), ["demo"], ["GAT", "VGAE"])
-    """
+    whose bars overlap are not ranked."""
     mean, half = np.asarray(mean, float), np.asarray(half, float)
     n, m = mean.shape
     ax = style.axes(ax, 1.2 + 0.16 * n * m)
@@ -79,10 +74,7 @@ def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
 
 
 def stages(seconds, runs, names, ax=None, title=None):
-    """What each run took as a bar of its stages: `seconds` (runs, stages), NaN where unknown.
-
-    >>> ax = stages(np.array([[60.0, 300.0]]), ["demo"], ["data_prep", "teacher"])
-    """
+    """What each run took as a bar of its stages: `seconds` (runs, stages), NaN where unknown."""
     minutes = np.nan_to_num(np.asarray(seconds, float)) / 60
     n = len(runs)
     ax, left = style.axes(ax, 1.3 + 0.27 * n), np.zeros(n)
@@ -107,10 +99,7 @@ def stages(seconds, runs, names, ax=None, title=None):
 def margins(names, difference, low, high, noise=None, label="AUROC", *, ax=None, title=None):
     """Differences of a metric with their intervals: (n,) each, NaN where there is no interval.
     `noise` (n,) is how far two runs that differ by the seed alone lie apart: a shade around 0.
-    What stays within it, or whose interval holds 0, is no improvement.
-
-    >>> ax = margins(["GAT"], [0.01], [0.005], [0.02], noise=[0.003])
-    """
+    What stays within it, or whose interval holds 0, is no improvement."""
     difference, low, high = (np.asarray(a, float) for a in (difference, low, high))
     n = len(names)
     ax = style.axes(ax, 1.2 + 0.28 * n)

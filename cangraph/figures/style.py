@@ -24,28 +24,17 @@ def use_style():
     notebook shows an alternative text (`described`); call it once a notebook."""
     plt.style.use(Path(__file__).with_name("cangraph.mplstyle"))
     import IPython
+    from IPython.core.pylabtools import print_figure
 
     if shell := IPython.get_ipython():
         plt.switch_backend(plt.get_backend())  # or the first figure would set the formatter anew
-        _speak(shell.display_formatter.formatters["image/png"])
-
-
-def _speak(formatter):
-    """Have IPython's formatter for PNG say what a figure shows, as the metadata `alt` that
-    nbconvert puts into a page. (JupyterLab 4.6 keeps it in the notebook and does not show it.)"""
-    from IPython.core.pylabtools import print_figure
-
-    formatter.for_type(Figure, lambda figure: (print_figure(figure), {"alt": described(figure)}))
+        png = shell.display_formatter.formatters["image/png"]
+        # nbconvert puts the metadata `alt` into a page; JupyterLab 4.6 keeps it in the notebook
+        png.for_type(Figure, lambda figure: (print_figure(figure), {"alt": described(figure)}))
 
 
 def described(figure):
-    """A figure in words: its titles, which state the finding, and the labels of its axes.
-
-    >>> figure, ax = plt.subplots()
-    >>> _ = ax.set(title="F1 falls", xlabel="time (s)", ylabel="F1")
-    >>> described(figure)
-    'F1 falls. Across: time (s). Up: F1.'
-    """
+    """A figure in words: its titles, which state the finding, and the labels of its axes."""
     shown = [ax for ax in figure.axes if ax.get_visible() and ax.get_label() != "<colorbar>"]
     titles = [" ".join(ax.get_title(loc=side).split()) for ax in shown for side in _SIDES]
     said = [" ".join(figure.get_suptitle().split()), *titles]

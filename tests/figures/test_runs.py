@@ -20,9 +20,6 @@ def test_heat_shows_every_figure_and_finds_the_hardest_row():
     ax = runs.heat(value, ["easy", "hard", "gone"], ["GAT teacher", "count"], state)
     assert words(ax) == ["0.990", "0.900", "0.700", "0.800", "absent", "undefined"]
     assert numbers(ax) == ["0.800"]
-
-
-def test_weak_cells_are_darker_and_their_figures_white():
     ax = runs.heat(np.array([[1.0, 0.4]]), ["one"], ["a", "b"])
     good, bad = ax.images[0].get_array().ravel()
     assert good < bad

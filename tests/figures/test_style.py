@@ -31,12 +31,9 @@ def test_a_long_title_is_broken_into_lines_that_fit():
     assert ax._left_title.get_window_extent().x1 <= figure.bbox.x1
 
 
-def test_titles_axes_and_panels_are_said():
+def test_titles_axes_and_panels_are_said_and_a_colour_bar_is_no_panel():
     axes = results.training_trace({"a": np.arange(9.0), "b": np.ones(9)}, title="Found")
     assert described(axes[0].figure) == "Found. a. b. Across: step."
-
-
-def test_a_colour_bar_is_no_panel():
     figure, ax = plt.subplots()
     figure.colorbar(ax.imshow(np.eye(2)), ax=ax, label="weight")
     ax.set_title("A map")
