@@ -7,7 +7,13 @@ import pytest
 from pytest import approx
 
 from cangraph.data.graphs import to_graphs
-from cangraph.evaluation.blame import blamed_ids, by_attack_and_capture, frame_scores, worst
+from cangraph.evaluation.blame import (
+    blamed_ids,
+    by_attack_and_capture,
+    frame_scores,
+    localised,
+    worst,
+)
 from cangraph.evaluation.scores import Scores, by_capture, metrics
 from cangraph.frames import ATTACK_TYPES, Frames
 
@@ -29,7 +35,7 @@ def graphs(captures):
     return to_graphs(captures, 4, 4)
 
 
-def test_every_frame_of_a_window_has_its_score_and_the_rest_none(captures, graphs):
+def test_every_frame_of_a_window_has_its_score_or_that_of_its_id(captures, graphs):
     scores = Scores.of(graphs, np.array([0.9, 0.1, 0.2, 0.3]))
     frames = frame_scores(scores, graphs, captures)
     assert frames.value == approx(np.repeat([0.9, 0.1, 0.2, 0.3], 4))
@@ -37,17 +43,11 @@ def test_every_frame_of_a_window_has_its_score_and_the_rest_none(captures, graph
     assert frames.capture.tolist() == [0] * 8 + [1] * 8
     assert frames.start[:4] == approx([0, 0.01, 0.02, 0.03])
     assert metrics(frames, 0.5)["confusion"] == [[12, 3], [0, 1]]
-
-
-def test_with_blame_a_frame_needs_its_window_and_its_id(captures, graphs):
-    scores = Scores.of(graphs, np.array([0.9, 0.1, 0.2, 0.3]))
     blame = np.where(graphs.node_id == 7, 0.95, 0.4)
     frames = frame_scores(scores, graphs, captures, blame)
     assert frames.value[:4] == approx([0.9, 0.4, 0.4, 0.9])
     assert frames.value[4:8] == approx([0.1] * 4)
-    rows = by_capture(frames, 0.5)
-    assert rows[0]["confusion"] == [[6, 1], [0, 1]]
-    assert rows[1]["auroc"] is None, "one class only"
+    assert by_capture(frames, 0.5)[0]["confusion"] == [[6, 1], [0, 1]]
 
 
 def test_where_windows_overlap_the_highest_counts(captures):
@@ -68,22 +68,19 @@ def test_ids_are_blamed_in_the_windows_that_are_called(graphs):
     scores = Scores.of(graphs, np.array([0.9, 0.1, 0.8, 0.7]))
     blame = np.where(graphs.node_id == 7, 0.9, 0.1)
     rows = blamed_ids(scores, 0.5, graphs, blame)
-    assert [(row["capture"], row["arbitration_id"]) for row in rows] == [
-        ("test_02 b", "007"),
-        ("test_01 a", "007"),
+    assert [list(row.values()) for row in rows] == [
+        ["test_02 b", "007", 2, 0],
+        ["test_01 a", "007", 1, 1],
     ]
-    assert [(row["windows"], row["attacked"]) for row in rows] == [(2, 0), (1, 1)]
+    assert localised(graphs, blame).tolist() == [True, False, False, False]
     assert blamed_ids(scores, 2.0, graphs, blame) == []
 
 
 def test_the_worst_of_each_fault_is_shown_and_the_worst_first(graphs):
-    n = 8
     time = np.array([0.0, 1, 2, 10, 11, 20, 30, 40])
     label = np.array([1, 1, 1, 1, 1, 0, 0, 0], bool)
     value = np.array([0.3, 0.1, 0.2, 0.05, 0.9, 0.6, 0.8, 0.1])
-    scores = Scores(
-        value, label, np.zeros(n, np.uint8), np.zeros(n, np.int32), time, time + 1, graphs.captures
-    )
+    scores = Scores(value, label, *np.zeros((2, 8), int), time, time + 1, graphs.captures)
     found = worst(scores, 0.5)
     assert found["misses"].tolist() == [3, 1], "of windows 0, 1, 2 the worst stands for all"
     assert found["false_alarms"].tolist() == [6, 5]

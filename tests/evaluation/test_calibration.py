@@ -23,48 +23,35 @@ from cangraph.evaluation.scores import Scores, metrics
 from cangraph.frames import Frames
 
 
-def scores_of(value, label=None, capture=None, start=None, names=("a", "b", "c")):
+def scores_of(value, label=None, capture=None, names=("a", "b", "c")):
     """Scores of windows of one second, the windows of each capture one after the other."""
     n = len(value)
+    label = np.zeros(n, bool) if label is None else np.array(label, bool)
     capture = np.zeros(n, np.int32) if capture is None else np.array(capture, np.int32)
-    if start is None:
-        start = np.array([(capture[:i] == c).sum() for i, c in enumerate(capture)], float)
-    return Scores(
-        np.array(value, float),
-        np.zeros(n, bool) if label is None else np.array(label, bool),
-        np.zeros(n, np.uint8),
-        capture,
-        np.array(start, float),
-        np.array(start, float) + 1,
-        captures=tuple(Frames(np.zeros(1), np.zeros(1), name=name).info for name in names),
-    )
+    start = np.array([(capture[:i] == c).sum() for i, c in enumerate(capture)], float)
+    captures = tuple(Frames(np.zeros(1), np.zeros(1), name=name).info for name in names)
+    of = np.zeros(n, np.uint8), capture, start, start + 1, captures
+    return Scores(np.array(value, float), label, *of)
 
 
 # one threshold
 
 
 @pytest.mark.parametrize(
-    "rate, just_above",
+    "value, rate, just_above",
     [
-        (0.1, 9),  # ⌈10 · .9⌉ = 9, the highest of nine: 1/(n+1) is the least that is promised
-        (0.11, 9),
-        (0.2, 8),
-        (0.3, 7),
-        (0.99, 1),
+        # ⌈10 · .9⌉ = 9, the highest of nine: 1/(n+1) is the least that is promised
+        *((range(9, 0, -1), *of) for of in ((0.1, 9), (0.11, 9), (0.2, 8), (0.3, 7), (0.99, 1))),
+        *((range(20), rate, 19) for rate in (0.04, 1e-3, 1e-9)),
+        ([7] + [0] * 199, 1e-3, 7),  # a single odd window counts in full
+        ([1] * 50, 1e-3, 1),  # nothing can be told from it
+        ([1, 2, 3], 0.25, 3),
     ],
 )
-def test_the_conformal_quantile_of_nine_windows(rate, just_above):
-    scores = scores_of(np.arange(9, 0, -1))
+def test_the_conformal_quantile(value, rate, just_above):
+    label = [0] * len(value) + [1, 1]  # attack windows set no threshold
+    scores = scores_of([*value, 90, 99], label)
     assert clean_threshold(scores, rate) == np.nextafter(just_above, np.inf)
-
-
-def test_below_one_in_n_plus_one_it_is_just_above_the_highest():
-    for rate in (0.04, 1e-3, 1e-9):
-        assert clean_threshold(scores_of(np.arange(20)), rate) == np.nextafter(19, np.inf)
-    value = np.zeros(200)
-    value[0] = 7  # a single odd window counts in full
-    assert clean_threshold(scores_of(value), 1e-3) == np.nextafter(7, np.inf)
-    assert clean_threshold(scores_of(np.full(50, 1.0)), 1e-3) > 1, "nothing can be told from it"
 
 
 @given(st.lists(st.floats(-40, 40), min_size=2, max_size=40), st.sampled_from([1e-3, 0.05, 0.3]))
@@ -83,11 +70,6 @@ def test_new_clean_windows_are_called_at_the_rate_that_is_promised(rate, n):
     assert np.mean(seen) == approx(max(rate, 1 / (n + 1)), rel=0.15)
 
 
-def test_attack_windows_set_no_threshold():
-    scores = scores_of([1, 2, 3, 90, 99], [0, 0, 0, 1, 1])
-    assert clean_threshold(scores, 0.25) == np.nextafter(3, np.inf)
-
-
 def test_nothing_to_calibrate_on_is_refused():
     with pytest.raises(ValueError, match="no benign window came; expected clean traffic"):
         clean_threshold(scores_of([1.0], [1]))
@@ -103,13 +85,8 @@ def test_nothing_to_calibrate_on_is_refused():
 def two():
     """a: four clean windows in 4 s, then benign and attack; b: the same a hundred times higher,
     attacked in its fourth window."""
-    value = np.array([1, 2, 3, 4, 5, 9])
-    return scores_of(
-        [*value, *value * 100],
-        [0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1],
-        [0] * 6 + [1] * 6,
-        names=("a", "b"),
-    )
+    value, label = np.array([1, 2, 3, 4, 5, 9]), [0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1]
+    return scores_of([*value, *value * 100], label, [0] * 6 + [1] * 6, names=("a", "b"))
 
 
 def test_the_clean_stretch_ends_in_time_and_with_the_first_attack(two):
@@ -119,21 +96,21 @@ def test_the_clean_stretch_ends_in_time_and_with_the_first_attack(two):
     assert np.flatnonzero(clean_stretch(two[::-1], 2.0)).tolist() == [4, 5, 10, 11]
 
 
-def test_each_capture_sets_its_own_threshold(two):
+def test_each_capture_sets_its_own_threshold_and_zero_decides_in_every_one(two):
     for rate, highest in ((0.25, [4, 300]), (0.5, [3, 200])):
         found = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=rate)
         assert found.tolist() == np.nextafter(highest, np.inf).tolist()
-
-
-def test_zero_decides_in_every_capture(two):
     scores = calibrated(two, seconds=4.0, false_alarm_rate=0.25)
     assert scores.capture.tolist() == [0, 0, 1, 1, 1], "what was calibrated on is no test"
     assert scores.value == approx([1, 5, 100, 200, 600])
     assert metrics(scores, at=0)["confusion"] == [[0, 2], [0, 3]]
 
 
+LATE = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
+
+
 def test_a_capture_without_clean_traffic_is_named_or_falls_back():
-    scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
+    scores = LATE
     with pytest.raises(ValueError, match=r"first 2\.0 s of c; expected clean .*`otherwise`"):
         calibrated_thresholds(scores, seconds=2.0)
     found = calibrated_thresholds(scores, 2.0, false_alarm_rate=0.4, otherwise=5.5)
@@ -146,8 +123,7 @@ def test_a_capture_without_clean_traffic_is_named_or_falls_back():
     [(1.5, 5.5, [2, 5.5]), (2.5, None, [2.5, 2.5]), (1.0, None, [2, 1.0])],
 )
 def test_no_threshold_is_under_the_least(at_least, otherwise, expected):
-    scores = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
-    found = calibrated_thresholds(scores, 2.0, 0.4, at_least, otherwise)
+    found = calibrated_thresholds(LATE, 2.0, 0.4, at_least, otherwise)
     assert found[[0, 2]] == approx(expected)
 
 
@@ -201,13 +177,10 @@ def test_ece_and_brier_by_hand():
 
 
 @pytest.mark.parametrize("function", [temperature, ece, brier, lambda s: temper(s, 1.0)])
-def test_values_that_are_no_probabilities_are_refused(function):
+def test_values_that_are_no_probabilities_and_a_temperature_of_one_class_are_refused(function):
     with pytest.raises(ValueError, match=r"values of -1 to 2 came; expected probabilities"):
         function(scores_of([-1, 2], [0, 1]))
     with pytest.raises(ValueError, match="no windows came; expected probabilities"):
         function(scores_of([]))
-
-
-def test_temperature_of_one_class_is_refused():
     with pytest.raises(ValueError, match="0 attack and 2 benign windows came; expected both"):
         temperature(scores_of([0.1, 0.2]))

@@ -14,18 +14,13 @@ def test_the_mean_is_plain_and_undefined_captures_do_not_count():
     found = clustered(np.array([[0.5, np.nan, 1.0], [0.7, np.nan, 0.8]]))
     assert found.mean == approx(0.75)
     assert (found.captures, found.seeds, found.why) == (2, 2, "")
+    assert clustered(np.ones(4))[:3] == (1, 1, 1), "captures that agree leave nothing open"
 
 
 def test_with_one_seed_it_is_scipys_percentile_interval():
-    values = np.array([0.2, 0.5, 0.9, 0.7, 0.4, 0.8])
-    expected = bootstrap(
-        [values],
-        np.mean,
-        n_resamples=2000,
-        confidence_level=_expanded(6, 0.95),
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
+    values, rng = np.array([0.2, 0.5, 0.9, 0.7, 0.4, 0.8]), np.random.default_rng(0)
+    options = {"n_resamples": 2000, "confidence_level": _expanded(6, 0.95), "rng": rng}
+    expected = bootstrap([values], np.mean, method="percentile", **options).confidence_interval
     found = clustered(values)
     assert (found.low, found.high) == approx((expected.low, expected.high))
 
@@ -68,10 +63,6 @@ def test_what_is_undefined_says_why(values, why):
     assert (found.low, found.high, found.why) == (None, None, why)
 
 
-def test_captures_that_agree_leave_nothing_open():
-    assert clustered(np.ones(4))[:3] == (1, 1, 1)
-
-
 @given(
     st.lists(st.one_of(st.floats(0, 1), st.just(float("nan"))), min_size=1, max_size=8),
     st.integers(1, 3),
@@ -82,9 +73,6 @@ def test_the_mean_lies_inside_and_the_same_call_says_the_same(values, seeds):
     assert found == clustered(grid, draws=50)
     if found.low is not None:
         assert 0 <= found.low <= found.mean <= found.high <= 1
-
-
-# over seeds alone
 
 
 def test_the_interval_is_that_of_students_t():
