@@ -15,10 +15,8 @@ def test_slots_stand_in_order_of_first_appearance_and_stay():
     assert state.slots_of(keys(1, 7, 3, 2), 8).tolist() == [3, 2, 1, 4]
     assert state.slots == {9: 0, 3: 1, 7: 2, 1: 3, 2: 4}
     assert state.slots_of(keys(), 8).tolist() == []
-
-
-def test_the_bit_of_an_extended_id_parts_it_from_the_other():
-    assert Profiles().slots_of(keys(5, 5 | 1 << 31, 5), 8).tolist() == [0, 1, 0]
+    extended = 5 | 1 << 31
+    assert Profiles().slots_of(keys(5, extended, 5), 8).tolist() == [0, 1, 0]
 
 
 def columns(table, of=""):
@@ -26,13 +24,6 @@ def columns(table, of=""):
     if table.dtype.names is None:
         return {of: table}
     return {k: v for n in table.dtype.names for k, v in columns(table[n], f"{of}/{n}").items()}
-
-
-def test_a_new_slot_is_empty():
-    state = Profiles()
-    state.slots_of(keys(4), 8)
-    assert not any(np.any(column[0]) for column in columns(state.table).values())
-    assert np.isnan(state.began)
 
 
 def filled(n, width):
@@ -71,13 +62,9 @@ def test_wider_payloads_keep_what_is_known_of_the_first_bytes():
         assert (now[tuple(slice(size) for size in old.shape)] == old).all(), name
         if wide:
             assert now.shape[1] == 64 and not now[:, 8:].any(), name
-
-
-def test_a_narrower_payload_leaves_a_wide_table_alone():
-    state = filled(2, 64)
     table = state.table
     state.slots_of(keys(0, 1), 8)
-    assert state.table is table
+    assert state.table is table, "a narrower payload leaves a wide table alone"
 
 
 def test_the_table_doubles_so_that_new_ids_are_cheap():

@@ -14,23 +14,17 @@ TABLES = {"frame": FRAME_FEATURES, "node": NODE_FEATURES, "edge": EDGE_FEATURES}
 FRAME = {feature.name: feature for feature in FRAME_FEATURES}
 
 
-def test_names_are_unique_and_everything_is_said():
+def test_names_are_unique_everything_is_said_and_every_family_is_used():
     for where, table in TABLES.items():
         assert max(Counter(feature.name for feature in table).values()) == 1, where
         assert all(all(feature) for feature in table), where
-
-
-def test_every_family_is_known_and_none_is_empty():
     used = {feature.family for table in TABLES.values() for feature in table}
     assert used == set(FAMILIES)
 
 
-def test_every_frame_feature_reaches_a_node():
-    # the rate does so as what count_ratio expects
+def test_a_node_has_the_aggregates_of_every_frame_feature_between_count_and_silence():
+    # the rate is what count_ratio expects
     assert {name for name, _ in AGGREGATES} | {"rate"} == set(FRAME)
-
-
-def test_a_node_has_its_aggregates_between_count_and_silence():
     first, *middle, last = NODE_FEATURES
     assert (first.name, last.name) == ("count_ratio", "silence")
     assert [feature.name for feature in middle] == [f"{name}_{how}" for name, how in AGGREGATES]
