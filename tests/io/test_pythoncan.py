@@ -79,9 +79,7 @@ def test_a_line_that_is_no_frame_is_refused_by_number(read, text, name, broken):
     named = re.escape(f"{name}:{number}: {broken.strip()!r}")
     with pytest.raises(ValueError, match=named):
         read(text + broken + "\n", name)
-    again = [line for line in text.splitlines() if re.match(r"[( ]", line)][-1:] * (
-        name == "bus.log"
-    )
+    again = text.splitlines()[-1:] if name == "bus.log" else []  # an error frame
     frames = read(text + "\n".join([broken, broken, *again]), name, strict=False)
     assert frames.report.refused == 2 and len(frames) == len(whole)
     assert re.search(named, frames.report.first_refused[0])
@@ -125,22 +123,17 @@ def test_an_object_without_size_does_not_hang_the_reader(read, blf):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_mf4_is_read(tmp_path):
     pytest.importorskip("asammdf", reason="needs asammdf")
-    path, kinds = tmp_path / "bus.mf4", ("data", "fd", "remote", "error")
+    path = tmp_path / "bus.mf4"
+    kinds = (
+        {"data": bytes(range(5))},
+        {"data": bytes(range(64)), "is_fd": True},
+        {"is_remote_frame": True, "dlc": 4},
+        {"is_error_frame": True},
+    )
     with can.MF4Writer(path) as log:
         for i in range(40):
-            kind = kinds[i % 4]
-            data = None if kind in ("remote", "error") else bytes(range(64 if kind == "fd" else 5))
-            message = can.Message(
-                timestamp=1.5e9 + i / 100,
-                arbitration_id=0x1A0 + i,
-                is_extended_id=i % 3 == 0,
-                is_fd=kind == "fd",
-                is_remote_frame=kind == "remote",
-                is_error_frame=kind == "error",
-                dlc=4 if kind == "remote" else None,
-                data=data,
-            )
-            log.on_message_received(message)
+            wide, time = i % 3 == 0, 1.5e9 + i / 100
+            log.on_message_received(can.Message(time, 0x1A0 + i, wide, **kinds[i % 4]))
     frames = read_frames(path)
     assert frames.report[:5] == (40, 0, 0, 10, 0)
     sent = np.array([i for i in range(40) if i % 4 < 3])
@@ -148,14 +141,14 @@ def test_mf4_is_read(tmp_path):
     shown = [bytes(range(5)).hex(), bytes(range(64)).hex(), "R4"]
     ids = [f"{0x1A0 + i:x}{'x' * (i % 3 == 0)}" for i in sent]
     assert rows_of(frames) == [f"{name}#{shown[i % 3]}" for i, name in enumerate(ids)]
-    packed = path.with_name("bus.mf4.gz")
-    packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert same(read_frames(packed), frames)
+    whole, other = path.read_bytes(), tmp_path / "other.mf4.gz"
+    other.write_bytes(gzip.compress(whole))
+    assert same(read_frames(other), frames)
     assert sum(len(chunk) for chunk in LogFile(path).chunks(7)) == 30
-    for cut in (200, len(path.read_bytes()) // 2):
-        packed.with_name("cut.mf4").write_bytes(path.read_bytes()[:cut])
-        with pytest.raises(ValueError, match=r"cut.mf4: "):
-            read_frames(packed.with_name("cut.mf4"))
+    for cut in (200, len(whole) // 2):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match=r"bus.mf4: "):
+            read_frames(path)
     gc.collect()
 
 
@@ -166,9 +159,6 @@ def test_mf4_names_the_package_it_needs(read, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["bus.blf", "bus.db", "bus.asc", "bus.trc", "bus.log"])
-def test_garbage_is_refused_in_one_line(read, name):
+def test_garbage_is_refused_in_one_line(error_of, name):
     for garbage in (b"\0\xff" * 200, b"LOGG" + bytes(20), b"x,y\n1,2\n"):
-        for strict in (True, False):
-            with pytest.raises(ValueError, match=re.escape(name)) as caught:
-                read(garbage, name, strict=strict)
-            assert len(str(caught.value).splitlines()) == 1
+        assert name in error_of(garbage, name) and name in error_of(garbage, name, strict=False)

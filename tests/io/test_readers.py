@@ -46,29 +46,21 @@ def test_timestamps_may_step_back(read):
 # errors
 
 
-def test_blank_lines_count_in_the_line_of_an_error(error_of):
-    message = error_of(HEADER + "\n0.5,1A0,00,0\n\r\n\n0.6,1A0,0,0")
-    assert "bus.csv:6: '0.6,1A0,0,0' has a payload" in message
-
-
-def test_the_first_of_several_faults_is_named(error_of):
-    assert "bus.csv:3" in error_of(HEADER + "1,1A0,00,0\n2,1A0,0,0\n1,XYZ,00,0\n")
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(c, "the file is empty") for c in ("", "\n", " \r\n\n", "\ufeff", ",,,\n")]
-    + [(c, "a header and no rows") for c in (HEADER, HEADER.strip(), f"\ufeff{HEADER}\n\n")],
+    [(c, "bus.csv: the file is empty") for c in ("", "\n", " \r\n\n", "\ufeff", ",,,\n")]
+    + [(c, "a header and no rows") for c in (HEADER, HEADER.strip(), f"\ufeff{HEADER}\n\n")]
+    # blank lines count, and the first of several faults is named
+    + [(HEADER + "\n0.5,1A0,00,0\n\r\n\n0.6,1A0,0,0", "bus.csv:6: '0.6,1A0,0,0' has a payload")]
+    + [(HEADER + "1,1A0,00,0\n2,1A0,0,0\n1,XYZ,00,0\n", "bus.csv:3: '2,1A0,0,0' has a payload")],
 )
-def test_a_file_without_rows_is_refused(error_of, content, said):
-    assert f"bus.csv: {said}" in error_of(content)
+def test_a_faulty_file_is_refused(error_of, content, said):
+    assert said in error_of(content)
 
 
 @pytest.mark.parametrize("name", ["bus.lg", "bus.gz", "bus", "bus.csv.zip", "bus.ascii.zst"])
 def test_an_unknown_ending_names_the_known(error_of, name):
-    message = error_of(TABLE, name)
-    assert f"{name}: the ending is not known; expected .csv or .txt" in message
-    assert "can_logconvert" in message
+    assert f"{name}: the ending is not known; expected .csv or .txt" in error_of(TABLE, name)
 
 
 @pytest.mark.parametrize("packed", [".gz", ".zst", ".xz"])
@@ -80,10 +72,11 @@ def test_a_broken_package_is_refused(error_of, packed):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no\.csv: there is no such file.*check the path"):
-        read_frames(tmp_path / "no.csv")
-    with pytest.raises(FileNotFoundError, match="there is no such file"):
-        read_frames(tmp_path)
+    for path in (tmp_path / "no.csv", tmp_path):
+        with pytest.raises(FileNotFoundError, match=path.name):
+            read_frames(path)
+    with pytest.raises(FileNotFoundError, match=r"no.csv"):
+        next(LogFile(tmp_path / "no.csv").chunks())
 
 
 # leniently
@@ -156,8 +149,7 @@ def test_chunks_in_a_row_are_the_file(scratch, ending, packed, seed, rows, size)
     assert all(c.report.rows == len(c) + c.report.error_frames + c.report.refused for c in chunks)
     assert all((c.name, c.vehicle) == ("bus", "v") for c in chunks)
     frames, report = joined(chunks)
-    assert same(frames, whole)
-    assert report == whole.report
+    assert same(frames, whole) and report == whole.report
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".parquet.gz", ".blf", ".asc", ".db"])
@@ -174,7 +166,7 @@ def test_chunks_of_other_formats_in_a_row_are_the_file(tmp_path, clean, ending, 
     if ending.endswith(".gz"):
         path.write_bytes(gzip.compress((tmp_path / "bus.parquet").read_bytes()))
     whole, chunks = read_frames(path), [*LogFile(path).chunks(size)]
-    assert [len(c) for c in chunks] == [*[size] * (300 // size), *[300 % size] * (300 % size > 0)]
+    assert [len(c) for c in chunks] == [min(size, 300 - at) for at in range(0, 300, size)]
     assert same(joined(chunks)[0], whole) and joined(chunks)[1] == whole.report
 
 
@@ -211,8 +203,6 @@ def test_chunks_are_refused_as_the_file_is(tmp_path):
         next(LogFile(path).chunks(0))
     with pytest.raises(ValueError, match="attack type: 'burglary' is unknown"):
         LogFile(path, attack_type="burglary")
-    with pytest.raises(FileNotFoundError, match=r"no.csv: there is no such file"):
-        next(LogFile(tmp_path / "no.csv").chunks())
 
 
 def test_a_log_file_has_a_name_and_the_hash_of_its_bytes(tmp_path):
@@ -232,17 +222,15 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         pytest.skip("needs /proc")
     code = (
         "import re, sys, cangraph as cg\n"
-        "rows = sum(len(c) for c in cg.io.LogFile(sys.argv[1]).chunks(20_000))\n"
-        "print(rows, re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
+        "print(sum(len(c) for c in cg.io.LogFile(sys.argv[1]).chunks(20_000)))\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
     )
-    peaks = []
+    path, peaks = tmp_path / "bus.csv", []
     for rows in (100_000, 1_000_000):
-        path = tmp_path / f"{rows}.csv"
-        row = "{:.4f},1A0,0011223344556677,0\n"
-        path.write_text(HEADER + "".join(row.format(i / 2000) for i in range(rows)))
-        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        read, peak = map(int, done.stdout.split())
+        lines = (f"{i / 2000:.4f},1A0,0011223344556677,0\n" for i in range(rows))
+        path.write_text(HEADER + "".join(lines))
+        output = subprocess.check_output([sys.executable, "-c", code, path], text=True)
+        read, peak = map(int, output.split())
         assert read == rows
         peaks.append(peak / 1024)
     assert peaks[1] < peaks[0] + 12, peaks  # MiB; the file is 38 MiB, its columns are 28

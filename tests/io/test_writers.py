@@ -1,12 +1,14 @@
 """What is written is read again: every column in tables, all but labels in logs."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from logs import same
 
 from cangraph.frames import PAYLOAD_LENGTHS, Frames
 from cangraph.io.readers import read_frames
@@ -18,9 +20,8 @@ ROUNDING = {".log": 0.51e-6, ".asc": 1.01e-6, ".blf": 2e-9, ".trc": 2e-6}  # s
 CONTENT = ("arbitration_id", "dlc", "data", "is_extended_id", "is_remote_frame")
 EPOCH = 1.5e9  # s
 
-NANOSECONDS = st.integers(0, 10**13)
 ROW = st.tuples(
-    NANOSECONDS,
+    st.integers(0, 10**13),  # ns
     st.booleans(),
     st.integers(0, 2**29 - 1),
     st.booleans(),
@@ -58,8 +59,7 @@ def folder(tmp_path_factory):
 def test_a_table_keeps_every_column(folder, ending, rows, since):
     frames = frames_of(rows, since)
     write_frames(frames, folder / f"bus{ending}")
-    again = read_frames(folder / f"bus{ending}")
-    assert again.sha256() == frames.sha256()
+    assert same(read_frames(folder / f"bus{ending}"), frames)
 
 
 @pytest.mark.parametrize("ending", ROUNDING)
@@ -67,12 +67,9 @@ def test_a_table_keeps_every_column(folder, ending, rows, since):
 def test_a_log_keeps_the_frames(folder, ending, rows):
     frames = frames_of(rows, EPOCH)
     if ending == ".trc":
-        classic = ~frames.is_remote_frame & (frames.dlc <= 8)
-        frames = frames[classic]
-        frames = Frames(frames.timestamp, frames.arbitration_id, frames.dlc, frames.data[:, :8],
-                        frames.is_extended_id)  # fmt: skip
-        if not len(frames):
-            return
+        frames = frames[~frames.is_remote_frame & (frames.dlc <= 8)]
+        frames = replace(frames, data=frames.data[:, :8])
+        assume(len(frames))
     path = folder / f"bus{ending}"
     write_frames(frames, path)
     again = read_frames(path)
@@ -87,9 +84,8 @@ def test_a_log_keeps_the_frames(folder, ending, rows):
 
 def test_a_blf_of_early_times_begins_at_its_first_millisecond(folder):
     write_frames(Frames(np.array([100.0007, 100.5]), np.array([1, 2])), folder / "bus.blf")
-    assert read_frames(folder / "bus.blf").timestamp.tolist() == pytest.approx(
-        [0.0007, 0.5], abs=2e-9
-    )
+    again = read_frames(folder / "bus.blf").timestamp
+    assert again.tolist() == pytest.approx([0.0007, 0.5], abs=2e-9)
 
 
 def test_an_attack_type_is_the_readers_to_name(folder):
