@@ -1,7 +1,5 @@
 """`cangraph monitor`: an exported detector on a CAN interface, or on a log. It never transmits.
-
-What happens is told as JSON lines, or as a panel on a terminal.
-"""
+Events are printed as JSON lines, or drawn as a panel on a terminal."""
 
 import argparse
 import json
@@ -11,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -30,8 +29,7 @@ _DRAWN = 4  # times a second that the screen is drawn
 _BARS = " ▁▂▃▄▅▆▇█"
 _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "resumed": "goes on after {frames:,} frames",
-    "calibrated": "threshold {at:.3g}, set on {windows} clean windows; it lets a new one pass "
-    "with {rate:.2g} at most",
+    "calibrated": "threshold {at:.3g}, set on {windows} clean windows; false alarms {rate:.2g}",
     "dropped": "{frames:,} frames dropped: they came faster than they could be judged",
     "errors": "{frames:,} error frames on the bus",
     "bus-off": "the controller is bus-off; look at the wiring and the bit rate",
@@ -52,40 +50,34 @@ Say = Callable[[Event], None]
 
 
 def _parser() -> argparse.ArgumentParser:
-    run = argparse.ArgumentParser(
-        "cangraph monitor",
-        description="Watch a CAN bus with an exported detector, or replay a log. Nothing is ever "
-        "sent. What is not given of the bus is taken from python-can's configuration files.",
-    )
+    about = "Watch a CAN bus with an exported detector, or replay a log. Nothing is ever sent. "
+    about += "What is not given of the bus is taken from python-can's configuration files."
+    run = argparse.ArgumentParser("cangraph monitor", description=about)
+    seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     run.add_argument("detector", type=Path, help="an ONNX file of cangraph")
     run.add_argument("--log", type=Path, help="replay this log, of any format cangraph reads")
     run.add_argument("--realtime", action="store_true", help="replay at the pace of the log")
     run.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
     run.add_argument("--windows", action="store_true", help="a JSON line for each window too")
-    run.add_argument("--statistics", type=float, default=10.0, metavar="S", help="every S s (10)")
+    run.add_argument("--statistics", default=10.0, help="every S s (10)", **seconds)
     run.add_argument("--state", type=Path, help="go on from this file, and keep it up to date")
-    run.add_argument("--save-every", type=float, default=10.0, metavar="S", help="S s (10)")
+    run.add_argument("--save-every", default=10.0, help="S s (10)", **seconds)
     run.add_argument("--queue", type=int, default=20_000, metavar="N", help="frames that may wait")
     alarms = run.add_argument_group("alarms")
     alarms.add_argument("--at", type=float, help="threshold, instead of the detector's own")
-    alarms.add_argument(
-        "--calibrate",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="set the threshold on the first S s, which are taken for clean traffic",
-    )
+    clean = "set the threshold on the first S s, which are taken for clean traffic"
+    alarms.add_argument("--calibrate", default=0.0, help=clean, **seconds)
     alarms.add_argument("--rate", type=float, default=1e-3, help="of false alarms, to calibrate")
     alarms.add_argument("-k", type=int, help="windows of the last n for an alarm (2)")
     alarms.add_argument("-n", type=int, help="windows that are looked at (3)")
-    alarms.add_argument("--hold", type=float, default=1.0, metavar="S", help="join alarms within S")
+    alarms.add_argument("--hold", default=1.0, help="join alarms within S s", **seconds)
     alarms.add_argument("--stride", type=int, help="frames from one window to the next")
     add_bus_arguments(run)
     return run
 
 
 def run_monitor(arguments: Sequence[str]) -> None:
-    """Run `cangraph monitor` with these arguments, until the log ends or a signal comes.
+    """Run `cangraph monitor` until the log ends or a signal comes.
 
     Raises `ValueError` and `OSError` where something is wrong.
     """
@@ -109,18 +101,18 @@ def run_monitor(arguments: Sequence[str]) -> None:
         say = _screen(stack, f"{detector.path.name} ({detector.kind})", source) if shown else _lines
         for name in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, name, signal.signal(name, lambda *_: stop.set()))
-        counters: Counters = dict
+        heard: tuple[Pieces, Counters]
         if given.log:
-            pieces = _replayed(given, monitor, stop)
+            heard = _replayed(given, monitor, stop), dict
         else:
             listener = Listener(lambda: _bus(given), given.queue)
             stack.callback(listener.stop)
             if beside:
                 listener.clock.pause(beside["clock"])
-            pieces, counters = _listened(listener, monitor, stop), listener.counters
+            heard = _listened(listener, monitor, stop), listener.counters
         if beside:
             say({"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]})
-        _run(given, monitor, source, pieces, counters, say)
+        _run(given, monitor, source, heard, say)
 
 
 def _bus(given: argparse.Namespace) -> can.BusABC:
@@ -143,8 +135,7 @@ def _run(
     given: argparse.Namespace,
     monitor: Monitor,
     source: str,
-    pieces: Pieces,
-    counters: Counters,
+    heard: tuple[Pieces, Counters],
     say: Say,
 ) -> None:
     def save() -> None:
@@ -152,6 +143,7 @@ def _run(
             clock = monitor.sliding.origin + monitor.time
             monitor.save(given.state, source=source, clock=clock)
 
+    pieces, counters = heard
     told = saved = time.monotonic()
     for frames, notices in pieces:
         for notice in notices:
@@ -166,13 +158,13 @@ def _run(
             saved = now
             save()
     save()
-    for event in [*monitor.ongoing(), monitor.statistics() | counters()]:
+    ends = {"event": "stopped", "time": monitor.time}
+    for event in [*monitor.ongoing(), monitor.statistics() | counters(), ends]:
         say(event)
-    say({"event": "stopped", "time": monitor.time})
 
 
 def _replayed(given: argparse.Namespace, monitor: Monitor, stop: Flag) -> Pieces:
-    """The frames of a log behind those that the monitor has seen, and what its reader repaired."""
+    """The frames of a log that the monitor has not seen, and what its reader repaired."""
     passed, began = monitor.count["frames"], None
     reports = []
     for chunk in LogFile(given.log, strict=False).chunks():
@@ -191,7 +183,6 @@ def _replayed(given: argparse.Namespace, monitor: Monitor, stop: Flag) -> Pieces
 
 
 def _repaired(reports: Sequence[ReadReport]) -> list[Event]:
-    """What a reader of a log left out and repaired, as events."""
     names = ("refused", "error_frames", "reordered", "padded")
     refused, errors, reordered, padded = (sum(getattr(r, n) for r in reports) for n in names)
     events: list[Event] = []
@@ -224,22 +215,8 @@ def _screen(stack: ExitStack, detector: str, source: str) -> Say:
 
 
 def event_in_words(event: Event) -> str:
-    """An event in words; "" for one that needs none.
-
-    >>> event_in_words({"event": "dropped", "frames": 1200})
-    '1,200 frames dropped: they came faster than they could be judged'
-    """
+    """An event in words; "" for one that needs none."""
     return _WORDS.get(event["event"], "").format(**event)
-
-
-def _clock(seconds: float) -> str:
-    """
-    >>> _clock(3725.04)
-    '1:02:05.0'
-    """
-    minutes, seconds = divmod(round(seconds, 1), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02}:{seconds:04.1f}"
 
 
 class Screen:
@@ -254,7 +231,6 @@ class Screen:
         self.time, self.quiet_since, self.on = 0.0, 0.0, False
 
     def tell(self, event: Event) -> None:
-        """Take up an event."""
         self.time = event["time"]
         match event["event"]:
             case "window":
@@ -268,7 +244,7 @@ class Screen:
             case "statistics":
                 self.facts = event
         if text := event_in_words(event):
-            self.notes.append(f"{_clock(event['time'])}  {text}")
+            self.notes.append(f"{timedelta(seconds=round(event['time']))}  {text}")
 
     def __rich__(self) -> Any:
         from rich.console import Group
@@ -290,7 +266,7 @@ class Screen:
             return f"ALARM{what}, ID {alarm['id']}", "bold red"
         if self.facts.get("calibrating"):
             return "learning what is normal here", "yellow"
-        return f"quiet for {_clock(self.time - self.quiet_since)}", "green"
+        return f"quiet for {timedelta(seconds=round(self.time - self.quiet_since))}", "green"
 
     def _bars(self) -> str:
         """The last scores as bars, full at twice the threshold."""
@@ -318,7 +294,7 @@ class Screen:
         for alarm in reversed(self.alarms):
             over = alarm["event"] == "over"
             lasted = f"{alarm['time'] - alarm['since']:.1f} s" if over else "now"
-            row = [_clock(alarm["since"]), lasted, alarm["id"], alarm["attack"] or "not known"]
-            row += [f"{alarm['peak']:.3g}", f"{alarm['delay']:.2f} s"]
-            table.add_row(*row, style="" if over else "red")
+            since, kind = str(timedelta(seconds=round(alarm["since"]))), alarm["attack"]
+            row = [since, lasted, alarm["id"], kind or "not known", f"{alarm['peak']:.3g}"]
+            table.add_row(*row, f"{alarm['delay']:.2f} s", style="" if over else "red")
         return table

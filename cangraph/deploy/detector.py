@@ -1,9 +1,5 @@
-"""A trained detector as a file: loading it and judging windows with ONNX Runtime, without torch.
-
-`export` writes such files. Their metadata say what they were made for and of. Every file is checked
-on loading: it judges the last window of a fixed stretch of traffic, whose features and score must
-be those that the file's maker had.
-"""
+"""A trained detector as an ONNX file, judged with ONNX Runtime, without torch. `export` writes such
+files. On loading a file judges a fixed window, and must give the score that its maker saw."""
 
 import hashlib
 import json
@@ -59,9 +55,8 @@ def this_code() -> dict[str, Any]:
 
 
 def proof(window: int) -> dict[str, np.ndarray]:
-    """The window that every file is tried on: the last one of a fixed stretch of traffic, of six
-    IDs that count, rest and jump, of which one is missing in the end, and one that comes late.
-    Arrays as `windows.windows` yields."""
+    """The window that every file is tried on, arrays as `windows.windows` yields: the last one of
+    six IDs that count, rest and jump; one goes missing at the end, and a new one appears."""
     n = 6 * max(window, 50)
     step = np.arange(n)
     time = step * 1e-3 + 2e-4 * (step * step % 7)
@@ -72,18 +67,15 @@ def proof(window: int) -> dict[str, np.ndarray]:
     data[ids == 0x3C0] = 0x55
     # the last window must end with the last frame
     frames = Frames(time, ids, data=data)[n % window :]
-    found = list(windows.windows([frames], window, window))
-    return {name: _last(found[-1], name) for name in INPUTS}
-
-
-def _last(part: dict[str, np.ndarray], name: str) -> np.ndarray:
-    size = int(part["node_size" if name == "x" else "edge_size"][-1])
-    array = part[name]
-    return array[:, array.shape[1] - size :] if name == "edge_index" else array[len(array) - size :]
+    last = list(windows.windows([frames], window, window))[-1]
+    nodes, edges = len(last["x"]) - last["node_size"][-1], len(last["edge_attr"])
+    edges -= last["edge_size"][-1]
+    arrays = last["x"][nodes:], last["edge_index"][:, edges:], last["edge_attr"][edges:]
+    return dict(zip(INPUTS, arrays, strict=True))
 
 
 def session(content: bytes) -> Any:
-    """An ONNX model in onnxruntime, on one thread that does not spin while it waits."""
+    """An ONNX model in onnxruntime, on one thread."""
     with named_extra("an ONNX file"):
         import onnxruntime
 
@@ -104,10 +96,10 @@ def judge(running: Any, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.nda
 
 class Exported:
     """A detector in an ONNX file that `export.to_onnx` wrote. It judges one window at a time, so
-    that a log scored here and the same traffic on a bus have equal values to the last bit.
+    that a log and the same traffic on a bus get the same values to the bit.
 
-    `about` is the metadata of the file; `kind`, `threshold`, `window` and `stride` are taken from
-    it, and the `rule` for alarms follows (`alarm_rule`); `sha256` is the hash of the file.
+    `about` is the metadata of the file, among them `kind`, `threshold`, `window` and `stride`;
+    `rule` is the `alarm_rule` that follows; `sha256` is the hash of the file.
 
     Raises `FileNotFoundError`, and `ValueError` for a file that is no ONNX file, that `export` did
     not write, that is for other features, or that does not reproduce the scores of its maker.
@@ -116,9 +108,9 @@ class Exported:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         if not self.path.is_file():
+            remedy = "make one with notebooks/your_car.ipynb or cangraph.to_onnx"
             raise FileNotFoundError(
-                f"{path}: there is no such file; expected an exported detector; make one with "
-                "notebooks/your_car.ipynb or cangraph.to_onnx"
+                f"{path}: no such file; expected an exported detector; {remedy}"
             )
         content = self.path.read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
@@ -146,32 +138,23 @@ class Exported:
 
     def _facts(self, metadata: dict[str, str]) -> dict[str, Any]:
         """The metadata, each fact of the type it should be."""
-        names = tuple(
-            tuple(end.name for end in ends)
-            for ends in (self._session.get_inputs(), self._session.get_outputs())
-        )
+        ends = self._session.get_inputs(), self._session.get_outputs()
+        names = tuple(tuple(end.name for end in side) for side in ends)
         if KEY not in metadata or names != (INPUTS, OUTPUTS):
             raise ValueError(
                 f"{self.path}: an ONNX file with inputs {', '.join(names[0])} that cangraph did "
-                f"not write; expected a detector with {', '.join(INPUTS)} and metadata; export one "
-                "with cangraph.to_onnx"
+                f"not write; expected {', '.join(INPUTS)} and metadata; {_REMEDY}"
             )
         try:
             facts = json.loads(metadata[KEY])
-            wrong = [
-                name
-                for kind, names in _FACTS.items()
-                for name in names
-                if not isinstance(facts.get(name), kind)
-            ]
+            kinds = {name: kind for kind, group in _FACTS.items() for name in group}
+            wrong = [n for n, kind in kinds.items() if not isinstance(facts.get(n), kind)]
             wrong += [n for n, kind in _PROOF.items() if not isinstance(facts["proof"][n], kind)]
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             facts, wrong = {}, [f"{type(error).__name__}: {error}"]
         if facts.get("format", FORMAT) != FORMAT:
-            raise ValueError(
-                f"{self.path}: a file of format {facts['format']}; expected format {FORMAT}; "
-                f"{_REMEDY}"
-            )
+            came = f"{self.path}: a file of format {facts['format']}"
+            raise ValueError(f"{came}; expected format {FORMAT}; {_REMEDY}")
         if wrong:
             raise ValueError(
                 f"{self.path}: its metadata cannot be read ({', '.join(wrong)}); expected what "
@@ -216,20 +199,16 @@ class Exported:
         )
 
     def judge(self, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.ndarray) -> Judged:
-        """What the detector says of one window: features of its nodes f4 (N, 24), successions
-        i4 (2, E), their features f4 (E, 3), as in `Graphs`."""
+        """Judge one window: features of its nodes f4 (N, 24), successions i4 (2, E), their
+        features f4 (E, 3), as in `Graphs`."""
         return judge(self._session, x, edge_index, edge_attr)
 
     def judge_all(self, graphs: Graphs) -> list[Judged]:
         """`judge` of each window."""
-        nodes, edges = (np.append(ptr[:-1], ptr[-1]) for ptr in (graphs.node_ptr, graphs.edge_ptr))
+        nodes, edges = (map(slice, ptr, ptr[1:]) for ptr in (graphs.node_ptr, graphs.edge_ptr))
         return [
-            self.judge(
-                graphs.x[nodes[w] : nodes[w + 1]],
-                graphs.edge_index[:, edges[w] : edges[w + 1]],
-                graphs.edge_attr[edges[w] : edges[w + 1]],
-            )
-            for w in range(len(graphs))
+            self.judge(graphs.x[node], graphs.edge_index[:, edge], graphs.edge_attr[edge])
+            for node, edge in zip(nodes, edges, strict=True)
         ]
 
     def score(self, graphs: Graphs) -> Scores:
@@ -241,7 +220,6 @@ class Exported:
         return np.concatenate([np.zeros(0), *(judged.node for judged in self.judge_all(graphs))])
 
     def footprint(self, frames: Frames, windows: int = 200) -> dict[str, float]:
-        """What the file costs: parameters, its bytes, and the latency of one window on one thread,
-        from its frames to its score (`latency.latency`)."""
+        """What the file costs: `parameters`, its `bytes`, and the `latency` of one window."""
         size = {"parameters": self.about["parameters"], "bytes": self.path.stat().st_size}
         return size | latency(self.judge_all, frames, self.window, windows)

@@ -32,18 +32,16 @@ def attack_trials(
     severities: Sequence[float] = (1.0, 0.5, 0.2),
     seed: int = 0,
 ) -> list[dict]:
-    """The attacks of each kind and severity that raise an alarm of the detector, synthesised
-    into a clean capture from `since` s on (`spans_of`): a row for each, its `attack`, `severity`,
-    and `event_metrics`. A span without a victim for an attack holds none.
+    """Synthesise attacks of each kind and severity into a clean capture from `since` s on
+    (`spans_of`), and judge them: a row for each, its `attack`, `severity`, and `event_metrics`.
+    A span without a victim for an attack holds none.
 
     Raises `ValueError` when less than an attack fits behind `since`.
     """
     spans = spans_of(capture, since)
     if not spans:
-        raise ValueError(
-            f"attack_trials: {capture.duration - since:.1f} s of {capture.name!r} are left; "
-            "expected 3 s or more for an attack; give a longer log"
-        )
+        left = f"{capture.duration - since:.1f} s of {capture.name!r} are left"
+        raise ValueError(f"attack_trials: {left}; expected 3 s or more; give a longer log")
     first = max(since - _WARM, 0.0)
     capture = capture[capture.timestamp - capture.timestamp[0] >= first]
     spans = [(start - first, end - first) for start, end in spans]
@@ -57,7 +55,6 @@ def attack_trials(
                     made = inject(made, kind, spans=[span], severity=severity, seed=dice)
             scores = detector.score(to_graphs([made], detector.window, detector.stride))
             judged = scores[scores.start >= since - first]
-            rows.append(
-                {"attack": kind, "severity": severity} | event_metrics(judged, *detector.rule)
-            )
+            row = {"attack": kind, "severity": severity}
+            rows.append(row | event_metrics(judged, *detector.rule))
     return rows

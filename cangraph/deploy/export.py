@@ -1,7 +1,4 @@
-"""Detectors into ONNX files: scalers inside, thresholds and origin in the metadata.
-
-`deploy.detector` reads them without torch.
-"""
+"""Detectors into ONNX files: scalers inside, threshold and origin in the metadata."""
 
 import hashlib
 import json
@@ -19,17 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from cangraph.deploy.detector import (
-    FORMAT,
-    INPUTS,
-    KEY,
-    OUTPUTS,
-    Exported,
-    judge,
-    proof,
-    session,
-    this_code,
-)
+from cangraph.deploy import detector
+from cangraph.deploy.detector import Exported
 from cangraph.deploy.onewindow import Fused, OneGAT, OneVGAE
 from cangraph.files import put
 from cangraph.frames import CaptureInfo
@@ -59,29 +47,34 @@ def to_onnx(
 
     `int8`: weights of 8 bits (onnxruntime's dynamic quantisation), which need not be equal.
 
-    Raises `ArithmeticError`, and writes nothing, where the file differs from `model` by more than
-    1e-5 on that window.
+    Raises `ArithmeticError`, and writes nothing, where the file is off by more than 1e-5 there.
     """
-    one = _one_window(model).eval()
-    window = proof(params.window)
-    inputs = [torch.from_numpy(window[name]) for name in INPUTS]
+    if isinstance(model, Fused):
+        kind = f"fusion ({model.kind})"
+        one = model.gat if model.kind == "gat" else model  # the VGAE has no say
+    else:
+        kind = type(model).__name__
+        one = OneGAT(model) if isinstance(model, GAT) else OneVGAE(model)
+    one.eval()
+    window = detector.proof(params.window)
+    inputs = [torch.from_numpy(window[name]) for name in detector.INPUTS]
     inputs[1] = inputs[1].long()
     with torch.no_grad():
         value, node, _ = one(*inputs)
     content = _written(one, tuple(inputs))
     if int8:
         content = _quantised(content)
-    answer = judge(session(content), **window)
+    answer = detector.judge(detector.session(content), **window)
     apart = max(abs(answer.value - float(value)), *np.abs(answer.node - node.numpy()))
     if not int8 and not apart <= _PARITY * max(1.0, abs(float(value))):
         raise ArithmeticError(
             f"to_onnx: the file gives {answer.value}, the {type(model).__name__} {float(value)}; "
-            f"expected {_PARITY} between them at most; tell us which versions of torch, onnxscript "
-            "and onnxruntime these are"
+            f"expected {_PARITY} between them at most; report it with the version of torch"
         )
-    kind = f"fusion ({model.kind})" if isinstance(model, Fused) else type(model).__name__
-    facts = this_code() | {
-        "format": FORMAT,
+    origin = {f"{c.scenario}/{c.name}".strip("/"): c.sha256 for c in captures}
+    x = window["x"].astype(np.float64).tolist()
+    facts = detector.this_code() | {
+        "format": detector.FORMAT,
         "kind": kind,
         "threshold": float(threshold),
         "window": params.window,
@@ -90,15 +83,8 @@ def to_onnx(
         "parameters": n_parameters(one),
         "weights_sha256": _sha256(one),
         "versions": versions() | {name: version(name) for name in _PACKAGES},
-        "trained_on": {
-            "params": params.model_dump(),
-            "captures": {f"{c.scenario}/{c.name}".strip("/"): c.sha256 for c in captures},
-        },
-        "proof": {
-            "x": window["x"].astype(np.float64).tolist(),
-            "value": answer.value,
-            "node": answer.node.tolist(),
-        },
+        "trained_on": {"params": params.model_dump(), "captures": origin},
+        "proof": {"x": x, "value": answer.value, "node": answer.node.tolist()},
     }
     put(Path(path), [_with(content, facts)])
     return Exported(path)
@@ -111,11 +97,9 @@ def export_run(
     params: Params,
     captures: Sequence[CaptureInfo] = (),
 ) -> dict[str, Exported]:
-    """Write the detectors of a run, `<name>.onnx` each: the `models` `gat` and `vgae`, the GAT in
-    8 bits (`gat_int8`), and fitted `rules` of fusion, by the names given. Each comes with its
-    threshold; `captures` are those that were trained on.
-
-    Raises as `to_onnx` and `Fused` do: a rule that no file can hold is refused, not replaced.
+    """Write the detectors of a run, `<name>.onnx` each, and return them: the `models` `gat` and
+    `vgae`, the GAT in 8 bits (`gat_int8`), and fitted `rules` of fusion, all with their thresholds;
+    `captures` are those that were trained on. Raises as `to_onnx` and `Fused` do.
     """
     (gat, at), (vgae, _) = models["gat"], models["vgae"]
     assert isinstance(gat, GAT) and isinstance(vgae, VGAE)
@@ -128,27 +112,19 @@ def export_run(
     return files | {"gat_int8": small}
 
 
-def _one_window(model: GAT | VGAE | Fused) -> nn.Module:
-    if isinstance(model, Fused):
-        return model.gat if model.kind == "gat" else model  # the VGAE has no say
-    return OneGAT(model) if isinstance(model, GAT) else OneVGAE(model)
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the log of torch, onnxscript and onnxruntime."""
+    """Without the logs of torch, onnxscript and onnxruntime."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(before)
 
 
 def _sha256(module: nn.Module) -> str:
-    """Hash of the weights and scalers, by name."""
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
@@ -156,15 +132,14 @@ def _sha256(module: nn.Module) -> str:
 
 
 def _written(one: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
-    """The ONNX model of a module of one window, for any number of nodes and edges."""
     nodes, edges = Dim("N", min=1), Dim("E", min=0)
     with _quiet():
         program = torch.onnx.export(
             one,
             inputs,
             dynamo=True,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
+            input_names=detector.INPUTS,
+            output_names=detector.OUTPUTS,
             dynamic_shapes=({0: nodes}, {1: edges}, {0: edges}),
             verbose=False,
         )
@@ -186,13 +161,12 @@ def _quantised(content: bytes) -> bytes:
 
 
 def _with(content: bytes, facts: dict[str, Any]) -> bytes:
-    """The model with the facts in its metadata."""
     import onnx
 
     model = onnx.load_from_string(content)
     model.producer_name, model.producer_version = "cangraph", version("cangraph")
     for node in model.graph.node:  # where in the source it came from: machine paths
         del node.metadata_props[:]
-    onnx.helper.set_model_props(model, {KEY: json.dumps(facts, allow_nan=False)})
+    onnx.helper.set_model_props(model, {detector.KEY: json.dumps(facts, allow_nan=False)})
     onnx.checker.check_model(model)
     return model.SerializeToString()

@@ -27,18 +27,11 @@ def latency(
     machine can only add to it.
 
     Raises `ValueError` when `frames` is shorter than a window.
-
-    >>> from cangraph.bus.simulator import simulate
-    >>> cost = latency(lambda graphs: graphs.x.sum(), simulate("aster", 1.0), window=100, count=3)
-    >>> 0 < cost["p50_ms"] <= cost["p99_ms"]
-    True
     """
     begins = range(0, len(frames) - window + 1, window)[:count]
     if not begins:
-        raise ValueError(
-            f"latency: {len(frames)} frames; expected at least a window of {window}; give a longer "
-            "log"
-        )
+        came = f"latency: {len(frames)} frames"
+        raise ValueError(f"{came}; expected at least a window of {window}; give a longer log")
     took = np.zeros((_ROUNDS, len(begins)))
     for mine in took:
         for i, begin in enumerate(begins):
@@ -53,7 +46,7 @@ def footprint(
     model: nn.Module, frames: Frames, window: int, windows: int = 200
 ) -> dict[str, float]:
     """What a torch model costs: its `parameters`, the `bytes` of its weights, and the `latency` of
-    one window on one thread. For an ONNX file see `Exported.footprint`."""
+    one window on one thread."""
     import torch
 
     from cangraph.data.batches import batch_of

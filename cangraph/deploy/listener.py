@@ -1,6 +1,5 @@
 """Frames from a bus as they come, through any interface of python-can. It listens only: of a bus
-nothing is called but `recv`, `state` and `shutdown`.
-"""
+nothing is called but `recv`, `state` and `shutdown`."""
 
 import time
 from collections import deque
@@ -27,8 +26,7 @@ Notice = dict[str, Any]
 class Clock:
     """Times of frames that never go back. A step back of less than 1 ms is levelled and counted in
     `reordered`. After a larger one, a leap of a second or more ahead of this machine's clock, or a
-    pause of listening, time goes on from the last frame: an ID must not seem silent, or a message
-    early, because someone set a clock. `last` is the time of the last frame in s.
+    pause, time goes on from the `last` frame (s), so that no ID seems silent or early.
 
     >>> clock = Clock()
     >>> times, notices = clock.read(np.array([10.0, 10.1, 3.0, 3.1]), now=0.0)
@@ -42,14 +40,13 @@ class Clock:
         self.paused = False
 
     def pause(self, last: float | None = None) -> None:
-        """Frames were missed: the next one is taken to follow the last one (at `last`, if that was
-        received before this clock ran)."""
+        """Frames were missed: the next one follows the last one (at `last`, after a restart)."""
         self.paused = True
         self.last = self.last if last is None else last
 
     def read(self, raw: np.ndarray, now: float) -> tuple[np.ndarray, list[Notice]]:
-        """The times in s, f8 (n,), of frames that the bus gave the times `raw`, when this machine's
-        clock stood at `now`; and a notice of each jump."""
+        """The times in s, f8 (n,), of frames with the times `raw` of the bus, taken `now` by this
+        machine's clock; and a notice of each jump."""
         times = np.zeros(len(raw))
         notices: list[Notice] = []
         elapsed = np.inf if self.now is None else now - self.now
@@ -72,8 +69,7 @@ class Listener:
     """A thread that takes frames off a bus into a queue of at most `limit`, and opens the bus again
     when it goes away. Frames that find the queue full are dropped and counted.
 
-    `open_bus` returns a bus of python-can; the first call is made at once, and its errors are
-    raised. `take` returns frames and what happened since the last call.
+    `open_bus` returns a bus of python-can; errors of the first call are raised.
     """
 
     def __init__(self, open_bus: Callable[[], Any], limit: int = 20_000, retry: float = 1.0):
@@ -90,12 +86,11 @@ class Listener:
         self._thread.start()
 
     def counters(self) -> Notice:
-        """What was counted so far; `behind` are the frames that wait in the queue."""
+        """What was counted so far; `behind`: frames that wait in the queue."""
         counted = {n: getattr(self, n) for n in ("dropped", "error_frames", "refused")}
         return counted | {"behind": len(self._queue), "reordered": self.clock.reordered}
 
     def stop(self) -> None:
-        """Close the bus."""
         self._stopped.set()
         self._thread.join()
 
@@ -132,7 +127,6 @@ class Listener:
                     self._ready.set()
 
     def _look_at(self, bus, message) -> None:
-        """Whether the controller has left the bus."""
         off = getattr(bus.state, "name", "") == "ERROR"
         if message is not None:
             self.error_frames += 1
@@ -161,7 +155,7 @@ class Listener:
         messages = [message for message in came if message is not None]
         columns: dict[str, Any] = columns_of(messages)
         del columns["attack"]
-        times = []
+        times = [np.zeros(0)]
         for missing, part in groupby(came, key=lambda message: message is None):
             if missing:
                 self.clock.pause()
@@ -169,7 +163,7 @@ class Listener:
             part_times, jumps = self.clock.read(np.array([m.timestamp for m in part]), now)
             times.append(part_times)
             notices += jumps
-        columns["timestamp"] = np.concatenate([np.zeros(0), *times])
+        columns["timestamp"] = np.concatenate(times)
         notices += self._counted()
         if messages:
             self._heard, self._silent = now, False
@@ -179,7 +173,6 @@ class Listener:
         return Frames(**columns), notices
 
     def _counted(self) -> list[Notice]:
-        """What was dropped, and how many error frames came, since the last word on it."""
         (dropped, errors), self._told = self._told, (self.dropped, self.error_frames)
         rows = (("dropped", self.dropped - dropped), ("errors", self.error_frames - errors))
         return [{"event": what, "frames": n} for what, n in rows if n]

@@ -1,8 +1,5 @@
-"""A detector on traffic as it comes: windows, scores and alarms while the bus runs.
-
-The kernels are those that made the training material, fed in pieces: a log that is replayed has
-the windows, scores and alarms of `to_graphs`, `Exported.score` and `raise_alarms`, to the bit.
-"""
+"""A detector on traffic as it comes. A log that is replayed has the windows, scores and alarms of
+`to_graphs`, `Exported.score` and `raise_alarms`, to the bit, in any pieces."""
 
 import io
 import json
@@ -42,15 +39,14 @@ class Monitor:
     | calibrated | the threshold `at` was set on the first `calibrate` s |
     | forgot | more than 8192 IDs came: the `ids` rarest ones were forgotten |
 
-    An alarm names the blamed ID (`id`, hexadecimal, of the suspicious window with the highest
-    value), its `blame`, the attack type, and `delay`: s from the start of the first suspicious
-    window to the alarm.
+    An alarm names the blamed `id` (hexadecimal) of the suspicious window with the highest value,
+    its `blame`, the attack type, and the `delay` in s since the first suspicious window began.
 
     `at`, `k` and `n` are by default those of the detector's `rule`; `hold` is that of
-    `alarms.Watch`. The first `calibrate` seconds are taken for clean traffic: they raise no
-    alarm, and set the threshold to their conformal quantile (`clean_threshold`), which a new clean
-    window exceeds with probability `rate`, or 1/(n + 1) of n windows where that is more. The
-    threshold of a GAT is only raised.
+    `alarms.Watch`. The first `calibrate` seconds are taken for clean traffic: they raise no alarm,
+    and set the threshold to their conformal quantile (`clean_threshold`), which a new clean window
+    exceeds with probability `rate`, or 1/(n + 1) of n windows where that is more. The threshold of
+    a GAT is only raised.
 
     Raises `ValueError` for a stride, k, n or rate out of range.
     """
@@ -70,10 +66,8 @@ class Monitor:
     ):
         stride = detector.stride if stride is None else stride
         if stride < 1 or calibrate < 0 or not 0 < rate < 1:
-            raise ValueError(
-                f"monitor: stride {stride}, {calibrate} s to calibrate on, rate {rate}; expected "
-                "a frame or more, 0 s or more, a share between 0 and 1; use the defaults"
-            )
+            came = f"monitor: stride {stride}, {calibrate} s to calibrate on, rate {rate}"
+            raise ValueError(f"{came}; expected >= 1, >= 0 and between 0 and 1; use the defaults")
         self.detector, self.tell_windows = detector, tell_windows
         # k or n alone: of 2 of 3
         own = detector.rule if (k, n) == (None, None) else AlarmRule(detector.rule.at)
@@ -82,12 +76,8 @@ class Monitor:
                 f"monitor: k and n are 0, for evidence, with a {detector.kind}; expected values "
                 "that are probabilities; use 2 of 3 windows"
             )
-        at, k, n = (
-            own.at if at is None else at,
-            own.k if k is None else k,
-            own.n if n is None else n,
-        )
-        self.watch = Watch(at, k, n, hold)
+        rule = [o if mine is None else mine for mine, o in zip((at, k, n), own, strict=True)]
+        self.watch = Watch(*rule, hold)
         self.sliding = Sliding(detector.window, stride)
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
@@ -97,13 +87,13 @@ class Monitor:
 
     @property
     def wanted(self) -> int:
-        """Frames that are missing until the next window is whole."""
+        """Frames until the next window is whole."""
         held = len(self.sliding.held[0]) if self.sliding.held else 0
         first = -self.sliding.passed % self.sliding.stride
         return max(first + self.sliding.window - held, 1)
 
     def feed(self, frames: Frames) -> list[Event]:
-        """Take the next frames; the events that they cause."""
+        """Take the next frames; returns the events that they cause."""
         began = time.perf_counter()
         part = self.sliding.feed(frames)
         if len(frames):
@@ -114,9 +104,7 @@ class Monitor:
             return events
         windows = len(part["begin"])
         made = (time.perf_counter() - began) / windows
-        nodes, edges = (
-            np.concatenate([[0], np.cumsum(part[f"{kind}_size"])]) for kind in ("node", "edge")
-        )
+        nodes, edges = (np.cumsum([0, *part[f"{kind}_size"]]) for kind in ("node", "edge"))
         for w in range(windows):
             began = time.perf_counter()
             node, edge = slice(*nodes[w : w + 2]), slice(*edges[w : w + 2])
@@ -125,33 +113,25 @@ class Monitor:
             )
             worst = int(judged.node.argmax())
             kinds = judged.attack_type[1:]  # the first is benign
-            seen = Seen(
-                judged.value,
-                float(part["start"][w]),
-                float(part["end"][w]),
-                int(part["node_id"][node][worst]),
-                float(judged.node[worst]),
-                ATTACK_TYPES[1 + int(kinds.argmax())] if kinds.any() else "",
-            )
-            events += self._see(seen)
+            attack = ATTACK_TYPES[1 + int(kinds.argmax())] if kinds.any() else ""
+            span = float(part["start"][w]), float(part["end"][w])
+            blamed, blame = int(part["node_id"][node][worst]), float(judged.node[worst])
+            events += self._see(Seen(judged.value, *span, blamed, blame, attack))
             self.seconds.append(made + time.perf_counter() - began)
         return events
 
     def _forget(self) -> list[Event]:
-        """Bound the memory, which an attacker could fill with made-up IDs: beyond `_MOST`, the more
-        frequent half of the IDs stays, and those of unfinished windows."""
-        sliding, n = self.sliding, len(self.sliding.profiles.slots)
+        """Bound the memory, which made-up IDs could fill: beyond `_MOST`, only the more frequent
+        half of the IDs stays, and those of unfinished windows."""
+        sliding, profiles, n = self.sliding, self.sliding.profiles, len(self.sliding.profiles.slots)
         if n <= _MOST:
             return []
-        order = np.argsort(-sliding.profiles.table["seen"][:n], kind="stable")
+        order = np.argsort(-profiles.table["seen"][:n], kind="stable")
         kept = np.union1d(order[: _MOST // 2], sliding.held[4])
-        where = np.full(n, -1)
-        where[kept] = np.arange(len(kept))
-        keys = np.array(list(sliding.profiles.slots))[kept].tolist()
-        sliding.profiles.slots = {key: slot for slot, key in enumerate(keys)}
-        sliding.profiles.table = sliding.profiles.table[kept]
-        sliding.last = sliding.last[kept]
-        sliding.held[4] = where[sliding.held[4]]
+        keys = np.array(list(profiles.slots))[kept].tolist()
+        profiles.slots = {key: slot for slot, key in enumerate(keys)}
+        profiles.table, sliding.last = profiles.table[kept], sliding.last[kept]
+        sliding.held[4] = np.searchsorted(kept, sliding.held[4])  # `kept` is sorted and holds them
         return [{"event": "forgot", "time": self.time, "ids": n - len(kept)}]
 
     def _see(self, seen: Seen) -> list[Event]:
@@ -193,56 +173,37 @@ class Monitor:
         return [event | {"event": "ongoing"}]
 
     def statistics(self) -> Event:
-        """Counters so far, and p50 and p99 of what the last 1000 windows took, in ms, from the
-        frames to the score."""
+        """Counters so far, and p50 and p99 in ms of what the last 1000 windows took."""
         took = np.array(self.seconds) * 1e3
         p50, p99 = np.quantile(took, [0.5, 0.99]).round(3).tolist() if len(took) else (None, None)
         facts = {"ids": len(self.sliding.profiles.slots), "p50_ms": p50, "p99_ms": p99}
         on = {"at": self.watch.at, "alarm": self.watch.on, "calibrating": self.clean is not None}
         return {"event": "statistics", "time": self.time} | self.count | facts | on
 
-    # to go on after a restart
-
     def _settings(self) -> dict[str, Any]:
-        """What a state belongs to."""
-        return {
-            "detector": self.detector.sha256,
-            "stride": self.sliding.stride,
-            "k": self.watch.k,
-            "n": self.watch.n,
-            "hold": self.watch.hold,
-            "calibrate": self.calibrate,
-            "rate": self.rate,
-        }
+        """What a saved state belongs to."""
+        facts = {"detector": self.detector.sha256, "stride": self.sliding.stride}
+        facts |= {name: getattr(self.watch, name) for name in ("k", "n", "hold")}
+        return facts | {"calibrate": self.calibrate, "rate": self.rate}
 
     def save(self, path: Path, **beside: Any) -> None:
         """Write the state, and facts `beside` it, to a file: whole or not at all."""
-        sliding = self.sliding
-        state = {
-            "settings": self._settings(),
-            "beside": beside,
-            "watch": self.watch.state(),
-            "at": self.watch.at,
-            "clean": self.clean,
-            "count": self.count,
-            "time": self.time,
-            "sliding": [sliding.passed, sliding.told, sliding.origin],
-            "began": sliding.profiles.began,
-        }
+        sliding, profiles = self.sliding, self.sliding.profiles
+        state = {"settings": self._settings(), "beside": beside, "began": profiles.began}
+        state |= {"watch": self.watch.state(), "at": self.watch.at}
+        state |= {name: getattr(self, name) for name in ("clean", "count", "time")}
+        state["sliding"] = [sliding.passed, sliding.told, sliding.origin]
         arrays: dict[str, Any] = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)}
-        arrays["slots"] = np.array(list(sliding.profiles.slots), np.int64)
+        arrays["slots"] = np.array(list(profiles.slots), np.int64)
         arrays |= {f"held/{k}": column for k, column in enumerate(sliding.held)}
-        arrays |= {"profiles": sliding.profiles.table, "last": sliding.last}
+        arrays |= {"profiles": profiles.table, "last": sliding.last}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         put(path, [buffer.getvalue()])
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Go on from a file that `save` wrote; returns the facts saved beside.
-
-        Raises `ValueError` for a file that is damaged, and one of another detector or other
-        settings.
-        """
+        """Go on from a file that `save` wrote; returns the facts saved beside. Raises `ValueError`
+        for a file that is damaged, or of another detector or other settings."""
         remedy = "delete it to begin anew"
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
@@ -253,15 +214,12 @@ class Monitor:
             if not odd:
                 self._restore(state, arrays)
         except Exception as error:  # zip, json, numpy: whatever reading raises
-            raise ValueError(
-                f"{path}: no state of a monitor ({type(error).__name__}: {str(error)[:80]}); "
-                f"expected what one saved; {remedy}"
-            ) from error
+            why = f"{type(error).__name__}: {str(error)[:80]}"
+            came = f"{path}: no state of a monitor ({why})"
+            raise ValueError(f"{came}; expected what one saved; {remedy}") from error
         if odd:
-            raise ValueError(
-                f"{path}: saved with another {' and '.join(odd)}; expected the same as now; "
-                f"start the monitor as it was, or {remedy}"
-            )
+            came = f"{path}: saved with another {' and '.join(odd)}"
+            raise ValueError(f"{came}; expected the same as now; start it as it was, or {remedy}")
         return state["beside"]
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

@@ -1,8 +1,5 @@
 """The detectors on one window, as torch modules without a batch: what an ONNX file can hold.
-
-Rules of fusion that scikit-learn fitted are rebuilt of its public coefficients, and give the same
-values.
-"""
+Rules of fusion that scikit-learn fitted are rebuilt from its public coefficients."""
 
 import numpy as np
 import torch
@@ -18,7 +15,6 @@ from cangraph.nn.models import GAT, VGAE
 
 
 def _alone(x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Batch:
-    """A window as a batch of its own."""
     labels = torch.zeros(1), torch.zeros(1), torch.zeros(1, dtype=torch.int64)
     nodes = torch.zeros(x.shape[0], dtype=torch.int64)
     return Batch(x, edge_index, edge_attr, nodes, *labels)
@@ -30,7 +26,7 @@ def _moments(z: Tensor) -> Tensor:
 
 
 class OneGAT(nn.Module):
-    """A GAT on one window: probability of an attack, of each node and of each type."""
+    """A GAT on one window: the probability of an attack, by node, and by type."""
 
     def __init__(self, net: GAT):
         super().__init__()
@@ -119,8 +115,8 @@ def _log_odds(fitted: Pipeline) -> nn.Module:
 
 
 class Fused(nn.Module):
-    """Two models and a fitted rule of fusion as one detector, for `export.to_onnx`. The nodes that
-    it blames and its attack types are those of the GAT.
+    """Two models and a fitted rule of fusion as one detector, for `export.to_onnx`; blame and
+    attack types are the GAT's.
 
     Raises `ValueError` for a rule that was not fitted, or that is not `exportable`.
     """
@@ -136,8 +132,7 @@ class Fused(nn.Module):
             )
         if not hasattr(rule, "calibration"):
             raise ValueError(
-                f"Fused: the rule {rule.kind!r} was not fitted; expected one that was; call "
-                "rule.fit with scores of calibration windows"
+                f"Fused: the rule {rule.kind!r} was not fitted; expected one that was; call its fit"
             )
         self.vgae, self.gat, self.kind = OneVGAE(vgae), OneGAT(gat), rule.kind
         self.calibration = _log_odds(rule.calibration)

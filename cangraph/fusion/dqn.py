@@ -21,9 +21,8 @@ def rewards(probabilities: np.ndarray, label: np.ndarray, alphas: np.ndarray) ->
         r = 1 − 4 (fused − label)²,   fused = α p_g + (1 − α) p_v
 
     1 for a certain and right answer, 0 for an even chance, −3 for a certain and wrong one. Over
-    benign and attack windows in equal parts, "always benign" earns −1, and whatever does not depend
-    on the label at most 0. Agreement is not rewarded: where both models say the same, every action
-    earns the same.
+    benign and attack windows in equal parts an answer that ignores the label earns at most 0. Where
+    both models say the same, every action earns the same.
 
     >>> rewards(np.array([[0.5, 1.0]]), np.array([True]), np.array([0.0, 1.0]))
     array([[0., 1.]])
@@ -41,10 +40,9 @@ class DQNFusion(FusionRule):
     fits the squared error on transitions replayed at random. Windows do not depend on actions, so
     γ = 0: a target is the reward itself, and no target network is needed.
 
-    `full_information`: the reward of every action can be computed, so each step fits Q to all K of
-    them, in the same network from the same first weights, without exploration or replay. With as
-    many steps this is the upper bound of what the DQN can learn; the difference is what exploration
-    costs.
+    `full_information`: each step fits Q to the rewards of all K actions, in the same network from
+    the same first weights, without exploration or replay: the upper bound of what the DQN can learn
+    in as many steps.
 
     `trace` holds reward, loss, epsilon, mean alpha and the mean Q of the chosen actions, by step.
     """
@@ -122,8 +120,7 @@ class DQNFusion(FusionRule):
         return self.net(inputs.float()).double().numpy()
 
     def alpha(self, scores: Sequence[Scores]) -> np.ndarray:
-        """The weight of the GAT in each window, f8 (B,): the one with the largest Q, of equal ones
-        the smallest."""
+        """The weight of the GAT in each window with the largest Q (of equals the smallest), f8 (B,)."""
         return self.alphas[self.q(scores).argmax(1)]
 
     def combine(self, scores: Sequence[Scores]) -> np.ndarray:
@@ -150,10 +147,8 @@ class DQNFusion(FusionRule):
             state = np.tile(np.median(mine.state, axis=0), (cells**2, 1))
             for k, name in enumerate(mine.state_names):
                 state[:, k] = follows.get(name, state[:, k])
-            made = Scores(
-                value, none, none, none, none, none, mine.captures, state, mine.state_names
-            )
-            grid.append(made)
+            columns = value, *[none] * 5, mine.captures, state, mine.state_names
+            grid.append(Scores(*columns))
         return self.alpha(grid).reshape(cells, cells), axis
 
 

@@ -60,8 +60,8 @@ PLAIN: dict[str, Callable] = {  # fused value of (p_v, p_g), by kind
 
 
 def scaling() -> Pipeline:
-    """Standardise inputs over the calibration windows and clip them at ±`CLIP`: on another car an
-    error may be a hundred times what it was here."""
+    """Standardise inputs over the calibration windows and clip them at ±`CLIP`, since on another
+    car an error may be a hundred times larger."""
     clip = FunctionTransformer(np.clip, kw_args={"a_min": -CLIP, "a_max": CLIP})
     return make_pipeline(StandardScaler(), clip)
 
@@ -85,10 +85,8 @@ class FusionRule:
 
     def __init__(self, kind: str = "mean"):
         if kind not in PLAIN:
-            raise ValueError(
-                f"FusionRule: {kind!r} is unknown; expected one of {', '.join(PLAIN)}; for "
-                "classifiers use Stacking"
-            )
+            known = f"expected one of {', '.join(PLAIN)}"
+            raise ValueError(f"FusionRule: {kind!r} is unknown; {known}; for others use Stacking")
         self.kind = kind
 
     def fit(self, scores: Sequence[Scores]) -> Self:
@@ -99,13 +97,13 @@ class FusionRule:
         vgae = scores[0]
         if vgae.label.all() or not vgae.label.any():
             raise ValueError(
-                f"fusion: the {len(vgae)} calibration windows are all of one class; expected both "
-                "benign and attack windows; raise split.calib or split.blocks"
+                f"fusion: the {len(vgae)} calibration windows are all of one class; expected both; "
+                "raise split.calib or split.blocks"
             )
         if not np.array_equal(vgae.label, scores[1].label):
             raise ValueError(
                 f"fusion: {len(vgae)} windows of the VGAE and {len(scores[1])} of the GAT have "
-                "other labels; expected scores of the same windows; score both on one set of graphs"
+                "other labels; expected the same windows; score both on one set of graphs"
             )
         self.calibration = make_pipeline(scaling(), LogisticRegression())
         self.calibration.fit(vgae.value[:, None], vgae.label)
@@ -132,16 +130,11 @@ class FusionRule:
 
     def score(self, scores: Sequence[Scores]) -> Scores:
         """The fused `Scores`: the one decision function of training, validation and test."""
-        return replace(
-            scores[0],
-            value=self.combine(scores),
-            state=np.zeros((0, 0), np.float32),
-            state_names=(),
-        )
+        none = np.zeros((0, 0), np.float32)
+        return replace(scores[0], value=self.combine(scores), state=none, state_names=())
 
     def zero_shot(self, held_out: Scores) -> float:
-        """The threshold, from fused scores of calibration windows that the rule was not fitted on;
-        0.5 for the GAT alone, as in `train.tasks.Detector`."""
+        """The threshold from fused scores of held-out calibration windows; of the GAT alone 0.5."""
         return 0.5 if self.kind == "gat" else threshold(held_out)
 
 
@@ -155,8 +148,8 @@ class Stacking(FusionRule):
     | mlp | `MLPClassifier`, one layer of 16, L2 with α = 10, at most 300 steps of L-BFGS |
 
     None of them stops early: windows to stop by would be neighbours of those learnt from. Fit it
-    on windows that the models were not trained on, such as `Synthesis.calib`. `boosting` is not
-    `exportable`: scikit-learn keeps the trees in private attributes.
+    on windows that the models were not trained on. `boosting` is not `exportable`: scikit-learn
+    keeps the trees in private attributes.
     """
 
     def __init__(self, kind: str = "logistic", seed: int = 0):
@@ -170,10 +163,8 @@ class Stacking(FusionRule):
             ),
         }
         if kind not in known:
-            raise ValueError(
-                f"Stacking: {kind!r} is unknown; expected one of {', '.join(known)}; for what "
-                "needs no classifier use FusionRule"
-            )
+            names = f"expected one of {', '.join(known)}"
+            raise ValueError(f"Stacking: {kind!r} is unknown; {names}; for others use FusionRule")
         self.kind, self.exportable = kind, kind != "boosting"
         self.classifier = make_pipeline(scaling(), known[kind])
 
