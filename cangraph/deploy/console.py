@@ -1,11 +1,11 @@
 """`cangraph monitor`: an exported detector on a CAN interface, or on a log. It never transmits.
 Events are printed as JSON lines, or drawn as a panel on a terminal."""
 
-import argparse
 import json
 import signal
 import sys
 import time
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -45,14 +45,14 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
 }
 
 Pieces = Iterator[tuple[Frames, list[Event]]]
-Counters = Callable[[], Event]
+Heard = tuple[Pieces, Callable[[], Event]]  # and what else was counted
 Say = Callable[[Event], None]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> ArgumentParser:
     about = "Watch a CAN bus with an exported detector, or replay a log. Nothing is ever sent. "
     about += "What is not given of the bus is taken from python-can's configuration files."
-    run = argparse.ArgumentParser("cangraph monitor", description=about)
+    run = ArgumentParser("cangraph monitor", description=about)
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     run.add_argument("detector", type=Path, help="an ONNX file of cangraph")
     run.add_argument("--log", type=Path, help="replay this log, of any format cangraph reads")
@@ -77,10 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run_monitor(arguments: Sequence[str]) -> None:
-    """Run `cangraph monitor` until the log ends or a signal comes.
-
-    Raises `ValueError` and `OSError` where something is wrong.
-    """
+    """Run `cangraph monitor` until the log ends or a signal comes. Raises `ValueError` and `OSError`
+    where something is wrong."""
     given = _parser().parse_args(arguments)
     detector = Exported(given.detector)
     shown = sys.stdout.isatty() and not given.json
@@ -92,18 +90,15 @@ def run_monitor(arguments: Sequence[str]) -> None:
     if given.state and given.state.is_file():
         beside = monitor.resume(given.state)
         if given.log and beside.get("source") != source:
-            raise ValueError(
-                f"{given.state}: saved at {beside.get('source')}; expected {source}; give another "
-                "--state, or delete it"
-            )
+            came = f"{given.state}: saved at {beside.get('source')}"
+            raise ValueError(f"{came}; expected {source}; give another --state, or delete it")
     stop = Flag()
     with ExitStack() as stack:
         say = _screen(stack, f"{detector.path.name} ({detector.kind})", source) if shown else _lines
         for name in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, name, signal.signal(name, lambda *_: stop.set()))
-        heard: tuple[Pieces, Counters]
         if given.log:
-            heard = _replayed(given, monitor, stop), dict
+            heard: Heard = (_replayed(given, monitor, stop), dict)
         else:
             listener = Listener(lambda: _bus(given), given.queue)
             stack.callback(listener.stop)
@@ -115,10 +110,10 @@ def run_monitor(arguments: Sequence[str]) -> None:
         _run(given, monitor, source, heard, say)
 
 
-def _bus(given: argparse.Namespace) -> can.BusABC:
+def _bus(given: Namespace) -> can.BusABC:
     try:
         return create_bus_from_namespace(given)
-    except argparse.ArgumentError as error:  # hides what the interfaces raise
+    except ArgumentError as error:  # hides what the interfaces raise
         why = " ".join(str(error.__cause__).split())[:200]
         raise ConnectionError(
             f"{_channel(given)}: cannot be opened ({why}); expected a CAN interface that is up; "
@@ -126,18 +121,12 @@ def _bus(given: argparse.Namespace) -> can.BusABC:
         ) from error
 
 
-def _channel(given: argparse.Namespace) -> str:
+def _channel(given: Namespace) -> str:
     names = (getattr(given, name, "") for name in ("interface", "channel"))
     return " ".join(filter(None, names)) or "the configured bus"
 
 
-def _run(
-    given: argparse.Namespace,
-    monitor: Monitor,
-    source: str,
-    heard: tuple[Pieces, Counters],
-    say: Say,
-) -> None:
+def _run(given: Namespace, monitor: Monitor, source: str, heard: Heard, say: Say) -> None:
     def save() -> None:
         if given.state:
             clock = monitor.sliding.origin + monitor.time
@@ -163,7 +152,7 @@ def _run(
         say(event)
 
 
-def _replayed(given: argparse.Namespace, monitor: Monitor, stop: Flag) -> Pieces:
+def _replayed(given: Namespace, monitor: Monitor, stop: Flag) -> Pieces:
     """The frames of a log that the monitor has not seen, and what its reader repaired."""
     passed, began = monitor.count["frames"], None
     reports = []
@@ -185,15 +174,13 @@ def _replayed(given: argparse.Namespace, monitor: Monitor, stop: Flag) -> Pieces
 def _repaired(reports: Sequence[ReadReport]) -> list[Event]:
     names = ("refused", "error_frames", "reordered", "padded")
     refused, errors, reordered, padded = (sum(getattr(r, n) for r in reports) for n in names)
-    events: list[Event] = []
-    if refused:
-        why = "; ".join(fault for report in reports for fault in report.first_refused)
-        events.append({"event": "refused", "frames": refused, "why": why})
-    if errors:
-        events.append({"event": "errors", "frames": errors})
-    if reordered or padded:
-        events.append({"event": "repaired", "reordered": reordered, "padded": padded})
-    return events
+    why = "; ".join(fault for report in reports for fault in report.first_refused)
+    events = [
+        (refused, {"event": "refused", "frames": refused, "why": why}),
+        (errors, {"event": "errors", "frames": errors}),
+        (reordered or padded, {"event": "repaired", "reordered": reordered, "padded": padded}),
+    ]
+    return [event for happened, event in events if happened]
 
 
 def _listened(listener: Listener, monitor: Monitor, stop: Flag) -> Pieces:
@@ -212,11 +199,6 @@ def _screen(stack: ExitStack, detector: str, source: str) -> Say:
     screen = Screen(detector, source)
     stack.enter_context(Live(screen, refresh_per_second=_DRAWN))
     return screen.tell
-
-
-def event_in_words(event: Event) -> str:
-    """An event in words; "" for one that needs none."""
-    return _WORDS.get(event["event"], "").format(**event)
 
 
 class Screen:
@@ -243,23 +225,23 @@ class Screen:
                 self.alarms.append(event)
             case "statistics":
                 self.facts = event
-        if text := event_in_words(event):
+        if text := _WORDS.get(event["event"], "").format(**event):
             self.notes.append(f"{timedelta(seconds=round(event['time']))}  {text}")
 
     def __rich__(self) -> Any:
         from rich.console import Group
         from rich.panel import Panel
+        from rich.table import Table
         from rich.text import Text
 
         parts: list = [Text(*self._headline()), Text(self._bars(), "dim"), Text(self._counters())]
         if self.alarms:
-            parts += [Text(), self._table()]
+            parts += [Text(), self._fill(Table(box=None, padding=(0, 2, 0, 0), header_style="dim"))]
         if self.notes:
             parts += [Text(), *(Text(note, "dim") for note in self.notes)]
         return Panel(Group(*parts), title=self.title, title_align="left", padding=(1, 2))
 
     def _headline(self) -> tuple[str, str]:
-        """The state in words, and its style."""
         if self.on:
             alarm = self.alarms[-1]
             what = f" {alarm['attack']}" if alarm["attack"] else ""
@@ -269,7 +251,7 @@ class Screen:
         return f"quiet for {timedelta(seconds=round(self.time - self.quiet_since))}", "green"
 
     def _bars(self) -> str:
-        """The last scores as bars, full at twice the threshold."""
+        """The last scores, full at twice the threshold."""
         at = self.facts.get("at") or 1.0
         levels = [min(max(value / (2 * at), 0.0), 1.0) for value in self.values]
         return "".join(_BARS[round(level * (len(_BARS) - 1))] for level in levels)
@@ -284,10 +266,7 @@ class Screen:
             parts.append(f"{f['p50_ms']:.2f} ms a window, 99 % under {f['p99_ms']:.2f} ms")
         return "   ".join(parts).replace("ids", "IDs").replace("_", " ")
 
-    def _table(self) -> Any:
-        from rich.table import Table
-
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    def _fill(self, table: Any) -> Any:
         for name in ("alarm at", "lasted", "ID", "attack", "peak", "delay"):
             numeric = name in ("lasted", "peak", "delay")
             table.add_column(name, justify="right" if numeric else "left")

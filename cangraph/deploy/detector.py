@@ -34,9 +34,8 @@ _REMEDY = "export the detector again with this version of cangraph"
 
 
 class Judged(NamedTuple):
-    """What a detector says of one window: its `value` (higher: more likely an attack), how much
-    each `node` is to blame, f8 (N,), and the probability of each of `ATTACK_TYPES`, f8 (9,), all 0
-    where the detector knows no types."""
+    """The judgement of one window: its `value` (higher: more likely an attack), how much each
+    `node` is to blame, f8 (N,), and the probability of each of `ATTACK_TYPES`, f8 (9,), or 0."""
 
     value: float
     node: np.ndarray
@@ -120,9 +119,8 @@ class Exported:
             raise
         except Exception as error:  # onnxruntime's errors share no class
             why = " ".join(str(error).split())[:120]
-            raise ValueError(
-                f"{path}: no whole ONNX file ({why}); expected an exported detector; {_REMEDY}"
-            ) from error
+            came = f"{path}: no whole ONNX file ({why})"
+            raise ValueError(f"{came}; expected an exported detector; {_REMEDY}") from error
         self.about = self._facts(self._session.get_modelmeta().custom_metadata_map)
         self.kind, self.threshold = self.about["kind"], self.about["threshold"]
         self.window, self.stride = self.about["window"], self.about["stride"]
@@ -137,7 +135,6 @@ class Exported:
         )
 
     def _facts(self, metadata: dict[str, str]) -> dict[str, Any]:
-        """The metadata, each fact of the type it should be."""
         ends = self._session.get_inputs(), self._session.get_outputs()
         names = tuple(tuple(end.name for end in side) for side in ends)
         if KEY not in metadata or names != (INPUTS, OUTPUTS):
@@ -156,14 +153,11 @@ class Exported:
             came = f"{self.path}: a file of format {facts['format']}"
             raise ValueError(f"{came}; expected format {FORMAT}; {_REMEDY}")
         if wrong:
-            raise ValueError(
-                f"{self.path}: its metadata cannot be read ({', '.join(wrong)}); expected what "
-                f"cangraph.to_onnx writes; {_REMEDY}"
-            )
+            came = f"{self.path}: its metadata cannot be read ({', '.join(wrong)})"
+            raise ValueError(f"{came}; expected what cangraph.to_onnx writes; {_REMEDY}")
         return facts
 
     def _agrees_with_this_code(self) -> None:
-        """Raises `ValueError` if its windows are made otherwise than windows are here."""
         for name, here in this_code().items():
             there = self.about[name]
             if there == here:
@@ -212,7 +206,6 @@ class Exported:
         ]
 
     def score(self, graphs: Graphs) -> Scores:
-        """`Scores` of every window, window by window."""
         return Scores.of(graphs, np.array([judged.value for judged in self.judge_all(graphs)]))
 
     def blame(self, graphs: Graphs) -> np.ndarray:

@@ -41,9 +41,8 @@ def to_onnx(
 
     The file judges one window of any size, scalers included: its inputs are `x` (N, d_x),
     `edge_index` (2, E) and `edge_attr` (E, d_e), as in `Graphs`; its outputs are those of `Judged`.
-    Its metadata hold the `threshold`, window and stride, the names of the features and the
-    constants of the kernels, the versions, what it was trained on (`params`, and the `captures` by
-    their hashes), the hash of its weights, and a window with its answer (`detector.proof`).
+    Its metadata hold the `threshold`, window and stride, features and constants of the kernels,
+    versions, what it was trained on, the hash of its weights, and a window with its answer.
 
     `int8`: weights of 8 bits (onnxruntime's dynamic quantisation), which need not be equal.
 
@@ -125,10 +124,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _sha256(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()
+    named = module.state_dict().items()
+    weights = (f"{name} {tuple(w.shape)}".encode() + w.numpy().tobytes() for name, w in named)
+    return hashlib.sha256(b"".join(weights)).hexdigest()
 
 
 def _written(one: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:

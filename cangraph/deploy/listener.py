@@ -67,10 +67,8 @@ class Clock:
 
 class Listener:
     """A thread that takes frames off a bus into a queue of at most `limit`, and opens the bus again
-    when it goes away. Frames that find the queue full are dropped and counted.
-
-    `open_bus` returns a bus of python-can; errors of the first call are raised.
-    """
+    when it goes away. Frames that find the queue full are dropped and counted. `open_bus` returns a
+    bus of python-can; errors of the first call are raised."""
 
     def __init__(self, open_bus: Callable[[], Any], limit: int = 20_000, retry: float = 1.0):
         self._open, self._limit, self._retry = open_bus, limit, retry

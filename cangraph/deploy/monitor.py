@@ -72,10 +72,8 @@ class Monitor:
         # k or n alone: of 2 of 3
         own = detector.rule if (k, n) == (None, None) else AlarmRule(detector.rule.at)
         if (k, n) == (0, 0) and detector.rule.n:
-            raise ValueError(
-                f"monitor: k and n are 0, for evidence, with a {detector.kind}; expected values "
-                "that are probabilities; use 2 of 3 windows"
-            )
+            came = f"monitor: k and n are 0, for evidence, with a {detector.kind}"
+            raise ValueError(f"{came}; expected probabilities as values; use 2 of 3 windows")
         rule = [o if mine is None else mine for mine, o in zip((at, k, n), own, strict=True)]
         self.watch = Watch(*rule, hold)
         self.sliding = Sliding(detector.window, stride)
@@ -157,8 +155,7 @@ class Monitor:
         values, self.clean = np.array(self.clean), None
         n, before = len(values), self.watch.at
         if n:
-            none = np.zeros(n)
-            clean = Scores(values, none.astype(bool), none, none, none, none, captures=())
+            clean = Scores(values, np.zeros(n, bool), *[np.zeros(n)] * 4, captures=())
             least = -np.inf if self.detector.rule.n else before  # of a GAT it never falls
             self.watch.at = max(clean_threshold(clean, self.rate), least)
         promised = (int((values >= self.watch.at).sum()) + 1) / (n + 1)
@@ -169,8 +166,7 @@ class Monitor:
         """The alarm that is not over, as it stands after the last window."""
         if not self.watch.on or self.watch.alarm is None:
             return []
-        event = _told(self.watch.alarm._replace(end=self.watch.time))
-        return [event | {"event": "ongoing"}]
+        return [_told(self.watch.alarm._replace(end=self.watch.time)) | {"event": "ongoing"}]
 
     def statistics(self) -> Event:
         """Counters so far, and p50 and p99 in ms of what the last 1000 windows took."""

@@ -21,7 +21,6 @@ def _alone(x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Batch:
 
 
 def _moments(z: Tensor) -> Tensor:
-    """Mean, standard deviation and maximum of an embedding, as in the state: (d,) → (3,)."""
     return torch.stack([z.mean(), z.std(correction=0), z.amax(0)])
 
 
@@ -37,7 +36,7 @@ class OneGAT(nn.Module):
         return probability, torch.sigmoid(node.double()), torch.softmax(kinds.double(), 0)
 
     def judged(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor):
-        """(probability, logits of nodes, logits of types, the state for the fusion)."""
+        """(probability, logits of nodes, logits of types, state for the fusion)."""
         states = self.net.states(_alone(x, edge_index, edge_attr))
         z = states.amax(0)
         logit = self.net.classify(z[None])[0]
@@ -115,20 +114,17 @@ def _log_odds(fitted: Pipeline) -> nn.Module:
 
 
 class Fused(nn.Module):
-    """Two models and a fitted rule of fusion as one detector, for `export.to_onnx`; blame and
-    attack types are the GAT's.
-
-    Raises `ValueError` for a rule that was not fitted, or that is not `exportable`.
-    """
+    """Two models and a fitted rule of fusion as one detector; blame and attack types are the GAT's.
+    Raises `ValueError` for a rule that was not fitted, or that is not `exportable`."""
 
     alphas: Tensor
 
     def __init__(self, vgae: VGAE, gat: GAT, rule: FusionRule):
         super().__init__()
         if not rule.exportable:
+            known = f"{', '.join(PLAIN)}, logistic, mlp or policy"
             raise ValueError(
-                f"Fused: no ONNX file can hold the rule {rule.kind!r}; expected "
-                f"{', '.join(PLAIN)}, logistic, mlp or policy; export another rule"
+                f"Fused: no ONNX file can hold the rule {rule.kind!r}; expected {known}"
             )
         if not hasattr(rule, "calibration"):
             raise ValueError(

@@ -68,13 +68,9 @@ class DQNFusion(FusionRule):
         p = self.params
         with torch.random.fork_rng(devices=[]):  # the random state of the caller is left alone
             torch.manual_seed(self.seed)
-            return nn.Sequential(
-                nn.Linear(width, p.hidden),
-                nn.ReLU(),
-                nn.Linear(p.hidden, p.hidden),
-                nn.ReLU(),
-                nn.Linear(p.hidden, p.actions),
-            )
+            first, second = nn.Linear(width, p.hidden), nn.Linear(p.hidden, p.hidden)
+            third = nn.Linear(p.hidden, p.actions)
+        return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
 
     def _learn(self, inputs: np.ndarray, reward: np.ndarray, label: np.ndarray) -> None:
         """Fit the network to scaled states (B, k) and the reward of every action, (B, K)."""
@@ -114,13 +110,11 @@ class DQNFusion(FusionRule):
     @torch.no_grad()
     def q(self, scores: Sequence[Scores]) -> np.ndarray:
         """Expected reward of each action in each window, f8 (B, K)."""
-        if not len(scores[0]):
-            return np.zeros((0, len(self.alphas)))
         inputs = torch.from_numpy(self.scale.transform(self.states(scores)))
         return self.net(inputs.float()).double().numpy()
 
     def alpha(self, scores: Sequence[Scores]) -> np.ndarray:
-        """The weight of the GAT in each window with the largest Q (of equals the smallest), f8 (B,)."""
+        """The weight of the GAT with the largest Q in each window, f8 (B,); of equals the least."""
         return self.alphas[self.q(scores).argmax(1)]
 
     def combine(self, scores: Sequence[Scores]) -> np.ndarray:
@@ -132,10 +126,8 @@ class DQNFusion(FusionRule):
         """The policy over (p_v, p_g): the weight of the GAT f8 (cells, cells), rows by p_g,
         columns by p_v, and the probabilities of either axis, f8 (cells,).
 
-        What follows from the two probabilities follows them: the VGAE's score and its two feature
-        errors (the nearest that the windows of `scores` hold), the GAT's logit, `BOTH`. All other
-        entries of the state are their median over `scores`, so this is a slice, not a projection.
-        """
+        The VGAE's score and feature errors (interpolated over `scores`), the GAT's logit and `BOTH`
+        follow the probabilities; all other entries of the state rest at their median."""
         axis = (np.arange(cells) + 0.5) / cells
         order = np.argsort(p_vgae := self.probabilities(scores)[:, 0], kind="stable")
         error = np.interp(axis, p_vgae[order], scores[0].value[order])
@@ -147,8 +139,7 @@ class DQNFusion(FusionRule):
             state = np.tile(np.median(mine.state, axis=0), (cells**2, 1))
             for k, name in enumerate(mine.state_names):
                 state[:, k] = follows.get(name, state[:, k])
-            columns = value, *[none] * 5, mine.captures, state, mine.state_names
-            grid.append(Scores(*columns))
+            grid.append(Scores(value, *[none] * 5, mine.captures, state, mine.state_names))
         return self.alpha(grid).reshape(cells, cells), axis
 
 

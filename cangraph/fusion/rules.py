@@ -67,16 +67,13 @@ def scaling() -> Pipeline:
 
 
 class FusionRule:
-    """A way to combine the scores of the VGAE and the GAT, in that order, into one.
+    """A way to combine the scores of the VGAE and the GAT, in that order, into one: `fit` it on
+    calibration windows, then `score`; the decision is `score(...).value >= threshold`.
 
-    Every rule is used alike: `fit` on calibration windows, then `score`; the decision is always
-    `score(...).value >= threshold`. This class learns only p_v, the VGAE's score as a probability
-    (Platt 1999: σ(a·score + b), by logistic regression); p_g is the GAT's. The kinds are those of
-    `PLAIN`; noisy-or takes the models for independent witnesses (Pearl 1988, ch. 4.3).
-
-    `exportable`: whether an ONNX file can hold the rule (`deploy.onewindow.Fused`).
-
-    Raises `ValueError` for another kind.
+    This class learns only p_v, the VGAE's score as a probability (Platt 1999: σ(a·score + b), by
+    logistic regression); p_g is the GAT's. The kinds are those of `PLAIN`; noisy-or takes the
+    models for independent witnesses (Pearl 1988, ch. 4.3). `exportable`: whether an ONNX file can
+    hold the rule. Raises `ValueError` for another kind.
     """
 
     exportable = True
@@ -90,10 +87,8 @@ class FusionRule:
         self.kind = kind
 
     def fit(self, scores: Sequence[Scores]) -> Self:
-        """Fit the rule on calibration windows.
-
-        Raises `ValueError` when they hold one class only, or are not the same for both models.
-        """
+        """Fit the rule on calibration windows. Raises `ValueError` when they hold one class only,
+        or are not the same for both models."""
         vgae = scores[0]
         if vgae.label.all() or not vgae.label.any():
             raise ValueError(
@@ -112,8 +107,6 @@ class FusionRule:
     def probabilities(self, scores: Sequence[Scores]) -> np.ndarray:
         """(p_v, p_g) of each window, f8 (B, 2)."""
         vgae, gat = scores
-        if not len(vgae):
-            return np.zeros((0, 2))
         return np.stack([self.calibration.predict_proba(vgae.value[:, None])[:, 1], gat.value], 1)
 
     def states(self, scores: Sequence[Scores]) -> np.ndarray:
@@ -131,7 +124,8 @@ class FusionRule:
     def score(self, scores: Sequence[Scores]) -> Scores:
         """The fused `Scores`: the one decision function of training, validation and test."""
         none = np.zeros((0, 0), np.float32)
-        return replace(scores[0], value=self.combine(scores), state=none, state_names=())
+        value = self.combine(scores) if len(scores[0]) else np.zeros(0)
+        return replace(scores[0], value=value, state=none, state_names=())
 
     def zero_shot(self, held_out: Scores) -> float:
         """The threshold from fused scores of held-out calibration windows; of the GAT alone 0.5."""
@@ -170,12 +164,10 @@ class Stacking(FusionRule):
 
     def fit(self, scores: Sequence[Scores]) -> Self:
         super().fit(scores)
-        with warnings.catch_warnings():  # the number of steps is part of what the rule is
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        # the number of steps is part of what the rule is
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             self.classifier.fit(self.states(scores), scores[0].label)
         return self
 
     def combine(self, scores: Sequence[Scores]) -> np.ndarray:
-        if not len(scores[0]):
-            return np.zeros(0)
         return self.classifier.predict_proba(self.states(scores))[:, 1]

@@ -32,9 +32,8 @@ def held_out(rules: dict[str, FusionRule], calib: Sequence[Scores], folds: int) 
     that fold (scikit-learn's `StratifiedGroupKFold`; fewer folds where fewer recordings hold both
     classes). Afterwards the rules are those of the last fold.
 
-    The models below were trained on other spans of the same recordings (except for the simulated
-    vehicles in `Synthesis.calib`). So differences between rules are fair, and the figures themselves
-    a little better than on another car.
+    The models below were trained on other spans of the same recordings: differences between rules
+    are fair, the figures a little better than on another car.
 
     Raises `ValueError` when fewer than two recordings hold both classes.
     """
@@ -46,7 +45,7 @@ def held_out(rules: dict[str, FusionRule], calib: Sequence[Scores], folds: int) 
     if both < 2:
         raise ValueError(
             f"fusion: {both} recordings of {len(np.unique(recording))} with calibration windows "
-            "hold benign and attack windows; expected 2 or more; raise synthesis.fleet or split.calib"
+            "hold benign and attack windows; expected 2; raise synthesis.fleet or split.calib"
         )
     values: dict[str, np.ndarray] = {}
     auprc: dict[str, list] = {}
@@ -71,22 +70,17 @@ def mean_auprc(held: HeldOut) -> dict[str, float]:
 
 def best_single(held: HeldOut) -> str:
     """The single model with the better mean AUPRC on held-out recordings."""
-    mean = mean_auprc(held)
-    return max(SINGLE, key=mean.__getitem__)
+    return max(SINGLE, key=mean_auprc(held).__getitem__)
 
 
 def _fused(held: HeldOut) -> list[str]:
-    """The fused rules that may become the default, the simplest first."""
     return [name for name in held.auprc if name not in SINGLE and name not in held.compared]
 
 
 def _chance(held: HeldOut, ahead: str, behind: str) -> float:
     """p of the lead of one rule over another on held-out recordings, times the number of fused
-    rules, since the best of many leads by luck (Bonferroni's correction, at most 1).
-
-    Student's t over k folds, one-sided, corrected for what the folds share of the windows that the
-    rules were fitted on (Nadeau and Bengio 2003): t = mean / (s √(1/k + 1/(k − 1))).
-    """
+    rules (Bonferroni's correction, at most 1): one-sided Student's t over k folds, corrected for
+    the overlap of what they fit on (Nadeau and Bengio 2003): t = mean / (s √(1/k + 1/(k − 1)))."""
     # metrics are rounded in float32: what is smaller is no difference
     lead = np.round(held.auprc[ahead] - held.auprc[behind], 6)
     lead = lead[np.isfinite(lead)]
@@ -99,8 +93,8 @@ def _chance(held: HeldOut, ahead: str, behind: str) -> float:
 
 def default_rule(held: HeldOut) -> str:
     """The rule to use: the better single model, unless fused rules lead it beyond chance on
-    held-out recordings (p < .05, corrected for the number of rules). Of those the first, that is the
-    simplest, that the best one does not lead beyond chance. Test windows are not looked at, and
+    held-out recordings (p < .05, corrected for the number of rules). Of those the simplest, which
+    comes first, that the best one does not lead beyond chance. Test windows are not looked at, and
     rules that are `compared` only are never chosen. A small lead on synthesised attacks shrinks or
     turns on another car, so the burden of proof is on the rule with more parts.
 
@@ -138,16 +132,16 @@ def gains(fused: dict[str, Scores], at: dict[str, float], single: str) -> list[d
                 # metrics are rounded in float32: what is smaller is no difference
                 apart = np.array([round(a - b, 6) for a, b in pairs if None not in (a, b)])
                 found = clustered(apart)
-                row |= {metric: found.mean}
-                row |= {f"{metric}_low": found.low, f"{metric}_high": found.high}
+                low, high = f"{metric}_low", f"{metric}_high"
+                row |= {metric: found.mean, low: found.low, high: found.high}
             rows.append(row)
     return rows
 
 
 def whiskers(rows: Sequence[dict], metric: str) -> np.ndarray:
     """How far the intervals of `gains` reach below and above, f8 (2, rows): 0 where undefined."""
-    names = metric, f"{metric}_low", f"{metric}_high"
-    value, low, high = np.array([[row[name] for name in names] for row in rows], np.float64).T
+    ends = ("", "_low", "_high")
+    value, low, high = np.array([[row[metric + end] for end in ends] for row in rows], float).T
     return np.nan_to_num(np.maximum([value - low, high - value], 0))
 
 
@@ -162,7 +156,7 @@ def gain_cells(rows: Sequence[dict], metric: str) -> list[dict]:
 
 
 def _text(row: dict, metric: str, digits: int = 4) -> str:
-    value, low, high = row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
+    value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
     if value is None:
         return "undefined"
     ends = f"({low:+.{digits}f}, {high:+.{digits}f})" if low is not None else "(no interval)"
@@ -170,19 +164,18 @@ def _text(row: dict, metric: str, digits: int = 4) -> str:
 
 
 def verdict_in_words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
-    """The verdict in sentences: the default rule and why; its `gains` over `best_single` on all test
-    captures; the rules that did better, and why they were not chosen."""
+    """The verdict in sentences: the default rule and why; its `gains` over `best_single` on all
+    test captures; the rules that did better, and why they were not chosen."""
     mean, chosen, single = mean_auprc(held), default_rule(held), best_single(held)
     said = [
         f"The default rule is {chosen}: with recordings held out in turn "
         f"({len(held.auprc[chosen])} folds), its mean AUPRC on calibration windows is "
-        f"{mean[chosen]:.4f}."
+        f"{mean[chosen]:.4f}.",
+        "It is the better single model: no fused rule is ahead beyond chance.",
     ]
-    if chosen == single:
-        said.append("It is the better single model: no fused rule is ahead beyond chance.")
-    else:
+    if chosen != single:
         p = _chance(held, chosen, single)
-        said.append(f"It leads {single} ({mean[single]:.4f}) beyond chance, p = {p:.2g}.")
+        said[1] = f"It leads {single} ({mean[single]:.4f}) beyond chance, p = {p:.2g}."
     for name in (max(_fused(held), key=mean.__getitem__), *sorted(held.compared)):
         if mean[name] > mean[chosen]:
             p = _chance(held, name, chosen)
@@ -195,8 +188,8 @@ def verdict_in_words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
     known = {name: row["auprc"] for name, row in total.items() if row["auprc"] is not None}
     top = max(known, key=known.__getitem__, default=chosen)
     if known and known[top] > known[chosen]:
+        ahead = f"AUPRC {_text(total[top], 'auprc')}"
         said.append(
-            f"{top} would have been best on the test windows, which do not choose: AUPRC "
-            f"{_text(total[top], 'auprc')}."
+            f"{top} would have been best on the test windows, which do not choose: {ahead}."
         )
     return said
