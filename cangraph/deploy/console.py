@@ -77,8 +77,8 @@ def _parser() -> ArgumentParser:
 
 
 def run_monitor(arguments: Sequence[str]) -> None:
-    """Run `cangraph monitor` until the log ends or a signal comes. Raises `ValueError` and `OSError`
-    where something is wrong."""
+    """Run `cangraph monitor` until the log ends or a signal comes. Raises `ValueError` and
+    `OSError` where something is wrong."""
     given = _parser().parse_args(arguments)
     detector = Exported(given.detector)
     shown = sys.stdout.isatty() and not given.json

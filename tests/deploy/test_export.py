@@ -1,55 +1,48 @@
 """Files that come to what the models they were made of come to, whatever the rule of fusion."""
 
-import json
-
 import numpy as np
-import onnx
 import pytest
 import torch
 
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import join, to_graphs
-from cangraph.deploy.detector import KEY, Exported
+from cangraph.deploy.detector import Judged
 from cangraph.deploy.export import to_onnx
 from cangraph.deploy.onewindow import Fused
 from cangraph.fusion.dqn import all_rules
+from cangraph.nn.models import GAT
 from cangraph.params import load_params
 
 CLOSE = 1e-5
 
 
+def rules():
+    return all_rules(load_params(fusion={"steps": 20}).fusion)
+
+
 @pytest.fixture(scope="module")
 def many():
     """Windows of all kinds of attack, some thousand."""
-    made = [
-        to_graphs([simulate(car, 25.0, attack=attack, seed=k)], 100, 50)
-        for k, (car, attack) in enumerate(
-            [("aster", "fuzzing"), ("borage", "suppression"), ("clover", "masquerade")]
-        )
-    ]
-    return join(made)
+    kinds = {"aster": "fuzzing", "borage": "suppression", "clover": "masquerade"}
+    made = [simulate(car, 25.0, attack=kind, seed=k) for k, (car, kind) in enumerate(kinds.items())]
+    return join([to_graphs([capture], 100, 50) for capture in made])
 
 
 @pytest.fixture(scope="module")
 def fitted(nets, many):
     """Scores of both models, and rules of fusion fitted on them, by name."""
     scores = [nets["vgae"].score(many), nets["gat"].score(many)]
-    rules = all_rules(load_params(fusion={"steps": 20}).fusion)
-    return scores, {name: rule.fit(scores) for name, rule in rules.items()}
+    return scores, {name: rule.fit(scores) for name, rule in rules().items()}
 
 
-def test_a_gat_in_a_file_is_the_gat(nets, many, detector_file):
-    detector = Exported(detector_file)
+def test_a_net_in_a_file_is_the_net(nets, many, detector, tmp_path):
     assert len(many) > 1500
     assert np.abs(detector.score(many).value - nets["gat"].score(many).value).max() < CLOSE
     assert np.abs(detector.blame(many) - nets["gat"].blame(many)).max() < CLOSE
-
-
-def test_a_vgae_in_a_file_is_the_vgae(nets, many, tmp_path):
-    detector = to_onnx(nets["vgae"].model, tmp_path / "vgae.onnx", 1.0, load_params())
+    vgae = to_onnx(nets["vgae"].model, tmp_path / "vgae.onnx", 1.0, load_params())
     value = nets["vgae"].score(many).value
-    assert (np.abs(detector.score(many).value - value) / np.maximum(value, 1)).max() < CLOSE
-    assert not detector.judge_all(many[:1])[0].attack_type.any(), "it knows no types"
+    assert (np.abs(vgae.score(many).value - value) / np.maximum(value, 1)).max() < CLOSE
+    assert not vgae.judge_all(many[:1])[0].attack_type.any(), "it knows no types"
 
 
 @pytest.mark.parametrize("name", ["GAT alone", "DQN fusion"])
@@ -64,41 +57,26 @@ def test_a_rule_of_fusion_in_a_file_is_the_rule(name, nets, many, fitted, tmp_pa
     assert np.abs(detector.blame(many[:9]) - nets["gat"].blame(many[:9])).max() < CLOSE
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, rule in all_rules(load_params().fusion).items() if rule.exportable]
-)
+@pytest.mark.parametrize("name", [name for name, rule in rules().items() if rule.exportable])
 def test_a_rule_as_tensors_is_the_rule(name, nets, fitted):
     # without a file, which takes seconds to write
     scores, rule = fitted[0], fitted[1][name]
     fused = Fused(nets["vgae"].model, nets["gat"].model, rule).eval()
     p_v, p_g = rule.probabilities(scores).T
     states = torch.from_numpy(rule.states(scores))
+    rows = zip(torch.from_numpy(p_v), torch.from_numpy(p_g), states, strict=True)
     with torch.no_grad():
-        values = [
-            float(fused.combine(torch.tensor(v), torch.tensor(g), state))
-            for v, g, state in zip(p_v, p_g, states, strict=True)
-        ]
-    assert np.abs(np.array(values) - rule.combine(scores)).max() < 1e-9
+        values = np.array([float(fused.combine(*row)) for row in rows])
+    assert np.abs(values - rule.combine(scores)).max() < 1e-9
 
 
-@pytest.mark.parametrize(
-    "name, says",
-    [
-        ("mean", "the rule 'mean' was not fitted"),
-        (
-            "gradient boosting",
-            "no ONNX file can hold the rule 'boosting'; expected vgae, gat, mean",
-        ),
-    ],
-)
-def test_a_rule_that_no_file_can_hold_is_refused(name, says, nets):
-    with pytest.raises(ValueError, match=says):
-        Fused(nets["vgae"].model, nets["gat"].model, all_rules(load_params().fusion)[name])
+@pytest.mark.parametrize("name, kind", [("mean", "mean"), ("gradient boosting", "boosting")])
+def test_a_rule_that_was_not_fitted_or_that_no_file_can_hold_is_refused(name, kind, nets):
+    with pytest.raises(ValueError, match=f"Fused: .*the rule '{kind}'.*; expected "):
+        Fused(nets["vgae"].model, nets["gat"].model, rules()[name])
 
 
 def test_eight_bits_are_smaller_and_near(many, tmp_path):
-    from cangraph.nn.models import GAT
-
     wide = GAT(many.spec, hidden=16, heads=4, layers=2).eval()
     whole = to_onnx(wide, tmp_path / "whole.onnx", 0.5, load_params())
     small = to_onnx(wide, tmp_path / "int8.onnx", 0.5, load_params(), int8=True)
@@ -108,22 +86,18 @@ def test_eight_bits_are_smaller_and_near(many, tmp_path):
     assert np.abs(whole.score(some).value - small.score(some).value).max() < 0.1
 
 
-def test_the_metadata_say_where_it_comes_from_and_nothing_of_this_machine(detector_file, drive):
-    model = onnx.load(detector_file)
-    facts = json.loads({p.key: p.value for p in model.metadata_props}[KEY])
+def test_the_metadata_say_where_it_comes_from_and_nothing_of_this_machine(detector, drive):
+    facts, content = detector.about, detector.path.read_bytes()
     assert facts["trained_on"]["captures"] == {drive.name: drive.sha256()}
     assert facts["trained_on"]["params"]["window"] == 100
     assert {"torch", "onnx", "onnxruntime", "cangraph", "python"} <= facts["versions"].keys()
     assert len(facts["weights_sha256"]) == 64
-    assert b"/work" not in detector_file.read_bytes()
-    assert b"site-packages" not in detector_file.read_bytes()
+    assert b"/work" not in content and b"site-packages" not in content
 
 
 def test_what_is_not_equal_is_not_written(nets, tmp_path, monkeypatch):
-    import cangraph.deploy.export as module
-    from cangraph.deploy.detector import Judged
-
-    monkeypatch.setattr(module, "judge", lambda *_, **__: Judged(0.9, np.zeros(1), np.zeros(9)))
+    other = Judged(0.9, np.zeros(1), np.zeros(9))
+    monkeypatch.setattr("cangraph.deploy.detector.judge", lambda *_, **__: other)
     with pytest.raises(ArithmeticError, match="expected 1e-05 between them at most"):
         to_onnx(nets["gat"].model, tmp_path / "gat.onnx", 0.5, load_params())
     assert not list(tmp_path.iterdir())

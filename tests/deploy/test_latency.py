@@ -21,15 +21,17 @@ def test_each_window_counts_with_the_least_of_its_rounds(monkeypatch):
 
 
 def test_the_last_whole_window_is_taken_and_less_is_refused():
-    frames = simulate("aster", 1.0)
-    seen = []
+    frames, seen = simulate("aster", 1.0), []
     latency(seen.append, frames[:100], 50)
     assert len(seen) == 2 * 3
     with pytest.raises(ValueError, match="latency: 30 frames; expected at least a window of 50"):
         latency(seen.append, frames[:30], 50)
 
 
-def test_a_footprint_counts_weights_and_times_windows(nets, drive):
-    cost = footprint(nets["gat"].model, drive, 50, 3)
-    assert cost["bytes"] >= 4 * cost["parameters"] > 0
-    assert 0 < cost["p50_ms"] <= cost["p99_ms"]
+def test_a_footprint_counts_weights_and_times_windows(nets, detector, drive):
+    net = footprint(nets["gat"].model, drive, 50, 3)
+    assert net["bytes"] >= 4 * net["parameters"] > 0
+    file = detector.footprint(drive, 3)
+    assert file["bytes"] == detector.path.stat().st_size > file["parameters"] > 0
+    for cost in (net, file):
+        assert 0 < cost["p50_ms"] <= cost["p99_ms"]

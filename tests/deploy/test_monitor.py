@@ -8,7 +8,6 @@ import pytest
 
 from cangraph.bus.attacks import inject
 from cangraph.data.graphs import to_graphs
-from cangraph.deploy.detector import Exported
 from cangraph.deploy.monitor import Monitor
 from cangraph.evaluation.alarms import alarm_rule, raise_alarms
 from cangraph.evaluation.calibration import calibrated_thresholds
@@ -16,26 +15,14 @@ from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.readers import LogFile
 
 
-@pytest.fixture(scope="module")
-def detector(detector_file):
-    return Exported(detector_file)
-
-
 def fed(monitor, frames, size=97):
     return [e for piece in frames.chunks(size) for e in monitor.feed(piece)]
 
 
-def windows_of(events):
-    return [(e["start"], e["time"], e["value"]) for e in events if e["event"] == "window"]
-
-
 def alarms_of(events):
     """(since, end, peak) of each alarm; of those that go on, the last word counts."""
-    found = {}
-    for event in events:
-        if event["event"] in ("over", "ongoing"):
-            found[event["since"]] = event["time"], event["peak"]
-    return [(since, *rest) for since, rest in found.items()]
+    ends = [e for e in events if e["event"] in ("over", "ongoing")]
+    return [*{e["since"]: (e["since"], e["time"], e["peak"]) for e in ends}.values()]
 
 
 def expected(scores, at, k=0, n=0):
@@ -44,20 +31,28 @@ def expected(scores, at, k=0, n=0):
     return list(rows), [(a.start, a.end, a.peak) for a in raise_alarms(scores, at, k, n)]
 
 
-@pytest.mark.parametrize("rule", [(2, 3), (0, 0)])
-@pytest.mark.parametrize("stride", [100, 33])
+def judged_as_in_the_notebooks(detector, frames, scores, rule, **settings):
+    """The monitor of these frames, whose windows and alarms are those of the notebooks."""
+    at, k, n = rule
+    monitor = Monitor(detector, at=at, k=k, n=n, tell_windows=True, **settings)
+    windows, alarms = expected(scores, *rule)
+    events = fed(monitor, frames)
+    told = [e for e in events if e["event"] == "window"]
+    assert [(e["start"], e["time"], e["value"]) for e in told] == windows
+    assert alarms and alarms_of(events + monitor.ongoing()) == alarms
+    return monitor
+
+
+@pytest.mark.parametrize("stride, rule", [(100, (2, 3)), (33, (2, 3)), (33, (0, 0))])
 def test_a_demo_log_is_judged_as_in_the_notebooks(detector, drive, stride, rule):
     scores = detector.score(to_graphs([drive], detector.window, stride))
     at = detector.threshold if rule[1] else 0.5
-    settings = dict(zip("kn", rule, strict=True))
-    monitor = Monitor(detector, at=at, stride=stride, tell_windows=True, **settings)
-    windows, alarms = expected(scores, at, *rule)
-    events = fed(monitor, drive)
-    assert windows_of(events) == windows
-    assert alarms and alarms_of(events + monitor.ongoing()) == alarms
-    assert monitor.count["windows"] == len(scores)
+    monitor = judged_as_in_the_notebooks(detector, drive, scores, (at, *rule), stride=stride)
     assert monitor.count["called"] == (scores.value >= at).sum()
-    assert monitor.count["alarms"] == len(alarms)
+    assert monitor.count["alarms"] == len(expected(scores, at, *rule)[1])
+    told = monitor.statistics()
+    assert (told["frames"], told["windows"]) == (len(drive), len(scores))
+    assert 0 < told["p50_ms"] <= told["p99_ms"]
 
 
 def test_real_test_captures_are_judged_as_in_the_notebooks(detector, real_data):
@@ -66,21 +61,17 @@ def test_real_test_captures_are_judged_as_in_the_notebooks(detector, real_data):
     for path in paths:
         frames = next(LogFile(path).chunks(60_000))
         scores = detector.score(to_graphs([frames]))
-        for at, k, n in ((float(np.quantile(scores.value, 0.8)), 2, 3), (0.5, 0, 0)):
-            monitor = Monitor(detector, at=at, k=k, n=n, tell_windows=True)
-            events = fed(monitor, frames, 1009)
-            windows, alarms = expected(scores, at, k, n)
-            assert windows_of(events) == windows
-            assert alarms and alarms_of(events + monitor.ongoing()) == alarms
+        for rule in ((float(np.quantile(scores.value, 0.8)), 2, 3), (0.5, 0, 0)):
+            judged_as_in_the_notebooks(detector, frames, scores, rule)
 
 
 def other(detector, kind, spread=1.0):
     """The detector as one of another kind, its log-odds over those of the threshold `spread`."""
-    made, judge = copy(detector), detector.judge
+    made = copy(detector)
     made.kind, made.rule = kind, alarm_rule(kind, detector.threshold)
 
     def judged(*window):
-        found = judge(*window)
+        found = detector.judge(*window)
         odds = np.log(found.value / (1 - found.value)) - np.log(0.6 / 0.4)
         return found._replace(value=float(1 / (1 + np.exp(-spread * odds))))
 
@@ -94,8 +85,11 @@ def test_alarms_are_raised_by_the_rule_of_the_detector(detector):
     for given, k, n in (({"k": 1}, 1, 3), ({"n": 5}, 2, 5), ({"k": 0, "n": 0}, 0, 0)):
         watch = Monitor(detector, at=0.4, **given).watch
         assert (watch.at, watch.k, watch.n) == (0.4, k, n)
-    with pytest.raises(ValueError, match="k and n are 0, for evidence, with a VGAE; expected"):
+    with pytest.raises(ValueError, match="k and n are 0, for evidence, with a VGAE"):
         Monitor(other(detector, "VGAE"), k=0, n=0)
+    for odd in ({"stride": 0}, {"calibrate": -1.0}, {"rate": 0.0}):
+        with pytest.raises(ValueError, match="monitor: stride "):
+            Monitor(detector, **odd)
 
 
 @pytest.mark.parametrize("kind", ["GAT", "VGAE"])
@@ -141,8 +135,7 @@ def test_it_goes_on_from_a_file_as_if_it_had_not_stopped(cut, detector, drive, t
     first.save(tmp_path / "state.npz", source="here")
     assert second.resume(tmp_path / "state.npz") == {"source": "here"}
     assert before + fed(second, drive[cut:]) == events
-    assert second.count == whole.count
-    assert second.time == whole.time
+    assert (second.count, second.time) == (whole.count, whole.time)
 
 
 def test_a_state_that_does_not_fit_is_refused(detector, drive, tmp_path):
@@ -152,22 +145,19 @@ def test_a_state_that_does_not_fit_is_refused(detector, drive, tmp_path):
     monitor.save(path)
     with pytest.raises(ValueError, match="saved with another stride and k and n; expected"):
         Monitor(detector, stride=7, k=1, n=2).resume(path)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"no state of a monitor .*; delete it to begin anew"):
-        Monitor(detector).resume(path)
+    cut = path.read_bytes()[:-100]
     np.savez(path, state=np.array([object()], dtype=object))
-    with pytest.raises(ValueError, match="no state of a monitor"):
-        Monitor(detector).resume(path)
+    for content in (cut, path.read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="no state of a monitor"):
+            Monitor(detector).resume(path)
 
 
 def test_can_fd_and_29_bit_ids(detector):
-    n = 600
-    ids = np.array([0x18DAF110, 0x100, 0x18DAF110 & 0x7FF, 0x2A0])[np.arange(n) % 4]
-    extended = ids > 0x7FF
-    data = np.random.default_rng(0).integers(0, 256, (n, 64), np.uint8)
-    frames = Frames(
-        np.arange(n) * 1e-3, ids, dlc=np.full(n, 64), data=data, is_extended_id=extended
-    )
+    ids = np.array([0x18DAF110, 0x100, 0x18DAF110 & 0x7FF, 0x2A0] * 150)
+    data = np.random.default_rng(0).integers(0, 256, (600, 64), np.uint8)
+    columns = {"dlc": np.full(600, 64), "data": data, "is_extended_id": ids > 0x7FF}
+    frames = Frames(np.arange(600) * 1e-3, ids, **columns)
     classic = frames[:200]
     classic = replace(classic, dlc=np.full(200, 8, np.uint8), data=classic.data[:, :8])
     monitor = Monitor(detector, at=0.0, tell_windows=True)
@@ -195,23 +185,9 @@ def test_made_up_ids_do_not_fill_the_memory(detector, clean, monkeypatch):
 
 def test_what_it_wants_completes_a_window(detector, drive):
     monitor, at = Monitor(detector, stride=30, tell_windows=True), 0
+    assert monitor.statistics()["p50_ms"] is None
     for _ in range(5):
         wanted = monitor.wanted
         assert not monitor.feed(drive[at : at + wanted - 1]) or wanted == 1
         assert any(e["event"] == "window" for e in monitor.feed(drive[at + wanted - 1 :][:1]))
         at += wanted
-
-
-def test_settings_that_are_none_are_refused(detector):
-    for odd in ({"stride": 0}, {"calibrate": -1.0}, {"rate": 0.0}):
-        with pytest.raises(ValueError, match=r"monitor: stride .* use the defaults"):
-            Monitor(detector, **odd)
-
-
-def test_statistics_count_and_time(detector, drive):
-    monitor = Monitor(detector)
-    assert monitor.statistics()["p50_ms"] is None
-    fed(monitor, drive[:1000])
-    told = monitor.statistics()
-    assert (told["frames"], told["windows"]) == (1000, 10)
-    assert 0 < told["p50_ms"] <= told["p99_ms"]
