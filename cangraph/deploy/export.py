@@ -98,8 +98,7 @@ def export_run(
 ) -> dict[str, Exported]:
     """Write the detectors of a run, `<name>.onnx` each, and return them: the `models` `gat` and
     `vgae`, the GAT in 8 bits (`gat_int8`), and fitted `rules` of fusion, all with their thresholds;
-    `captures` are those that were trained on. Raises as `to_onnx` and `Fused` do.
-    """
+    `captures` are those that were trained on. Raises as `to_onnx` and `Fused` do."""
     (gat, at), (vgae, _) = models["gat"], models["vgae"]
     assert isinstance(gat, GAT) and isinstance(vgae, VGAE)
     fused = {name: (Fused(vgae, gat, rule), cut) for name, (rule, cut) in rules.items()}
@@ -112,8 +111,7 @@ def export_run(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the logs of torch, onnxscript and onnxruntime."""
+def _quiet() -> Iterator[None]:  # torch, onnxscript and onnxruntime
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

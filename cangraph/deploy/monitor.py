@@ -74,8 +74,8 @@ class Monitor:
         if (k, n) == (0, 0) and detector.rule.n:
             came = f"monitor: k and n are 0, for evidence, with a {detector.kind}"
             raise ValueError(f"{came}; expected probabilities as values; use 2 of 3 windows")
-        rule = [o if mine is None else mine for mine, o in zip((at, k, n), own, strict=True)]
-        self.watch = Watch(*rule, hold)
+        at = own.at if at is None else at
+        self.watch = Watch(at, own.k if k is None else k, own.n if n is None else n, hold)
         self.sliding = Sliding(detector.window, stride)
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
@@ -155,7 +155,8 @@ class Monitor:
         values, self.clean = np.array(self.clean), None
         n, before = len(values), self.watch.at
         if n:
-            clean = Scores(values, np.zeros(n, bool), *[np.zeros(n)] * 4, captures=())
+            none = np.zeros(n)
+            clean = Scores(values, none.astype(bool), none, none, none, none, captures=())
             least = -np.inf if self.detector.rule.n else before  # of a GAT it never falls
             self.watch.at = max(clean_threshold(clean, self.rate), least)
         promised = (int((values >= self.watch.at).sum()) + 1) / (n + 1)

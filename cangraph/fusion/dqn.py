@@ -137,9 +137,10 @@ class DQNFusion(FusionRule):
         grid, none = [], np.zeros(cells**2, np.int32)
         for mine, value in zip(scores, (error[column], axis[row]), strict=True):
             state = np.tile(np.median(mine.state, axis=0), (cells**2, 1))
-            for k, name in enumerate(mine.state_names):
+            names, captures = mine.state_names, mine.captures
+            for k, name in enumerate(names):
                 state[:, k] = follows.get(name, state[:, k])
-            grid.append(Scores(value, *[none] * 5, mine.captures, state, mine.state_names))
+            grid.append(Scores(value, none, none, none, none, none, captures, state, names))
         return self.alpha(grid).reshape(cells, cells), axis
 
 

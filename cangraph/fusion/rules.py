@@ -73,8 +73,7 @@ class FusionRule:
     This class learns only p_v, the VGAE's score as a probability (Platt 1999: σ(a·score + b), by
     logistic regression); p_g is the GAT's. The kinds are those of `PLAIN`; noisy-or takes the
     models for independent witnesses (Pearl 1988, ch. 4.3). `exportable`: whether an ONNX file can
-    hold the rule. Raises `ValueError` for another kind.
-    """
+    hold the rule. Raises `ValueError` for another kind."""
 
     exportable = True
     kind: str
