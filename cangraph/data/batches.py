@@ -1,6 +1,5 @@
-"""Windows as batches: one disconnected graph, cut by index arithmetic out of flat tensors."""
+"""Windows as batches: disconnected graphs, cut out of flat tensors by index arithmetic."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -17,8 +16,8 @@ _AHEAD = 1024  # windows that are gathered at once; the batches are slices of th
 class Batch(NamedTuple):
     """B windows as one disconnected graph: `x` (N, d_x), `edge_index` (2, E) counted over the
     batch, `edge_attr` (E, d_e), `batch` (N,) the window of each node, `label` (B,) and
-    `node_label` (N,) 0 or 1, `attack_type` (B,) index into `ATTACK_TYPES`. `share`: what it counts
-    in the mean over the processes that have a part of one batch each (see `Batches`)."""
+    `node_label` (N,) 0 or 1, `attack_type` (B,) index into `ATTACK_TYPES`. `share` is its weight
+    in the mean over processes (see `Batches`)."""
 
     x: Tensor
     edge_index: Tensor
@@ -35,16 +34,7 @@ class Batch(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """All windows of some `Graphs` as flat tensors on one device: what batches are cut from.
-
-    | tensor | dtype, shape | |
-    |---|---|---|
-    | x, edge_attr | f4 (N, d_x), f4 (E, d_e) | features |
-    | edge_index | i4 (2, E) | counted within the window |
-    | node_ptr, edge_ptr | i8 (B+1,) | window b owns nodes node_ptr[b]:node_ptr[b+1] |
-    | label, attack_type | bool, u1 (B,) | of windows |
-    | node_attack | bool (N,) | of nodes |
-    """
+    """The arrays of `Graphs` (see there) that batches are cut from, as tensors on one device."""
 
     x: Tensor
     edge_index: Tensor
@@ -58,24 +48,14 @@ class Windows(NamedTuple):
     @classmethod
     def of(cls, graphs: Graphs, device: str | torch.device = "cpu") -> "Windows":
         """The tensors of `graphs`; on a CPU they share its memory."""
-        with warnings.catch_warnings():
-            # arrays mapped from a file cannot be written, and nothing here writes
-            warnings.filterwarnings("ignore", message=".*not writable.*")
-            tensors = (torch.from_numpy(getattr(graphs, name)) for name in cls._fields)
-            return cls(*(tensor.to(device) for tensor in tensors))
+        tensors = (torch.from_numpy(getattr(graphs, name)) for name in cls._fields)
+        return cls(*(tensor.to(device) for tensor in tensors))
 
     def __len__(self) -> int:
         return len(self.label)
 
     def take(self, index: Tensor) -> Batch:
-        """The windows at the positions `index`, i8 (B,) on the same device, as one `Batch`.
-
-        >>> from cangraph.frames import Frames
-        >>> from cangraph.data.graphs import to_graphs
-        >>> graphs = to_graphs([Frames(np.arange(8.0), np.arange(8) % 3)], window=4, stride=4)
-        >>> Windows.of(graphs).take(torch.tensor([1, 0, 1])).batch
-        tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
-        """
+        """The windows at the positions `index`, i8 (B,) on the same device, as one `Batch`."""
         nodes, window, first = _owned(self.node_ptr, index)
         edges, of_edge, _ = _owned(self.edge_ptr, index)
         return Batch(
@@ -90,8 +70,8 @@ class Windows(NamedTuple):
 
 
 def _owned(ptr: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the windows `index` own: the flat position of each item, its place in `index`, and the
-    number of items before each place."""
+    """Of each item that the windows `index` own: its flat position and its place in `index`; and
+    the number of items before each place."""
     begin = ptr[index]
     size = ptr[index + 1] - begin
     first = size.cumsum(0) - size
@@ -117,16 +97,14 @@ def batch_of(graphs: Graphs) -> Batch:
 
 
 class Batches:
-    """Iterates over windows in batches of `size`, cut out by index arithmetic on `device`, where
-    the windows of an epoch lie as a whole. `draw` gives the windows of epoch 0, 1, … (`Graphs`
-    stand for a draw that is always the same); all epochs are as long as the first, so that a
-    schedule knows its steps. With a `seed` each epoch has another order, the same for the same
-    seed. `parts` bounds how much of a batch is in memory at once.
+    """Iterates over windows in batches of `size` on `device`, which holds all windows of an epoch.
+    `draw` gives the windows of epoch 0, 1, …, or is the `Graphs` of every epoch; all epochs are as
+    long as the first, so that a schedule knows its steps. `seed` shuffles each epoch anew.
 
     Process r of W gets the windows r, r + W, … of every batch. With B_r of the B windows its
-    `share` is W · B_r / B, so that the mean over processes, which is what they exchange, is the
-    mean over windows. If a batch has fewer windows than processes, the others get its first window
-    with a share of 0, so that all take the same number of steps.
+    `share` is W · B_r / B, so that the mean over processes is the mean over windows. If a batch has
+    fewer windows than processes, the others get its first window with a share of 0, so that all
+    take the same number of steps.
 
     >>> from cangraph.frames import Frames
     >>> from cangraph.data.graphs import to_graphs
@@ -174,13 +152,13 @@ class Batches:
                 yield batch._replace(share=share)
 
     def _own(self, index: Tensor) -> tuple[Tensor, float]:
-        """The windows of a batch that are this process's, and its share."""
+        """The windows of a batch that this process gets, and its share."""
         own = index[self.process :: self.processes]
         share = self.processes * len(own) / len(index)
         return (own, share) if share else (index[:1], 0.0)
 
     def state_dict(self) -> dict:
-        """What the order of the epochs to come depends on."""
+        """What the order of later epochs depends on."""
         dice = None if self.rng is None else self.rng.bit_generator.state
         return {"epoch": self.epoch, "dice": dice}
 
@@ -197,22 +175,13 @@ class Budget(NamedTuple):
     edges: int | None = None
 
     def holds(self, nodes: int, edges: int) -> bool:
-        """Whether so many fit."""
-        return (self.nodes is None or nodes <= self.nodes) and (
-            self.edges is None or edges <= self.edges
-        )
+        limits = (nodes, self.nodes), (edges, self.edges)
+        return all(most is None or n <= most for n, most in limits)
 
 
 def parts(batch: Batch, budget: Budget) -> list[Batch]:
-    """The windows of `batch` in batches within the budget, in the same order: a part ends when the
-    next window would exceed it. A window that exceeds it by itself is a part of its own.
-
-    >>> from cangraph.frames import Frames
-    >>> from cangraph.data.graphs import to_graphs
-    >>> graphs = to_graphs([Frames(np.arange(12.0), np.arange(12) % 3)], window=4, stride=4)
-    >>> [part.num_graphs for part in parts(batch_of(graphs), Budget(nodes=6))]
-    [2, 1]
-    """
+    """The windows of `batch` in parts within the budget, in order, each as large as fits. A window
+    that exceeds the budget by itself is a part of its own."""
     if budget.holds(len(batch.x), len(batch.edge_attr)):
         return [batch]
     of_edge = batch.batch[batch.edge_index[0]]
@@ -227,7 +196,7 @@ def parts(batch: Batch, budget: Budget) -> list[Batch]:
 
 
 def _cut(batch: Batch, cuts: list[int], nodes: Tensor, edges: Tensor) -> list[Batch]:
-    """Slices of a batch between the windows `cuts`, of which window b owns `nodes[b]` nodes."""
+    """The windows between `cuts` as batches; window b owns `nodes[b]` nodes."""
     at = torch.tensor(cuts, device=nodes.device)
     before = [torch.nn.functional.pad(count.cumsum(0), (1, 0))[at] for count in (nodes, edges)]
     spans = [cuts, *torch.stack(before).tolist()]

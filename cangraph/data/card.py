@@ -1,4 +1,4 @@
-"""The data card: what a dataset contains, and which of its flaws can make results look better."""
+"""The data card: what a dataset contains, and which of its flaws make results look better."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,27 +11,26 @@ from cangraph.data.datasets import same_recording
 from cangraph.data.graphs import Graphs
 from cangraph.frames import CaptureInfo, Frames
 
-SHORT_GAP = 50e-6  # s; the shortest frame lasts 94 µs at 500 kbit/s: the logger made such a gap
+SHORT_GAP = 50e-6  # s; made by the logger, since the shortest frame takes 94 µs at 500 kbit/s
 _TOLD = (
     "scenario", "name", "vehicle", "recording", "frames", "arbitration_ids", "seconds",
     "attack_frames", "reordered",
 )  # fmt: skip
-_LEAK = 0.9  # AUROC from which on short gaps are said to tell the captures apart
-_OFTEN = 0.1  # share of repeated test frames from which on the card warns
+_LEAK = 0.9  # the card warns of short gaps from this AUROC on
+_OFTEN = 0.1  # and of repeated test frames from this share on
 
 
 def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
     """The data card of a dataset, ready for JSON; None stands for undefined.
 
-    - `captures`: a row each. Shares are 0 to 1, `seconds` s; `short_gaps` is the share of gaps
-      under 50 µs, `duplicates` the share of a test capture's frames whose (ID, data) some
-      training capture holds (also one that `split` leaves out), `copies` names its copies that
-      were left out.
+    - `captures`: a row each, with shares from 0 to 1. `short_gaps` are under 50 µs; `duplicates`
+      are frames of a test capture whose (ID, data) is in a training capture; `copies` were left
+      out.
     - `shared_recordings`: captures that derive from one recording, a list for each recording.
-    - `duplicates`: the same over all test frames.
-    - `leak_canary`: the AUROC over captures of `short_gaps` as a detector of captures with
-      attacks, the cut that puts most captures on the right side, and the verdict.
-    - `warnings`: what follows from all that, in sentences.
+    - `duplicates`: over all test frames.
+    - `leak_canary`: the AUROC over captures of `short_gaps` as a detector of captures with attacks,
+      the cut that puts most captures on the right side, and the verdict.
+    - `warnings`: sentences.
 
     Raises `ValueError` when `graphs` are not those of `captures`.
 
@@ -45,8 +44,7 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
     if infos != list(graphs.captures):
         raise ValueError(
             f"data_card: {len(captures)} captures and graphs of {len(graphs.captures)} came that "
-            "are not the same; expected the captures that the graphs were made of; "
-            "call to_graphs(captures) again"
+            "are not the same; expected the graphs' captures; call to_graphs(captures) again"
         )
     windows = np.bincount(graphs.capture, minlength=len(infos)).tolist()
     attacked = np.bincount(graphs.capture, graphs.label, len(infos)).astype(int).tolist()
@@ -56,9 +54,7 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
     repeated, frames = (sum(row[n] for row in tested) for n in ("repeated_frames", "frames"))
     card = {
         "captures": rows,
-        "shared_recordings": _groups(
-            (info.recording, info.label) for info in infos if info.recording
-        ),
+        "shared_recordings": _groups((i.recording, i.label) for i in infos if i.recording),
         "duplicates": {"frames": repeated, "of": frames, "share": _share(repeated, frames)},
         "leak_canary": _leak_canary(rows),
     }
@@ -66,15 +62,8 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
 
 
 def shared_between(datasets: Mapping[str, Sequence[Frames]]) -> list[list[str]]:
-    """Captures of more than one dataset that derive from one recording, a list for each recording.
-
-    `datasets`: name → captures. A model trained on one dataset must not be tested on a capture
-    of another that stands in the same list.
-
-    >>> log = Frames(np.arange(99.), np.arange(99) % 7, data=np.arange(99 * 8).reshape(99, 8) % 251)
-    >>> shared_between({"set_01": [log.label(name="a")], "set_02": [log[9:].label(name="b")]})
-    [['set_01 a', 'set_02 b']]
-    """
+    """Captures of several datasets (name → captures) that derive from one recording, a list for
+    each recording. A model trained on one of them must not be tested on another."""
     owners = [name for name, captures in datasets.items() for _ in captures]
     everything = [capture for captures in datasets.values() for capture in captures]
     # the datasets reuse names for different drives, and same_recording knows drives by name
@@ -88,7 +77,7 @@ def shared_between(datasets: Mapping[str, Sequence[Frames]]) -> list[list[str]]:
 
 
 def _groups(keyed: Iterable[tuple[str, Any]]) -> list[list]:
-    """The items that have one key, a list for each key with more than one."""
+    """The items of each key that has more than one."""
     groups = defaultdict(list)
     for key, item in keyed:
         groups[key].append(item)
@@ -106,7 +95,7 @@ def _row(
         "windows": windows,
         "attack_windows": attacked,
         "attack_window_share": _share(attacked, windows),
-        "short_gaps": _share(int((gaps < SHORT_GAP).sum()), len(gaps)),
+        "short_gaps": float((gaps < SHORT_GAP).mean()),
         "repeated_frames": repeated,
         "duplicates": None if repeated is None else _share(repeated, info.frames),
         "copies": list(capture.copies),
@@ -141,13 +130,12 @@ def _messages(frames: Frames, words: int) -> pl.DataFrame:
 
 
 def _leak_canary(rows: list[dict]) -> dict:
-    """How well one number, which no attack needs, tells captures with attacks from the others."""
+    """How well a number that no attack should change tells captures with attacks from others."""
     from sklearn.metrics import roc_auc_score
 
-    known = [row for row in rows if row["short_gaps"] is not None]
-    value = np.array([row["short_gaps"] for row in known])
-    attack = np.array([row["attack_frames"] > 0 for row in known], bool)
-    of = len(known)
+    value = np.array([row["short_gaps"] for row in rows])
+    attack = np.array([row["attack_frames"] > 0 for row in rows])
+    of = len(rows)
     found: dict = {"auroc": None, "cut": None, "right": None, "of": of, "leaks": False}
     if attack.all() or not attack.any():
         some = "every" if attack.any() else "no"
@@ -173,10 +161,8 @@ def _warnings(card: dict) -> Iterator[str]:
         )
     if copied := [row for row in rows if row["copies"]]:
         pairs = (f"{row['capture']} (again as {', '.join(row['copies'])})" for row in copied)
-        yield (
-            f"{_count(sum(len(row['copies']) for row in copied), 'capture')} left out, equal to "
-            f"others frame by frame: {'; '.join(pairs)}."
-        )
+        left_out = _count(sum(len(row["copies"]) for row in copied), "capture")
+        yield f"{left_out} left out, equal to others frame by frame: {'; '.join(pairs)}."
     if groups := card["shared_recordings"]:
         yield (
             f"{_count(sum(map(len, groups)), 'capture')} derive from only "
@@ -191,11 +177,8 @@ def _warnings(card: dict) -> Iterator[str]:
             f"payload of a training frame, most in {most['capture']} ({most['duplicates']:.1%}): "
             "a model that remembers messages looks good there."
         )
-    if unlabelled := [
-        row["capture"]
-        for row in rows
-        if not row["attack_frames"] and "attack_free" not in row["scenario"]
-    ]:
+    attacks = [row for row in rows if "attack_free" not in row["scenario"]]
+    if unlabelled := [row["capture"] for row in attacks if not row["attack_frames"]]:
         yield (
             f"{_count(len(unlabelled), 'capture')} outside the attack-free scenario "
             f"{'has' if len(unlabelled) == 1 else 'have'} no frame labelled attack: "
@@ -211,8 +194,4 @@ def _warnings(card: dict) -> Iterator[str]:
 
 
 def _count(n: int, noun: str) -> str:
-    """
-    >>> _count(1, "capture"), _count(1200, "frame")
-    ('1 capture', '1,200 frames')
-    """
     return f"{n:,} {noun}" + "s" * (n != 1)

@@ -1,4 +1,4 @@
-"""The catalog: six public datasets and the demo bus, and which capture plays which role."""
+"""The catalog: six public datasets and the demo bus, and the role of each capture."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,8 @@ SCENARIOS = (
 
 
 class Original(NamedTuple):
-    """Files of a dataset's original release: `pattern` of the name, the role they play, and
-    the span of the file (shares of its rows) that plays it. No scenario: it is left aside."""
+    """Files of a dataset's original release: the `pattern` of their names, their scenario (none:
+    they are left aside), and the span, in shares of the rows, that belongs to it."""
 
     pattern: str
     scenario: str
@@ -33,9 +33,8 @@ class Original(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A dataset: what it is, its test scenarios, where its authors publish it, whom to cite."""
+    """A dataset: its test scenarios, where its authors publish it, and its original files."""
 
-    about: str
     scenarios: tuple[str, ...]
     publisher: str
     originals: tuple[Original, ...] = ()
@@ -49,9 +48,8 @@ _HCRL = "the Hacking and Countermeasure Research Lab (HCRL), ocslab.hksecurity.n
 _SETS = (*SCENARIOS, "test_05_suppress", "test_06_masquerade")
 
 DATASETS = {
-    "demo": Dataset("three simulated vehicles, one of them unknown in training", _SETS, ""),
+    "demo": Dataset(_SETS, ""),
     "hcrl_ch": Dataset(
-        "Car-Hacking: a Hyundai Sonata under DoS, fuzzy and spoofing attacks",
         SCENARIOS,
         f"{_HCRL}, Car-Hacking Dataset; or {_LAMPE}",
         (
@@ -62,7 +60,6 @@ DATASETS = {
         ),
     ),
     "hcrl_sa": Dataset(
-        "Survival Analysis: Kia Soul and Hyundai Sonata, Chevrolet Spark unknown in training",
         SCENARIOS,
         f"{_HCRL}, Survival Analysis Dataset; or {_LAMPE}",
         (
@@ -77,13 +74,10 @@ DATASETS = {
             Original(r"Malfunction.*Spark", SCENARIOS[3]),
         ),
     ),
-    **{
-        f"set_0{n}": Dataset(f"can-train-and-test, set {n}: known and unknown cars", _SETS, _LAMPE)
-        for n in range(1, 5)
-    },
+    **{f"set_0{n}": Dataset(_SETS, _LAMPE) for n in range(1, 5)},
 }
 
-_ATTACK_NAMES = {  # what the authors' file names mean
+_ATTACK_NAMES = {  # in the authors' file names
     r"dos|flood": "flooding",
     r"fuzz": "fuzzing",
     r"malfunction": "malfunction",
@@ -92,7 +86,6 @@ _ATTACK_NAMES = {  # what the authors' file names mean
     r"replay": "replay",
     r"rpm|speed|gear|standstill|systematic|interval|force|neutral|double|triple|spoof": "spoofing",
 }
-
 
 # hidden files, documents, and what SQLite keeps beside a .db
 _NO_CAPTURE = re.compile(
@@ -109,22 +102,17 @@ def _attack_type(name: str) -> str:
 
 
 def _vehicle(name: str) -> str:
-    """The vehicle in a capture's name: the word or number behind the last dash or underscore.
-
-    >>> _vehicle("DoS-sonata"), _vehicle("rpm-accessory-2"), _vehicle("Fuzzy_dataset_KIA")
-    ('sonata', '2', 'kia')
-    """
+    """The word or number behind the last dash or underscore: DoS-sonata, rpm-accessory-2."""
     return re.split(r"[-_]", name)[-1].lower()
 
 
 def read(dataset: str, seed: int = 0) -> list[Frames]:
     """Every capture of a dataset, with its scenario, vehicle and base recording.
 
-    Files are looked for in `CANGRAPH_DATA`: `<dataset>/<scenario>/*`, of any format that
-    `read_frames` knows, or the original HCRL files anywhere under `<dataset>/`. Hidden files and
-    documents (a README, a licence, .md, .pdf, …) are passed over. A capture whose content was
-    already read from another file is left out and named in `Frames.copies` of the one that was
-    kept. `seed` draws the demo bus; files ignore it.
+    The files in `CANGRAPH_DATA` are `<dataset>/<scenario>/*`, of any format that `read_frames`
+    knows, or the original HCRL files anywhere under `<dataset>/`. Hidden files and documents (a
+    README, a licence, .md, .pdf, …) are ignored. Of captures with equal content the first is kept
+    and names the others in `Frames.copies`. Only the demo bus depends on `seed`.
 
     Raises `FileNotFoundError` that names the folder, the files and their publisher, and
     `ValueError` for a file that is neither a known capture nor a document.
@@ -138,8 +126,8 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
 
 
 def present() -> list[str]:
-    """The datasets of the catalog that can be read now, by the names of files alone: the demo bus,
-    and those with captures in `CANGRAPH_DATA`."""
+    """The datasets that can be read now, by the names of files alone: the demo bus, and those with
+    captures in `CANGRAPH_DATA`."""
     found = []
     for name, known in DATASETS.items():
         originals = _logs((data_home() / name).rglob("*")) if known.originals else []
@@ -166,8 +154,8 @@ def _read_folder(dataset: str) -> list[Frames]:
     for path, scenario in _filed(dataset):
         if not is_log(path):
             raise ValueError(
-                f"{path}: the ending is not known; expected one of {', '.join(ENDINGS)}, plain "
-                "or packed as .gz, .zst or .xz; unpack or convert the file, or take it away"
+                f"{path}: the ending is not known; expected {', '.join(ENDINGS)}, plain or as .gz, "
+                ".zst or .xz; convert the file, or take it away"
             )
         name = _stem(path)
         kind, vehicle = _attack_type(name), _vehicle(name)
@@ -180,7 +168,7 @@ def _read_folder(dataset: str) -> list[Frames]:
 
 
 def _filed(dataset: str) -> list[tuple[Path, str]]:
-    """The captures that lie in a folder for each scenario, and their scenario."""
+    """The captures in the folders of scenarios, and their scenario."""
     return [
         (path, scenario)
         for scenario in TRAIN + DATASETS[dataset].scenarios
@@ -189,7 +177,7 @@ def _filed(dataset: str) -> list[tuple[Path, str]]:
 
 
 def _logs(paths: Iterable[Path]) -> list[Path]:
-    """The files in order, without those that are no captures by their names."""
+    """The files in order, without those whose names are not of captures."""
     return sorted(p for p in paths if p.is_file() and not _NO_CAPTURE.search(p.name))
 
 
@@ -226,7 +214,7 @@ def _original_vehicle(stem: str) -> str:
 
 
 def _distinct(captures: Sequence[Frames]) -> list[Frames]:
-    """The captures without those whose content came before, which the first one names."""
+    """The captures without copies of earlier ones, which the first of them names."""
     seen: dict[str, list[Frames]] = {}
     for capture in captures:
         seen.setdefault(capture.sha256(), []).append(capture)
@@ -237,22 +225,22 @@ def _distinct(captures: Sequence[Frames]) -> list[Frames]:
 
 
 def clean_captures(captures: Sequence[Frames]) -> list[Frames]:
-    """The attack-free training captures that share no recording with a test capture: what a
-    detector may be trained on when all attacks are synthesised."""
+    """The attack-free training captures that share no recording with a test capture, to synthesise
+    attacks into."""
     tested = {c.recording for c in captures if not c.scenario.startswith("train")}
     return [c for c in captures if c.scenario == TRAIN_CLEAN and c.recording not in tested]
 
 
-_GRAM = 8  # frames; so many in a row with equal (id, data) do not recur by chance
-_SHARED = 0.3  # share of common runs from which on two captures are one recording
+_GRAM = 8  # frames in a row; such runs with equal (ID, data) do not recur by chance
+_SHARED = 0.3  # two captures with this share of common runs are one recording
 
 
 def same_recording(captures: Sequence[Frames]) -> list[str]:
     """The base recording of each capture: the name of the first capture it shares one with.
 
-    Two captures derive from one recording when at least 30 % of the shorter one's runs of 8
-    benign frames, by (arbitration ID, data), stand in the other as well. Timestamps do not count:
-    authors shift them. Drives of one car share under 15 %, altered copies over 50 %.
+    Two captures derive from one recording when at least 30 % of the shorter one's runs of 8 benign
+    frames, by (ID, data), are in the other as well. Authors shift timestamps, so these do not
+    count. Drives of one car share under 15 %, altered copies over 50 %.
 
     >>> log = Frames(np.arange(99.), np.arange(99) % 7, data=np.arange(99 * 8).reshape(99, 8) % 251)
     >>> same_recording([log.label(name="a"), log[20:].label(name="b")])

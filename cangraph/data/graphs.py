@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,12 +14,13 @@ from cangraph.features.windows import windows
 from cangraph.frames import CaptureInfo, Frames
 
 Part = dict[str, np.ndarray]  # what `windows` yields
-_REPORTED = ("reordered", "padded", "error_frames", "refused")  # in a report as in `CaptureInfo`
+_REPORTED = ("reordered", "padded", "error_frames", "refused")  # of `ReadReport`
+_OF_WINDOWS = ("label", "attack_type", "capture", "begin", "start", "end")
 
 
 class Capture(Protocol):
-    """What can be made into graphs: `Frames`, or a log that comes in chunks because it is larger
-    than memory. `chunks` yields `Frames` in order of time, `sha256` tells the content."""
+    """What can be made into graphs: `Frames`, or a log larger than memory, whose `chunks` come in
+    order of time and whose `sha256` tells the content."""
 
     @property
     def name(self) -> str: ...
@@ -34,7 +35,7 @@ class Capture(Protocol):
 
 
 class GraphSpec(NamedTuple):
-    """The sizes that a model needs to know: features of a node and of an edge."""
+    """The feature counts of nodes and edges: all that a model needs to know of its data."""
 
     node_features: int = len(NODE_FEATURES)
     edge_features: int = len(EDGE_FEATURES)
@@ -91,12 +92,10 @@ class Graphs:
 
     @property
     def spec(self) -> GraphSpec:
-        """Feature counts of nodes and edges."""
         return GraphSpec(self.x.shape[1], self.edge_attr.shape[1])
 
     def require(self, captures: Sequence[Frames], who: str) -> None:
-        """Raises `ValueError`, in the name of `who`, unless `captures` are what the windows were
-        made of."""
+        """Raises `ValueError`, in the name of `who`, unless the windows are of `captures`."""
         found = [(frames.name, len(frames)) for frames in captures]
         expected = [(info.name, info.frames) for info in self.captures]
         if found != expected:
@@ -107,29 +106,26 @@ class Graphs:
 
     @property
     def scenario(self) -> np.ndarray:
-        """Scenario of each window's capture, str (B,)."""
+        """Scenario of each window, str (B,)."""
         return np.array([c.scenario for c in self.captures])[self.capture]
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The names of the arrays."""
         return tuple(f.name for f in fields(cls) if f.type is np.ndarray)
 
     def __getitem__(self, index) -> "Graphs":
         index = np.atleast_1d(np.arange(len(self))[index])
         nodes, node_ptr = _positions(self.node_ptr, index)
         edges, edge_ptr = _positions(self.edge_ptr, index)
-        taken = {
-            "node_ptr": node_ptr,
-            "edge_ptr": edge_ptr,
-            "edge_index": self.edge_index[:, edges],
-            "edge_attr": self.edge_attr[edges],
-        }
-        for name in ("x", "node_id", "node_count", "node_attack"):
-            taken[name] = getattr(self, name)[nodes]
-        for name in ("label", "attack_type", "capture", "begin", "start", "end"):
-            taken[name] = getattr(self, name)[index]
-        return Graphs(**taken, captures=self.captures, window=self.window)
+        return replace(
+            self,
+            edge_index=self.edge_index[:, edges],
+            edge_attr=self.edge_attr[edges],
+            node_ptr=node_ptr,
+            edge_ptr=edge_ptr,
+            **{n: getattr(self, n)[nodes] for n in ("x", "node_id", "node_count", "node_attack")},
+            **{name: getattr(self, name)[index] for name in _OF_WINDOWS},
+        )
 
 
 def _positions(ptr: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +136,7 @@ def _positions(ptr: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _pointer(size: np.ndarray) -> np.ndarray:
-    """Where each of the consecutive pieces of some sizes begins, and the end of the last, i8."""
+    """Where consecutive pieces of these sizes begin, and the end of the last, i8."""
     return np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
 
 
@@ -151,11 +147,11 @@ def stream(
     takes: Sequence[Callable[[Part], None]],
     digests: Sequence[str] | None = None,
 ) -> tuple[CaptureInfo, ...]:
-    """Hand the windows of each capture part by part to its `take`, several captures at once; what
-    is known of each at the end. `digests`: their `sha256`, where it is known.
+    """Hand the windows of each capture part by part to its `take`, several captures at once.
+    Returns what is known of each capture. `digests`: their `sha256`, where it is known.
 
-    Raises `ValueError` when no capture is given, window or stride is none, a capture is shorter
-    than a window, or its chunks are not in order.
+    Raises `ValueError` when no capture is given, `window` is under 2 or `stride` under 1, a capture
+    is shorter than a window, or its chunks are not in order.
     """
     if not len(captures):
         raise ValueError("captures: none came; expected at least one; read a dataset first")
@@ -168,7 +164,8 @@ def stream(
         capture, passed = captures[number], _Passed(captures[number].name)
         digest = digests[number] if digests else capture.sha256()
         for part in windows(map(passed.note, capture.chunks()), window, stride, threads):
-            takes[number](part)
+            of = np.full(len(part["begin"]), number, np.int32)
+            takes[number](part | {"capture": of})
         return passed.info(capture, digest, window)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels release the GIL
@@ -176,7 +173,7 @@ def stream(
 
 
 class _Passed:
-    """What is noted of a capture while its chunks pass."""
+    """What is known of a capture by the chunks that passed."""
 
     def __init__(self, name: str):
         self.name = name
@@ -193,7 +190,7 @@ class _Passed:
             if begin < self.last:
                 raise ValueError(
                     f"capture {self.name!r}: a chunk begins at {begin} s, before the end of the "
-                    f"last at {self.last} s; expected chunks in order; sort the log by time"
+                    f"last ({self.last} s); expected chunks in order; sort the log by time"
                 )
             self.first, self.last = (self.first if np.isfinite(self.first) else begin), end
         return frames
@@ -220,39 +217,29 @@ def join(parts: Sequence[Graphs]) -> Graphs:
     """The windows of several `Graphs` one behind the other, with the captures of all.
 
     Raises `ValueError` when there is none, or their windows differ in length.
-
-    >>> one = to_graphs([Frames(np.arange(4.0), np.array([1, 2, 1, 2]))], 4, 4)
-    >>> join([one, one]).node_ptr.tolist()
-    [0, 2, 4]
     """
     if not parts or len({part.window for part in parts}) > 1:
-        raise ValueError(
-            f"join: windows of {[part.window for part in parts]} frames; expected one length; "
-            "cut all captures alike"
-        )
+        lengths = [part.window for part in parts]
+        raise ValueError(f"join: windows of {lengths} frames; expected one length; cut them alike")
     pieces = []
-    before = 0
+    captures: tuple[CaptureInfo, ...] = ()
     for part in parts:
         piece = {name: getattr(part, name) for name in Graphs.names()}
-        piece["capture"] = part.capture + np.int32(before)
+        piece["capture"] = part.capture + np.int32(len(captures))
         for kind in ("node", "edge"):
             piece[f"{kind}_size"] = np.diff(piece.pop(f"{kind}_ptr"))
         pieces.append(piece)
-        before += len(part.captures)
-    captures = tuple(capture for part in parts for capture in part.captures)
+        captures += part.captures
     return Graphs(**_concatenated(pieces), captures=captures, window=parts[0].window)
 
 
 def _concatenated(pieces: Sequence[Part]) -> dict[str, np.ndarray]:
     """The arrays of `Graphs` from pieces that hold the `node_size` and `edge_size` of each window
     in place of pointers."""
-    out = {}
-    for name in pieces[0]:
-        whole = np.concatenate([p[name] for p in pieces], -1 if name == "edge_index" else 0)
-        if name.endswith("_size"):
-            out[name.replace("size", "ptr")] = _pointer(whole)
-        else:
-            out[name] = whole
+    axis = dict.fromkeys(pieces[0], 0) | {"edge_index": 1}
+    out = {n: np.concatenate([piece[n] for piece in pieces], axis[n]) for n in axis}
+    for kind in ("node", "edge"):
+        out[f"{kind}_ptr"] = _pointer(out.pop(f"{kind}_size"))
     return out
 
 
@@ -273,6 +260,4 @@ def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100)
     parts: list[list[Part]] = [[] for _ in captures]  # of each capture
     infos = stream(captures, window, stride, [mine.append for mine in parts])
     joined = _concatenated([part for mine in parts for part in mine])
-    counts = [sum(len(part["begin"]) for part in mine) for mine in parts]
-    joined["capture"] = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return Graphs(**joined, captures=infos, window=window)

@@ -13,9 +13,13 @@ from cangraph.params import SplitParams
 PARTS = ("train", "val", "calib", "test", "dropped")
 
 
+def _windows(part: str) -> cached_property[Graphs]:
+    return cached_property(lambda split: split.graphs[split.part == PARTS.index(part)])
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The windows of each part: `train` fits, `val` chooses the epoch, `calib` sets threshold and
+    """The windows of each part: `train` fits, `val` chooses the epoch, `calib` sets thresholds and
     fusion, `test` is only looked at. `part` is the part of every window, u1 (B,) into `PARTS`;
     `notes` says what was merged or left out and why."""
 
@@ -23,31 +27,17 @@ class Split:
     part: np.ndarray
     notes: tuple[str, ...]
 
-    def _take(self, part: str) -> Graphs:
-        return self.graphs[self.part == PARTS.index(part)]
-
-    @cached_property
-    def train(self) -> Graphs:
-        return self._take("train")
-
-    @cached_property
-    def val(self) -> Graphs:
-        return self._take("val")
-
-    @cached_property
-    def calib(self) -> Graphs:
-        return self._take("calib")
-
-    @cached_property
-    def test(self) -> Graphs:
-        return self._take("test")
+    train = _windows("train")
+    val = _windows("val")
+    calib = _windows("calib")
+    test = _windows("test")
 
     def draw(self, number: int, progress: float = 1.0) -> Graphs:
         """The windows to train on in epoch `number`: always `train`."""
         return self.train
 
     def counts(self) -> list[dict]:
-        """Windows, attack windows and captures of each part, a row for each."""
+        """The number of windows, attack windows and captures, a row for each part."""
         return [
             {
                 "part": name,
@@ -68,37 +58,29 @@ def _blocks(n: int, val: float, calib: float) -> np.ndarray:
     parts = np.zeros(n, np.uint8)
     held = round(n * val), round(n * calib)
     total = sum(held)
-    if total >= n:
+    if total >= n or val + calib >= 1:
         raise ValueError(
-            f"split: {held[0]} val and {held[1]} calib blocks of {n} leave none to train on; "
-            "expected some; use more blocks or smaller shares"
+            f"split: val {val} + calib {calib} of {n} blocks leave none to train on; "
+            "expected a sum below 1; use more blocks or smaller shares"
         )
     places = n - 1 - np.arange(total)[::-1] * n // max(total, 1)
-    turns = sorted(
-        ((k + 0.5) / count, part) for part, count in enumerate(held, 1) for k in range(count)
-    )
-    parts[places] = [part for _, part in turns]
+    turns = [((k + 0.5) / count, part) for part, count in enumerate(held, 1) for k in range(count)]
+    parts[places] = [part for _, part in sorted(turns)]
     return parts
 
 
 def split(graphs: Graphs, params: SplitParams) -> Split:
     """Cut the windows of the training captures into train, val and calib; the rest is test.
 
-    The unit is the base recording, and none stands on two sides: a training capture that shares
-    its recording with a test capture is dropped. The others are cut into `blocks` equal spans of
-    time; val and calib blocks lie spread among the train blocks, and windows within `gap` seconds
-    of a border between two parts are dropped. Training captures that share one recording go to
-    train whole, since their times cannot be told to match. `notes` name every capture that was
-    merged or left out.
+    No base recording is on two sides: a training capture that shares its recording with a test
+    capture is dropped. The others are cut into `blocks` equal spans of time; val and calib blocks
+    lie spread among the train blocks, and windows within `gap` seconds of a border between two
+    parts are dropped. Training captures that share a recording go to train whole, since their
+    times may differ. `notes` name every capture that was merged or left out.
 
     Raises `ValueError` when a capture has no recording, when no training capture is left, or when
     a part has no window.
     """
-    if params.val + params.calib >= 1:
-        raise ValueError(
-            f"split: val {params.val} + calib {params.calib} leave nothing to train on; "
-            "expected a sum below 1; lower them"
-        )
     nameless(graphs)
     trained = np.array([c.scenario.startswith("train") for c in graphs.captures])
     if not trained.any():
@@ -115,8 +97,7 @@ def nameless(graphs: Graphs) -> None:
     if without := [c.label for c in graphs.captures if not c.recording]:
         raise ValueError(
             f"split: {', '.join(without)} came without a recording; expected one for every "
-            "capture, so that none stands on two sides; read captures with cangraph.read, or "
-            "label them with datasets.same_recording"
+            "capture; read captures with cangraph.read, or label them with same_recording"
         )
 
 
@@ -124,8 +105,7 @@ def separated(
     graphs: Graphs, part: np.ndarray, trained: np.ndarray, tested: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The part of every window, and the notes, if captures marked in `trained` are cut as `part`
-    says and those in `tested` are test. No recording is on two sides (see `split`). Captures that
-    are in neither are dropped."""
+    says, those in `tested` are test, and others are dropped. No recording is on two sides."""
     part = part.copy()
     training, testing = (_by_recording(graphs.captures, side) for side in (trained, tested))
     for number, info in enumerate(graphs.captures):
@@ -148,14 +128,20 @@ def by_time(
     template = _blocks(params.blocks, params.val, params.calib)
     part = np.zeros(len(graphs), np.uint8)
     for number in np.unique(graphs.capture):
-        mine = np.flatnonzero(graphs.capture == number)
+        mine = graphs.capture == number
+        start, end = graphs.start[mine], graphs.end[mine]
         until = graphs.captures[number].seconds if seconds is None else seconds[number]
-        part[mine] = _cut(graphs.start[mine], graphs.end[mine], template, params.gap, until)
+        edges = np.linspace(0.0, until, len(template) + 1)
+        edges[-1] = np.inf
+        cut = template[np.searchsorted(edges, start, "right") - 1]
+        for border in edges[np.flatnonzero(np.diff(template)) + 1]:
+            near = (end > border - params.gap) & (start < border + params.gap)
+            cut[near] = PARTS.index("dropped")
+        part[mine] = cut
     return part
 
 
 def _by_recording(captures: Sequence[CaptureInfo], side: np.ndarray) -> dict[str, list[str]]:
-    """The captures of each recording on one side."""
     groups: dict[str, list[str]] = {}
     for info, mine in zip(captures, side, strict=True):
         if mine:
@@ -164,7 +150,7 @@ def _by_recording(captures: Sequence[CaptureInfo], side: np.ndarray) -> dict[str
 
 
 def _notes(trained: dict[str, list[str]], tested: dict[str, list[str]]) -> list[str]:
-    """What was left out of training, merged in training, merged in test, a sentence each."""
+    """A sentence for everything that was left out of training or merged."""
     left_out = [
         f"{name} is left out of training: it is the same recording as "
         f"{' and '.join(tested[recording])}"
@@ -180,27 +166,13 @@ def _notes(trained: dict[str, list[str]], tested: dict[str, list[str]]) -> list[
     ]
 
 
-def _cut(start, end, template, gap, seconds) -> np.ndarray:
-    """Part of each window of one capture of so many seconds."""
-    edges = np.linspace(0.0, seconds, len(template) + 1)
-    edges[-1] = np.inf
-    block = np.searchsorted(edges, start, "right") - 1
-    part = template[block]
-    for border in np.flatnonzero(np.diff(template)) + 1:
-        near = (end > edges[border] - gap) & (start < edges[border] + gap)
-        part[near] = PARTS.index("dropped")
-    return part
-
-
 def complete(split: Split, parts: int = 3) -> Split:
     """The split, if each of its first `parts` has a window, else `ValueError`."""
-    because = f" ({'; '.join(split.notes)})" if split.notes else ""
     for row in split.counts()[:parts]:
         if not row["windows"]:
-            remedy = "use fewer blocks, a shorter gap or a larger share"
-            if because:
-                remedy += ", or add training captures of other recordings"
+            because = f" ({'; '.join(split.notes)})" if split.notes else ""
             raise ValueError(
-                f"split: {row['part']} has no window{because}; expected some; {remedy}"
+                f"split: {row['part']} has no window{because}; expected some; use fewer blocks, a "
+                "shorter gap or a larger share, or add training captures of other recordings"
             )
     return split

@@ -1,9 +1,8 @@
-"""Graphs on disk: made once in a stream, so that a capture may be larger than memory, and mapped
-into memory from then on.
+"""Graphs on disk: written in a stream, since a capture may be larger than memory, then mapped.
 
-`<folder>/<key>/` holds a `.npy` file for each array of `Graphs`, and `about.json`, which says what
-they are and of what. The key hashes the content of the captures, the parameters and the code
-between a log and its graphs: whatever of that changes, the graphs are made anew.
+`<folder>/<key>/` holds a `.npy` file for each array of `Graphs`, and `about.json`, which describes
+them. The key hashes the content of the captures, the parameters and the code that makes graphs of
+a log: when one of them changes, the graphs are made again.
 """
 
 import hashlib
@@ -14,8 +13,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -29,20 +27,19 @@ from cangraph.files import whole_folder
 from cangraph.frames import CaptureInfo
 
 _SOURCES = ("frames.py", "io/*.py", "features/*.py", "data/graphs.py")
-_PACKAGES = ("numpy", "numba")  # their next version may round the last bit otherwise
+_PACKAGES = ("numpy", "numba")  # another version may round the last bit differently
+_ENDS = ("source", "target")  # the rows of `edge_index` are spooled apart
 _IDENTITY = ("sha256", "name", "scenario", "vehicle", "recording")
-_BLOCK = 1 << 20  # bytes that are copied at once
 
 
 def prepare(
     captures: Sequence[Capture], window: int = 100, stride: int = 100, *, folder: Path | str
 ) -> Graphs:
-    """The graphs of `to_graphs`, bit by bit, kept in `folder` and mapped into memory: read when
-    looked at. What is written to the arrays stays in memory and is not kept.
+    """The graphs of `to_graphs`, bit by bit, kept in `folder` and mapped into memory. What is
+    written to the arrays is not kept.
 
-    The first call streams each capture through the kernels to the disk, and holds a few chunks of
-    frames at a time; later calls find the files. Files that are damaged are made again, with a
-    warning.
+    The first call streams the captures to the disk and holds a few chunks of frames at a time;
+    later calls find the files. Damaged files are made again, with a warning.
 
     Raises `ValueError` when no capture is given, or one is shorter than a window.
 
@@ -72,7 +69,7 @@ def prepare(
 
 
 def keep(graphs: Graphs, folder: Path) -> str:
-    """Keep graphs in a folder, unless `prepare` already did. Returns the key for `open_graphs`."""
+    """Keep graphs in a folder, unless they are there. Returns the key for `open_graphs`."""
     if graphs.key and _found(folder, graphs.key):
         return graphs.key
     arrays = {name: np.ascontiguousarray(getattr(graphs, name)) for name in Graphs.names()}
@@ -84,7 +81,7 @@ def keep(graphs: Graphs, folder: Path) -> str:
     if not _found(folder, _key(of)):
         with whole_folder(folder / _key(of)) as place:
             for name, array in arrays.items():
-                _write(place, name, array.dtype, array.shape, [array.data])
+                np.save(place / f"{name}.npy", array)
             _describe(place, of, graphs.captures, arrays)
     return _key(of)
 
@@ -92,8 +89,8 @@ def keep(graphs: Graphs, folder: Path) -> str:
 def open_graphs(folder: Path, key: str) -> Graphs:
     """The graphs under a key, mapped into memory.
 
-    Raises `FileNotFoundError` when they are not there, and `ValueError` when they are not whole
-    or not what the key says.
+    Raises `FileNotFoundError` when they are not there, `ValueError` when they are damaged or have
+    another key.
     """
     if not re.fullmatch("[0-9a-f]{64}", key):
         raise ValueError(f"{folder}: {key!r} is no key of graphs; expected 64 hexadecimal digits")
@@ -101,7 +98,7 @@ def open_graphs(folder: Path, key: str) -> Graphs:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         if _key(about["of"]) != key:
-            raise ValueError("it tells of other graphs")
+            raise ValueError("it describes other graphs")
         arrays = {}
         for name in Graphs.names():
             path = folder / key / f"{name}.npy"
@@ -120,7 +117,7 @@ def open_graphs(folder: Path, key: str) -> Graphs:
 
 
 def _found(folder: Path, key: str) -> Graphs | None:
-    """The graphs under a key if they are whole; says so if they are damaged."""
+    """The graphs under a key if they are whole; warns if they are damaged."""
     try:
         return open_graphs(folder, key)
     except FileNotFoundError:
@@ -140,7 +137,7 @@ def _made_of(identities: list[dict[str, str]], window: int) -> dict[str, Any]:
 
 
 def _code() -> dict[str, str]:
-    """Versions of what makes the graphs, and a hash of the code between a log and its graphs."""
+    """The versions of the packages and a hash of the code that make graphs of a log."""
     root = Path(__file__).parents[1]
     source = b"".join(f.read_bytes() for n in _SOURCES for f in sorted(root.glob(n)))
     versions = {package: version(package) for package in _PACKAGES}
@@ -153,68 +150,45 @@ def _key(of: dict[str, Any]) -> str:
 
 
 class _Spool:
-    """The arrays of one capture on their way to the disk: a file for each, which grows part by
-    part and holds nothing but numbers."""
+    """The arrays of one capture: a file for each, to which every part appends its rows."""
 
     def __init__(self, folder: Path):
         folder.mkdir()
         self.folder = folder
-        self.rows: Counter[str] = Counter()
         self.kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}  # dtype, shape of a row
 
     def take(self, part: Part) -> None:
         """Append the next windows of the capture."""
-        source, target = part["edge_index"]
-        for name, array in (part | {"source": source, "target": target}).items():
-            if name != "edge_index":
-                self.rows[name] += len(array)
-                self.kinds[name] = array.dtype, array.shape[1:]
-                with (self.folder / name).open("ab") as file:
-                    array.tofile(file)
+        part = part | dict(zip(_ENDS, part["edge_index"], strict=True))
+        for name in part.keys() - {"edge_index"}:
+            self.kinds[name] = part[name].dtype, part[name].shape[1:]
+            with (self.folder / name).open("ab") as file:
+                part[name].tofile(file)
 
-    def blocks(self, name: str) -> Iterator[bytes]:
-        """What was appended to an array, in pieces of whole numbers."""
-        with (self.folder / name).open("rb") as file:
-            while block := file.read(_BLOCK):
-                yield block
+    def array(self, name: str) -> np.ndarray:
+        """What was appended, mapped into memory."""
+        dtype, row = self.kinds[name]
+        return np.memmap(self.folder / name, dtype, "r").reshape(-1, *row)
 
 
 def _joined(spools: list[_Spool], place: Path) -> dict[str, np.ndarray]:
     """Write the arrays of `Graphs` from those of all captures, and map them."""
-    rows = sum((spool.rows for spool in spools), Counter())
-
-    def blocks(*names: str) -> Iterator[bytes]:
-        return (block for name in names for spool in spools for block in spool.blocks(name))
-
     arrays = {}
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    content: Iterable[bytes | memoryview]
     for name in Graphs.names():
-        if name == "capture":
-            dtype, shape = np.dtype(np.int32), (rows["label"],)
-            counts = [spool.rows["label"] for spool in spools]
-            content = (np.full(count, i, dtype).data for i, count in enumerate(counts))
-        elif name == "edge_index":
-            dtype, shape = spools[0].kinds["source"][0], (2, rows["source"])
-            content = blocks("source", "target")
-        elif name.endswith("_ptr"):
-            size = name.replace("ptr", "size")
-            dtype, shape = np.dtype(np.int64), (rows[size] + 1,)
-            content = _pointers(blocks(size))
-        else:
-            dtype, each = spools[0].kinds[name]
-            shape, content = (rows[name], *each), blocks(name)
-        arrays[name] = _write(place, name, dtype, shape, content)
+        spooled = _ENDS if name == "edge_index" else [name.replace("_ptr", "_size")]
+        pieces = [spool.array(each) for each in spooled for spool in spools]
+        if name.endswith("_ptr"):
+            pieces = [np.concatenate([[0], np.cumsum(np.concatenate(pieces))])]
+        shape: tuple[int, ...] = (sum(map(len, pieces)), *pieces[0].shape[1:])
+        if name == "edge_index":
+            shape = (2, shape[0] // 2)
+        path = place / f"{name}.npy"
+        with path.open("wb") as file:
+            file.write(_header(pieces[0].dtype, shape))
+            for piece in pieces:
+                piece.tofile(file)
+        arrays[name] = _mapped(path, pieces[0].dtype.str, shape)
     return arrays
-
-
-def _pointers(sizes: Iterable[bytes]) -> Iterator[memoryview]:
-    last = np.zeros(1, np.int64)
-    yield last.data
-    for block in sizes:
-        last = last[-1] + np.cumsum(np.frombuffer(block, np.int64))
-        yield last.data
 
 
 def _describe(place: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict) -> None:
@@ -227,35 +201,16 @@ def _describe(place: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict)
 
 
 def _header(dtype: np.dtype, shape: Sequence[int]) -> bytes:
-    """The first bytes of a .npy file with such an array."""
+    """The first bytes of the .npy file of such an array."""
     header = io.BytesIO()
     about = {"descr": dtype.str, "fortran_order": False, "shape": tuple(shape)}
     np.lib.format.write_array_header_1_0(header, about)
     return header.getvalue()
 
 
-def _write(
-    place: Path,
-    name: str,
-    dtype: np.dtype,
-    shape: Sequence[int],
-    blocks: Iterable[bytes | memoryview],
-) -> np.ndarray:
-    """Write an array, whose numbers come in `blocks`, as a .npy file, and map it."""
-    path = place / f"{name}.npy"
-    with path.open("wb") as file:
-        file.write(_header(dtype, shape))
-        for block in blocks:
-            file.write(block)
-    return _mapped(path, dtype.str, shape)
-
-
 def _mapped(path: Path, dtype: str, shape: Sequence[int]) -> np.ndarray:
-    """The array of a .npy file, mapped into memory: read when looked at, and private, so that
-    nothing written to it reaches the file.
-
-    Raises `ValueError` when the file is not of this dtype and shape, or shorter or longer.
-    """
+    """The array of a .npy file, mapped into memory; nothing written to it reaches the file.
+    Raises `ValueError` when the file is not of this dtype and shape, or shorter or longer."""
     header = _header(np.dtype(dtype), shape)
     size = len(header) + np.dtype(dtype).itemsize * math.prod(shape)
     with path.open("rb") as file:

@@ -1,10 +1,8 @@
-"""Synthesised training windows: clean captures of the car itself, of cars derived from it and of
-simulated ones, under new attacks.
+"""Synthesised training windows: clean captures and simulated vehicles under new attacks.
 
 A detector for unknown vehicles must not memorise one car. So each draw contains every clean capture
-several times, each time under other attacks; some copies are altered into another car (IDs missing
-or thinned out, payload bytes permuted or inverted, many IDs at rest at once). Each draw also
-contains simulated vehicles that no other draw has.
+several times under different attacks, some copies altered into another car, and simulated vehicles
+that no other draw has.
 """
 
 import os
@@ -24,7 +22,7 @@ from cangraph.data.splits import PARTS, Split, by_time
 from cangraph.frames import Frames
 from cangraph.params import Params
 
-# how often each attack is drawn: attacks that are hard to detect more often
+# how often each attack is drawn: more often if it is hard to detect
 _WEIGHTS = {
     "flooding": 0.08,
     "fuzzing": 0.12,
@@ -34,23 +32,18 @@ _WEIGHTS = {
     "suppression": 0.12,
     "masquerade": 0.18,
 }
-_FIRST = (0.5, 8.0)  # s after the first frame that the first attack begins
-_LENGTH = (0.3, 6.0)  # s that an attack lasts
+_FIRST = (0.5, 8.0)  # s before the first attack
+_LENGTH = (0.3, 6.0)  # s of an attack
 _PAUSE = (1.0, 6.0)  # s between two attacks
-_LEAST = {"masquerade": 0.5}  # severity under which an attack leaves no trace in most payloads
+_LEAST = {"masquerade": 0.5}  # severity under which most payloads show no trace of the attack
 _LOST = (-4.0, -2.0)  # log10 of the share of frames that a recorder loses
 _FLEET_SECONDS = 30.0  # of a simulated vehicle
 _HELD_OUT = 10**6  # draws from here on are never trained on
 
 
 def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Frames:
-    """The capture with attacks all over it, each of a random kind, length and severity from
-    `severity` to 1; attacks for which the capture holds no victim are left out.
-
-    >>> from cangraph.bus.simulator import simulate
-    >>> attacked(simulate("aster", 12.0), np.random.default_rng(0), 0.5).attack.any().item()
-    True
-    """
+    """The capture under attacks from begin to end, each of a random kind, length and severity of at
+    least `severity`; attacks without a victim in the capture are left out."""
     time, out = float(np.exp(rng.uniform(*np.log(_FIRST)))), capture
     kinds, weights = zip(*_WEIGHTS.items(), strict=True)
     while time < capture.duration - 1:
@@ -65,16 +58,9 @@ def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Fram
 
 
 def varied(capture: Frames, rng: np.random.Generator) -> Frames:
-    """Another car derived from this one.
-
-    Some of its IDs are missing, some send only every k-th frame or lose frames at random, most have
-    their payload bytes permuted or inverted. From time to time many payloads stay constant, as when
-    a car stands still, except those with a counter. The recorder loses single frames.
-
-    >>> from cangraph.bus.simulator import simulate
-    >>> car = simulate("aster", 5.0)
-    >>> len(varied(car, np.random.default_rng(0))) < len(car)
-    True
+    """Another car derived from this one: some IDs are missing, some send only every k-th frame or
+    lose frames at random, most have payload bytes permuted or inverted. From time to time many
+    payloads without a counter stay constant, as in a parked car. The recorder loses single frames.
     """
     keep, data = rng.random(len(capture)) >= 10 ** rng.uniform(*_LOST), capture.data.copy()
     _, slot = np.unique(capture.arbitration_id, return_inverse=True)
@@ -102,7 +88,7 @@ def varied(capture: Frames, rng: np.random.Generator) -> Frames:
 
 
 def _thinned(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Which of an ID's n frames remain, bool (n,)."""
+    """Which of the n frames of an ID remain, bool (n,)."""
     drawn = rng.random()
     if drawn < 0.15:
         return np.zeros(n, np.bool_)
@@ -114,29 +100,27 @@ def _thinned(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _counting(data: np.ndarray) -> bool:
-    """Whether payloads u1 (n, bytes) hold a counter: two bits that turn by the same step at nearly
-    every frame."""
+    """Whether two bits of the payloads, u1 (n, bytes), step alike at nearly every frame."""
     turn = np.diff(data[:, :, None] >> 2 * np.arange(4, dtype=np.uint8), axis=0) & 3
     return any((turn == step).mean(0).max() > 0.9 for step in (1, 2, 3)) if len(turn) else False
 
 
 class Synthesis:
-    """What `fit.train_on` asks for: labelled windows (`data`), synthesised ones made of `clean`
-    captures, or both. `draw(number, progress)` always gives the same windows for the same two,
-    whatever was drawn before, and synthesised windows that no other number has.
+    """What `fit.train_on` asks for: labelled windows (`data`), windows synthesised from `clean`
+    captures, or both. `draw` depends on nothing but its arguments, and every `number` gives new
+    synthesised windows.
 
-    The time of each clean capture is cut into train, val and calib like that of any training
-    capture (`splits.by_time`); one that shares its recording with another training capture goes to
-    train whole, as in `splits.split`. Simulated vehicles are trained on whole, others are held out.
+    Clean captures are cut into train, val and calib as in `splits.split`. The simulated vehicles of
+    val and calib are never trained on.
 
     Raises `ValueError` when a clean capture holds attacks, or there is nothing to train on.
     """
 
     def __init__(self, data: Split, clean: Sequence[Frames], params: Params):
         if dirty := [c.name for c in clean if c.attack.any() or c.attack_spans]:
+            names = ", ".join(dirty)
             raise ValueError(
-                f"Synthesis: {', '.join(dirty)} hold attacks; expected clean traffic; use "
-                "datasets.clean_captures"
+                f"Synthesis: {names} hold attacks; expected clean traffic; use clean_captures"
             )
         if not (clean or params.synthesis.fleet or params.fit.train_on == "labelled"):
             raise ValueError(
@@ -151,29 +135,28 @@ class Synthesis:
         self._merged = {recording for recording, n in recordings.items() if n > 1}
 
     def draw(self, number: int, progress: float = 1.0) -> Graphs:
-        """The windows to train on in epoch `number`. `progress`, 0 to 1, is how far the training
-        has come: attacks are gross at first and as subtle as `synthesis.subtle` in the end."""
+        """The windows to train on in epoch `number`. The severity of attacks falls from
+        `synthesis.gross` to `synthesis.subtle` as `progress` goes from 0 to 1."""
         if (number, progress) not in self._drawn:
             self._drawn[number, progress] = self._mixed(number, progress, "train")
         return self._drawn[number, progress]
 
     @cached_property
     def val(self) -> Graphs:
-        """The windows that choose the epoch to keep, under attacks that are never trained on."""
+        """The windows that choose the epoch, under attacks that are never trained on."""
         return self._mixed(_HELD_OUT, 1.0, "val")
 
     @cached_property
     def calib(self) -> Graphs:
-        """The windows that set thresholds, other cars among them."""
+        """The windows that set thresholds."""
         return self._mixed(_HELD_OUT + 1, 1.0, "calib")
 
     def _mixed(self, number: int, progress: float, part: str) -> Graphs:
-        train_on = self.params.fit.train_on
         labelled = getattr(self.data, part)
-        if train_on == "labelled":
+        if self.params.fit.train_on == "labelled":
             return labelled
         made = self._made(number, progress, part)
-        return made if train_on == "clean" else join([labelled, made])
+        return made if self.params.fit.train_on == "clean" else join([labelled, made])
 
     def _made(self, number: int, progress: float, part: str) -> Graphs:
         run = self.params.synthesis
@@ -193,7 +176,7 @@ class Synthesis:
             else:
                 capture = self.clean[which]
                 other = varied(capture, rng) if rng.random() < run.varied else capture
-                # of a bus with few IDs, too little may be left
+                # too little may be left of a bus with few IDs
                 capture = other if len(other) >= self.params.window else capture
             return attacked(capture, rng, severity)
 

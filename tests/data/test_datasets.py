@@ -45,9 +45,6 @@ def kinds(frames):
     return [ATTACK_TYPES[code] for code in np.unique(frames.attack_type) if code]
 
 
-# folders
-
-
 def test_captures_are_found_by_scenario(data):
     put(
         data / "set_02",
@@ -97,20 +94,27 @@ def test_captures_of_any_format_are_found_in_order(data):
     assert [c.name for c in read("set_02")] == [*"abcdef"]
 
 
-@pytest.mark.parametrize("name", ["drive.csv.zip", "drive.7z", "drive", "drive.CSV.bak"])
-def test_a_file_of_unknown_ending_is_not_passed_over(data, name):
-    put(data / "set_02" / TRAIN[0], {"a.csv": table(1), name: "x"})
-    with pytest.raises(ValueError, match=rf"{name}: the ending is not known.*or take it away"):
-        read("set_02")
+ENDING, NAME = "the ending is not known", "no original file has this name; expected no"
 
 
-def test_an_original_file_of_another_name_is_not_passed_over(data):
-    put(data / "hcrl_ch", {"DoS_dataset.csv": hcrl(1), "Fuzzy.csv": hcrl(2)})
-    with pytest.raises(ValueError, match=r"Fuzzy.csv: no original file has this name; expected no"):
-        read("hcrl_ch")
-    put(data / "hcrl_sa", {"Fuzzy_dataset_KIA.7z": "packed"})
-    with pytest.raises(ValueError, match=r"Fuzzy_dataset_KIA.7z: the ending is not known"):
-        read("hcrl_sa")
+@pytest.mark.parametrize(
+    ("dataset", "file", "content", "said"),
+    [
+        ("hcrl", "a.csv", "", "'hcrl' is unknown; expected one of demo, hcrl_ch"),
+        ("set_02", f"{TRAIN[0]}/b.csv", table(1) + "x,y,z\n", rf"{TRAIN[0]}/b\.csv:22: 'x,y,z'"),
+        ("set_02", f"{TRAIN[0]}/drive.csv.zip", "x", f"drive.csv.zip: {ENDING}"),
+        ("set_02", f"{TRAIN[0]}/drive.7z", "x", f"drive.7z: {ENDING}"),
+        ("set_02", f"{TRAIN[0]}/drive", "x", f"drive: {ENDING}"),
+        ("set_02", f"{TRAIN[0]}/drive.CSV.bak", "x", f"drive.CSV.bak: {ENDING}"),
+        ("hcrl_ch", "Fuzzy.csv", hcrl(2), f"Fuzzy.csv: {NAME}"),
+        ("hcrl_sa", "Fuzzy_dataset_KIA.7z", "packed", f"Fuzzy_dataset_KIA.7z: {ENDING}"),
+    ],
+)
+def test_what_is_no_capture_is_named_and_not_passed_over(data, dataset, file, content, said):
+    put(data, {f"set_02/{TRAIN[0]}/a.csv": table(1), "hcrl_ch/DoS_dataset.csv": hcrl(1)})
+    put(data / dataset, {file: content})
+    with pytest.raises(ValueError, match=said):
+        read(dataset)
 
 
 def test_a_copy_is_left_out_and_a_drive_under_two_names_is_one_recording(data):
@@ -139,17 +143,9 @@ def test_original_car_hacking_files_have_roles(data):
         f"Timestamp: {i / 100:.6f}        ID: 0{256 + i % 3:x}    000    DLC: 2    09 {i:02x}\n"
         for i in range(20)
     )
-    put(
-        data / "hcrl_ch",
-        {
-            "normal_run_data.txt": normal,
-            "deep/DoS_dataset.csv": hcrl(1),
-            "Fuzzy_dataset.csv": hcrl(2),
-            "gear_dataset.csv": hcrl(3),
-            "RPM_dataset.csv": hcrl(4),
-            "readme.txt": "not a capture",
-        },
-    )
+    attacks = ("deep/DoS", "Fuzzy", "gear", "RPM")
+    files = {f"{name}_dataset.csv": hcrl(i) for i, name in enumerate(attacks)}
+    put(data / "hcrl_ch", files | {"normal_run_data.txt": normal, "readme.txt": "no capture"})
     captures = read("hcrl_ch")
     assert sorted((c.scenario, c.name, len(c)) for c in captures) == [
         (SCENARIOS[0], "DoS_dataset", 5),
@@ -187,10 +183,11 @@ def test_original_survival_files_have_roles(data):
         "Malfunction153_dataset_KIA": (SCENARIOS[2], "kia"),
         "Malfunction18E_dataset_Spark": (SCENARIOS[3], "spark"),
     }
-    put(data / "hcrl_sa", {f"Car/{name}.txt": hcrl(i) for i, name in enumerate(names)})
+    files = {f"{name}.txt": hcrl(i) for i, name in enumerate(names)}
     clean = "".join(f"{i / 100},0316,2,05 {i:02x}\n" for i in range(20))  # as their authors write
-    put(data / "hcrl_sa/Car", {"FreeDrivingData_20180112_KIA.txt": clean})
-    put(data / "hcrl_sa/Car", {"FreeDrivingData_20171231_Spark.txt": clean.replace("05", "06")})
+    files |= {"FreeDrivingData_20180112_KIA.txt": clean}
+    files |= {"FreeDrivingData_20171231_Spark.txt": clean.replace("05", "06")}
+    put(data / "hcrl_sa/Car", files)
     assert {c.name: (c.scenario, c.vehicle) for c in read("hcrl_sa")} == names
 
 
@@ -212,26 +209,14 @@ def test_a_missing_dataset_names_folder_files_and_publisher(data, dataset):
 
 def test_present_are_those_whose_files_are_there_by_name(data):
     assert present() == ["demo"]
-    put(data / "set_02", {"test_06_masquerade/a.csv": table(1)})
-    put(data / "set_03", {"train_01_attack_free/README.md": "none", "other/a.csv": table(1)})
-    put(data / "hcrl_ch", {"deep/DoS_dataset.csv": hcrl(1)})
-    put(data / "hcrl_sa", {"DoS_dataset.csv": hcrl(1)})  # a name of the other dataset
-    put(data / "hcrl_ch_head", {"DoS_dataset.csv": hcrl(1)})
+    files = (
+        "set_02/test_06_masquerade/a.csv",
+        f"set_03/{TRAIN[0]}/README.md",
+        "set_03/other/a.csv",
+    )
+    files += ("hcrl_ch/deep/DoS_dataset.csv", "hcrl_ch_head/DoS_dataset.csv")
+    put(data, dict.fromkeys((*files, "hcrl_sa/DoS_dataset.csv"), "x"))  # a name of hcrl_ch
     assert present() == ["demo", "hcrl_ch", "set_02"]
-
-
-def test_an_unknown_dataset_is_told_the_known():
-    with pytest.raises(ValueError, match="'hcrl' is unknown; expected one of demo, hcrl_ch"):
-        read("hcrl")
-
-
-def test_a_broken_file_is_named(data):
-    put(data / "set_01", {"train_01_attack_free/a.csv": table(1) + "x,y,z\n"})
-    with pytest.raises(ValueError, match=r"train_01_attack_free/a\.csv:22: 'x,y,z'"):
-        read("set_01")
-
-
-# demo
 
 
 def test_the_demo_needs_no_files(data):
@@ -241,9 +226,6 @@ def test_the_demo_needs_no_files(data):
     assert len({c.recording for c in captures}) == 20, "all of different drives"
     other = read("demo", seed=1)
     assert not {c.sha256() for c in captures} & {c.sha256() for c in other}
-
-
-# recordings
 
 
 @pytest.fixture(scope="module")
@@ -316,30 +298,15 @@ def test_what_holds_no_run_of_benign_frames_shares_nothing(log):
     assert recordings(log, log) == ["0", "1"]
 
 
-# real captures
-
-
 def test_the_first_rows_of_car_hacking_have_roles(real_data, data):
-    heads = real_data / "hcrl_ch_head"
-    if not heads.is_dir():
+    heads = {path.name: path.read_bytes() for path in (real_data / "hcrl_ch_head").glob("*")}
+    if not heads:
         pytest.skip("needs CANGRAPH_DATA with hcrl_ch_head")
-    put(data / "hcrl_ch", {path.name: path.read_bytes() for path in heads.iterdir()})
+    put(data / "hcrl_ch", heads)
     captures = read("hcrl_ch")
-    assert {c.name for c in captures} == {path.name.split(".")[0] for path in heads.iterdir()}
+    assert {c.name for c in captures} == {name.split(".")[0] for name in heads}
     assert {c.scenario for c in captures} == {*TRAIN, SCENARIOS[0], SCENARIOS[2]}
     assert all(c.report.refused == 0 for c in captures)
-
-
-@pytest.fixture
-def real(real_data, monkeypatch):
-    monkeypatch.setenv("CANGRAPH_DATA", str(real_data))
-
-    def of(dataset):
-        if not (real_data / dataset).is_dir():
-            pytest.skip(f"needs CANGRAPH_DATA with {dataset}")
-        return read(dataset)
-
-    return of
 
 
 def test_set_04_hides_four_drives_under_two_names_each(real):
@@ -356,7 +323,6 @@ def test_set_04_hides_four_drives_under_two_names_each(real):
 
 def test_hcrl_sa_has_eleven_drives(real):
     captures = real("hcrl_sa")
-    assert len(captures) == 11
-    assert len({c.recording for c in captures}) == 11
+    assert len(captures) == len({c.recording for c in captures}) == 11
     assert sum(len(c) for c in captures) == 1_598_906
     assert sum(int(c.attack.sum()) for c in captures) == 183_314
