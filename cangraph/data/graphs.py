@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -161,56 +161,41 @@ def stream(
     threads = max(1, (os.cpu_count() or 1) // len(captures))  # one long log gets all
 
     def run(number: int) -> CaptureInfo:
-        capture, passed = captures[number], _Passed(captures[number].name)
+        capture, seen = captures[number], dict[str, Any]()
         digest = digests[number] if digests else capture.sha256()
-        for part in windows(map(passed.note, capture.chunks()), window, stride, threads):
+        for part in windows(_noted(capture, seen), window, stride, threads):
             of = np.full(len(part["begin"]), number, np.int32)
             takes[number](part | {"capture": of})
-        return passed.info(capture, digest, window)
+        if seen["frames"] < window:
+            raise ValueError(
+                f"capture {capture.name!r}: it has {seen['frames']} frames; expected at least one "
+                f"window of {window}; leave it out or lower the window"
+            )
+        where = {n: getattr(capture, n) for n in ("name", "scenario", "vehicle", "recording")}
+        return CaptureInfo(**where, sha256=digest, **seen)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the kernels release the GIL
         return tuple(pool.map(run, range(len(captures))))
 
 
-class _Passed:
-    """What is known of a capture by the chunks that passed."""
-
-    def __init__(self, name: str):
-        self.name = name
-        self.count: Counter[str] = Counter()
-        self.ids: set[int] = set()
-        self.first = self.last = -np.inf  # s, times of frames
-
-    def note(self, frames: Frames) -> Frames:
+def _noted(capture: Capture, seen: dict[str, Any]) -> Iterator[Frames]:
+    """The chunks of a capture; behind the last, `seen` holds what `CaptureInfo` says of them."""
+    count, ids = Counter({"frames": 0}), set[int]()
+    first, last = np.inf, -np.inf  # s
+    for frames in capture.chunks():
         said = {name: getattr(frames.report, name) for name in _REPORTED}
-        self.count.update(said, frames=len(frames), attack_frames=int(frames.attack.sum()))
-        self.ids.update(np.unique(frames.arbitration_id).tolist())
+        count.update(said, frames=len(frames), attack_frames=int(frames.attack.sum()))
+        ids.update(np.unique(frames.arbitration_id).tolist())
         if len(frames):
             begin, end = frames.timestamp[[0, -1]].tolist()
-            if begin < self.last:
+            if begin < last:
                 raise ValueError(
-                    f"capture {self.name!r}: a chunk begins at {begin} s, before the end of the "
-                    f"last ({self.last} s); expected chunks in order; sort the log by time"
+                    f"capture {capture.name!r}: a chunk begins at {begin} s, before the end of the "
+                    f"last ({last} s); expected chunks in order; sort the log by time"
                 )
-            self.first, self.last = (self.first if np.isfinite(self.first) else begin), end
-        return frames
-
-    def info(self, capture: Capture, sha256: str, window: int) -> CaptureInfo:
-        if self.count["frames"] < window:
-            raise ValueError(
-                f"capture {self.name!r}: it has {self.count['frames']} frames; expected at least "
-                f"one window of {window}; leave it out or lower the window"
-            )
-        return CaptureInfo(
-            name=capture.name,
-            scenario=capture.scenario,
-            vehicle=capture.vehicle,
-            recording=capture.recording,
-            seconds=round(self.last - self.first, 6),
-            arbitration_ids=len(self.ids),
-            sha256=sha256,
-            **self.count,
-        )
+            first, last = min(first, begin), end
+        yield frames
+    seen.update(count, seconds=round(last - first, 6), arbitration_ids=len(ids))
 
 
 def join(parts: Sequence[Graphs]) -> Graphs:

@@ -307,22 +307,3 @@ def test_the_first_rows_of_car_hacking_have_roles(real_data, data):
     assert {c.name for c in captures} == {name.split(".")[0] for name in heads}
     assert {c.scenario for c in captures} == {*TRAIN, SCENARIOS[0], SCENARIOS[2]}
     assert all(c.report.refused == 0 for c in captures)
-
-
-def test_set_04_hides_four_drives_under_two_names_each(real):
-    shared = {}
-    for capture in real("set_04"):
-        shared.setdefault(capture.recording, set()).add(f"{capture.scenario[:7]}/{capture.name}")
-    assert [names for names in shared.values() if len(names) > 1] == [
-        {"train_0/attack-free-4", "test_06/masquerade-untimed-4"},
-        {"test_02/rpm-accessory-1", "test_02/speed-accessory-1"},
-        {"test_02/rpm-accessory-2", "test_02/speed-accessory-2"},
-        {"test_05/suppress-2", "test_06/masquerade-timed-4"},
-    ]
-
-
-def test_hcrl_sa_has_eleven_drives(real):
-    captures = real("hcrl_sa")
-    assert len(captures) == len({c.recording for c in captures}) == 11
-    assert sum(len(c) for c in captures) == 1_598_906
-    assert sum(int(c.attack.sum()) for c in captures) == 183_314
