@@ -24,14 +24,9 @@ from cangraph.io.unpack import refuse_carriage_returns, refuse_empty, unpacked
 CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
 PYTHON_CAN_HEADER = "timestamp,arbitration_id,extended,remote,error,dlc,data"
 
-
 # Lines of text formats that hold no frame: of the header, remarks that python-can rightly skips,
 # and error frames, which it skips too.
-_HEADERS = {
-    ".csv": PYTHON_CAN_HEADER,
-    ".asc": r"\s*(date\s|base\s|//|$)",
-    ".trc": r"\s*(;|$)",
-}
+_HEADERS = {".csv": PYTHON_CAN_HEADER, ".asc": r"\s*(date\s|base\s|//|$)", ".trc": r"\s*(;|$)"}
 _REMARKS = {
     ".csv": r"\s*$",
     ".asc": r"\s*($|//|date\s|base\s|begin\s+triggerblock|end\s+triggerblock|previous log file"

@@ -33,8 +33,7 @@ def read_frames(
     `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes, else 8.
 
     No row is dropped silently: `strict` raises at the first that cannot be read; without it
-    `Frames.report` counts what was refused and names the first line of each kind. It counts error
-    frames as well, which are not frames.
+    `Frames.report` counts them and names the first line of each kind. It counts error frames too.
 
     Raises `FileNotFoundError`, and `ValueError` that names file, line and remedy for an empty file,
     an unknown layout, a row that cannot be read if `strict`, and a file without one that can.
@@ -61,8 +60,7 @@ class LogFile:
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "bus.csv")
-    >>> rows = "".join(f"{i / 10},1A0,00FF,0\\n" for i in range(1000))
-    >>> _ = path.write_text("timestamp,arbitration_id,data_field,attack\\n" + rows)
+    >>> _ = path.write_text("".join(f"{i / 10},01A0,2,00,FF,R\\n" for i in range(1000)))
     >>> [len(frames) for frames in LogFile(path).chunks(size=400)]
     [400, 400, 200]
     """
@@ -93,8 +91,8 @@ class LogFile:
         10 s of the log, within which rows that step back in time are sorted (but the whole bytes of
         an .mf4, and a row group of a Parquet file).
 
-        Raises as `read_frames` does, after the chunks before the row that cannot be read; and
-        `ValueError` for a row more than 10 s earlier than one before it.
+        Raises as `read_frames` does, after the chunks before, and `ValueError` for a row more than
+        10 s earlier than one before it.
         """
         if size < 1:
             raise ValueError(f"LogFile.chunks: size is {size}; expected at least 1 frame")

@@ -347,20 +347,19 @@ def _listed_payload(buffer, begins, ends, k, layout, data, n):
     f_dlc = 6 if layout == SPACED else 2
     if k <= f_dlc:
         return _FEW, 0, False, -1, False
-    dlc, count = _hexadecimal(buffer, begins[f_dlc], ends[f_dlc]), k - f_dlc - 1
-    short = count > 0 and ends[k - 1] - begins[k - 1] == 1  # two digits are a byte
+    dlc, fields = _hexadecimal(buffer, begins[f_dlc], ends[f_dlc]), k - f_dlc - 1
+    short = fields > 0 and ends[k - 1] - begins[k - 1] == 1  # two digits are a byte
     flag = k - 1 if layout == LABELLED and short else -1
-    fault = 0
+    count, fault = fields - (flag >= 0), 0
     if not 0 <= dlc <= 8:
         fault = _DLC
-    elif count == 0 and dlc and layout != SPACED:
+    elif fields == 0 and dlc and layout != SPACED:
         fault = _FEW
     elif layout == HCRL and short and count > dlc:
         fault = _MIXED
-    count -= flag >= 0
-    if not fault and count and not dlc <= count <= 8:
+    elif count and not dlc <= count <= 8:
         fault = _DLC
-    elif not fault and layout == LABELLED and flag < 0:
+    elif layout == LABELLED and flag < 0:
         fault = _MIXED
     # a remote frame asks for `dlc` bytes and carries none
     remote = (count == 0 and dlc > 0) or (layout == SPACED and buffer[begins[4]] == 49)  # "100"

@@ -28,15 +28,11 @@ def plain_suffix(path: Path) -> str:
 
 
 def ending(path: Path, known: tuple[str, ...]) -> str:
-    """The `plain_suffix` of a log on disk.
-
-    Raises `FileNotFoundError`, and `ValueError` for an ending that is not `known`.
-    """
+    """The `plain_suffix` of a log on disk. Raises `FileNotFoundError`, and `ValueError` for an
+    ending that is not `known`."""
     suffix = plain_suffix(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: there is no such file; expected a CAN log; check the path"
-        )
+        raise FileNotFoundError(f"{path}: no such file; expected a CAN log; check the path")
     if suffix not in known:
         raise ValueError(
             f"{path}: the ending is not known; expected {' or '.join(known)}, plain or with "
@@ -55,10 +51,7 @@ def refuse_empty(path: Path, begin: bytes) -> None:
 def refuse_carriage_returns(path: Path, begin: bytes) -> None:
     """Raises `ValueError` if lines end in a carriage return alone."""
     if b"\n" not in begin and b"\r" in begin.strip():
-        raise ValueError(
-            f"{path}: the lines end in a carriage return alone; expected newlines; "
-            "convert them with: tr '\\r' '\\n'"
-        )
+        raise ValueError(f"{path}: the lines end in a carriage return alone; use tr '\\r' '\\n'")
 
 
 def text_blocks(path: Path, suffix: str, size: int | None) -> Iterator[bytes | mmap.mmap]:

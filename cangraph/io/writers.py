@@ -2,7 +2,6 @@
 
 import gzip
 import lzma
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,31 +113,24 @@ def _write_log(frames: Frames, path: Path) -> None:
             f"{path}: {remote} remote frames and {wide} of more than 8 bytes came; python-can's "
             ".trc holds classic data frames alone; write .asc or .blf"
         )
-    log: Any
-    with can.Logger(path) as log:
-        for message in _messages(frames):
-            if suffix == ".log" and message.is_remote_frame:  # python-can leaves the DLC out
-                digits = 8 if message.is_extended_id else 3
-                identifier = f"{message.arbitration_id:0{digits}X}"
-                log.file.write(f"({message.timestamp:f}) vcan0 {identifier}#R{message.dlc} R\n")
-            else:
-                log.on_message_received(message)
-
-
-def _messages(frames: Frames) -> Iterator:
-    import can
-
     width, payload = frames.data.shape[1], frames.data.tobytes()
     flags = (frames.is_extended_id, frames.is_remote_frame)
     columns = (frames.timestamp, frames.arbitration_id, *flags, frames.dlc, frames.bytes_used)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    for i, (time, identifier, extended, remote, dlc, used) in enumerate(rows):
-        yield can.Message(
-            timestamp=time,
-            arbitration_id=identifier,
-            is_extended_id=extended,
-            is_remote_frame=remote,
-            is_fd=dlc > 8,
-            dlc=dlc,
-            data=payload[i * width : i * width + used],
-        )
+    log: Any
+    with can.Logger(path) as log:
+        for i, (time, identifier, extended, asks, dlc, used) in enumerate(rows):
+            if suffix == ".log" and asks:  # python-can leaves the DLC out
+                name = f"{identifier:0{8 if extended else 3}X}"
+                log.file.write(f"({time:f}) vcan0 {name}#R{dlc} R\n")
+                continue
+            message = can.Message(
+                timestamp=time,
+                arbitration_id=identifier,
+                is_extended_id=extended,
+                is_remote_frame=asks,
+                is_fd=dlc > 8,
+                dlc=dlc,
+                data=payload[i * width : i * width + used],
+            )
+            log.on_message_received(message)
