@@ -105,14 +105,6 @@ class Batches:
     `share` is W · B_r / B, so that the mean over processes is the mean over windows. If a batch has
     fewer windows than processes, the others get its first window with a share of 0, so that all
     take the same number of steps.
-
-    >>> from cangraph.frames import Frames
-    >>> from cangraph.data.graphs import to_graphs
-    >>> graphs = to_graphs([Frames(np.arange(12.0), np.arange(12) % 3)], window=4, stride=4)
-    >>> batches = Batches(graphs, 2)
-    >>> batches.process, batches.processes = 1, 2
-    >>> [(batch.num_graphs, batch.share) for batch in batches]
-    [(1, 1.0), (1, 0.0)]
     """
 
     def __init__(

@@ -50,11 +50,7 @@ class Split:
 
 
 def _blocks(n: int, val: float, calib: float) -> np.ndarray:
-    """Part of each of n blocks: val and calib spread evenly, the first block last.
-
-    >>> [PARTS[p][0] for p in _blocks(10, 0.2, 0.2)]
-    ['t', 't', 'v', 't', 'c', 't', 't', 'v', 't', 'c']
-    """
+    """The part of each of n blocks, u1 (n,): val and calib lie spread evenly among train."""
     parts = np.zeros(n, np.uint8)
     held = round(n * val), round(n * calib)
     total = sum(held)

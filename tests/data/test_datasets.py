@@ -209,13 +209,9 @@ def test_a_missing_dataset_names_folder_files_and_publisher(data, dataset):
 
 def test_present_are_those_whose_files_are_there_by_name(data):
     assert present() == ["demo"]
-    files = (
-        "set_02/test_06_masquerade/a.csv",
-        f"set_03/{TRAIN[0]}/README.md",
-        "set_03/other/a.csv",
-    )
-    files += ("hcrl_ch/deep/DoS_dataset.csv", "hcrl_ch_head/DoS_dataset.csv")
-    put(data, dict.fromkeys((*files, "hcrl_sa/DoS_dataset.csv"), "x"))  # a name of hcrl_ch
+    put(data, {"set_02/test_06_masquerade/a.csv": "x", "hcrl_ch/deep/DoS_dataset.csv": "x"})
+    put(data / "set_03", {f"{TRAIN[0]}/README.md": "x", "other/a.csv": "x"})
+    put(data, {f"{name}/DoS_dataset.csv": "x" for name in ("hcrl_sa", "hcrl_ch_head")})
     assert present() == ["demo", "hcrl_ch", "set_02"]
 
 

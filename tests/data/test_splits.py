@@ -65,14 +65,14 @@ def test_held_blocks_have_their_shares_and_lie_spread_and_never_first(n, val, ca
 @pytest.mark.parametrize(
     "shares, turns",
     [
-        ((10, 0.2, 0.2), "vcvc"),
-        ((20, 0.1, 0.3), "cvcccvcc"),
-        ((4, 0.0, 0.25), "c"),
-        ((4, 0.0, 0.0), ""),
+        ((10, 0.2, 0.2), "ttvtcttvtc"),
+        ((20, 0.1, 0.3), "ttctvttctcttctvttctc"),
+        ((4, 0.0, 0.25), "tttc"),
+        ((4, 0.0, 0.0), "tttt"),
     ],
 )
 def test_val_and_calib_take_turns(shares, turns):
-    assert "".join("tvc"[part] for part in _blocks(*shares) if part) == turns
+    assert "".join("tvc"[part] for part in _blocks(*shares)) == turns
 
 
 # parts
