@@ -1,8 +1,13 @@
-"""What tests read off a figure."""
+"""What tests draw, and what they read off a figure."""
 
 import re
 
+import numpy as np
 from matplotlib.colors import same_color
+
+VALUE, LABEL = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
+IDS, EDGES = np.array([0, 0x1A0, 0x2B0, 0x316]), np.array([[0, 1, 2, 3, 0], [1, 2, 3, 1, 0]])
+EPOCHS = [{"epoch": i, "train_loss": 1 / (i + 1), "val_loss": abs(i - 2) + 0.1} for i in range(5)]
 
 
 def words(ax):

@@ -48,10 +48,7 @@ def test_every_frame_of_a_window_has_its_score_or_that_of_its_id(captures, graph
     assert frames.value[:4] == approx([0.9, 0.4, 0.4, 0.9])
     assert frames.value[4:8] == approx([0.1] * 4)
     assert by_capture(frames, 0.5)[0]["confusion"] == [[6, 1], [0, 1]]
-
-
-def test_where_windows_overlap_the_highest_counts(captures):
-    graphs = to_graphs(captures[:1], 4, 2)
+    graphs = to_graphs(captures[:1], 4, 2)  # where windows overlap, the highest counts
     frames = frame_scores(Scores.of(graphs, np.array([0.1, 0.9, 0.2])), graphs, captures[:1])
     assert frames.value == approx([0.1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.2, 0.2])
 

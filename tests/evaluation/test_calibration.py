@@ -110,12 +110,11 @@ LATE = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
 
 
 def test_a_capture_without_clean_traffic_is_named_or_falls_back():
-    scores = LATE
     with pytest.raises(ValueError, match=r"first 2\.0 s of c; expected clean .*`otherwise`"):
-        calibrated_thresholds(scores, seconds=2.0)
-    found = calibrated_thresholds(scores, 2.0, false_alarm_rate=0.4, otherwise=5.5)
+        calibrated_thresholds(LATE, seconds=2.0)
+    found = calibrated_thresholds(LATE, 2.0, false_alarm_rate=0.4, otherwise=5.5)
     assert found == approx([2, np.nan, 5.5], nan_ok=True), "b has no window"
-    assert calibrated(scores, 2.0, 0.4, otherwise=5.5).value == approx([1, -1.5, -0.5, 0.5])
+    assert calibrated(LATE, 2.0, 0.4, otherwise=5.5).value == approx([1, -1.5, -0.5, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -160,14 +159,11 @@ def test_temperature_undoes_what_made_the_probabilities_too_sure():
     assert np.array_equal(np.argsort(honest.value), np.argsort(sure.value))
 
 
-def test_probabilities_of_exactly_0_and_1_can_be_tempered():
+def test_tempered_probabilities_ece_and_brier_by_hand():
     scores = scores_of([0.0, 1.0, 0.2, 0.7], [0, 1, 0, 1])
     assert np.isfinite(temperature(scores))
     assert temper(scores, 2.0).value == approx([0, 1, 1 / 3, expit(logit(0.7) / 2)], abs=1e-7)
     assert temper(scores, 1.0).value == approx(scores.value)
-
-
-def test_ece_and_brier_by_hand():
     # bins of .2: (.1, .1) holds half attacks, (.7, .9 → two bins) one attack each
     scores = scores_of([0.1, 0.1, 0.7, 0.9], [0, 1, 1, 1])
     assert ece(scores, bins=5) == approx((2 * abs(0.5 - 0.1) + 0.3 + 0.1) / 4)

@@ -92,12 +92,6 @@ def test_metrics_agree_with_scikit_learn(name):
     agree()
 
 
-def test_recall_where_one_benign_window_in_a_thousand_may_be_called():
-    value = np.r_[np.linspace(0, 1, 1000), 0.9995, 0.5]
-    result = metrics(scores_of(value, np.r_[np.zeros(1000), 1, 1]), at=0.5)
-    assert result["recall_at_fpr"] == 0.5, "one of 1,000 is above one attack, 500 above the other"
-
-
 @pytest.mark.parametrize(
     ("label", "called", "metric", "why"),
     [
@@ -135,6 +129,9 @@ def test_metrics_of_five_windows_by_hand():
     assert (result["windows"], result["attack_windows"], result["prevalence"]) == (5, 2, 0.4)
     tie = metrics(scores_of([0.5, 0.5], [0, 1]), at=0.5)
     assert tie["confusion"] == [[0, 1], [0, 1]], "called an attack"
+    value = np.r_[np.linspace(0, 1, 1000), 0.9995, 0.5]
+    result = metrics(scores_of(value, np.r_[np.zeros(1000), 1, 1]), at=0.5)
+    assert result["recall_at_fpr"] == 0.5, "one of 1,000 is above one attack, 500 above the other"
 
 
 def test_only_the_order_of_values_matters_to_the_ranking_metrics():
@@ -290,18 +287,15 @@ def test_attacks_close_in_time_are_one_span():
 # the record
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_is_refused_with_its_window(bad):
-    with pytest.raises(ValueError, match=rf"Scores: value {bad} at window 2; expected finite"):
-        scores_of([0.1, 0.2, bad, bad], [0, 0, 1, 1])
-
-
 @pytest.mark.parametrize("name", ["value", "attack_type", "capture", "start", "end"])
-def test_columns_of_another_length_are_refused(name):
+def test_columns_of_another_length_and_values_that_are_not_finite_are_refused(name):
     names = ("value", "attack_type", "capture", "start", "end")
     columns = {key: np.zeros(3 + (key == name)) for key in names} | {"label": np.zeros(3, bool)}
     with pytest.raises(ValueError, match=f"Scores: {name} has 4 rows; expected 3 like label"):
         Scores(**columns, captures=())
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match=rf"Scores: value {bad} at window 2; expected finite"):
+            scores_of([0.1, 0.2, bad, bad], [0, 0, 1, 1])
 
 
 def test_scores_of_graphs_carry_their_windows(drive):

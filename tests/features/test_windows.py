@@ -28,12 +28,17 @@ def arrays(chunks, window, stride):
     }
 
 
-def bus(seconds, b_until, b_again=np.inf, **columns):
-    """A every 5 ms; B every 20 ms until `b_until` and again from `b_again` on, in s."""
-    a, b = np.arange(0, seconds, 0.005), np.arange(0.0012, seconds, 0.02)
-    b = b[(b < b_until) | (b >= b_again)]
+def with_b(seconds, b):
+    """A every 5 ms, and B at these times in s."""
+    a = np.arange(0, seconds, 0.005)
     ids = np.concatenate([np.full(len(a), A), np.full(len(b), B)])
-    return Frames.in_order(np.concatenate([a, b]), arbitration_id=ids, **columns)
+    return Frames.in_order(np.concatenate([a, b]), arbitration_id=ids)
+
+
+def bus(seconds, b_until, b_again=np.inf):
+    """A every 5 ms; B every 20 ms until `b_until` and again from `b_again` on, in s."""
+    b = np.arange(0.0012, seconds, 0.02)
+    return with_b(seconds, b[(b < b_until) | (b >= b_again)])
 
 
 def nodes_of(made, w):
@@ -80,25 +85,16 @@ def test_an_id_is_missed_after_four_of_its_periods(b_again, missed):
 
 def test_an_unsteady_id_is_given_more_time():
     steady = np.arange(0, 3, 0.02)
-    rng = np.random.default_rng(0)
-    unsteady = steady + rng.uniform(0, 0.019, len(steady))
-    silent = []
-    for times in (steady, unsteady):
-        a = np.arange(0, 4, 0.005)
-        ids = np.concatenate([np.full(len(a), A), np.full(len(times), B)])
-        made = arrays([Frames.in_order(np.concatenate([a, times]), arbitration_id=ids)], 10, 10)
-        silent.append(int((made["node_count"] == 0).sum()))
-    assert silent[1] < silent[0]
+    unsteady = steady + np.random.default_rng(0).uniform(0, 0.019, len(steady))
+    made = [arrays([with_b(4, times)], 10, 10)["node_count"] for times in (steady, unsteady)]
+    assert (made[1] == 0).sum() < (made[0] == 0).sum()
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_what_keeps_no_period_is_not_missed(times):
-    rng = np.random.default_rng(1)
-    a, events = np.arange(0, 6, 0.005), np.cumsum(rng.exponential(0.1, 30))
+    events = np.cumsum(np.random.default_rng(1).exponential(0.1, 30))
     bursts = np.concatenate([events + k * 0.002 for k in range(times)])  # of each event
-    ids = np.concatenate([np.full(len(a), A), np.full(len(bursts), B)])
-    frames = Frames.in_order(np.concatenate([a, bursts]), arbitration_id=ids)
-    assert not (arrays([frames], 10, 10)["node_count"] == 0).any()
+    assert not (arrays([with_b(6, bursts)], 10, 10)["node_count"] == 0).any()
 
 
 def test_what_is_gone_for_a_minute_is_not_expected_back():

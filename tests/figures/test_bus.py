@@ -6,7 +6,7 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pytest
-from artists import bars_of, count, numbers, words
+from artists import EDGES, IDS, bars_of, count, numbers, words
 from matplotlib.colors import same_color, to_hex
 from matplotlib.patches import FancyArrowPatch
 
@@ -15,8 +15,6 @@ from cangraph.figures.style import ATTACK, BENIGN
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
 
-IDS = np.array([0x000, 0x1A0, 0x2B0, 0x316])
-EDGES = np.array([[0, 1, 2, 3, 0], [1, 2, 3, 1, 0]])
 SECONDS = np.arange(6.0)
 
 

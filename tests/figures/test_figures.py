@@ -9,16 +9,15 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from artists import EDGES, EPOCHS, IDS, LABEL, VALUE
 from matplotlib.axes import Axes
 
 from cangraph import figures
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
 
-VALUE, LABEL, SECONDS = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]), np.arange(6.0)
-IDS, EDGES = np.array([0, 0x1A0, 0x2B0, 0x316]), np.array([[0, 1, 2, 3, 0], [1, 2, 3, 1, 0]])
+SECONDS = np.arange(6.0)
 ALARMS = [{"false_alarms_per_hour": 0.0, "recall": 0.5}]
-EPOCHS = [{"epoch": i, "train_loss": 1 / (i + 1), "val_loss": abs(i - 2) + 0.1} for i in range(5)]
 PANEL = {"name": "a", "start": SECONDS, "end": SECONDS + 1, "value": SECONDS, "spans": [(4, 6)]}
 PART = {"part": "train", "low": -9.0, "median": -8.0, "high": -7.0, "ks": None}
 ROWS = [{"capture": "a", "attack": "benign", "share": 0.1, "windows": 10}]

@@ -6,7 +6,7 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pytest
-from artists import bars_of, count, numbers, words
+from artists import EPOCHS, LABEL, VALUE, bars_of, count, numbers, words
 from matplotlib.colors import same_color
 from pytest import approx
 
@@ -15,15 +15,13 @@ from cangraph.figures.style import ATTACK, BENIGN
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
 
-VALUE, LABEL = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])
-EPOCHS = [{"epoch": i, "train_loss": 1 / (i + 1), "val_loss": abs(i - 2) + 0.1} for i in range(5)]
 GRID = np.array([[0.0, 0.5], [1.0, 0.25]])
 WINDOW = {
     "caption": "DoS 3.2 s",
-    "arbitration_id": np.array([0x1A0, 0, 0x7FF]),
-    "edge_index": np.array([[0, 1, 2], [1, 2, 0]]),
-    "score": np.array([0.05, 0.9, 0.2]),
-    "attack": np.array([False, True, False]),
+    "arbitration_id": [0x1A0, 0, 0x7FF],
+    "edge_index": [[0, 1, 2], [1, 2, 0]],
+    "score": [0.05, 0.9, 0.2],
+    "attack": [False, True, False],
 }
 
 
