@@ -29,9 +29,8 @@ from cangraph.features.schema import FRAME_FEATURES
 
 FRAME = np.dtype([(feature.name, np.float32) for feature in FRAME_FEATURES])  # of one frame
 
-part = numba.njit(
-    nogil=True, error_model="numpy"
-)  # compiled into `judge_and_learn`, which is cached
+# parts are compiled into `judge_and_learn`, which is cached
+part = numba.njit(nogil=True, error_model="numpy")
 per_byte = numba.njit(nogil=True, error_model="numpy", inline="always")  # eight calls a frame
 
 

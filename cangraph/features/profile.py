@@ -1,9 +1,8 @@
 """The running profile of each arbitration ID: what is normal for it, learnt frame by frame.
 
 One numba kernel reads frames in order and says of each how it departs from what its ID did so
-far. Nothing looks ahead, and nothing depends on which car it is: a gap is measured in the ID's
-own periods, a payload against the ID's own bit flip rates. Fed in one piece or frame by frame
-the kernel gives the same bits, so that training and a live monitor see the same features.
+far, in the ID's own periods and flip rates. Nothing looks ahead; fed in one piece or frame by
+frame it gives the same bits, so that training and a live monitor see the same features.
 
 Learning is bounded, so that an attack cannot rewrite the profile: the period moves by at most
 .5 octaves in 20 s however many frames are injected, what is usual of gaps by the time they take,
@@ -22,11 +21,8 @@ from cangraph.frames import Frames
 
 @dataclass
 class Profiles:
-    """The state of the kernel: one slot of `table` for each ID, in order of first appearance.
-
-    Grows with the IDs met. Keep it and hand it to the next `profile` call to go on where
-    the last one stopped. `began` is the time of the first frame in s.
-    """
+    """The state of the kernel: one slot of `table` for each ID, in order of first appearance. Hand
+    it to the next `profile` call to go on. `began` is the time of the first frame in s."""
 
     slots: dict[int, int] = field(default_factory=dict)
     table: np.ndarray = field(default_factory=lambda: np.zeros(0, slot_record(8)))

@@ -47,9 +47,7 @@ class Silence(NamedTuple):
     known: int = 8  # frames; an ID seen less often is not missed,
     trust: float = 0.5  # nor one that is trusted less,
     steady: float = 0.3  # octaves; nor one with more jitter: events, each sent up to thrice
-    gone: float = (
-        60.0  # s; what stayed away so long is not expected back: the car does other things
-    )
+    gone: float = 60.0  # s; what stayed away so long is not expected back
     patience: float = 2.0  # octaves over its period that any ID may stay away,
     unsteady: float = 4.0  # and as many more for each octave of its jitter
     clip: float = 6.0  # octaves
@@ -69,8 +67,7 @@ def constants() -> dict[str, float]:
 
 
 class Stream(NamedTuple):
-    """Consecutive frames: the columns that are held between two pieces, and the `features` by
-    name."""
+    """Consecutive frames: the columns held between two pieces, and the `features` by name."""
 
     timestamp: np.ndarray
     arbitration_id: np.ndarray
@@ -212,8 +209,8 @@ class Sliding:
 def windows(
     chunks: Iterable[Frames], window: int, stride: int, threads: int = 1
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The windows of one capture that comes in consecutive `chunks`, some after each chunk (see
-    `Sliding.feed`). Frames behind the last whole window belong to no window."""
+    """The windows of one capture in consecutive `chunks`, as `Sliding.feed` gives them. Frames
+    behind the last whole window belong to no window."""
     sliding = Sliding(window, stride, threads)
     for frames in chunks:
         if (found := sliding.feed(frames)) is not None:
@@ -282,8 +279,7 @@ def count(stream, begin, pool, last, told):
 
 @compiled
 def fill(stream, begin, pool, last, told, found):
-    """Features of nodes (in order of appearance, then those missed) and edges (in order of
-    appearance)."""
+    """Features of nodes and edges in order of appearance, nodes that are missed last."""
     row, edge, window = 0, 0, len(pool.of)
     for w in range(len(begin)):
         start, stop = begin[w], begin[w] + window

@@ -129,10 +129,8 @@ def _curves(ax, curves, points, title, axis):
     for i, (name, (value, label, *used)) in enumerate(curves.items()):
         value, label = np.asarray(value, float), np.asarray(label, bool)
         if label.all() or not label.any():
-            text = f"{name} undefined: one class only"
-            style.note(
-                ax, text, (0.5, 0.5), (0, -12 * i), "axes fraction", color=MUTED, ha="center"
-            )
+            text, look = f"{name} undefined: one class only", {"color": MUTED, "ha": "center"}
+            style.note(ax, text, (0.5, 0.5), (0, -12 * i), "axes fraction", **look)
             continue
         fpr, tpr, cuts = roc_curve(label, value, drop_intermediate=False)
         x, y = points(np.rint(tpr * label.sum()), np.rint(fpr * (~label).sum()))
@@ -208,8 +206,8 @@ def reliability(kinds: dict[str, tuple], ece: dict[str, float], ax=None, title=N
         ax.scatter(predicted, true, size, f"C{i}", alpha=0.6, lw=0, clip_on=False, zorder=3)
     texts = [f"{name}\nECE {ece[name]:.4f}" for name in kinds]
     style.beside(ax, texts, [f"C{i}" for i in range(len(kinds))], step=28)
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", anchor="W")
-    ax.set(xlabel="attack probability", ylabel="share of attacks")
+    ax.set(xlabel="attack probability", ylabel="share of attacks", xlim=(0, 1), ylim=(0, 1))
+    ax.set(aspect="equal", anchor="W")
     value, label = next(iter(kinds.values()))
     said = "too many" if np.mean(value) > np.mean(label) else "too few"
     text = f"Probabilities are off by {next(iter(ece.values())):.3f}, and promise {said} attacks"
@@ -344,8 +342,7 @@ def delays(delay: dict[str, Sequence[float]], ax=None, title=None):
     text = "No attack was found" if len(every) else "No attack to find"
     if len(found):
         half, most = np.quantile(found, (0.5, 0.9))
-        text = f"Half of the {len(found)} attacks found raise an alarm within {half:.2f} s, "
-        text += f"nine of ten within {most:.2f} s"
+        text = f"Half of {len(found)} alarms came within {half:.2f} s, nine of ten in {most:.2f} s"
     return style.title(ax, title or text)
 
 
@@ -421,9 +418,8 @@ def blamed(rows: Sequence[dict], ax=None, title=None):
     total = np.array([row["windows"] for row in shown], float)
     ax.barh(range(n), right, 0.62, color=ATTACK)
     ax.barh(range(n), total - right, 0.62, left=right, color=BENIGN)
-    for i, row in enumerate(shown):
-        text = f"{row['attacked']:,} of {row['windows']:,}"
-        style.note(ax, text, (total[i], i), (4, 0), size=8)
+    for i, (hits, n_windows) in enumerate(zip(right, total, strict=True)):
+        style.note(ax, f"{hits:,.0f} of {n_windows:,.0f}", (n_windows, i), (4, 0), size=8)
     style.rows(ax, [f"{row['arbitration_id']} in {row['capture']}" for row in shown])
     ax.set_xlabel("windows called in which it is blamed")
     ax.margins(x=0.16)

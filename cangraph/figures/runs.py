@@ -91,8 +91,8 @@ def stages(seconds, runs, names, ax=None, title=None):
     text = "No run was timed"
     if left.any():
         longest, share = int(left.argmax()), minutes.sum(0) / minutes.sum()
-        text = f"{runs[longest]} took {left[longest]:.0f} min; over all runs "
-        text += f"{names[int(share.argmax())]} takes {share.max():.0%} of the time"
+        most = f"{names[int(share.argmax())]} takes {share.max():.0%} of all time"
+        text = f"{runs[longest]} took {left[longest]:.0f} min; {most}"
     return style.title(ax, title or text)
 
 

@@ -73,13 +73,10 @@ def test_the_peak_is_the_highest_of_the_windows_behind_an_alarm():
     assert [a.peak for a in raise_alarms(scores_of("8406600000"), 5, hold=0)] == [6], "too old"
 
 
-def test_alarms_that_follow_within_hold_are_one():
+def test_alarms_that_follow_within_hold_are_one_but_none_reaches_into_the_next_capture():
     scores = scores_of("0909090000")  # single windows: raised at 2, 4 and 6, over at 3, 5 and 7
     assert [a[1:3] for a in raise_alarms(scores, 5, 1, 1, hold=1.0)] == [(2, 7)]
     assert [a[1:3] for a in raise_alarms(scores, 5, 1, 1, hold=0.9)] == [(2, 3), (4, 5), (6, 7)]
-
-
-def test_no_alarm_reaches_from_one_capture_into_the_next():
     assert raise_alarms(scores_of("0009", "9000"), 5) == []
     both = raise_alarms(scores_of("0990000", "9900"), 5)
     assert both == [Alarm(0, 3, 5, 9), Alarm(1, 2, 4, 9)]

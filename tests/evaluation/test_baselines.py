@@ -143,14 +143,11 @@ def test_rules_find_what_they_look_for(rule, attack):
 
 
 def test_statistics_of_a_window_by_hand():
-    graphs = windows("AABC BBBB")
-    graphs = replace(graphs, x=np.array([[1, 2], [3, 2], [5, -4], [7, 8]], np.float32))
-    mean, least, largest = [3, 0, 7, 8], [1, -4, 7, 8], [5, 2, 7, 8]
-    expected = [
-        [*mean[:2], *least[:2], *largest[:2], 3, 1.5],
-        [*mean[2:], *least[2:], *largest[2:], 1, 0],
+    x = np.array([[1, 2], [3, 2], [5, -4], [7, 8]], np.float32)
+    assert baselines._statistics(replace(windows("AABC BBBB"), x=x)).tolist() == [
+        [*(3, 0), *(1, -4), *(5, 2), 3, 1.5],  # mean, least, largest, IDs, entropy
+        [*(7, 8), *(7, 8), *(7, 8), 1, 0],
     ]
-    assert baselines._statistics(graphs).tolist() == expected
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,15 @@ from scipy.stats import bootstrap, ttest_1samp
 from cangraph.evaluation.stats import _expanded, clustered, interval
 
 
-def test_the_mean_is_plain_and_undefined_captures_do_not_count():
+def test_the_mean_is_plain_undefined_captures_do_not_count_and_trainings_make_it_wider():
     found = clustered(np.array([[0.5, np.nan, 1.0], [0.7, np.nan, 0.8]]))
     assert found.mean == approx(0.75)
     assert (found.captures, found.seeds, found.why) == (2, 2, "")
     assert clustered(np.ones(4))[:3] == (1, 1, 1), "captures that agree leave nothing open"
+    same = np.tile([0.5, 0.6, 0.7, 0.8], (3, 1))
+    narrow, wide = clustered(same), clustered(same + np.array([[-0.2], [0.0], [0.2]]))
+    assert wide.mean == approx(narrow.mean)
+    assert wide.high - wide.low > narrow.high - narrow.low
 
 
 def test_with_one_seed_it_is_scipys_percentile_interval():
@@ -23,9 +27,7 @@ def test_with_one_seed_it_is_scipys_percentile_interval():
     expected = bootstrap([values], np.mean, method="percentile", **options).confidence_interval
     found = clustered(values)
     assert (found.low, found.high) == approx((expected.low, expected.high))
-
-
-def test_few_captures_are_drawn_wider_than_percentiles_alone():
+    # few captures are drawn wider than by percentiles alone
     assert _expanded(3, 0.95) > _expanded(7, 0.95) > _expanded(50, 0.95) > 0.95
     assert _expanded(10_000, 0.95) == approx(0.95, abs=1e-4)
 
@@ -40,14 +42,6 @@ def test_it_covers_the_truth_as_often_as_it_says(captures, seeds):
         found = clustered(grid, draws=600, seed=trial)
         hits += found.low <= 0.5 <= found.high
     assert 0.89 <= hits / trials <= 0.995
-
-
-def test_other_trainings_make_it_wider():
-    same = np.tile([0.5, 0.6, 0.7, 0.8], (3, 1))
-    apart = same + np.array([[-0.2], [0.0], [0.2]])
-    narrow, wide = clustered(same), clustered(apart)
-    assert wide.mean == approx(narrow.mean)
-    assert wide.high - wide.low > narrow.high - narrow.low
 
 
 @pytest.mark.parametrize(

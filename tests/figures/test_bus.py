@@ -1,9 +1,5 @@
 """Frames, graphs and splits draw what they were given: the assertions are on artists."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 import pytest
 from artists import EDGES, IDS, bars_of, count, numbers, words

@@ -1,9 +1,5 @@
 """Figures of results draw what they were given: the assertions are on artists, not on pixels."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 import pytest
 from artists import EPOCHS, LABEL, VALUE, bars_of, count, numbers, words
@@ -101,10 +97,8 @@ def test_training_trace_draws_a_panel_a_name():
 
 def test_bars_write_values_and_reference():
     ax = results.bars(["a", "b", "c"], [0.9, 12345, np.nan], reference=0.8)
-    assert bars_of(ax, BENIGN) == [0.9, 12345, 0]
+    assert bars_of(ax, BENIGN) == [0.9, 12345, 0] and numbers(ax) == ["0.900", "12,345"]
     assert words(ax) == ["0.900", "12,345", "undefined", "reference 0.800"]
-    assert numbers(ax) == ["0.900", "12,345"]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
 
 
 def test_trials_that_were_given_up_are_hollow_and_win_nothing():
@@ -133,9 +127,8 @@ def test_mistakes_are_what_is_wrong_on_either_side():
         {"capture": "b", "attack": "benign", "share": 0.0, "windows": 10},
     ]
     ax = results.mistakes(rows)
-    drawn = ax.images[0].get_array()
-    assert drawn[0].tolist() == approx([0.75, 0.1]) and drawn[1, 1] == 0
-    assert np.ma.is_masked(drawn[1, 0]) or np.isnan(drawn[1, 0]), "no such attack there"
+    drawn = np.ma.filled(ax.images[0].get_array(), np.nan)
+    assert drawn == approx(np.array([[0.75, 0.1], [np.nan, 0]]), nan_ok=True)
     assert words(ax) == ["25.0 %", "10.0 %", "0 %"]
     found = [numbers(results.mistakes(rows[first:])) for first in range(3)]
     assert found == [["75.0"], ["10.0"], []]
@@ -179,8 +172,7 @@ def test_timelines_are_thinned_but_keep_every_peak():
     panel = {"name": "a", "start": time, "end": time + 1, "value": value, "spans": [(1200, 1300)]}
     quiet = panel | {"name": "b", "value": np.zeros(5000), "spans": []}
     axes = results.timelines([panel, quiet], 0.5)
-    assert len(axes[0].lines[0].get_xdata()) == 1 and axes[0].lines[0].get_ydata() == approx([0.9])
-    assert len(axes[1].lines[0].get_xdata()) == 0
+    assert axes[0].lines[0].get_ydata() == approx([0.9]) and not len(axes[1].lines[0].get_ydata())
     assert numbers(axes[0]) == ["1", "1", "2", "2"]
 
 
@@ -197,9 +189,8 @@ def test_blamed_counts_right_and_wrong():
 def test_portraits_name_the_highest_and_the_attacked():
     axes = results.portraits([WINDOW])
     assert sorted(words(axes[0])) == ["000 0.90", "7FF 0.20"]
-    attacked = [text for text in axes[0].texts if text.get_color() == ATTACK]
-    assert [text.get_text() for text in attacked] == ["000 0.90"]
-    assert numbers(axes[1]) == ["1", "1"]
+    attacked = [text.get_text() for text in axes[0].texts if text.get_color() == ATTACK]
+    assert attacked == ["000 0.90"] and numbers(axes[1]) == ["1", "1"]
 
 
 def test_explanation_draws_what_matters_thick():

@@ -1,9 +1,5 @@
 """Figures of many runs draw what they were given."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 import pytest
 from artists import numbers, words

@@ -1,10 +1,6 @@
 """Titles fit, and figures say what they show to those who cannot see them."""
 
 import IPython
-import matplotlib
-
-matplotlib.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
