@@ -139,7 +139,7 @@ def test_mf4_is_read(tmp_path):
     sent = np.array([i for i in range(40) if i % 4 < 3])
     assert np.allclose(frames.timestamp, 1.5e9 + sent / 100, rtol=0, atol=1e-6)
     shown = [bytes(range(5)).hex(), bytes(range(64)).hex(), "R4"]
-    ids = [f"{0x1A0 + i:x}{'x' * (i % 3 == 0)}" for i in sent]
+    ids = [f"{0x1A0 + i:x}{'x' * (i % 3 == 0)}" for i in sent.tolist()]
     assert rows_of(frames) == [f"{name}#{shown[i % 3]}" for i, name in enumerate(ids)]
     whole, other = path.read_bytes(), tmp_path / "other.mf4.gz"
     other.write_bytes(gzip.compress(whole))
