@@ -93,13 +93,10 @@ class FitParams(_Group):  # of `train.fit.fit`
     node_budget: Count | None
     edge_budget: Count | None
     rate: Literal["given", "found"]
-    schedule: Literal["one_cycle", "cosine", "plateau"]
+    schedule: Literal["one_cycle", "cosine"]
     warmup: Fraction
-    head_rate: Positive
     weight_decay: NotNegative
-    decay: Literal["all", "matrices"]
-    imbalance: list[Literal["weights", "sampler", "focal", "logits"]]
-    augment: list[Literal["edges", "nodes", "features"]]
+    imbalance: list[Literal["weights", "sampler", "focal"]]
     clip: Positive
     accumulate: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -108,7 +105,7 @@ class FitParams(_Group):  # of `train.fit.fit`
     freeze: Annotated[float, Field(ge=0, le=1)]
     prune: Fraction
     checkpoints: Count
-    record: list[Literal["tensorboard", "wandb", "profile"]]
+    record: list[Literal["tensorboard", "wandb"]]
 
     @model_validator(mode="after")
     def _all_have_effect(self) -> "FitParams":
@@ -116,19 +113,13 @@ class FitParams(_Group):  # of `train.fit.fit`
             raise ValueError(
                 "fit.warmup = 0 with fit.schedule = 'one_cycle'; expected a share above 0; use 0.3"
             )
-        if self.decay == "matrices" and not self.weight_decay:
-            raise ValueError(
-                "fit.decay = 'matrices' with fit.weight_decay = 0; expected a weight decay above "
-                "0; set it, or leave fit.decay at all"
-            )
         if self.prune and self.average != "none":
             raise ValueError(
                 f"fit.prune = {self.prune} with fit.average = {self.average!r}, which keeps no "
                 "pruned weights; set fit.average to none"
             )
-        for name in ("imbalance", "augment"):
-            if len({*self[name]}) < len(self[name]):
-                raise ValueError(f"fit.{name} = {self[name]} names one twice; drop one")
+        if len({*self.imbalance}) < len(self.imbalance):
+            raise ValueError(f"fit.imbalance = {self.imbalance} names one twice; drop one")
         return self
 
 
@@ -171,16 +162,12 @@ class Params(_Group):
 
     @model_validator(mode="after")
     def _long_enough(self) -> "Params":
-        for option, value, least, other in (
-            ("average", "swa", 2, "ema"),  # one epoch has no average
-            ("schedule", "plateau", 4, "one_cycle"),  # the rate would never change
-        ):
-            for size in ("teacher", "student"):
-                if self.fit[option] == value and self[size].epochs < least:
-                    raise ValueError(
-                        f"fit.{option} = {value!r} with {size}.epochs = {self[size].epochs}; "
-                        f"expected {least} epochs or more; use {other}, or more epochs"
-                    )
+        for size in ("teacher", "student"):
+            if self.fit.average == "swa" and self[size].epochs < 2:  # one epoch has no average
+                raise ValueError(
+                    f"fit.average = 'swa' with {size}.epochs = {self[size].epochs}; expected 2 "
+                    "epochs or more; use ema, or more epochs"
+                )
         return self
 
     def __repr__(self) -> str:

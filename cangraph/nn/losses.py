@@ -7,7 +7,6 @@ Few windows are under attack and fewer nodes are; `fit.imbalance` says what trai
 | w = min(n₀/n₁, 10) | `weights` | attack windows weigh more in the loss; attacked nodes weigh 5 |
 | p(y = 1) = ½ | `sampler` | an epoch draws as many attack windows as benign ones |
 | (1 − p_t)² | `focal` | well-classified windows weigh less (Lin et al. 2017, eq. 4) |
-| f + log(n₁/n₀) | `logits` | the net need not learn the base rate (Menon et al. 2021, eq. 10) |
 """
 
 import warnings
@@ -31,8 +30,6 @@ class Balance(NamedTuple):
 
     window_weight: float = 1.0
     node_weight: float = _NODE
-    window_offset: float = 0.0
-    node_offset: float = 0.0
     focus: float = 0.0
 
     @classmethod
@@ -40,39 +37,32 @@ class Balance(NamedTuple):
         """The balance that `ways` (`fit.imbalance`) give on these windows; warns when several are
         asked for, with the weight that they amount to.
 
-        Raises `ValueError` when the windows are all benign, or the `sampler` or `logits` are asked
-        for and none is.
+        Raises `ValueError` for windows that are all benign, or all under attack with `sampler`.
         """
-        attacks, attacked = int(train.label.sum()), int(train.node_attack.sum())
+        attacks = int(train.label.sum())
         if not attacks:
             raise ValueError(
                 f"fit: the {len(train)} windows to train on are all benign; expected some under "
                 "attack; add captures to train_02_with_attacks, or set fit.train_on to clean"
             )
         odds = (len(train) - attacks) / attacks
-        if not odds and {"sampler", "logits"} & {*ways}:
+        if not odds and "sampler" in ways:
             raise ValueError(
                 f"fit: the {len(train)} windows to train on are all under attack; expected benign "
-                f"ones too for fit.imbalance = [{', '.join(ways)}]; use [weights]"
+                "ones too for fit.imbalance = [sampler]; use [weights]"
             )
-        node_odds = (len(train.x) - attacked) / max(attacked, 1)
         weight = min(odds, _CAP) if "weights" in ways else 1.0
         if len(ways) > 1:
-            amounts = {"weights": weight, "sampler": odds, "logits": odds, "focal": 1.0}
+            amounts = {"weights": weight, "sampler": odds, "focal": 1.0}
             total = float(np.prod([amounts[way] for way in ways]))
             warnings.warn(
                 f"fit: fit.imbalance = [{', '.join(ways)}] makes an attack window weigh as much as "
-                f"{total:.3g} benign ones at the first step ("
-                + " × ".join(f"{way} {amounts[way]:.3g}" for way in ways)
-                + f"), where there are {odds:.3g} of them; expected one way; keep one",
+                f"{total:.3g} benign ones, where there are {odds:.3g} of them; keep one way",
                 stacklevel=2,
             )
-        adjusted = "logits" in ways
         return cls(
             window_weight=weight,
             node_weight=_NODE if "weights" in ways else 1.0,
-            window_offset=-float(np.log(odds)) if adjusted else 0.0,
-            node_offset=-float(np.log(node_odds)) if adjusted and attacked and node_odds else 0.0,
             focus=_FOCUS if "focal" in ways else 0.0,
         )
 
@@ -92,19 +82,14 @@ def balanced(graphs: Graphs, rng: np.random.Generator) -> Graphs:
     return graphs[rng.choice(len(graphs), len(graphs), p=odds)]
 
 
-def binary_error(
-    logit: Tensor, label: Tensor, weight: float = 1.0, offset: float = 0.0, focus: float = 0.0
-) -> Tensor:
+def binary_error(logit: Tensor, label: Tensor, weight: float = 1.0, focus: float = 0.0) -> Tensor:
     """Cross-entropy of a rare class, mean: −(1 − p_t)^γ log p_t, times `weight` where the label is
-    1, with p = σ(logit + offset), p_t = p where the label is 1 and 1 − p elsewhere. γ is `focus`
-    (Lin et al. 2017, eq. 4); `offset`, the log odds of the class, leaves the logit free of its
-    base rate (Menon et al. 2021, eq. 10).
+    1, with p = σ(logit), p_t = p where the label is 1 and 1 − p elsewhere, and γ = `focus` (Lin et
+    al. 2017, eq. 4).
 
     >>> round(binary_error(torch.zeros(1), torch.ones(1), focus=2.0).item(), 4)  # ¼ log 2
     0.1733
     """
-    if offset:
-        logit = logit + offset
     attack = torch.tensor(weight, device=logit.device)
     if not focus:
         return functional.binary_cross_entropy_with_logits(logit, label, pos_weight=attack)
@@ -118,10 +103,6 @@ def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
     """Distillation with temperature: T² KL(Bern(σ(t/T)) ‖ Bern(σ(s/T))), mean over windows
     (Hinton et al. 2015, section 2; T² keeps the gradient's size).
 
-    For a single logit the softening is along the class axis of (0, s): not along the batch.
-
-    >>> soft_targets(torch.tensor([2.0]), torch.tensor([2.0]), 4.0).item()
-    0.0
     >>> round(soft_targets(torch.tensor([0.0]), torch.tensor([4.0]), 2.0).item(), 4)
     1.3113
     """
@@ -137,8 +118,6 @@ def soft_classes(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
     """Distillation with temperature of several classes that exclude each other, mean over windows:
     T² KL(softmax(t/T) ‖ softmax(s/T)) (Hinton et al. 2015, section 2). Logits, both (B, classes).
 
-    >>> soft_classes(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 3.0, 4.0]]), 4.0).item()
-    0.0
     >>> two = torch.zeros(1, 2), torch.tensor([[0.0, 4.0]])
     >>> round(soft_classes(*two, 2.0).item(), 4)  # two classes: `soft_targets` of their difference
     1.3113
@@ -163,14 +142,10 @@ def hint(projected: Tensor, teacher: Tensor) -> Tensor:
 
 
 def relation(student: Tensor, teacher: Tensor) -> Tensor:
-    """Relational distance distillation: which windows lie near each other, and which far apart, is
-    what the student takes over, whatever its width. With the distances of all pairs of windows in
-    a batch, in units of their mean,
-
-        ψ_ij = ‖z_i − z_j‖ / μ,    μ = mean over i < j of ‖z_i − z_j‖,
-
-    mean over i < j of Huber(ψ_ij of the student − ψ_ij of the teacher), δ = 1 (Park et al. 2019,
-    RKD-D, section 3.2.1, where it is a sum). (B, d) and (B, d'); 0 for a single window.
+    """Relational distance distillation: mean over pairs i < j of windows in a batch of
+    Huber(ψ_ij of the student − ψ_ij of the teacher), δ = 1, with their distances in units of the
+    mean one, ψ_ij = ‖z_i − z_j‖ / μ (Park et al. 2019, RKD-D, section 3.2.1, where it is a sum).
+    (B, d) and (B, d'); 0 for a single window.
 
     >>> triangle = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     >>> relation(triangle, torch.cat([5 * triangle, triangle], dim=1)).item() < 1e-12

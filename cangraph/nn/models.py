@@ -35,8 +35,7 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.ones(width))
 
     def fit(self, values: Tensor) -> None:
-        """Take the moments from `values` (n, width); a constant column is only centred, and without
-        values nothing is scaled."""
+        """Take the moments from `values` (n, width), if any; a constant column is only centred."""
         if not len(values):
             return
         values = values.double()
@@ -62,17 +61,8 @@ class Encoder(nn.Module):
         self.edge_scale = Standardize(spec.edge_features)
         self.width = heads * hidden
         widths = [spec.node_features] + [self.width] * layers
-        self.convs = nn.ModuleList(
-            GATv2Conv(
-                width,
-                hidden,
-                heads,
-                edge_dim=spec.edge_features,
-                add_self_loops=False,
-                residual=True,
-            )
-            for width in widths[:-1]
-        )
+        how = {"edge_dim": spec.edge_features, "add_self_loops": False, "residual": True}
+        self.convs = nn.ModuleList(GATv2Conv(width, hidden, heads, **how) for width in widths[:-1])
         self.norms = nn.ModuleList(nn.LayerNorm(self.width) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
 
@@ -136,13 +126,8 @@ class GAT(nn.Module):
 
     def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, dropout: float = 0.0):
         super().__init__()
-        self.config = {
-            "spec": tuple(spec),
-            "hidden": hidden,
-            "heads": heads,
-            "layers": layers,
-            "dropout": dropout,
-        }
+        self.config = {"spec": tuple(spec), "hidden": hidden, "heads": heads, "layers": layers}
+        self.config["dropout"] = dropout
         self.encoder = Encoder(GraphSpec(*spec), hidden, heads, layers, dropout)
         self.embedding_width = layers * self.encoder.width
 
@@ -217,22 +202,16 @@ class VGAE(PyGVGAE):
     benign windows only, with a share of the nodes' features masked.
 
     The anomaly score is the mean of the window's mean and largest feature error, each as
-    (error − mean) / std over benign training windows: it rises with both. Succession error and
-    KL divergence are reported but not scored: odd nodes get large latents, whose inner products
-    call every succession likely, so on windows under attack both fall.
+    (error − mean) / std over benign training windows. Succession error and KL divergence are not
+    scored: odd nodes get large latents, whose inner products call every succession likely.
     """
 
     config: dict[str, Any]  # builds the same model anew
 
     def __init__(self, spec: GraphSpec, hidden: int, heads: int, layers: int, latent: int):
         super().__init__(_Variational(GraphSpec(*spec), hidden, heads, layers, latent))
-        self.config = {
-            "spec": tuple(spec),
-            "hidden": hidden,
-            "heads": heads,
-            "layers": layers,
-            "latent": latent,
-        }
+        self.config = {"spec": tuple(spec), "hidden": hidden, "heads": heads, "layers": layers}
+        self.config["latent"] = latent
         self.embedding_width = 2 * latent
         self.features = nn.Sequential(
             nn.Linear(latent, 4 * latent), nn.ELU(), nn.Linear(4 * latent, GraphSpec(*spec)[0])
@@ -253,11 +232,6 @@ class VGAE(PyGVGAE):
         seen = x if keep is None else x * keep
         z = self.encode(seen, batch.edge_index, self.scaled.edge_scale(batch.edge_attr))
         return x, z
-
-    def embed(self, batch: Batch) -> Tensor:
-        """Mean and max over nodes of μ, (B, 2·latent)."""
-        self.encode_batch(batch)
-        return self.pool(batch)
 
     def pool(self, batch: Batch) -> Tensor:
         """Pooled μ of the last encoding, (B, 2·latent)."""

@@ -21,8 +21,8 @@ from cangraph.train.tasks import Detector, Reconstructor, Task
 
 
 class Adapted(NamedTuple):
-    """`task`, the detector of the new vehicle; `threshold`, set on `calib`, windows of the new
-    vehicle under synthesised attacks from times that were not trained on."""
+    """The detector of the new vehicle, and its threshold, set on windows under synthesised attacks
+    from times that were not trained on."""
 
     task: Task
     threshold: float
@@ -31,21 +31,15 @@ class Adapted(NamedTuple):
 
 def stretch(clean: Sequence[Frames], params: Params) -> Synthesis:
     """The clean traffic of a vehicle as material to train on: cut into train, val and calib by
-    time (`params.split`), with attacks synthesised into each part (`params.synthesis`). With
-    `fit.train_on` `both`, the traffic as it is comes along; `clean` is attacked copies alone.
+    time (`params.split`), with attacks synthesised into each part (`params.synthesis`).
 
-    Raises `ValueError` without traffic, for traffic with attacks or shorter than a window, for
-    traffic that is too short to be cut, and for `fit.train_on` `labelled`, since none is.
+    Raises `ValueError` without traffic, for traffic with attacks or too short to be cut, and for
+    `fit.train_on` `labelled`, since none is.
     """
     if not clean:
-        raise ValueError(
-            "adapt: no capture came; expected clean traffic of the new vehicle; give a minute of it"
-        )
+        raise ValueError("adapt: no capture came; expected clean traffic of the new vehicle")
     if params.fit.train_on == "labelled":
-        raise ValueError(
-            "adapt: fit.train_on = 'labelled', and the traffic holds no attack; expected clean or "
-            "both; set it"
-        )
+        raise ValueError("adapt: fit.train_on = 'labelled', and no window is; use clean or both")
     # a recording of its own each: a capture is cut by itself
     captures = [
         capture.label(scenario="train_01_attack_free", recording=f"stretch {number}")
@@ -57,11 +51,9 @@ def stretch(clean: Sequence[Frames], params: Params) -> Synthesis:
     for row in data.counts()[:3]:
         if not row["windows"]:
             seconds = sum(capture.duration for capture in clean)
-            cut = params.split
             raise ValueError(
-                f"adapt: of {seconds:.1f} s of clean traffic, {row['part']} has no window "
-                f"(split.blocks = {cut.blocks}, split.gap = {cut.gap} s); expected some in train, "
-                "val and calib; use fewer blocks, a shorter gap or more traffic"
+                f"adapt: of {seconds:.1f} s of clean traffic, {row['part']} has no window; use "
+                "fewer split.blocks, a shorter split.gap or more traffic"
             )
     return material
 
@@ -75,42 +67,29 @@ def adapt(
     folder: Path | str | None = None,
 ) -> Adapted:
     """Fine-tune a trained detector to the vehicle of some `clean` captures, into which attacks are
-    synthesised (see `stretch`): the heads alone (`frozen`), layer after layer from the heads down
-    (`gradual`), or all, lower layers slower (`discriminative`; see `callbacks.FineTuning`). The
-    heads learn at the learning rate of the `size`. The given task stays as it is; the new one
-    trains as any other, and a student no longer has its teacher.
+    synthesised (see `stretch`), as `how` says (see `callbacks.FineTuning`); the heads learn at the
+    learning rate of the `size`. The given task stays as it is; a student loses its teacher.
 
     The scaler of the features is kept: the weights know no other, and the moments of a few seconds
-    are noise. The scale of a VGAE's errors is no input of any weight, and is taken from the new
-    vehicle. The threshold is set anew, on times of the new vehicle that are not trained on.
-
-    Other cars are in the material as far as `params` say (`synthesis.fleet`, `synthesis.varied`):
-    0 of both for a detector of this vehicle alone.
+    are noise. The scale of a VGAE's errors, no input of any weight, is that of the new vehicle.
+    Other cars are in the material as far as `params` say: `synthesis.fleet` and `.varied` of 0
+    make a detector of this vehicle alone.
 
     Raises `TypeError` for what is no detector, `ValueError` for one that was never trained, for
     fewer epochs than `gradual` has steps, for `fit.rate` `found`, and as `stretch` and `fit` do.
     """
     if not isinstance(task, Task):
-        raise TypeError(
-            f"adapt: a {type(task).__name__} came; expected a trained task with a GAT or a VGAE; "
-            "take it from fit or runs.load_models"
-        )
+        raise TypeError(f"adapt: a {type(task).__name__} came; expected a trained task, as of fit")
     if not (task.encoder.node_scale.mean != 0).any():
-        raise ValueError(
-            "adapt: the scaler of the detector was never fitted; expected a trained detector; "
-            "train it with fit first"
-        )
+        raise ValueError("adapt: the scaler of the detector was never fitted; train it with fit")
     epochs, steps = params[size].epochs, len(task.layers) + 1
     if how == "gradual" and epochs < steps:
         raise ValueError(
-            f"adapt: {size}.epochs = {epochs} for the heads and {steps - 1} layers that thaw one "
-            f"after the other; expected {steps} or more; use more epochs, or discriminative"
+            f"adapt: {size}.epochs = {epochs} for the heads and {steps - 1} layers that thaw in "
+            f"turn; expected {steps} or more; use more epochs, or discriminative"
         )
     if params.fit.rate == "found":
-        raise ValueError(
-            "adapt: fit.rate = 'found', by a test that moves all layers alike; expected given; "
-            "set fit.rate to given"
-        )
+        raise ValueError("adapt: fit.rate = 'found' moves all layers alike; set it to given")
     tuning = FineTuning(how, epochs)
     material = stretch(clean, params)
     gat, config = isinstance(task.model, GAT), task.model.config
@@ -122,11 +101,9 @@ def adapt(
 
 class Ensemble:
     """Tasks of one kind, each trained from another seed, that score together (Lakshminarayanan et
-    al. 2017). The value is the mean of theirs, for GATs the mean of log-odds, as several teachers
-    teach (`distillation`); the state, `disagreement`, is the standard deviation of their values,
-    which is large where a window resembles nothing they were trained on.
-
-    Members come from `runs.load_models` of several seeds, or of several calls of `fit`.
+    al. 2017). The value is the mean of theirs, for GATs the mean of log-odds; the state,
+    `disagreement`, is the standard deviation of their values, which is large where a window
+    resembles nothing they were trained on.
 
     Raises `ValueError` for fewer than two members, one twice, or members of different kinds.
     """
@@ -138,18 +115,17 @@ class Ensemble:
         kinds = {type(member.model).__name__ for member in self.members}
         if len({id(member) for member in self.members}) < max(2, len(self.members)):
             raise ValueError(
-                f"Ensemble: {len(self.members)} members came, {len(set(self.members))} of them "
-                "different; expected two or more; train each from a seed of its own"
+                f"Ensemble: {len(self.members)} members came, of which {len(set(self.members))} "
+                "differ; expected two or more; train each from a seed of its own"
             )
         if len(kinds) > 1:
             raise ValueError(
-                f"Ensemble: members with a {' and a '.join(sorted(kinds))} came, whose scores have "
-                "different units; expected one kind; use fusion for several"
+                f"Ensemble: members with a {' and a '.join(sorted(kinds))} came, in different "
+                "units; expected one kind; use fusion for several"
             )
 
     def score(self, graphs: Graphs) -> Scores:
-        """`Scores` of every window: the mean of the members' values or log-odds, f8 (B,), and the
-        values' standard deviation, f4 (B, 1)."""
+        """`Scores` of every window: values f8 (B,), and their disagreement f4 (B, 1)."""
         values = np.stack([member.score(graphs).value for member in self.members])
         spread = values.std(0)[:, None].astype(np.float32)
         gats = isinstance(self.members[0].model, GAT)

@@ -1,16 +1,12 @@
-"""Lightning callbacks: only what Lightning lacks.
+"""Lightning callbacks: history, guards against runs that cannot succeed, averages of the weights,
+and which layers learn."""
 
-History and progress lines, guards against runs that cannot succeed, averages of the weights, and
-which layers learn.
-"""
-
-import csv
-import io
 import time
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 import torch
 from lightning.pytorch.callbacks import BaseFinetuning, Callback, ModelPruning, WeightAveraging
 from torch import Tensor, nn
@@ -30,11 +26,11 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class EpochLines(Callback):
     """Print one line an epoch, and append the epoch's means to `task.history`.
 
-    With a `folder`, `history.csv` there is written anew after every epoch, so that a run that goes
-    on after a kill leaves no row twice. (Lightning's CSVLogger deletes the files it finds.)
+    `history.csv` in the `folder` is written anew after every epoch, so that a run that goes on
+    after a kill leaves no row twice. (Lightning's CSVLogger deletes the files it finds.)
     """
 
-    def __init__(self, folder: Path | None = None):
+    def __init__(self, folder: Path):
         self.folder = folder
 
     def on_train_epoch_start(self, trainer, task) -> None:
@@ -50,13 +46,8 @@ class EpochLines(Callback):
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.endswith(("loss", "auprc")))
         took = time.perf_counter() - self.began
         print(f"epoch {row['epoch']:>3}/{trainer.max_epochs}  {shown}  {took:.1f} s", flush=True)
-        if self.folder:
-            text = io.StringIO()
-            columns = dict.fromkeys(name for row in task.history for name in row)
-            table = csv.DictWriter(text, [*columns], lineterminator="\n")
-            table.writeheader()
-            table.writerows(task.history)
-            put(self.folder / "history.csv", [text.getvalue().encode()])
+        table = pl.from_dicts(task.history, infer_schema_length=None).write_csv()
+        put(self.folder / "history.csv", [table.encode()])
 
 
 # guards: what stops a run that cannot succeed
@@ -67,10 +58,7 @@ class CollapseError(RuntimeError):
 
 
 def finite(graphs: Graphs, what_for: str) -> Graphs:
-    """`graphs` unchanged, if all their features are finite.
-
-    Raises `FloatingPointError` that names the feature and the window.
-    """
+    """`graphs`; raises `FloatingPointError` that names the first feature that is not finite."""
     for what, values, ptr, names in (
         ("node", graphs.x, graphs.node_ptr, NODE_FEATURES),
         ("edge", graphs.edge_attr, graphs.edge_ptr, EDGE_FEATURES),
@@ -83,14 +71,13 @@ def finite(graphs: Graphs, what_for: str) -> Graphs:
         raise FloatingPointError(
             f"fit: {what_for}: the {what} feature {names[column].name!r} is "
             f"{values[row, column]} in the window from frame {graphs.begin[window]} of "
-            f"{info.label}; expected finite features; run data_prep again, or drop the window"
+            f"{info.label}; expected finite features; drop the window"
         )
     return graphs
 
 
 class FiniteLoss(Callback):
-    """Stop at the first loss that is not finite, before it changes the weights, and name the term
-    that made it so."""
+    """Stop at a loss that is not finite, before it changes the weights, and name the term."""
 
     def on_before_backward(self, trainer, task, loss: Tensor) -> None:
         if not torch.isfinite(task.latest["loss"]):
@@ -105,12 +92,9 @@ class FiniteLoss(Callback):
 
 
 class Collapse(Callback):
-    """Log the distribution of the outputs on validation windows, and stop when they have been
-    constant in two epochs in a row.
-
-    An output is one number for each window, `task.outputs`: the logit of a detector, the mean
-    rebuilt feature of a reconstructor. `val_output_p05` … `val_output_p95` are its quantiles.
-    """
+    """Log quantiles of the outputs on validation windows, `val_output_p05` … `val_output_p95`, and
+    stop when they have been constant in two epochs in a row. An output is one number for each
+    window: the logit of a detector, the mean rebuilt feature of a reconstructor."""
 
     def __init__(self):
         self.constant = 0
@@ -128,9 +112,9 @@ class Collapse(Callback):
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             level = outputs.mean().item()
             raise CollapseError(
-                f"fit: {type(task).__name__} gives {level:.4g} for every one of the "
-                f"{len(outputs)} validation windows in epochs {epoch - 1} and {epoch}; expected "
-                f"outputs that differ; {self._why(task, level, rate)}"
+                f"fit: {type(task).__name__} gives {level:.4g} for every one of the {len(outputs)} "
+                f"validation windows in epochs {epoch - 1} and {epoch}; expected outputs that "
+                f"differ; {self._why(task, level, rate)}"
             )
 
     @staticmethod
@@ -163,13 +147,10 @@ class Averages(WeightAveraging):
 
     `ema`, after every step: w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), with n steps so far and h a
     tenth of all steps: an exponential average that forgets the first weights faster while it is
-    young. (Lightning's EMAWeightAveraging has one fixed decay, which suits no short run.) `swa`,
-    after every epoch: the mean of the weights at the end of the last quarter of the epochs, of two
-    at least (Izmailov et al. 2018); before that the weights themselves. (Lightning's
-    StochasticWeightAveraging replaces the schedule, and its average is neither validated nor in a
-    checkpoint.)
-
-    Parameters: `epochs` and optimiser `steps` of one epoch.
+    young. (Lightning's EMAWeightAveraging has one fixed decay.) `swa`, after every epoch: the mean
+    of the weights at the end of the last quarter of the `epochs`, of two at least (Izmailov et al.
+    2018). (Lightning's StochasticWeightAveraging replaces the schedule, and its average is neither
+    validated nor in a checkpoint.)
     """
 
     def __init__(self, kind: Literal["ema", "swa"], epochs: int, steps: int):
@@ -197,17 +178,15 @@ class FineTuning(BaseFinetuning):
     learning rate of the one above it, the heads on top (ibid., §3.2).
 
     All weights are in the optimiser from the start; those that do not learn have no gradient, and
-    AdamW leaves them as they are. What learns depends on the epoch alone.
+    AdamW leaves them as they are.
 
-    Raises `ValueError` for a `how` that is none.
+    Raises `ValueError` for another `how`.
     """
 
     def __init__(self, how: Literal["frozen", "gradual", "discriminative"], epochs: int):
         super().__init__()
         if how not in ("frozen", "gradual", "discriminative"):
-            raise ValueError(
-                f"FineTuning: how = {how!r}; expected frozen, gradual or discriminative; use one"
-            )
+            raise ValueError(f"adapt: how = {how!r}; use frozen, gradual or discriminative")
         self.how, self.epochs = how, epochs
         self.slowing = 1 / _SLOWER if how == "discriminative" else 1.0
 
@@ -239,8 +218,7 @@ class GradientFreezing(Callback):
 
     The gradient of a layer in an epoch is g = mean over steps of ‖∇w‖ / √(number of its weights).
     After the epoch every layer with g < `share` · (mean g of the other parts that learn) stops
-    learning for the rest of the run; the heads are one part, and always learn. A frozen layer gets
-    no gradient, so that AdamW leaves its weights as they are.
+    learning for the rest of the run; the heads are one part, and always learn.
     """
 
     def __init__(self, share: float):
@@ -250,7 +228,7 @@ class GradientFreezing(Callback):
 
     @staticmethod
     def _parts(task) -> dict[int, list[nn.Parameter]]:
-        """The weights of each layer by its position, and of the heads as -1."""
+        """The weights of each layer by its position, of the heads as -1."""
         parts = {
             n: [w for m in layer for w in m.parameters()] for n, layer in enumerate(task.layers)
         }
@@ -296,9 +274,8 @@ class Pruning(ModelPruning):
     """Set the `share` of the model's weights with the least absolute values to 0, over all its
     matrices together, after the first epoch; the other weights go on learning (Han et al. 2015).
 
-    Lightning's own hook would prune after the validation of that epoch, and so keep weights that
-    were never validated. Masks are no part of a checkpoint: a resumed run finds them again, since
-    the zeros are the least weights.
+    Lightning's own hook would prune after the epoch's validation. Masks are no part of a
+    checkpoint: a resumed run finds them again, since the zeros are the least weights.
     """
 
     def __init__(self, model: nn.Module, share: float):

@@ -1,9 +1,6 @@
-"""What a run leaves on disk while it trains, so that one that was killed goes on as if it had not
-been: the same weights in the end, bit for bit on a CPU.
-
+"""What a run leaves on disk so that a killed one ends with the same weights, bit for bit on a CPU:
 `<folder>/<key>/last.ckpt` and the best epochs, `epoch_<n>.ckpt`. The key hashes what the weights
-depend on: when any of that changes, a run begins anew, and no stale file is read.
-"""
+depend on: when any of that changes, a run begins anew."""
 
 import hashlib
 import io
@@ -19,7 +16,6 @@ import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from torch import nn
 
 from cangraph.data.batches import Batches
 from cangraph.data.graphs import Graphs
@@ -41,19 +37,13 @@ def _sha256(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
 
 
 def _windows(graphs: Graphs) -> str:
-    arrays = vars(graphs).items()
-    return _sha256((name, a) for name, a in arrays if isinstance(a, np.ndarray))
-
-
-def _weights(module: nn.Module) -> str:
-    return _sha256((name, w.cpu().numpy()) for name, w in module.state_dict().items())
+    return _sha256((name, a) for name, a in vars(graphs).items() if isinstance(a, np.ndarray))
 
 
 def about(task: Task, train: Graphs, val: Graphs, params: Params, size: str) -> dict[str, Any]:
-    """What the weights at the end of a run depend on, as JSON: the task and its first weights
-    (a student's teacher among them), the windows of the first epoch (`data`) and those that choose
-    the epoch (`split`), the parameters, the versions of packages and the code that makes and trains
-    them."""
+    """What the weights at the end of a run depend on, as JSON: the task and its first weights (a
+    student's teacher among them), the windows of the first epoch (`data`) and those that choose the
+    epoch (`split`), the parameters, the versions and the code."""
     root = Path(__file__).parents[1]
     source = b"".join(f.read_bytes() for n in _SOURCES for f in sorted(root.glob(f"{n}/*.py")))
     return {
@@ -61,7 +51,7 @@ def about(task: Task, train: Graphs, val: Graphs, params: Params, size: str) -> 
         "model": type(task.model).__name__,
         "config": task.model.config,
         "size": size,
-        "first_weights": _weights(task),
+        "first_weights": _sha256((name, w.cpu().numpy()) for name, w in task.state_dict().items()),
         "data": _windows(train),
         "split": _windows(val),
         "params": params.model_dump(),
@@ -79,7 +69,7 @@ def key_of(facts: dict[str, Any]) -> str:
 
 
 def _whole(path: Path) -> bool:
-    """Whether all parts of a checkpoint, a zip file, are there and have their CRC-32."""
+    """Whether a checkpoint, a zip file, has all its parts, with their CRC-32."""
     try:
         with zipfile.ZipFile(path) as parts:
             return parts.testzip() is None
@@ -92,12 +82,8 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
 
     Raises `ValueError` when it is damaged.
     """
-    path = Path(path)
-    if not _whole(path):
-        raise ValueError(
-            f"checkpoints: {path} is damaged; expected a whole checkpoint; delete it, and train "
-            "from the one before"
-        )
+    if not _whole(Path(path)):
+        raise ValueError(f"checkpoints: {path} is damaged; delete it, and train on from another")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -107,20 +93,13 @@ def newest(folder: Path) -> Path | None:
     for path in [last] * last.is_file() + best:
         if _whole(path):
             return path
-        warnings.warn(
-            f"fit: {path} is damaged; expected a whole checkpoint; training goes on from the one "
-            "before it",
-            stacklevel=2,
-        )
+        warnings.warn(f"fit: {path} is damaged; the one before it is taken", stacklevel=2)
     return None
 
 
 class WholeFiles(TorchCheckpointIO):
     """Write checkpoints beside their place and rename them, so that each is whole or absent.
-
-    Lightning's own way writes to the system's temporary folder, and copies where that is another
-    file system.
-    """
+    (Lightning copies from the system's temporary folder where that is another file system.)"""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
         buffer = io.BytesIO()
@@ -129,8 +108,8 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def keeping(folder: Path, task: Task, keep: int) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """The callbacks that keep the `keep` epochs which `task.monitor` calls best, and the last one.
-    (`save_last` of the first would leave out the epochs that are not among the best.)"""
+    """The callbacks that keep the `keep` epochs which `task.monitor` calls best, and the last one,
+    which `save_last` of the first would leave out where it is not among the best."""
     # an epoch that is trained again overwrites its file
     same: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
     best = ModelCheckpoint(
@@ -142,12 +121,11 @@ def keeping(folder: Path, task: Task, keep: int) -> tuple[ModelCheckpoint, Model
 class Resumable(Callback):
     """Add to a checkpoint the random generators that the next epoch draws from, and what it is of:
     `facts` (see `about`) and the metrics of its epoch. Resuming restores the generators and the
-    order of the `batches`, also where the folder has been moved. (Lightning saves the state of a
-    loader, and restores it only in the middle of an epoch.)
+    order of the `batches`, also where the folder has been moved. (Lightning restores the state of
+    a loader only in the middle of an epoch.)
 
-    Of several processes the first draws as a single one would, and its generators are saved; in
-    every epoch process r > 0 is seeded with (seed, epoch, r), so that each masks and drops on its
-    own."""
+    Of several processes the first draws as a single one would, and its generators are saved;
+    process r > 0 is seeded with (seed, epoch, r) in every epoch."""
 
     def __init__(self, facts: dict[str, Any], batches: Batches):
         self.facts, self.batches = facts, batches
@@ -175,12 +153,11 @@ class Resumable(Callback):
         for callback in trainer.checkpoint_callbacks:
             state = checkpoint["callbacks"][callback.state_key]
 
-            def here(path: str, folder: str = callback.dirpath) -> str:
-                return str(Path(folder, Path(path).name)) if path else path
-
-            state |= {name: here(path) for name, path in state.items() if name.endswith("_path")}
-            state["best_k_models"] = {here(p): v for p, v in state["best_k_models"].items()}
-            state["dirpath"] = callback.dirpath
+            folder = state["dirpath"], callback.dirpath
+            for name in [name for name in state if name.endswith("_path")] + ["dirpath"]:
+                state[name] = state[name].replace(*folder)
+            best = state["best_k_models"].items()
+            state["best_k_models"] = {path.replace(*folder): value for path, value in best}
 
     @staticmethod
     def throw_as_in(checkpoint: dict[str, Any]) -> None:

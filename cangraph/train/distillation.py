@@ -7,8 +7,7 @@
 | ‖P z_s − z_t‖² | `hint` | the embedding, through a projection P |
 | Huber(ψ(z_s) − ψ(z_t)) | `relation` | which windows of a batch lie near each other |
 
-Each has a weight in `DistillationParams`; a term of weight 0 is left out. Pairs are those of the
-windows at hand: of a part with a budget, of a share with several processes.
+Each has a weight in `DistillationParams`; a term of weight 0 is left out.
 """
 
 import copy
@@ -41,9 +40,8 @@ def _rescaled(x: Tensor, given: Standardize, wanted: Standardize) -> Tensor:
 
 class Teachers(nn.Module):
     """Frozen copies of trained tasks of one kind that teach together: the mean of their logits,
-    and their embeddings side by side. The mean of logits is the geometric mean of odds (Hinton et
-    al. 2015, section 1) and commutes with the temperature, mean(t)/T = mean(t/T); a mean of
-    probabilities, say of 1 and ½, loses how sure each teacher was.
+    which is the geometric mean of their odds (Hinton et al. 2015, section 1) at any temperature,
+    and their embeddings side by side.
 
     Raises `ValueError` for no task, and `TypeError` for tasks of several kinds.
     """
@@ -53,10 +51,7 @@ class Teachers(nn.Module):
         models = [copy.deepcopy(task.model) for task in tasks]
         kinds = sorted({type(model).__name__ for model in models})
         if not models:
-            raise ValueError(
-                "distill: no teacher came; expected a trained task or several; pass those of "
-                "runs.load_models or fit"
-            )
+            raise ValueError("distill: no teacher came; expected a trained task or several")
         if len(kinds) > 1:
             raise TypeError(
                 f"distill: teachers with a {' and a '.join(kinds)} came; expected one kind; "
@@ -114,11 +109,7 @@ class FromTeachers(Task):
 
 
 class Distilled(FromTeachers, Detector):
-    """Train a student `GAT` on labels, the teachers' softened probabilities of windows, nodes and
-    attack types, and their embedding:
-    loss = labels + soft · T² KL(teacher ‖ student) + types · T² KL of the types
-    + hint · ‖projection(z_student) − z_teacher‖² + relation · Huber of relative distances.
-    """
+    """Train a student `GAT` on labels and on what its teachers say of windows, nodes and types."""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         z, out = self.model.embed_and_judge(batch)
@@ -139,9 +130,7 @@ class Distilled(FromTeachers, Detector):
 
 
 class DistilledVGAE(FromTeachers, Reconstructor):
-    """Train a student `VGAE` on its own loss, the teachers' rebuilt features and their embedding:
-    loss = VGAE loss + soft · Huber(x̂_student, x̂_teacher) + hint · ‖projection(z_s) − z_t‖²
-    + relation · Huber of relative distances."""
+    """Train a student `VGAE` on its own loss and on its teachers' rebuilt features, by Huber."""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         x_hat, terms = self.rebuild(batch)
@@ -161,8 +150,7 @@ class DistilledVGAE(FromTeachers, Reconstructor):
 def distill(
     teacher: Task | Sequence[Task] | Teachers, into: GAT | VGAE, params: DistillationParams
 ) -> FromTeachers:
-    """The task that trains the student `into` from a trained `teacher`, or several, of the same
-    kind, say the `members` of an `Ensemble`.
+    """The task that trains the student `into` from one or several trained teachers.
 
     Raises `TypeError` when teachers and student are of different kinds, `ValueError` for none.
     """
@@ -171,7 +159,7 @@ def distill(
     if type(into) is not teacher.kind:
         raise TypeError(
             f"distill: a {type(into).__name__} cannot learn from a {teacher.kind.__name__}; "
-            "expected two GATs or two VGAEs; build the student from the teacher's class"
+            "expected two GATs or two VGAEs"
         )
     task = Distilled(into) if isinstance(into, GAT) else DistilledVGAE(into)
     task.learn_from(teacher, params)

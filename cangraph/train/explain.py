@@ -17,8 +17,7 @@ from cangraph.train.tasks import Detector, Task
 
 
 def hidden(task: Task, graphs: Graphs, family: str) -> Graphs:
-    """The windows with the features of one family at their benign mean, so that the detector
-    of `task` sees nothing in them.
+    """The windows with the features of one family at their benign mean.
 
     Raises `ValueError` for a family that is not in `features.FAMILIES`.
     """
@@ -37,11 +36,8 @@ def hidden(task: Task, graphs: Graphs, family: str) -> Graphs:
 
 def ablation(task: Task, graphs: Graphs) -> dict[str, float]:
     """AUROC that the detector of `task` loses when it cannot see one family of features, the
-    plain mean over captures with both classes, by family.
-
-    It says what the trained model leans on. A model trained without the family would lean on
-    others, and might lose nothing.
-    """
+    plain mean over captures with both classes, by family. A model trained without the family would
+    lean on others, and might lose nothing."""
 
     def auroc(windows: Graphs) -> float:
         rows = by_capture(task.score(windows), at=0.5)
@@ -84,15 +80,12 @@ class _Logit(nn.Module):
 def explained(task: Detector, window: Graphs, epochs: int = 150, seed: int = 0) -> Explanation:
     """Which successions and which features of which ID carry the verdict on one window: masks that
     keep the verdict and hide the rest, learnt by PyG's `GNNExplainer` (Ying et al., NeurIPS 2019).
-
     A mask is one explanation among several, and says nothing about causes.
 
     Raises `ValueError` for anything but one window.
     """
     if len(window) != 1:
-        raise ValueError(
-            f"explained: {len(window)} windows came; expected one; give graphs[position]"
-        )
+        raise ValueError(f"explained: {len(window)} windows came; give one, graphs[position]")
     task.eval()
     batch = batch_of(window)
     x, edges = task.encoder.node_scale(batch.x), task.encoder.edge_scale(batch.edge_attr)

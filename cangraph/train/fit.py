@@ -2,10 +2,9 @@
 
 Several processes: `devices` on each of `nodes` machines, started by torchrun or srun, call `fit`
 alike, draw the same windows and learn from their share of each batch (see `Batches`). All validate
-every window; the first one prints and writes. Steps, their order and their rates are those of one
-process. So is the gradient, to rounding, of means over windows; in means over nodes or edges, the
-mean of each share counts by its windows, and random draws are drawn anew. A run may go on with
-another number of processes.
+every window; the first one prints and writes. Steps and rates are those of one process, and so is,
+to rounding, the gradient of means over windows; in means over nodes or edges, the mean of each
+share counts by its windows. A run may go on with another number of processes.
 """
 
 import json
@@ -25,7 +24,6 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.profilers import SimpleProfiler
 from lightning.pytorch.utilities import rank_zero_only
 
 from cangraph.data.batches import Batches, Budget
@@ -59,13 +57,13 @@ from cangraph.train.tasks import SCORING, Task
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch: before models are built, so that their first weights repeat."""
+    """Seed Python, numpy and torch: before models are built."""
     L.seed_everything(seed, workers=True, verbose=False)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what Lightning says that a report should not repeat."""
+    """Silence Lightning."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -87,15 +85,12 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _compiled(task: Task, wanted: bool) -> Iterator[None]:
     """Compile the encoder while it trains: what is saved and scored is the plain one."""
-    if not wanted:
-        yield
-        return
-    # windows differ in nodes and edges
-    task.encoder.__dict__["forward"] = torch.compile(task.encoder.forward, dynamic=True)
+    if wanted:  # dynamic: windows differ in nodes and edges
+        task.encoder.__dict__["forward"] = torch.compile(task.encoder.forward, dynamic=True)
     try:
         yield
     finally:
-        del task.encoder.__dict__["forward"]
+        task.encoder.__dict__.pop("forward", None)
 
 
 def fit(
@@ -117,19 +112,16 @@ def fit(
 
     The same seed and number of threads give the same weights, bit for bit, on a CPU. With a
     `folder`, every epoch leaves a checkpoint there, and a run that was killed goes on from the last
-    one to the same weights (see `checkpoints`); `history.csv`, `diagnostics.json` and what
-    `fit.record` names lie beside them.
+    one to the same weights; `history.csv`, `diagnostics.json` and what `fit.record` names lie
+    beside them. With a `tuning` the task has been trained before: its scaler is kept.
 
-    With a `tuning` the task has been trained before: its scaler is kept (see `adapt`).
-
-    Raises `ValueError` for parameters that have no effect here, `FloatingPointError` for features
-    or a loss that are not finite, and `callbacks.CollapseError` for outputs that no longer depend
-    on the window.
+    Raises `ValueError` for parameters that cannot work here, `FloatingPointError` for features or a
+    loss that are not finite, and `callbacks.CollapseError` for outputs that no longer differ.
     """
     run, processes = params.fit, devices * nodes
     _refuse(run, size, folder, processes, tuning)
     seed_everything(params.seed)
-    task.history, task.imbalance, task.augment = [], tuple(run.imbalance), tuple(run.augment)
+    task.history, task.imbalance = [], tuple(run.imbalance)
     task.budget = Budget(run.node_budget, run.edge_budget)
     train = data.draw(0, 0.0)
     (task.weigh if tuning else task.prepare)(finite(train, "epoch 1"))
@@ -172,18 +164,16 @@ def _refuse(
         )
     if processes > 1 and run.rate == "found":
         raise ValueError(
-            f"fit: fit.rate = 'found' with {processes} processes, each of which would find its "
-            f"own; expected given; set {size}.learning_rate to what one process found"
+            f"fit: fit.rate = 'found' with {processes} processes, each of which finds its own; "
+            f"expected given; set {size}.learning_rate to what one process found"
         )
     if run.precision == "16-mixed" and not torch.cuda.is_available():
         raise ValueError(
-            "fit: fit.precision = '16-mixed' on a CPU, which has no such arithmetic; expected a "
-            "GPU; use bf16-mixed or 32-true"
+            "fit: fit.precision = '16-mixed' on a CPU; expected a GPU; use bf16-mixed or 32-true"
         )
     if tuning and run.freeze:
         raise ValueError(
-            f"fit: fit.freeze = {run.freeze} with fine-tuning {tuning.how!r}, which says itself "
-            "which layers learn; expected 0; set it"
+            f"fit: fit.freeze = {run.freeze} with fine-tuning, which freezes by itself; set it to 0"
         )
 
 
@@ -219,7 +209,6 @@ def _train(
         callbacks=[*own, Resumable(facts, batches), *more, *([tuning] * bool(tuning)), best, last],
         plugins=[WholeFiles()],
         logger=_loggers(run.record, folder, facts),
-        profiler=SimpleProfiler(folder, "profile") if "profile" in run.record else None,
     )
     batches.process, batches.processes = trainer.global_rank, trainer.world_size
     batches.device = trainer.strategy.root_device  # where the windows of an epoch lie as a whole
@@ -230,8 +219,7 @@ def _train(
             logger.experiment.finish()
     kept = read_checkpoint(best.best_model_path)
     task.history[kept["epoch"]]["kept"] = True
-    if trainer.world_size > 1:
-        # what is built next has the same first weights in all processes, and in one that resumes
+    if trainer.world_size > 1:  # what is built next has the same first weights in all processes
         Resumable.throw_as_in(read_checkpoint(last.best_model_path))
     if trainer.is_global_zero:
         record = {"about": facts, "history": task.history, "kept": kept["epoch"] + 1}
@@ -254,10 +242,10 @@ def _planned(
     if run.accumulate > len(batches):
         raise ValueError(
             f"fit: fit.accumulate = {run.accumulate} with {len(batches)} batches an epoch; "
-            "expected no more than there are; use less, or a smaller fit.batch_size"
+            "use less, or a smaller fit.batch_size"
         )
     steps = params[size].epochs * -(-len(batches) // run.accumulate)
-    plan = partial(optimisation, run=run, steps=steps, batches=len(batches), slowing=slowing)
+    plan = partial(optimisation, run=run, steps=steps, slowing=slowing)
     rate = params[size].learning_rate
     task.optimisation = partial(plan, rate=rate)
     if run.rate == "found":
@@ -269,12 +257,9 @@ def _planned(
     return rate
 
 
-def _callbacks(
-    task: Task, params: Params, size: str, batches: Batches, folder: Path
-) -> list[Callback]:
+def _callbacks(task: Task, params: Params, size: str, batches: Batches, folder: Path):
     """What every run needs, and what `params.fit` asks for."""
-    run = params.fit
-    made = [FiniteLoss(), Collapse(), EpochLines(folder)]
+    run, made = params.fit, [FiniteLoss(), Collapse(), EpochLines(folder)]
     if run.average != "none":
         steps = -(-len(batches) // run.accumulate)
         made.append(Averages(run.average, params[size].epochs, steps))
@@ -290,17 +275,9 @@ def _loggers(record: Sequence[str], folder: Path, facts: dict[str, Any]) -> list
     unless WANDB_API_KEY is set; `wandb sync` sends what it wrote."""
     made: list[Logger] = []
     if "tensorboard" in record:
-        made.append(
-            TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False)
-        )
+        made += [TensorBoardLogger(folder, "tensorboard", version="", default_hp_metric=False)]
     if "wandb" in record:
-        made.append(
-            WandbLogger(
-                project="cangraph",
-                name=f"{facts['task']} {facts['params']['dataset']} {facts['params']['seed']}",
-                save_dir=folder,
-                offline="WANDB_API_KEY" not in os.environ,
-                config=facts,
-            )
-        )
+        name = f"{facts['task']} {facts['params']['dataset']} {facts['params']['seed']}"
+        offline = "WANDB_API_KEY" not in os.environ
+        made += [WandbLogger(name, folder, offline=offline, project="cangraph", config=facts)]
     return made

@@ -1,7 +1,6 @@
 """Training within the memory there is: a batch that does not fit is learnt from in parts."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import lightning as L
 import torch
@@ -35,13 +34,10 @@ class WithinBudget(L.LightningModule):
 
     and the graph of each part is freed before the next is computed. Means over windows get the
     gradient of the whole batch, up to rounding; in means over nodes or edges, the mean of each part
-    counts by its windows. Random draws are drawn anew for each part. The optimiser sees the same
-    number of steps, the same schedule and the same order of windows, and no weight changes before
-    the whole batch has been through.
+    counts by its windows. Steps, schedule and the order of windows stay as they are.
 
-    Of several processes each counts its part of the batch by its `share`, and keeps to a budget of
-    its own; the rows of `history` name that of the first. A halving is printed, and the budget
-    stands as `node_budget` and `edge_budget` in the rows of `history` from then on.
+    Of several processes each counts its part by the batch's `share`, and keeps to a budget of its
+    own. The budget stands as `node_budget` and `edge_budget` in the rows of `history`.
 
     Raises `torch.OutOfMemoryError` when a single window does not fit.
     """
@@ -49,10 +45,9 @@ class WithinBudget(L.LightningModule):
     budget = Budget()
     told = False  # whether the values of the windows at hand are in the epoch's means
 
-    if TYPE_CHECKING:
-
-        def learn(self, batch: Batch) -> Tensor:
-            """The loss to train on, logged unless `told`."""
+    def learn(self, batch: Batch) -> Tensor:
+        """The loss to train on, logged unless `told`."""
+        raise NotImplementedError
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of the batch, with its gradient computed part by part."""
@@ -111,8 +106,7 @@ class WithinBudget(L.LightningModule):
         if failed.num_graphs == 1:
             raise torch.OutOfMemoryError(
                 f"fit: {where}: a single window of {nodes:,} nodes and {edges:,} edges does not "
-                "fit into memory; expected room for at least one; use a smaller model or shorter "
-                "windows"
+                "fit into memory; use a smaller model or shorter windows"
             )
         garbage_collection_cuda()
         # without edges, nodes alone make the halves
@@ -120,6 +114,6 @@ class WithinBudget(L.LightningModule):
         most = [f"{n:,} {name}" for name, n in self.budget._asdict().items() if n is not None]
         print(
             f"fit: {where}: {what} do not fit into memory; from here on at most "
-            f"{' and '.join(most)} at once, the gradients of the parts summed",
+            f"{' and '.join(most)} at once",
             flush=True,
         )

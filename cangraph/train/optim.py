@@ -18,48 +18,39 @@ from cangraph.data.batches import Batch
 from cangraph.params import FitParams
 from cangraph.train.tasks import Task
 
-_FACTOR, _PATIENCE = 0.5, 1  # a plateau halves the rate in the second epoch without progress
 _RANGE = (1e-6, 1.0)  # learning rates that the finder tries
 _TRIES = 100  # steps of the finder
 _SKIPPED = 10  # of them, in which the smoothed loss still settles
 _CAP = 10.0  # times the given rate, or a tenth of it, is as far as the finder is followed
 
 
-def _groups(task: Task, rate: float, run: FitParams, slowing: float) -> list[dict[str, Any]]:
-    """Parameters that share rate and decay. Norms and biases, which have one axis, need not
-    decay; what is not the encoder is a head."""
-    encoder = {
-        id(w): slowing**depth
+def _groups(task: Task, rate: float, slowing: float) -> list[dict[str, Any]]:
+    """Parameters that share a rate."""
+    rates = {
+        id(w): rate * slowing**depth
         for depth, layer in enumerate(reversed(task.layers), 1)
         for module in layer
         for w in module.parameters()
     }
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[float, list[nn.Parameter]] = {}
     for weights in task.parameters():
         if weights.requires_grad:
-            factor = encoder.get(id(weights), run.head_rate)
-            decays = run.decay == "all" or weights.ndim > 1
-            key = rate * factor, run.weight_decay * decays
-            groups.setdefault(key, []).append(weights)
-    return [
-        {"params": weights, "lr": lr, "weight_decay": decay}
-        for (lr, decay), weights in groups.items()
-    ]
+            groups.setdefault(rates.get(id(weights), rate), []).append(weights)
+    return [{"params": weights, "lr": lr} for lr, weights in groups.items()]
 
 
 def optimisation(
-    task: Task, rate: float, run: FitParams, steps: int, batches: int, slowing: float = 1.0
+    task: Task, rate: float, run: FitParams, steps: int, slowing: float = 1.0
 ) -> tuple[list, list]:
-    """AdamW and the schedules of a run of `steps` steps that peaks at `rate`, as Lightning wants
-    them; an epoch has so many `batches`. The rate of each layer of the encoder is `slowing` times
-    that of the one above it, of which the last is below the heads.
+    """AdamW and the schedule of a run of `steps` steps that peaks at `rate`, as Lightning wants
+    them. The rate of each layer of the encoder is `slowing` times that of the one above it, of
+    which the last is below the heads.
 
     `one_cycle` rises over the share `warmup` of the steps and falls to almost nothing (Smith and
-    Topin 2018). `cosine` and `plateau` rise linearly over that share; then the first falls by half
-    a cosine to nothing (Loshchilov and Hutter 2017), the second halves the rate when
-    `task.monitor` has not become better for two epochs.
+    Topin 2018). `cosine` rises linearly over that share, and falls by half a cosine to nothing
+    (Loshchilov and Hutter 2017).
     """
-    groups = _groups(task, rate, run, slowing)
+    groups = _groups(task, rate, slowing)
     fused = run.precision == "32-true"  # else Lightning clips no gradients of a fused update
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=run.weight_decay, fused=fused)
     rising = int(run.warmup * steps)
@@ -69,21 +60,13 @@ def optimisation(
             return (step + 1) / (rising + 1)
         return (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
 
-    made: list[Any] = []
+    schedule: lr_scheduler.LRScheduler
     if run.schedule == "one_cycle":
         peaks = [group["lr"] for group in groups]
-        made = [lr_scheduler.OneCycleLR(optimizer, peaks, steps, pct_start=run.warmup)]
-    elif run.schedule == "cosine":
-        made = [lr_scheduler.LambdaLR(optimizer, cosine)]
-    elif rising:
-        made = [lr_scheduler.LinearLR(optimizer, 1 / (rising + 1), 1.0, rising)]
-    plans = [{"scheduler": schedule, "interval": "step"} for schedule in made]
-    if run.schedule == "plateau":
-        half = lr_scheduler.ReduceLROnPlateau(optimizer, task.mode, _FACTOR, _PATIENCE)
-        # with an epoch's last batch: at the end of an epoch it would come after the checkpoint
-        plans.append({"scheduler": half, "interval": "step", "monitor": task.monitor})
-        plans[-1]["frequency"] = batches
-    return [optimizer], plans
+        schedule = lr_scheduler.OneCycleLR(optimizer, peaks, steps, pct_start=run.warmup)
+    else:
+        schedule = lr_scheduler.LambdaLR(optimizer, cosine)
+    return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
 def capped(found: float, given: float) -> float:
@@ -118,11 +101,8 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
 
 
 def find_rate(task: Task, batches: Iterable[Batch], trainer: Callable[..., L.Trainer]) -> float:
-    """The learning rate at which the loss falls fastest (`steepest`) while the rate rises from step
-    to step (Smith 2017), by Lightning's Tuner on a copy of the task.
-
-    Raises `ValueError` when the loss falls at none.
-    """
+    """The learning rate at which the loss falls fastest (see `steepest`) while the rate rises from
+    step to step (Smith 2017), by Lightning's Tuner on a copy of the task."""
     low, high = _RANGE
     tuner = Tuner(trainer(max_epochs=-1, logger=False, enable_checkpointing=False))
     with redirect_stderr(io.StringIO()):  # its progress bar

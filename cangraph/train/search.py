@@ -7,10 +7,8 @@
 | hidden | half to twice as wide as asked, log | width of a head |
 | layers | 1 … 4 | |
 
-Epochs and batch size stay as they are: more steps are better and cost more, and the learning rate
-stands for what a batch size changes. A trial is judged by the best validation AUPRC of its epochs,
-and given up at an epoch where it is below the median of the trials before (Golovin et al. 2017).
-Test windows are never looked at.
+A trial is judged by the best validation AUPRC of its epochs, and given up at an epoch where it is
+below the median of the trials before (Golovin et al. 2017). Test windows are never looked at.
 """
 
 import io
@@ -61,12 +59,6 @@ def suggested(trial: optuna.Trial, params: Params, size: str) -> Params:
     return Params(**tree)
 
 
-def _as_they_are(params: Params, size: str) -> dict[str, float]:
-    """The values in `params` of what is tried."""
-    own = {"learning_rate": params[size].learning_rate, "weight_decay": params.fit.weight_decay}
-    return own | {"hidden": params[size].gat.hidden, "layers": params[size].gat.layers}
-
-
 def _detector(data: Split | Synthesis, params: Params, size: str) -> Detector:
     seed_everything(params.seed)
     return Detector(GAT(data.val.spec, **params[size].gat))
@@ -77,11 +69,8 @@ def tune(
 ) -> optuna.Study:
     """Go on with the study of a GAT of this `size` ("teacher" or "student") until it has
     `params.trials`, and return it; the first trial is `params` as they are. It lies in the SQLite
-    file `path`, under a name made of what its numbers depend on, the windows and the other
-    parameters among them: when any of that changes, a study begins anew.
-
-    Each trial draws from the seed and its number, so a search that was killed goes on to the same
-    trials; the one that was cut off is done again.
+    file `path`, under a name made of what its numbers depend on: when any of that changes, a study
+    begins anew. A search that was killed goes on to the same trials.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,18 +90,16 @@ def tune(
         dice = np.random.SeedSequence([params.seed, number]).generate_state(1)
         study.sampler = optuna.samplers.TPESampler(seed=int(dice[0]))
         if not number and not study.get_trials(states=(TrialState.WAITING,)):
-            study.enqueue_trial(_as_they_are(params, size))
+            model = params[size]
+            as_they_are = {"learning_rate": model.learning_rate} | model.gat.model_dump()
+            study.enqueue_trial(as_they_are | {"weight_decay": params.fit.weight_decay})
         study.optimize(lambda trial: _judged(trial, data, params, size), n_trials=1)
-        print(f"trial {number + 1:>3}/{params.trials}  {_line(finished(study)[-1])}")
+        trial = finished(study)[-1]
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
+        given_up = f", given up in epoch {len(trial.intermediate_values)}"
+        ended = "" if trial.state == TrialState.COMPLETE else given_up
+        print(f"trial {number + 1:>3}/{params.trials}  {shown}  auprc {reached(trial):.4f}{ended}")
     return study
-
-
-def _line(trial: optuna.trial.FrozenTrial) -> str:
-    """What a trial tried and reached."""
-    shown = "  ".join(f"{name} {value:.3g}" for name, value in trial.params.items())
-    given_up = f", given up in epoch {len(trial.intermediate_values)}"
-    ended = "" if trial.state == TrialState.COMPLETE else given_up
-    return f"{shown}  auprc {reached(trial):.4f}{ended}"
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -138,16 +125,14 @@ def _judged(trial: optuna.Trial, data: Split | Synthesis, params: Params, size: 
 
 def importance(study: optuna.Study) -> dict[str, float]:
     """Share of each parameter in what tells the better half of the trials that ran to their end
-    from all of them (PED-ANOVA, Watanabe et al. 2023), largest first; with a few trials hardly more
-    than a guess.
+    from all of them (PED-ANOVA, Watanabe et al. 2023), largest first.
 
-    Raises `ValueError` with less than two of them.
+    Raises `ValueError` for fewer than two.
     """
     whole = len(study.get_trials(states=(TrialState.COMPLETE,)))
     if whole < 2:
         raise ValueError(
-            f"search: {whole} of {len(study.trials)} trials ran to the end; expected two or more "
-            "to compare; use more trials"
+            f"search: {whole} of {len(study.trials)} trials ran to the end; expected two or more"
         )
     better = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
     return optuna.importance.get_param_importances(study, evaluator=better)

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import dropout_edge, dropout_node, mask_feature, scatter
+from torch_geometric.utils import scatter
 from torchmetrics.classification import BinaryAveragePrecision
 
 from cangraph.data.batches import Batch, Batches, batch_of
@@ -25,25 +25,6 @@ from cangraph.train.memory import WithinBudget
 
 SCORING = 512  # windows a batch when nothing is learnt
 _MOMENTS = ("z_mean", "z_std", "z_max")  # of an embedding
-_LEFT_OUT = 0.1  # share of edges, nodes or features that augmentation leaves out
-
-
-def augmented(batch: Batch, ways: Sequence[str]) -> Batch:
-    """The batch with a tenth left out of each thing that `ways` names: `edges`; all edges of
-    `nodes`; node `features`, which become 0. Labels stay.
-
-    Drawn by PyG's `dropout_edge`, `dropout_node` and `mask_feature` from torch's generator.
-    """
-    for way in ways:
-        if way == "features":
-            batch = batch._replace(x=mask_feature(batch.x, _LEFT_OUT, mode="all")[0])
-            continue
-        if way == "edges":
-            edge_index, kept = dropout_edge(batch.edge_index, _LEFT_OUT)
-        else:
-            edge_index, kept, _ = dropout_node(batch.edge_index, _LEFT_OUT, len(batch.x))
-        batch = batch._replace(edge_index=edge_index, edge_attr=batch.edge_attr[kept])
-    return batch
 
 
 def _moments(z: Tensor) -> Tensor:
@@ -52,15 +33,11 @@ def _moments(z: Tensor) -> Tensor:
 
 
 class Task(WithinBudget):
-    """What the tasks share: optimiser, logging, scoring.
-
-    A task defines `loss` (the terms of a batch, `loss` their sum), `judge` (scores and states of
-    its windows) and `encoder`.
-    """
+    """What the tasks share: optimiser, logging, scoring. A task defines `loss`, `judge` and
+    `encoder`."""
 
     monitor: str = "val_loss"  # what tells the epoch to keep
     mode: Literal["min", "max"] = "min"
-    augment: Sequence[str] = ()  # see `augmented`
     imbalance: Sequence[str] = ("weights",)  # see `losses`; where labels are learnt from
     state_names: tuple[str, ...] = ()  # of the columns of a score's `state`
     optimisation: Callable[["Task"], tuple[list, list]]  # see `optim`
@@ -97,7 +74,7 @@ class Task(WithinBudget):
         """Take from the training windows how much each label weighs."""
 
     def finish(self, train: Graphs) -> None:
-        """Take from the training windows what can be known only after the last step."""
+        """Take from the training windows what is known only after the last step."""
 
     @property
     def layers(self) -> list[tuple[nn.Module, nn.Module]]:
@@ -122,8 +99,8 @@ class Task(WithinBudget):
         self.history = checkpoint["history"]
 
     def log_means(self, stage: str, batch: Batch, **values: Tensor) -> None:
-        """Count the values of a batch in the means of the epoch. They are summed up here and logged
-        once: Lightning's own log of every batch takes as long as a third of a step."""
+        """Count the values of a batch in the means of the epoch, which are logged once: Lightning's
+        own log of every batch takes as long as a third of a step."""
         if self.told:
             return
         windows = batch.num_graphs if batch.share else 0
@@ -150,7 +127,7 @@ class Task(WithinBudget):
 
     def learn(self, batch: Batch) -> Tensor:
         """The loss to train on, logged."""
-        terms = self.loss(augmented(batch, self.augment))
+        terms = self.loss(batch)
         self.latest = {name: value.detach() for name, value in terms.items()}
         self.log_means("train", batch, **terms)
         return terms["loss"]
@@ -178,10 +155,9 @@ class Detector(Task):
 
     Binary cross-entropy of windows + that of nodes, both balanced as `imbalance` says (see
     `losses`), + 0.2 · cross-entropy of the attack type. The score is the probability σ(logit), in
-    float64 so that windows with nearly the same certainty still rank.
-
-    The epoch to keep is the one that ranks validation windows best (AUPRC), of equal ones the
-    last: the least loss is decided by a single odd window, often too early.
+    float64 so that windows with nearly the same certainty still rank. The epoch to keep is the one
+    that ranks validation windows best (AUPRC), of equal ones the last: a single odd window decides
+    the least loss.
     """
 
     monitor, mode = "val_rank", "max"
@@ -210,8 +186,8 @@ class Detector(Task):
     def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
         """The loss of each head on its labels, and `hard`, their weighted sum."""
         by = self.balance
-        window = binary_error(out.window, batch.label, by.window_weight, by.window_offset, by.focus)
-        node = binary_error(out.node, batch.node_label, by.node_weight, by.node_offset, by.focus)
+        window = binary_error(out.window, batch.label, by.window_weight, by.focus)
+        node = binary_error(out.node, batch.node_label, by.node_weight, by.focus)
         kind = nn.functional.cross_entropy(out.attack_type, batch.attack_type)
         hard = window + node + self.type_share * kind
         return {"window": window, "node": node, "type": kind, "hard": hard}
@@ -236,8 +212,8 @@ class Detector(Task):
         self.val_auprc.reset()
 
     def zero_shot(self, calib: Scores) -> float:
-        """An even chance. On calibration windows F1 is flat over two octaves of the odds, and its
-        maximum there is chance: thresholds from it made F1 on unseen cars differ by .2 by seed."""
+        """An even chance: on calibration windows F1 is flat over two octaves of the odds, and
+        thresholds from its maximum made F1 on unseen cars differ by .2 by seed."""
         return self.even_chance
 
     @torch.inference_mode()
@@ -268,9 +244,6 @@ class Reconstructor(Task):
     state_names = tuple(f"vgae_{name}" for name in (*WindowErrors._fields, *_MOMENTS))
 
     model: VGAE
-
-    def __init__(self, model: VGAE):
-        super().__init__(model)
 
     @property
     def encoder(self) -> Encoder:

@@ -52,15 +52,6 @@ def test_a_score_does_not_depend_on_the_order_of_nodes(model, graphs):
 
 
 @torch.no_grad()
-def test_embed_and_forward_agree_for_the_gat(graphs):
-    gat = GAT(graphs.spec, hidden=4, heads=2, layers=2).eval()
-    batch = batch_of(graphs)
-    z = gat.embed(batch)
-    assert z.shape == (len(graphs), gat.embedding_width)
-    torch.testing.assert_close(gat.classify(z), gat(batch))
-
-
-@torch.no_grad()
 def test_a_window_of_one_repeated_id_has_a_score(model):
     frames = Frames(np.arange(50) * 0.01, np.full(50, 0x123))
     assert torch.isfinite(model(batch_of(to_graphs([frames], 50, 50)))).all()
@@ -102,14 +93,16 @@ def test_students_have_at_most_a_twentieth_of_the_parameters(dataset, name, kind
 def test_the_heads_of_the_gat_agree_with_its_parts(graphs):
     gat = GAT(graphs.spec, hidden=4, heads=2, layers=2).eval()
     batch = batch_of(graphs)
-    out = gat.heads(batch)
+    z, out = gat.embed(batch), gat.heads(batch)
+    assert z.shape == (len(graphs), gat.embedding_width)
+    torch.testing.assert_close(gat.classify(z), gat(batch))
     assert out.window.shape == (len(graphs),)
     assert out.node.shape == (len(graphs.x),)
     assert out.attack_type.shape == (len(graphs), 9)
     torch.testing.assert_close(out.window, gat(batch))
     states = gat.states(batch)
     first = states[: graphs.node_ptr[1]]
-    torch.testing.assert_close(gat.embed(batch)[0], first.max(0).values)
+    torch.testing.assert_close(z[0], first.max(0).values)
 
 
 def test_a_batch_carries_the_labels_of_nodes_and_windows(graphs):

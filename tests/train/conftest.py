@@ -34,7 +34,7 @@ def whole(attacked):
     return split
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def detector(attacked):
     """Makes detectors with the same first weights."""
 
@@ -45,7 +45,7 @@ def detector(attacked):
     return new
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def asked():
     """Makes parameters of a short run of a student."""
 

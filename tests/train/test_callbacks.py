@@ -6,8 +6,8 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
+from trainers import plain_trainer
 
 from cangraph.data.splits import Split
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
@@ -15,6 +15,8 @@ from cangraph.nn.models import GAT, VGAE
 from cangraph.train.callbacks import Averages, CollapseError, GradientFreezing, finite
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.tasks import Reconstructor
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 class Walk(L.LightningModule):
@@ -36,20 +38,11 @@ class Walk(L.LightningModule):
         self.seen.append(self.w.item())
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def walked(kind, epochs, steps):
-    walk = Walk()
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        callbacks=[Averages(kind, epochs, steps)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    walk, average = Walk(), Averages(kind, epochs, steps)
+    trainer = plain_trainer(max_epochs=epochs, callbacks=[average], num_sanity_val_steps=0)
     trainer.fit(walk, DataLoader(range(steps)), DataLoader(range(1)))
+    assert torch.equal(walk.scale, torch.tensor(0.1)), "constants stay as they are"
     return walk
 
 
@@ -67,11 +60,6 @@ def test_ema_forgets_over_a_tenth_of_the_steps():
         if n % 50 == 49:
             seen.append(expected)
     assert walked("ema", 4, 50).seen == pytest.approx(seen)
-
-
-@pytest.mark.parametrize("kind", ["ema", "swa"])
-def test_averages_leave_constants_as_they_are(kind):
-    assert torch.equal(walked(kind, 4, 5).scale, torch.tensor(0.1))
 
 
 class Gradients(L.LightningModule):
@@ -93,7 +81,6 @@ class Gradients(L.LightningModule):
         return sum(s * part.weight.sum() for s, part in zip(self.slopes, self.parts, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.parametrize(
     "slopes, share, frozen",
     [
@@ -107,32 +94,13 @@ class Gradients(L.LightningModule):
     ],
 )
 def test_a_layer_whose_gradient_is_small_beside_the_others_freezes(slopes, share, frozen):
-    task, freezing = Gradients(slopes), GradientFreezing(share)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_epochs=3,
-        callbacks=[freezing, after := Weights()],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(task, DataLoader(range(4)))
+    task, freezing, seen = Gradients(slopes), GradientFreezing(share), []
+    task.on_train_epoch_end = lambda: seen.append([p.weight.detach().clone() for p in task.parts])
+    plain_trainer(max_epochs=3, callbacks=[freezing]).fit(task, DataLoader(range(4)))
     assert freezing.frozen == frozen
     for number in range(3):
-        first, *later = (weights[number] for weights in after.seen)
-        assert torch.equal(first, later[-1]) == (number in frozen)
+        assert torch.equal(seen[0][number], seen[-1][number]) == (number in frozen)
     assert all(w.requires_grad for w in task.parameters())
-
-
-class Weights(Callback):
-    """The weights of each part at the end of each epoch."""
-
-    def __init__(self):
-        self.seen = []
-
-    def on_train_epoch_end(self, trainer, task):
-        self.seen.append([part.weight.detach().clone() for part in task.parts])
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
@@ -178,22 +146,14 @@ def silent(task):
     return task
 
 
-def test_constant_outputs_stop_the_run_with_a_diagnosis(data, detector, asked):
-    message = (
-        r"Detector gives -?[\d.]+ for every one of the \d+ validation windows in epochs 1 and 2; "
-        r"expected outputs that differ; the net predicts the base rate"
-    )
+@pytest.mark.parametrize("level, why", [(0.0, "predicts the base rate"), (50.0, "is saturated")])
+def test_constant_outputs_stop_the_run_with_a_diagnosis(data, detector, asked, level, why):
     task = silent(detector())
+    task.model.window_head[2].bias.data.fill_(level)
+    message = rf"Detector gives -?[\d.]+ for every one of .* in epochs 1 and 2; .* {why}"
     with pytest.raises(CollapseError, match=message):
         fit(task, data, asked(4), "student")
     assert len(task.history) == 1
-
-
-def test_a_saturated_net_is_told_from_one_that_learns_nothing(data, detector, asked):
-    task = silent(detector())
-    task.model.window_head[2].bias.data.fill_(50.0)
-    with pytest.raises(CollapseError, match="the output is saturated"):
-        fit(task, data, asked(4), "student")
 
 
 def test_a_collapse_is_seen_across_a_kill(data, detector, asked, tmp_path):

@@ -54,8 +54,8 @@ def asked(epochs=4, **values):
     return load_params("demo", student={"epochs": epochs}, fit=fit)
 
 
-def both(data, folder, **values):
-    params = asked(average="ema", **values)
+def both(data, folder):
+    params = asked(average="ema")
     seed_everything(0)
     vgae = Reconstructor(VGAE(data.graphs.spec, **params.student.vgae))
     vgae = fit(vgae, data, params, "student", folder and f"{folder}/vgae")
@@ -68,12 +68,8 @@ def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
-def runs_in(folder):
-    return [path for path in folder.iterdir() if path.is_dir()]
-
-
 def only(folder):
-    (run,) = runs_in(folder)
+    (run,) = [path for path in folder.iterdir() if path.is_dir()]
     return run
 
 
@@ -82,9 +78,9 @@ def data():
     return material()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def detector(data):
-    def new(**values):
+    def new():
         seed_everything(0)
         return Detector(GAT(data.graphs.spec, **{**asked().student.gat, "dropout": 0.2}))
 
@@ -100,6 +96,12 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(data, t
     whole = [task.state_dict() for task in both(data, None)]
     killed = torch.load(out, weights_only=True)
     assert all(same(*pair) for pair in zip(killed, whole, strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(data, detector):
+    """A run that nothing interrupted."""
+    return fit(detector(), data, asked(), "student")
 
 
 class Killed(BaseException):
@@ -124,11 +126,8 @@ OPTIONS = [
     {"average": "swa"},
     {"imbalance": ["sampler"]},
     {"imbalance": ["focal"], "accumulate": 2},
-    {"schedule": "cosine", "warmup": 0.1, "head_rate": 2.0, "decay": "matrices"},
-    {"schedule": "plateau", "epochs": 5, "warmup": 0.1},
-    {"schedule": "plateau", "epochs": 5, "warmup": 0.0, "accumulate": 2, "average": "ema"},
+    {"schedule": "cosine", "warmup": 0.1, "accumulate": 2, "average": "ema"},
     {"precision": "bf16-mixed", "rate": "found"},
-    {"imbalance": ["logits"], "average": "ema"},
     {"freeze": 1.0, "average": "ema"},
     {"prune": 0.5},
 ]
@@ -162,20 +161,15 @@ def test_a_run_goes_on_from_its_last_epoch_though_an_earlier_one_was_better(
     assert [row.get("kept", False) for row in task.history] == [True, False, False, False]
 
 
-def test_dice_fall_after_a_run_as_if_it_had_trained_here(data, detector, tmp_path):
-    params, dice = asked(), []
+def test_dice_fall_after_a_run_as_if_it_had_trained_here_and_its_checkpoint_says_what_it_is_of(
+    data, detector, tmp_path
+):
+    params, dice = asked(epochs=2), []
     for _ in range(2):
-        fit(detector(), data, params, "student", tmp_path)
+        task = fit(detector(), data, params, "student", tmp_path)
         dice.append([torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()])
     assert dice[0] == dice[1]
-
-
-def test_a_checkpoint_says_what_it_is_of(data, detector, tmp_path):
-    params = asked(epochs=2)
-    task = fit(detector(), data, params, "student", tmp_path)
-    folder = only(tmp_path)
-    kept = read_checkpoint(newest(folder))
-    facts = kept["about"]
+    facts = read_checkpoint(newest(only(tmp_path)))["about"]
     assert facts["task"] == "Detector" and facts["config"]["hidden"] == 8
     assert facts["params"] == params.model_dump() and facts["versions"]["torch"]
     assert facts["data"] != facts["split"]
@@ -201,28 +195,24 @@ def test_another_run_begins_anew(data, detector, tmp_path, capsys):
         capsys.readouterr()
         fit(detector(), other, params, "student", tmp_path)
         assert "epoch   1/" in capsys.readouterr().out
-    assert len(runs_in(tmp_path)) == 4
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
 
 
-def test_a_half_written_checkpoint_is_never_loaded(data, detector, tmp_path):
+def test_a_half_written_checkpoint_is_never_loaded(data, detector, whole, tmp_path):
     params = asked()
-    whole = fit(detector(), data, params, "student")
     with pytest.raises(Killed):
         fit(detector(), killed_in(data, 2), params, "student", tmp_path)
     folder = only(tmp_path)
     last = folder / "last.ckpt"
     (folder / "last.ckpt.77.part").write_bytes(last.read_bytes()[:1000])  # killed while writing
     last.write_bytes(last.read_bytes()[:-1000])  # a disk that lost its power
-    with pytest.raises(ValueError, match=r"last.ckpt is damaged; expected a whole checkpoint; "):
+    with pytest.raises(ValueError, match=r"last.ckpt is damaged"):
         read_checkpoint(last)
-    with pytest.warns(UserWarning, match=r"last.ckpt is damaged; .* from the one before"):
+    with pytest.warns(UserWarning, match=r"last.ckpt is damaged; the one before it is taken"):
         task = fit(detector(), data, params, "student", tmp_path)
     assert same(task.state_dict(), whole.state_dict())
 
-
-def test_a_flipped_bit_is_seen(data, detector, tmp_path):
-    fit(detector(), data, asked(epochs=1), "student", tmp_path)
-    last = only(tmp_path) / "last.ckpt"
+    # a flipped bit is seen too
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
@@ -230,9 +220,8 @@ def test_a_flipped_bit_is_seen(data, detector, tmp_path):
         read_checkpoint(last)
 
 
-def test_a_run_goes_on_where_its_folder_was_moved_to(data, detector, tmp_path):
+def test_a_run_goes_on_where_its_folder_was_moved_to(data, detector, whole, tmp_path):
     params = asked()
-    whole = fit(detector(), data, params, "student")
     with pytest.raises(Killed):
         fit(detector(), killed_in(data, 3), params, "student", tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")

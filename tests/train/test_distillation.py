@@ -49,10 +49,6 @@ def built(kind, data, seed, **size):
     return made.eval()
 
 
-def weights(task):
-    return torch.cat([p.detach().flatten() for p in task.model.parameters()])
-
-
 @pytest.mark.parametrize("teachers", [1, 2])
 @pytest.mark.parametrize("kind", BUILD)
 def test_every_term_and_its_gradient_are_not_zero(kind, teachers, data, batch):
@@ -105,24 +101,6 @@ def test_teachers_of_gats_say_the_mean_of_their_logits_and_lay_embeddings_side_b
     assert torch.equal(taught.z, torch.cat(zs, dim=1))
     student = distill(tasks, built("gat", data, 0).model, ALL)
     assert student.projection.out_features == taught.z.shape[1] == 2 * 2 * (4 + 6 + 4)
-
-
-def test_the_mean_of_logits_is_the_geometric_mean_of_odds_at_any_temperature(data, batch):
-    tasks = [built("gat", data, seed) for seed in (1, 2)]
-    window = Teachers(tasks)(batch).said[0]
-    with torch.no_grad():
-        p = torch.sigmoid(torch.stack([task.model(batch) for task in tasks]) / 4.0)
-    odds = (p / (1 - p)).prod(0).sqrt()
-    torch.testing.assert_close(torch.sigmoid(window / 4.0), odds / (1 + odds))
-
-
-@pytest.mark.parametrize("kind", BUILD)
-def test_twins_teach_what_one_of_them_does(kind, data, batch):
-    one = built(kind, data, 1)
-    alone, both = Teachers([one])(batch), Teachers([one, one])(batch)
-    for a, b in zip(alone.said, both.said, strict=True):
-        assert torch.equal(a, b)
-    assert torch.equal(both.z, torch.cat([alone.z] * 2, dim=1))
 
 
 def test_rebuilt_features_are_compared_in_one_unit(data, batch):

@@ -31,11 +31,6 @@ def test_a_hidden_family_is_at_its_benign_mean_and_nothing_else_is_touched(train
     assert np.array_equal(edges.x, graphs.x) and np.ptp(edges.edge_attr, axis=0).max() < 1e-5
 
 
-def test_a_family_that_no_detector_sees_is_refused(trained):
-    with pytest.raises(ValueError, match="'smell' is unknown; expected one of timing"):
-        hidden(*trained, "smell")
-
-
 def test_fuzzing_is_told_by_ids_that_nobody_knows(trained):
     losses = ablation(*trained)
     assert list(losses) == list(FAMILIES)
@@ -56,7 +51,9 @@ def test_one_detection_is_explained_by_the_id_that_nobody_knows(trained):
     assert np.array_equal(again.edge, why.edge) and np.array_equal(again.node, why.node)
 
 
-def test_only_one_window_is_explained(trained):
+def test_another_family_and_several_windows_are_refused(trained):
     task, graphs = trained
-    with pytest.raises(ValueError, match="2 windows came; expected one"):
+    with pytest.raises(ValueError, match="'smell' is unknown; expected one of timing"):
+        hidden(task, graphs, "smell")
+    with pytest.raises(ValueError, match="2 windows came; give one"):
         explained(task, graphs[:2])

@@ -55,21 +55,15 @@ def test_a_search_goes_on_to_the_same_trials(tune, tmp_path, capsys):
     assert len(search.finished(tune(asked(4)))) == 5, "there are enough"
 
 
-def test_the_first_trial_is_the_parameters_as_they_are(tune):
+def test_the_first_trial_is_the_parameters_as_they_are_and_others_are_another_study(tune):
     params = asked(1)
-    (first,) = search.finished(tune(params))
-    assert first.params["learning_rate"] == params.student.learning_rate
-    assert first.params["hidden"] == params.student.gat.hidden
-    assert first.params["layers"] == params.student.gat.layers
-    assert first.params["weight_decay"] == params.fit.weight_decay
-    run = search.suggested(optuna.trial.FixedTrial(first.params), params, "student")
-    assert run.model_dump() == params.model_dump()
-
-
-def test_other_parameters_are_another_study(tune):
-    one, other = tune(asked(1)), tune(asked(1, seed=1))
+    one, other = tune(params), tune(asked(1, seed=1))
     assert one.study_name != other.study_name
     assert len(one.trials) == len(other.trials) == 1
+    (first,) = search.finished(one)
+    assert {*first.params} == {"learning_rate", "hidden", "layers", "weight_decay"}
+    run = search.suggested(optuna.trial.FixedTrial(first.params), params, "student")
+    assert run.model_dump() == params.model_dump()
 
 
 def test_a_bad_trial_is_given_up(tune, monkeypatch, capsys):

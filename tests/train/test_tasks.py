@@ -1,23 +1,14 @@
-"""Tasks: losses by hand, scores, blame, and what augmentation leaves out."""
+"""Tasks: losses by hand, scores and blame."""
 
 import numpy as np
 import pytest
 import torch
 
-from cangraph.data.batches import Batches, batch_of
+from cangraph.data.batches import Batches
 from cangraph.evaluation.scores import Scores, threshold
 from cangraph.nn.losses import Balance
 from cangraph.nn.models import GAT, VGAE
-from cangraph.train.fit import fit
-from cangraph.train.tasks import Detector, Reconstructor, augmented
-
-
-def test_attack_windows_weigh_as_benign_per_attack_at_most_ten(attacked, detector):
-    attacks, benign = np.flatnonzero(attacked.label), np.flatnonzero(~attacked.label)
-    task = detector()
-    for n, weight in [(10, 3.0), (1, 10.0)]:
-        task.prepare(attacked[np.concatenate([attacks[:n], benign[:30]])])
-        assert task.balance.window_weight == weight
+from cangraph.train.tasks import Detector, Reconstructor
 
 
 def test_a_score_is_the_probability_in_float64(attacked, detector):
@@ -76,66 +67,3 @@ def test_blame_is_the_probability_of_each_node(attacked, detector):
     with torch.no_grad():
         expected = torch.sigmoid(task.model.heads(batch).node)
     np.testing.assert_allclose(blame, expected, rtol=1e-5)
-
-
-# augmentation
-
-
-@pytest.fixture(scope="module")
-def batch(attacked):
-    return batch_of(attacked)
-
-
-def left(batch, other):
-    """Names of the columns that differ."""
-    pairs = zip(batch._fields, batch, other, strict=True)
-    return {name for name, a, b in pairs if not (a is b or torch.equal(a, b))}
-
-
-def test_a_tenth_of_the_edges_goes_with_their_features(batch):
-    assert augmented(batch, []) is batch
-    torch.manual_seed(1)
-    other = augmented(batch, ["edges"])
-    assert left(batch, other) == {"edge_index", "edge_attr"}
-    n, m = batch.edge_index.shape[1], other.edge_index.shape[1]
-    assert m / n == pytest.approx(0.9, abs=0.02)
-    known, kept = (
-        {(*e, *a) for e, a in zip(b.edge_index.T.tolist(), b.edge_attr.tolist(), strict=True)}
-        for b in (batch, other)
-    )
-    assert kept < known
-
-
-def test_a_tenth_of_the_nodes_loses_all_its_edges(batch):
-    torch.manual_seed(1)
-    other = augmented(batch, ["nodes"])
-    assert left(batch, other) == {"edge_index", "edge_attr"}
-    touched = [set(b.edge_index.flatten().tolist()) for b in (batch, other)]
-    assert len(touched[1]) / len(touched[0]) == pytest.approx(0.9, abs=0.03)
-    both = torch.isin(batch.edge_index, torch.tensor(sorted(touched[1]))).all(0)
-    assert torch.equal(batch.edge_index[:, both], other.edge_index)
-
-
-def test_a_tenth_of_the_features_becomes_0(batch):
-    torch.manual_seed(1)
-    other = augmented(batch, ["features"])
-    assert left(batch, other) == {"x"}
-    changed = batch.x != other.x
-    assert not other.x[changed].any()
-    assert changed.sum() / (batch.x != 0).sum() == pytest.approx(0.1, abs=0.02)
-
-
-def test_each_step_leaves_out_something_else(batch):
-    one, two = (augmented(batch, ["edges", "features"]) for _ in range(2))
-    assert left(one, two) == {"x", "edge_index", "edge_attr"}
-
-
-@pytest.mark.parametrize("way", ["edges", "nodes", "features"])
-def test_augmentation_changes_training_and_no_score(whole, detector, asked, way):
-    weights = []
-    for augment in ([way], [way], []):
-        task = fit(detector(), whole, asked(1, augment=augment), "student")
-        weights.append(torch.cat([w.flatten() for w in task.model.parameters()]))
-        value = task.score(whole.train).value
-        assert np.array_equal(value, task.score(whole.train).value)
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
