@@ -237,9 +237,7 @@ class GradientFreezing(Callback):
 
     def on_train_epoch_start(self, trainer, task) -> None:
         self.sums.clear()
-        for number in self.frozen:
-            for module in task.layers[number]:
-                module.requires_grad_(False)
+        BaseFinetuning.freeze([module for n in self.frozen for module in task.layers[n]])
 
     def on_before_optimizer_step(self, trainer, task, optimizer) -> None:
         for part, weights in self._parts(task).items():
@@ -259,9 +257,7 @@ class GradientFreezing(Callback):
                     print(f"layer {part + 1} of {len(task.layers)} is frozen from here on")
 
     def on_fit_end(self, trainer, task) -> None:
-        for number in self.frozen:
-            for module in task.layers[number]:
-                module.requires_grad_(True)
+        BaseFinetuning.make_trainable([module for layer in task.layers for module in layer])
 
     def state_dict(self) -> dict[str, Any]:
         return {"frozen": self.frozen}
@@ -279,15 +275,10 @@ class Pruning(ModelPruning):
     """
 
     def __init__(self, model: nn.Module, share: float):
-        matrices = [
-            (module, "weight")
-            for module in model.modules()
-            if isinstance(weight := getattr(module, "weight", None), nn.Parameter)
-            and weight.ndim > 1
-        ]
+        weighted = [module for module in model.modules() if hasattr(module, "weight")]
         super().__init__(
             "l1_unstructured",
-            matrices,
+            [(module, "weight") for module in weighted if module.weight.ndim > 1],
             amount=share,
             apply_pruning=False,  # by Lightning's hook
             use_lottery_ticket_hypothesis=False,

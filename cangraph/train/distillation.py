@@ -25,9 +25,8 @@ from cangraph.train.tasks import Detector, Reconstructor, Task
 
 
 class _Taught(NamedTuple):
-    """What teachers say of a batch: embeddings `z` side by side (B, Σ d_z), and the means of
-    logits or of rebuilt features, `said`: windows (B,), nodes (N,) and types (B, types) of GATs,
-    features (N, d_x) of VGAEs, in the units of the first teacher's scaler."""
+    """What teachers say of a batch: embeddings `z` side by side (B, Σ d_z), and the means of the
+    three logits of GATs (see `GATOutput`) or of features that VGAEs rebuild, (N, d_x)."""
 
     z: Tensor
     said: tuple[Tensor, ...]

@@ -143,13 +143,12 @@ def fit(
             log_every_n_steps=1,
             deterministic="warn",
         )
-        place = Path(folder or nowhere)
-        kept = _train(task, data, params, size, place, build, tuning=tuning, more=callbacks)
+        home = Path(folder or nowhere)
+        kept = _train(task, data, params, size, home, build, tuning=tuning, more=callbacks)
     task.load_state_dict(kept["state_dict"])
     task.finish(train)
     task.cpu().eval()
-    parameters = f"{n_parameters(task.model):,} parameters"
-    rank_zero_only(print)(f"{type(task.model).__name__}: {parameters}")
+    rank_zero_only(print)(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")
     return task
 
 

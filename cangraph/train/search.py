@@ -72,8 +72,7 @@ def tune(
     file `path`, under a name made of what its numbers depend on: when any of that changes, a study
     begins anew. A search that was killed goes on to the same trials.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     facts = about(_detector(data, params, size), data.draw(0, 0.0), data.val, params, size)
     del facts["params"]["trials"]
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # its lines would fill a notebook
@@ -108,7 +107,7 @@ def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def reached(trial: optuna.trial.FrozenTrial) -> float:
-    """The best AUPRC of a trial's epochs, also of one that was given up; NaN before the first."""
+    """The best AUPRC of a trial's epochs, NaN before the first."""
     return max(trial.intermediate_values.values(), default=float("nan"))
 
 

@@ -70,11 +70,10 @@ def test_the_loss_is_the_sum_of_what_the_terms_weigh(kind, data, batch):
     given = DistillationParams(temperature=2.0, soft=0.5, types=0.25, hint=0.75, relation=2.0)
     student = distill(built(kind, data, 1), built(kind, data, 0).model, given).eval()
     terms = student.loss(batch)
-    own = (
-        terms["hard"]
-        if kind == "gat"
-        else terms["node"] + terms["succession"] + student.beta * terms["kl"]
-    )
+    if kind == "gat":
+        own = terms["hard"]
+    else:
+        own = terms["node"] + terms["succession"] + student.beta * terms["kl"]
     expected = own + sum(given[term] * terms[term] for term in TERMS[kind])
     assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
 
