@@ -24,11 +24,8 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class EpochLines(Callback):
-    """Print one line an epoch, and append the epoch's means to `task.history`.
-
-    `history.csv` in the `folder` is written anew after every epoch, so that a run that goes on
-    after a kill leaves no row twice. (Lightning's CSVLogger deletes the files it finds.)
-    """
+    """Print one line an epoch, append the epoch's means to `task.history`, and write that anew to
+    `history.csv` in the `folder`, so that a run that goes on after a kill leaves no row twice."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -149,8 +146,7 @@ class Averages(WeightAveraging):
     tenth of all steps: an exponential average that forgets the first weights faster while it is
     young. (Lightning's EMAWeightAveraging has one fixed decay.) `swa`, after every epoch: the mean
     of the weights at the end of the last quarter of the `epochs`, of two at least (Izmailov et al.
-    2018). (Lightning's StochasticWeightAveraging replaces the schedule, and its average is neither
-    validated nor in a checkpoint.)
+    2018). Lightning's own replaces the schedule, and validates no average.
     """
 
     def __init__(self, kind: Literal["ema", "swa"], epochs: int, steps: int):

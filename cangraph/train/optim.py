@@ -105,14 +105,8 @@ def find_rate(task: Task, batches: Iterable[Batch], trainer: Callable[..., L.Tra
     step to step (Smith 2017), by Lightning's Tuner on a copy of the task."""
     low, high = _RANGE
     tuner = Tuner(trainer(max_epochs=-1, logger=False, enable_checkpointing=False))
+    tried: dict[str, Any] = {"min_lr": low, "max_lr": high, "num_training": _TRIES}
     with redirect_stderr(io.StringIO()):  # its progress bar
-        finder = tuner.lr_find(
-            copy.deepcopy(task),
-            batches,
-            min_lr=low,
-            max_lr=high,
-            num_training=_TRIES,
-            update_attr=False,
-        )
+        finder = tuner.lr_find(copy.deepcopy(task), batches, update_attr=False, **tried)
     assert finder is not None  # only in Lightning's fast_dev_run
     return steepest(finder.results["lr"], finder.results["loss"])

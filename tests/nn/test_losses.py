@@ -121,10 +121,8 @@ def test_relation_without_distances_is_zero_and_so_is_its_gradient(windows):
 
 def test_hint_by_hand():
     # layer_norm of (0, 2) is (−1, 1), of (0, −2) is (1, −1): squared differences 4 and 4
-    assert hint(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, -2.0]])).item() == pytest.approx(
-        4.0, rel=1e-3
-    )
-
+    loss = hint(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, -2.0]]))
+    assert loss.item() == pytest.approx(4.0, rel=1e-3)
     # the teacher's scale counts for nothing, its direction does
     student = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
     assert hint(student, 3 * student + 1).item() < 1e-4
@@ -178,11 +176,8 @@ def test_each_way_by_hand(few, ways, weight, node_weight, focus):
     assert balance == (weight, node_weight, focus)
 
 
-def test_weights_are_capped(few):
+def test_weights_are_capped_and_several_ways_warn_with_what_they_amount_to(few):
     assert Balance.of(few[:31], ["weights"]).window_weight == 10  # thirty to one
-
-
-def test_several_ways_warn_with_what_they_amount_to(few):
     message = (
         r"\[sampler, weights\] makes an attack window weigh as much as 9 benign ones, .* are 3"
     )

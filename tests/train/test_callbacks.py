@@ -112,7 +112,7 @@ def test_pruning_leaves_the_share_of_zeros_that_was_asked_for(data, detector, as
     assert zeros == round(share * sum(w.numel() for w in matrices))
     again = GAT(**task.model.config)
     again.load_state_dict(task.model.state_dict())  # no mask is left
-    with pytest.raises(ValueError, match=r"fit.average = 'ema', .*; expected none"):
+    with pytest.raises(ValueError, match=r"fit.average = 'ema', .*; set fit.average to none"):
         asked(prune=share)
 
 
