@@ -271,10 +271,11 @@ class Pruning(ModelPruning):
     """
 
     def __init__(self, model: nn.Module, share: float):
-        weighted = [module for module in model.modules() if hasattr(module, "weight")]
+        none = torch.empty(0)
+        matrices = [(m, "weight") for m in model.modules() if getattr(m, "weight", none).ndim > 1]
         super().__init__(
             "l1_unstructured",
-            [(module, "weight") for module in weighted if module.weight.ndim > 1],
+            matrices,
             amount=share,
             apply_pruning=False,  # by Lightning's hook
             use_lottery_ticket_hypothesis=False,
