@@ -113,7 +113,7 @@ def test_a_figure_that_changes_is_written_into_table_and_sentence(script):
     assert "0.1234 ± 0.0567" in now and "0.1234" not in page
     assert re.search(r"unknown\s+car:\s+\.432\s+and", now)
     first = script.written("README.md", README, changed)
-    assert "| 0.432 / " in first and "(7654 alarms" in first
+    assert "| 0.432 / " in first and "(7654 in " in first
     # and typing another figure into a page is undone
     typed = README.replace("| 0.9", "| 0.8", 3)
     assert typed != README

@@ -1,4 +1,5 @@
-"""Losses as pure functions, each with its equation and source, and how they treat rare attacks.
+"""Terms of the losses as pure functions, each with its equation and source, and how they treat rare
+attacks. The tasks in `train.tasks` and `train.distillation` add them up.
 
 Few windows are under attack and fewer nodes are; `fit.imbalance` says what training does about it:
 
