@@ -52,7 +52,7 @@ test: .venv/done  ## lint, types, unit tests and doctests, then every notebook o
 	mypy
 	nbstripout --verify $(NOTEBOOKS)
 	OMP_NUM_THREADS=1 pytest --numprocesses auto --dist worksteal
-	pytest --nbval --nbval-current-env --no-header -p no:cacheprovider $(NOTEBOOKS)
+	OMP_NUM_THREADS=1 pytest --nbval --nbval-current-env --no-header -p no:cacheprovider $(NOTEBOOKS)
 
 clean:  ## forget the demo run
 	rm -rf runs/demo
