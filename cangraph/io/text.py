@@ -386,8 +386,7 @@ def _parse_rows(buffer, part, layout, order, rows, faults):
     if layout == TABLE:
         f_time, f_id = order[0], order[1]
     while i < end:
-        line += 1
-        start = i
+        line, start = line + 1, i
         k, i = _split(buffer, i, end, layout, begins, ends)
         written = k
         while written and begins[written - 1] == ends[written - 1]:
