@@ -18,6 +18,10 @@ class Interval(NamedTuple):
     seeds: int
     why: str = ""
 
+    def of(self, metric: str) -> dict[str, float | None]:
+        """The mean as `metric` and the ends as `metric_low` and `metric_high`, for a row."""
+        return {metric: self.mean, f"{metric}_low": self.low, f"{metric}_high": self.high}
+
 
 def _expanded(n: int, level: float) -> float:
     """The level at which percentiles of n values are as wide apart as by Student's t. Percentiles

@@ -131,9 +131,7 @@ def gains(fused: dict[str, Scores], at: dict[str, float], single: str) -> list[d
                 pairs = [(mine[k][metric], base[k][metric]) for k in here]
                 # metrics are rounded in float32: what is smaller is no difference
                 apart = np.array([round(a - b, 6) for a, b in pairs if None not in (a, b)])
-                found = clustered(apart)
-                low, high = f"{metric}_low", f"{metric}_high"
-                row |= {metric: found.mean, low: found.low, high: found.high}
+                row |= clustered(apart).of(metric)
             rows.append(row)
     return rows
 

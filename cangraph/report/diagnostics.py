@@ -211,8 +211,7 @@ def intervals(levels: Sequence[dict[str, list[dict]]]) -> list[dict]:
                 row |= {"captures": len(chosen), "seeds": len(tables)}
                 for metric in measures:
                     grid = [[table.get(key, {}).get(metric) for key in chosen] for table in tables]
-                    mean, low, high, *_ = clustered(np.array(grid, np.float64))  # None: NaN
-                    row |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
+                    row |= clustered(np.array(grid, np.float64)).of(metric)  # None: NaN
                 means.append(row)
     return means
 
