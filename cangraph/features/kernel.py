@@ -198,11 +198,9 @@ def learn_eager(p, payload, time):
 
 TRUST = _constants(
     warm_up=5.0,  # s; IDs first seen in it are trusted: something has to be normal,
-    start=1.0,  # s; but one first seen later than this
-    late=8.0,  # gaps; and so many of its gaps, missed its first turns
+    late=8.0,  # gaps; but one first seen later than so many of its own missed its first turns
     regular=0.5,  # octaves; a gap this near to the period earns trust
     probation=60.0,  # s; time constant of trust that is earned
-    most=1 / 16,  # of what is missing, that one frame earns
     loss=1 / 8,  # of what was earned, that an irregular gap costs
 )
 TRUST_RECORD = [("amount", np.float64), ("first_time", np.float64)]
@@ -214,7 +212,7 @@ def judge_trust(trust, n, now, began, gap):
     if n == 0:
         trust.first_time = now
         trust.amount = 1.0 if now - began <= TRUST.warm_up else 0.0
-    elif n == 1 and trust.first_time - began > max(TRUST.start, TRUST.late * gap):
+    elif n == 1 and trust.first_time - began > TRUST.late * gap:
         trust.amount = 0.0
     return trust.amount
 
@@ -224,7 +222,7 @@ def learn_trust(trust, n, time):
     if n < 2:
         return
     if abs(time.ratio) < TRUST.regular:
-        trust.amount += (1.0 - trust.amount) * min(TRUST.most, time.since / TRUST.probation)
+        trust.amount += (1.0 - trust.amount) * min(1.0, time.since / TRUST.probation)
     elif trust.amount < 1.0:
         trust.amount -= trust.amount * TRUST.loss
 
@@ -300,7 +298,6 @@ def flip_surprise(work):
 
 MOVES = _constants(
     memory=60.0,  # s; time constant of the longest rest and the longest step
-    least=0.5,  # of these, that is left after any gap
     worn=5.0,  # s; while a byte rests, its longest rest grows by an octave in this time
     known=4,  # changes; before, the rests and steps of a byte are not judged
 )
@@ -361,7 +358,7 @@ def learn_value(moves, j, value):
 RULES = _constants(
     memory=256.0,  # frames; time constant of how reliable a rule is
     rule=0.95,  # reliability of a rule: the pages of a multiplexer keep their step 12 times of 13,
-    faded=0.9,  # and under which it is none any more when it is broken again and again
+    faded=0.9,  # it stays one until here while broken: a counter that stops is told 6 s, not 3
     once=1 / 64,  # of its reliability, that a single break costs
     fading=60.0,  # s; time constant of its reliability while it stays broken
     anew=0.5,  # reliability under which another count or sum is tried
@@ -713,7 +710,7 @@ def pace_of(clock, n, time):
         np.float32(time.learns * step),
         counting,
         np.float32(min(time.gap / RULES.fading, counting)),
-        np.float32(max(1.0 - time.gap / MOVES.memory, MOVES.least)),
+        np.float32(max(1.0 - time.gap / MOVES.memory, 0.0)),
         np.float32(2.0 ** min(time.gap / MOVES.worn, 1.0)),
     )
 
@@ -808,11 +805,13 @@ def read_frame(p, now, payload, began, out, work):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def judge_and_learn(frames, began, table, work, out, share, shares):
-    """Write `out`, records `FRAME`, of those `frames` (`Columns`) whose slot in `table` falls to
-    this `share` of `shares`; the bus was first heard at `began` s."""
+def judge_and_learn(frames, began, table, work, out, log_period, share, shares):
+    """Write `out`, records `FRAME`, and the `log_period` before the frame, of those `frames`
+    (`Columns`) whose slot in `table` falls to this `share` of `shares`; the bus was first heard at
+    `began` s."""
     for i in range(len(frames.timestamp)):
         s = frames.slot[i]
         if s % shares == share:
             payload = frames.data[i, : frames.bytes_used[i]]
+            log_period[i] = table[s].clock.log_period
             read_frame(table[s], frames.timestamp[i], payload, began, out[i], work[share])

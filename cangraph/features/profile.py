@@ -57,10 +57,10 @@ def _copy(old: np.ndarray, new: np.ndarray) -> None:
 
 def profile(
     frames: Frames, state: Profiles | None = None, threads: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features of each frame relative to its ID's past, f4 (n, 14) in `FRAME_FEATURES` order,
-    and the slot of its ID, i8 (n,). Updates `state`. The IDs are shared out among `threads`, which
-    changes no bit.
+    the slot of its ID, i8 (n,), and log2 of the ID's period in ticks before it, f8 (n,). Updates
+    `state`. The IDs are shared out among `threads`, which changes no bit.
 
     Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), Δt since the ID's last frame that
     was on time, δt since its last frame, both in whole ms, r = log2(g/p), n the ID's gaps so far;
@@ -100,7 +100,7 @@ def profile(
     does while the payload rests.
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
-    >>> features, slots = profile(frames)
+    >>> features, slots, log_period = profile(frames)
     >>> features[-1, 0].item(), features[0, 2].item()  # on time; seen for the first time
     (0.0, 0.0)
     """
@@ -109,16 +109,16 @@ def profile(
     slots = state.slots_of(key, frames.data.shape[1])
     if len(frames) and np.isnan(state.began):
         state.began = float(frames.timestamp[0])
-    out = np.empty(len(frames), FRAME)
+    out, log_period = np.empty(len(frames), FRAME), np.empty(len(frames))
     work = np.zeros(threads, work_record(frames.data.shape[1]))
     columns = Columns(frames.timestamp, frames.bytes_used, frames.data, slots)
 
     def run(share: int) -> None:  # IDs know nothing of each other
-        judge_and_learn(columns, state.began, state.table, work, out, share, threads)
+        judge_and_learn(columns, state.began, state.table, work, out, log_period, share, threads)
 
     if threads == 1:  # frame by frame, a pool would cost more than the kernel
         run(0)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(run, range(threads)))
-    return out.view(np.float32).reshape(len(frames), len(FRAME_FEATURES)), slots
+    return out.view(np.float32).reshape(len(frames), len(FRAME_FEATURES)), slots, log_period

@@ -31,7 +31,7 @@ SUPPRESSION = attack_code("suppression")
 LAST = np.dtype(
     [
         ("time", np.float64),
-        ("period", np.float64),
+        ("log_period", np.float64),  # log2 of ticks
         ("jitter", np.float64),
         ("trust", np.float64),
         ("seen", np.int64),
@@ -74,6 +74,7 @@ class Stream(NamedTuple):
     attack_type: np.ndarray
     features: np.ndarray
     slot: np.ndarray
+    log_period: np.ndarray
     named: np.ndarray
 
 
@@ -138,8 +139,8 @@ class Sliding:
             for span in frames.attack_spans
             if span.attack_type == "suppression"
         ]
-        features, slots = profile(frames, self.profiles, self.threads)
-        columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, features, slots]
+        told = profile(frames, self.profiles, self.threads)
+        columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, *told]
         if self.held:
             columns = [np.concatenate(pair) for pair in zip(self.held, columns, strict=True)]
         new = np.zeros(len(self.profiles.slots) - len(self.last), LAST)
@@ -225,10 +226,8 @@ def tell(last, stream, begin, end):
     """Let `last` know of the frames from `begin` to `end`."""
     for i in range(begin, end):
         p, frame = last[stream.slot[i]], stream.named[i]
-        trust, rate = 1.0 - frame.distrust, frame.rate
-        p.time = stream.timestamp[i]
-        p.period = np.log2(trust / rate) if rate > 0 else 0.0
-        p.jitter, p.trust = frame.jitter, trust
+        p.time, p.log_period = stream.timestamp[i], stream.log_period[i]
+        p.jitter, p.trust = frame.jitter, 1.0 - frame.distrust
         p.seen += 1
         p.arbitration_id = stream.arbitration_id[i]
 
@@ -237,7 +236,7 @@ def tell(last, stream, begin, end):
 def octaves_away(p, now):
     """Octaves of its period that the ID has stayed away at time `now`."""
     ticks = np.floor(max(now - p.time, 0.0) * 1e3 + 5e-4) + 1.0
-    return min(max(np.log2(ticks) - p.period, -SILENCE.clip), SILENCE.clip)
+    return min(max(np.log2(ticks) - p.log_period, -SILENCE.clip), SILENCE.clip)
 
 
 @compiled
@@ -381,7 +380,7 @@ def missed_node(p, found, row, now, span):
     found.node_attack[row] = False
     found.x[row] = 0.0
     said, away = found.node[row], octaves_away(p, now)
-    said.count_ratio = np.log2(1.0 / (span * p.trust / 2.0**p.period + 1.0))
+    said.count_ratio = np.log2(1.0 / (span * p.trust / 2.0**p.log_period + 1.0))
     said.gap_ratio_mean, said.gap_ratio_min, said.gap_ratio_max = away, away, away
     said.jitter_mean, said.distrust_max = p.jitter, 1.0 - p.trust
     said.silence = silence_of(p, now)

@@ -108,7 +108,7 @@ def test_a_lone_id_is_one_node_with_a_loop():
 def test_a_node_sums_up_the_features_of_its_frames(drive):
     window, stride = 50, 30
     graphs = to_graphs([drive], window, stride)
-    frames, _ = profile(drive)
+    frames, _, _ = profile(drive)
     how = {"mean": np.mean, "min": np.min, "max": np.max}
     seen = 0
     for b in (0, 7, len(graphs) - 1):
