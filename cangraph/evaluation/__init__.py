@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scores": ["Scores", "attack_spans", "by_attack", "by_capture", "by_scenario", "compare",
                    "metrics", "overall", "threshold", "why_undefined"],
         "alarms": ["AlarmRule", "alarm_curve", "alarm_rule", "event_delays", "event_metrics",
-                   "events_by_capture", "raise_alarms", "recall_at_false_alarms", "recovery"],
+                   "events_by_capture", "raise_alarms", "recall_at_false_alarms"],
         "calibration": ["brier", "calibrated", "calibrated_thresholds", "clean_stretch",
                         "clean_threshold", "ece", "log_odds", "recalibrated", "temper",
                         "temperature"],

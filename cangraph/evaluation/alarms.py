@@ -6,7 +6,6 @@ finds the same alarms, to the bit. Loads numpy alone.
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from operator import attrgetter
@@ -381,25 +380,6 @@ def event_delays(
         right = _right(capture, [a for a in raised if a.capture == number])
         found[number] = _delays(capture, right)
     return found
-
-
-def recovery(scores: Scores, at: float, seconds: Sequence[float] = (1.0, 5.0, 20.0)) -> list[dict]:
-    """False-positive rate of the benign windows that begin within so many `seconds` after an event
-    (and later than the limit before), a row for each limit; last (`later`) that of all others."""
-    since = np.full(len(scores), np.inf)  # s since the last event of the capture
-    for number, capture in _truth(_in_order(scores)).items():
-        for _, end in capture.events:
-            behind = (scores.capture == number) & (scores.start >= end)
-            since[behind] = np.minimum(since[behind], scores.start[behind] - end)
-    rows, before = [], -1.0
-    for limit in (*seconds, np.inf):
-        mine = ~scores.label & (since > before) & (since <= limit)
-        called = int((scores.value[mine] >= at).sum())
-        fpr = called / int(mine.sum()) if mine.any() else None
-        within = f"{limit:g} s" if limit < np.inf else "later"
-        rows.append({"within": within, "windows": int(mine.sum()), "called": called, "fpr": fpr})
-        before = limit
-    return rows
 
 
 def alarm_curve(scores: Scores, k: int = 2, n: int = 3, hold: float = 1.0) -> list[dict]:

@@ -11,12 +11,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "style": ["described", "use_style"],
-        "bus": ["balance", "canary", "frames", "graph", "split_timeline"],
-        "results": ["alarm_curves", "bars", "blamed", "delays", "drift", "explanation", "forest",
-                    "learning_curves", "mistakes", "mixing", "pareto", "portraits",
-                    "precision_recall", "reliability", "roc", "score_distributions", "timelines",
-                    "training_trace", "trials"],
-        "runs": ["heat", "margins", "seeds", "stages"],
+        "bus": ["balance", "frames", "graph", "split_timeline"],
+        "results": ["alarm_curves", "bars", "explanation", "forest", "learning_curves", "mistakes",
+                    "mixing", "pareto", "portraits", "precision_recall", "reliability", "roc",
+                    "score_distributions", "timelines", "training_trace", "trials"],
+        "runs": ["heat", "seeds"],
     },
 )
 # fmt: on

@@ -173,26 +173,3 @@ def balance(names, attack_share, counts, ax=None, title=None):
     windows = counts[known].sum()
     overall = style.percent((share * counts)[known].sum() / max(windows, 1))
     return style.title(ax, title or f"{overall} of {windows:,} windows hold an attack")
-
-
-def canary(names, value, attack, cut=None, xlabel="", ax=None, title=None):
-    """One number by capture, highest first: (n,) names, values, `attack` bool for the colour.
-
-    Where the colours stand apart, the number tells the file and no detector may see it. `cut`:
-    the value that parts them best, dashed.
-    """
-    value, attack = np.asarray(value, float), np.asarray(attack, bool)
-    order = np.argsort(-value, kind="stable")
-    ax = style.axes(ax, 1.4 + 0.21 * len(names))
-    color = np.where(attack, ATTACK, BENIGN)[order]
-    ax.hlines(range(len(names)), 0, value[order], color=color, lw=1.5)
-    ax.scatter(value[order], range(len(names)), 30, color, zorder=3)
-    style.rows(ax, [names[i] for i in order])
-    ax.set(xlabel=xlabel, xlim=(-0.02, 1.02))
-    text = f"From {style.percent(value.min())} to {style.percent(value.max())}"
-    if cut is not None:
-        ax.axvline(cut, color=MUTED, lw=1, ls=(0, (4, 3)))
-        style.note(ax, f"cut at {style.percent(cut)}", (cut, len(names) - 0.8), (4, 0), color=MUTED)
-        right = ((value >= cut) == attack).sum()
-        text = f"A cut tells {right} of {len(names)} captures rightly"
-    return style.title(ax, title or text, {"holds an attack": ATTACK, "no attack": BENIGN})

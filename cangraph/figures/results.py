@@ -320,55 +320,6 @@ def mistakes(rows: Sequence[dict], ax=None, title=None):
     return style.title(ax, title or (text if wrong[i, j] else "Every window is judged rightly"))
 
 
-def delays(delay: dict[str, Sequence[float]], ax=None, title=None):
-    """Seconds from the start of each attack to its alarm: a row a capture, a dot an attack, on a
-    logarithmic axis from 10 ms; NaN, a missed attack, is a vermillion cross at the right."""
-    ax, least = style.axes(ax, 1.3 + 0.24 * len(delay)), 0.01
-    every = np.concatenate([np.asarray(d, float) for d in delay.values()])
-    found = every[np.isfinite(every)]
-    far = max(10.0, 3 * found.max(initial=1.0))
-    for i, mine in enumerate(np.asarray(d, float) for d in delay.values()):
-        late = mine[np.isfinite(mine)]
-        ax.plot(np.maximum(late, least), np.full(len(late), i), "o", color=BENIGN, alpha=0.6, ms=5)
-        if len(late):
-            ax.plot([max(np.median(late), least)] * 2, [i - 0.33, i + 0.33], color=INK, lw=1.5)
-        if missed := len(mine) - len(late):
-            ax.plot(far, i, "x", color=ATTACK, ms=6, mew=1.8)
-            style.note(ax, f"{missed} missed", (far, i), (7, 0), color=ATTACK)
-    ax.set(xscale="log", xlim=(least * 0.8, far * 1.15), xlabel="delay (s)")
-    ax.set_xticks([0.01, 0.1, 1, 10], ["≤ .01", "0.1", "1", "10"])
-    style.rows(ax, list(delay))
-    ax.grid(axis="x")
-    text = "No attack was found" if len(every) else "No attack to find"
-    if len(found):
-        half, most = np.quantile(found, (0.5, 0.9))
-        text = f"Half of {len(found)} alarms came within {half:.2f} s, nine of ten in {most:.2f} s"
-    return style.title(ax, title or text)
-
-
-def drift(rows: Sequence[dict], at: float, ax=None, title=None):
-    """Where the scores of benign windows lie, by part or capture: median, and the middle 90 %.
-
-    `rows`, the reference first: `part`, `low`, `median`, `high` in log-odds, and `ks`, the
-    Kolmogorov-Smirnov distance from the reference (None: the reference), in words at the right;
-    `at`: the threshold in log-odds. What moves to the right makes false alarms.
-    """
-    ax, names = style.axes(ax, 1.3 + 0.24 * len(rows)), [row["part"] for row in rows]
-    for i, row in enumerate(rows):
-        look = {"solid_capstyle": "butt", "color": BENIGN, "lw": 5, "alpha": 0.45}
-        ax.plot([row["low"], row["high"]], [i, i], **look)
-        ax.plot(row["median"], i, "o", color=INK if row["ks"] is None else BENIGN, ms=5.5)
-        text = "reference" if row["ks"] is None else f"D = {row['ks']:.2f}"
-        style.note(ax, text, (1, i), (6, 0), ax.get_yaxis_transform(), color=MUTED)
-    ax.axvline(at, **DASHED)
-    style.note(ax, "threshold", (at, -0.5), (3, 4), size=8)
-    style.rows(ax, names)
-    ax.set_xlabel("log-odds of benign windows")
-    most = max(rows, key=lambda row: row["ks"] or 0.0)
-    text = f"Benign scores move most in {most['part']}: KS distance {most['ks'] or 0.0:.2f} from "
-    return style.title(ax, title or (text + names[0] if most["ks"] else "Nothing to compare"))
-
-
 def timelines(panels: Sequence[dict], at: float, title=None):
     """The score over every capture, a panel each: attacks shaded, the threshold dashed.
 
@@ -407,27 +358,6 @@ def timelines(panels: Sequence[dict], at: float, title=None):
     text = f"{sum(map(sum, found))} of {sum(map(len, found))} attacks are called in some window, "
     text += f"all of them in {sum(map(all, found))} of {len(panels)} captures"
     return style.heading(grid, title or text)
-
-
-def blamed(rows: Sequence[dict], ax=None, title=None):
-    """How often which ID is blamed in the windows called; `rows` as `evaluation.blamed_ids` gives
-    them. Vermillion: it was attacked; blue: it was innocent."""
-    shown = rows[:16]
-    ax, n = style.axes(ax, 1.2 + 0.24 * max(len(shown), 1)), len(shown)
-    right = np.array([row["attacked"] for row in shown], float)
-    total = np.array([row["windows"] for row in shown], float)
-    ax.barh(range(n), right, 0.62, color=ATTACK)
-    ax.barh(range(n), total - right, 0.62, left=right, color=BENIGN)
-    for i, (hits, n_windows) in enumerate(zip(right, total, strict=True)):
-        style.note(ax, f"{hits:,.0f} of {n_windows:,.0f}", (n_windows, i), (4, 0), size=8)
-    style.rows(ax, [f"{row['arbitration_id']} in {row['capture']}" for row in shown])
-    ax.set_xlabel("windows called in which it is blamed")
-    ax.margins(x=0.16)
-    text = "No window was called, so no ID is blamed"
-    if every := sum(row["windows"] for row in rows):
-        share = style.percent(sum(row["attacked"] for row in rows) / every)
-        text = f"The ID blamed was attacked in {share} of {every:,} windows called"
-    return style.title(ax, title or text)
 
 
 def portraits(windows: Sequence[dict], title=None):

@@ -5,7 +5,7 @@ from textwrap import fill
 import numpy as np
 
 from cangraph.figures import style
-from cangraph.figures.style import BENIGN, INK, MUTED, PALE, PLAIN
+from cangraph.figures.style import INK, PALE
 
 
 def heat(value, rows, columns, state=None, label="AUROC", ax=None, title=None):
@@ -71,50 +71,3 @@ def seeds(mean, half, rows, models, label="AUROC", ax=None, title=None):
         low, high = (style.number(mean[i, j] + sign * half[i, j]) for sign in (-1, 1))
         text = f"Seeds move {models[j]} on {rows[i]} the most: {low} to {high}"
     return style.title(ax, title or text)
-
-
-def stages(seconds, runs, names, ax=None, title=None):
-    """What each run took as a bar of its stages: `seconds` (runs, stages), NaN where unknown."""
-    minutes = np.nan_to_num(np.asarray(seconds, float)) / 60
-    n = len(runs)
-    ax, left = style.axes(ax, 1.3 + 0.27 * n), np.zeros(n)
-    if not n:
-        return style.nothing(ax, title or "No run was timed")
-    for j, name in enumerate(names):
-        ax.barh(range(n), minutes[:, j], 0.62, left, color=f"C{j}", label=name)
-        left += minutes[:, j]
-    for i, end in enumerate(left):
-        style.note(ax, f"{end:.1f} min", (end, i), (4, 0), bbox=PLAIN)
-    style.rows(ax, runs)
-    ax.set(xlabel="minutes", xlim=(0, 1.15 * max(left.max(), 1e-3)))
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1)
-    text = "No run was timed"
-    if left.any():
-        longest, share = int(left.argmax()), minutes.sum(0) / minutes.sum()
-        most = f"{names[int(share.argmax())]} takes {share.max():.0%} of all time"
-        text = f"{runs[longest]} took {left[longest]:.0f} min; {most}"
-    return style.title(ax, title or text)
-
-
-def margins(names, difference, low, high, noise=None, label="AUROC", *, ax=None, title=None):
-    """Differences of a metric with their intervals: (n,) each, NaN where there is no interval.
-    `noise` (n,) is how far two runs that differ by the seed alone lie apart: a shade around 0.
-    What stays within it, or whose interval holds 0, is no improvement."""
-    difference, low, high = (np.asarray(a, float) for a in (difference, low, high))
-    n = len(names)
-    ax = style.axes(ax, 1.2 + 0.28 * n)
-    if not n:
-        return style.nothing(ax, title or "Nothing to compare")
-    for i, floor in enumerate([] if noise is None else noise):
-        if np.isfinite(floor):
-            ax.fill_betweenx([i - 0.4, i + 0.4], -floor, floor, color=PALE, lw=0, zorder=0)
-    reach = np.nan_to_num(np.maximum([difference - low, high - difference], 0))
-    ax.errorbar(difference, range(n), xerr=reach, fmt="o", color=BENIGN, ecolor=INK, elinewidth=1)
-    for i, value in enumerate(difference):
-        text = f"{value:+.4f}" if np.isfinite(value) else "undefined"
-        style.note(ax, text, (1, i), (5, 0), ax.get_yaxis_transform())
-    ax.axvline(0, color=MUTED, lw=0.8)
-    style.rows(ax, names)
-    ax.set_xlabel(f"difference in {label}" + ("" if noise is None else "; shaded: other seeds"))
-    clear = int(((low > 0) | (high < 0)).sum())
-    return style.title(ax, title or f"The interval leaves out 0 for {clear} of {n} detectors")

@@ -19,13 +19,12 @@ from cangraph.evaluation.alarms import AlarmRule, alarm_rule
 from cangraph.evaluation.scores import METRICS, Scores
 from cangraph.evaluation.stats import clustered
 from cangraph.figures.style import percent
-from cangraph.files import home, put
+from cangraph.files import home
 from cangraph.frames import ATTACK_TYPES
 from cangraph.fusion.verdict import ALL, SINGLE
 from cangraph.params import Params
 from cangraph.report.literature import citations, published
 from cangraph.report.schema import VERSION, Findings
-from cangraph.report.tables import show, wide
 from cangraph.train.explain import Explanation, explained
 
 Kind = Literal["GAT", "VGAE", "fusion", "trees", "rule", "canary"]
@@ -35,7 +34,6 @@ _SIZES = {"teacher": "teacher", "distillation": "student"}  # of a stage's nets
 _BASELINES: dict[str, Kind] = {"boosted trees": "trees", "leak canary": "canary"}  # others: rules
 _SHOWN = ("boosted trees", "calibrated count")  # of the baselines, in curves
 _SEEN = 0.9  # AUROC from which on a detector is said to see an attack
-_CLEAN = (10, 30, 60)  # s of clean traffic to set a threshold on
 
 
 @dataclass(frozen=True, eq=False)
@@ -366,11 +364,6 @@ class Report(Findings):
         """The main detector's threshold."""
         return self.run.main.at
 
-    @property
-    def at_log_odds(self) -> float:
-        """The same in log-odds, in which `drift` is."""
-        return float(calibration.log_odds(np.array(self.at)))
-
     def over_captures(self, level: str) -> list[Mapping]:
         """The means over all captures at a level: a row a detector."""
         return [row for row in self.means if (row["level"], row["scenario"]) == (level, ALL)]
@@ -392,17 +385,6 @@ class Report(Findings):
         """Attacks found against false alarms, by detector: by any window, and by 2 of 3."""
         curve = alarms.alarm_curve
         return {j.name: curve(j.scores, 1, 1) + curve(j.scores, 2, 3) for j in self.run.shown}
-
-    @property
-    def recovery(self) -> list[dict]:
-        """What attacks leave behind (`alarms.recovery`)."""
-        return alarms.recovery(self.run.main.scores, self.at)
-
-    @property
-    def waits(self) -> list[dict]:
-        """Metrics of windows with thresholds that were set on so many clean seconds."""
-        late = {s: calibration.recalibrated(self.run.main.scores, self.at, s) for s in _CLEAN}
-        return [{"clean seconds": s} | scores.metrics(found, 0.5) for s, found in late.items()]
 
     @property
     def timelines(self) -> list[dict]:
@@ -449,28 +431,9 @@ class Report(Findings):
         drawn.pop("score")
         return drawn | {"edge_share": why.edge, "features": self.explained["features"]}
 
-    @property
-    def text(self) -> str:
-        """The report as plain text."""
-        params = self.run.params
-        first = f"cangraph diagnostics: {params.dataset}, seed {params.seed}"
-        parts = [first, self.headline, *self.summary]
-        for metric in ("f1", "auroc", "fpr"):
-            parts += ["", f"{metric} by scenario"]
-            parts += [repr(wide(self.scenarios, "detector", "scenario", metric))]
-        columns = ["detector", "events", "found", "delay_median", "false_alarms_per_hour", "duty"]
-        parts += ["", "alarms", repr(show(self.events, columns))]
-        parts += ["", "costs", repr(show(self.costs, digits=3)) if self.costs else "absent"]
-        if self.undefined:
-            parts += ["", "undefined, and why", repr(show(self.undefined))]
-        parts += [f"missing: {what}" for what in self.missing.values()]
-        return "\n".join([*parts, "", "sources", *self.citations, ""])
-
     def save(self) -> None:
-        """Write `diagnostics.json` (a `schema.Record`) and `diagnostics.txt`."""
-        params = self.run.params
-        runs.save("diagnostics", params, schema_version=VERSION, **self.model_dump())
-        put(runs.folder(params) / "diagnostics.txt", [self.text.encode()])
+        """Write `diagnostics.json`, a `schema.Record`."""
+        runs.save("diagnostics", self.run.params, schema_version=VERSION, **self.model_dump())
 
 
 def build(params: Params) -> Report:

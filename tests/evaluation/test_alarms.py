@@ -21,7 +21,6 @@ from cangraph.evaluation.alarms import (
     events_by_capture,
     raise_alarms,
     recall_at_false_alarms,
-    recovery,
 )
 from cangraph.evaluation.scores import Scores
 from cangraph.frames import Frames
@@ -260,20 +259,6 @@ def test_the_best_recall_keeps_to_its_limits_and_is_no_less_than_a_strict_thresh
         result = event_metrics(scores, at, hold=0)
         if not result["duty"] and not result["false_alarms"]:
             assert result["found"] <= recall_at_false_alarms(scores, hold=0)["found"]
-
-
-def test_what_an_attack_leaves_behind_is_told_by_the_time_since():
-    start, label = np.array([0.0, 2.0, 4.0, 4.5, 8.0, 30.0]), np.arange(6) == 1
-    value = np.array([0.9, 0.9, 0.9, 0.1, 0.9, 0.1])
-    scores = Scores(value, label, *np.zeros((2, 6), int), start, start + 1.5, captures=())
-    rows = recovery(scores, 0.5, seconds=[2.0, 10.0])
-    assert rows == [
-        {"within": "2 s", "windows": 2, "called": 1, "fpr": 0.5},
-        {"within": "10 s", "windows": 1, "called": 1, "fpr": 1.0},
-        {"within": "later", "windows": 2, "called": 1, "fpr": 0.5},
-    ]
-    calm = scores[np.array([1])]
-    assert [row["fpr"] for row in recovery(calm, 0.5)] == [None] * 4
 
 
 # window by window

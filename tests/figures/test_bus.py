@@ -7,7 +7,7 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.patches import FancyArrowPatch
 
 from cangraph.figures import bus
-from cangraph.figures.style import ATTACK, BENIGN
+from cangraph.figures.style import ATTACK
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
 
@@ -90,16 +90,3 @@ def test_balance_writes_shares_and_counts():
     assert bars_of(ax, ATTACK) == [0.25, 0.9, 0]
     assert words(ax) == ["25.0 %", "1,000 windows", "90.0 %", "3,000", "undefined", "5"]
     assert numbers(ax) == ["73.8", "4,000"]
-
-
-def test_a_canary_ranks_the_captures_and_colours_those_with_attacks():
-    value, attack = np.array([0.1, 0.6, 0.0]), np.array([False, True, True])
-    ax = bus.canary(["a", "b", "c"], value, attack, cut=0.35)
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["b", "a", "c"]
-    (dots,) = (c for c in ax.collections if len(c.get_offsets()) == 3)
-    assert dots.get_offsets()[:, 0].tolist() == [0.6, 0.1, 0.0]
-    colors = [to_hex(color).upper() for color in dots.get_facecolors()]
-    assert colors == [ATTACK, BENIGN, ATTACK]
-    assert numbers(ax) == ["2", "3"] and words(ax) == ["cut at 35.0 %"]
-    ax = bus.canary(["a", "b"], [0.25, 0.0], [True, False])
-    assert numbers(ax) == ["0", "25.0"] and not ax.lines

@@ -15,16 +15,13 @@ pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("clos
 SECONDS = np.arange(6.0)
 ALARMS = [{"false_alarms_per_hour": 0.0, "recall": 0.5}]
 PANEL = {"name": "a", "start": SECONDS, "end": SECONDS + 1, "value": SECONDS, "spans": [(4, 6)]}
-PART = {"part": "train", "low": -9.0, "median": -8.0, "high": -7.0, "ks": None}
 ROWS = [{"capture": "a", "attack": "benign", "share": 0.1, "windows": 10}]
-WHO = [{"capture": "a", "arbitration_id": "1A0", "windows": 9, "attacked": 8}]
 WINDOW = {"arbitration_id": IDS, "edge_index": EDGES, "attack": IDS == 0}
 CALLS = {
     "frames": (SECONDS / 100, IDS[[0, 1, 2, 3, 1, 0]], SECONDS > 3),
     "graph": (IDS, EDGES, None, IDS == 0),
     "split_timeline": (SECONDS * 0, SECONDS, SECONDS + 1, np.repeat(["train", "test"], 3), ["a"]),
     "balance": (["a", "b"], np.array([0.2, np.nan]), [90, 0]),
-    "canary": (["a", "b"], [0.1, 0.6], [False, True], 0.3),
     "learning_curves": ({"GAT": EPOCHS},),
     "training_trace": ({"reward": SECONDS},),
     "trials": ([0.7, 0.9, 0.4], [True, True, False]),
@@ -38,16 +35,11 @@ CALLS = {
     "pareto": ([27e3, 512e3], [0.97, 0.99], ["student", "teacher"]),
     "mixing": (np.eye(2), VALUE, VALUE, VALUE[::-1]),
     "mistakes": (ROWS,),
-    "delays": ({"DoS": [0.1, np.nan], "fuzzing": []},),
-    "drift": ([PART, PART | {"ks": 0.5}], 0.0),
     "timelines": ([PANEL], 3.5),
-    "blamed": (WHO,),
     "portraits": ([WINDOW | {"caption": "a", "score": VALUE}],),
     "explanation": (IDS, EDGES, np.array([1.0, 0.1, 0.2, 0, 0]), IDS == 0, {"distrust": 1.0}),
     "heat": (np.array([[1.0, np.nan]]), ["demo"], ["GAT", "count"]),
     "seeds": ([[0.9, 0.8]], [[0.02, np.nan]], ["demo"], ["GAT", "VGAE"]),
-    "stages": ([[60, 120]], ["demo"], ["prep", "train"]),
-    "margins": (["a"], [0.01], [0.005], [0.015], [0.02]),
 }
 PLAIN = [name for name in CALLS if "ax" in inspect.signature(getattr(figures, name)).parameters]
 
@@ -80,14 +72,10 @@ def test_draws_into_the_given_axes_under_the_given_title(name):
     [
         ("heat", (np.zeros((0, 2)), [], ["a", "b"])),
         ("seeds", (np.zeros((0, 2)), np.zeros((0, 2)), [], ["a"])),
-        ("stages", (np.zeros((0, 0)), [], [])),
-        ("margins", ([], [], [], [])),
-        ("blamed", ([],)),
+        ("bars", ([], [], np.zeros((2, 0)))),
         ("portraits", ([],)),
         ("timelines", ([], 0.5)),
-        ("delays", ({"DoS": [None]},)),
         ("alarm_curves", ({"GAT": [ALARMS[0] | {"recall": None}]}, {})),
-        ("drift", ([PART], 0.0)),
         ("bars", (["a"], [np.nan])),
         ("mixing", (np.eye(2), [0.5], [0.5], [1.0])),
         ("frames", (np.zeros(0), np.zeros(0, int), np.zeros(0, bool))),

@@ -134,13 +134,6 @@ def test_mistakes_are_what_is_wrong_on_either_side():
     assert found == [["75.0"], ["10.0"], []]
 
 
-def test_delays_mark_the_median_and_what_was_missed():
-    ax = results.delays({"DoS": [0.1, 0.3, np.nan], "fuzzing": [None, None]})
-    assert words(ax) == ["1 missed", "2 missed"]
-    assert ax.lines[1].get_xdata() == approx([0.2, 0.2])
-    assert numbers(ax) == ["2", "0.20", "0.28"]
-
-
 def test_alarm_curves_never_fall_and_mark_the_threshold_in_use():
     points = [(0.0, 0.5), (3.0, 0.4), (50.0, 1.0)]
     rows = [{"false_alarms_per_hour": x, "recall": y} for x, y in points]
@@ -158,14 +151,6 @@ def test_reliability_draws_the_shares():
     assert numbers(ax) == ["0.250"]
 
 
-def test_drift_finds_what_has_moved_most():
-    place = {"low": -9.0, "median": -8.0, "high": -7.0}
-    found = {"t": None, "a": 0.1, "b": 0.4}
-    ax = results.drift([place | {"part": part, "ks": ks} for part, ks in found.items()], 0.0)
-    assert words(ax) == ["reference", "D = 0.10", "D = 0.40", "threshold"]
-    assert numbers(ax) == ["0.40"]
-
-
 def test_timelines_are_thinned_but_keep_every_peak():
     time, value = np.arange(5000.0), np.zeros(5000)
     value[1234] = 0.9
@@ -174,16 +159,6 @@ def test_timelines_are_thinned_but_keep_every_peak():
     axes = results.timelines([panel, quiet], 0.5)
     assert axes[0].lines[0].get_ydata() == approx([0.9]) and not len(axes[1].lines[0].get_ydata())
     assert numbers(axes[0]) == ["1", "1", "2", "2"]
-
-
-def test_blamed_counts_right_and_wrong():
-    rows = [
-        {"capture": "a", "arbitration_id": "000", "windows": 8, "attacked": 6},
-        {"capture": "b", "arbitration_id": "1A0", "windows": 2, "attacked": 0},
-    ]
-    ax = results.blamed(rows)
-    assert [patch.get_width() for patch in ax.patches] == [6, 0, 2, 2]
-    assert words(ax) == ["6 of 8", "0 of 2"] and numbers(ax) == ["60.0", "10"]
 
 
 def test_portraits_name_the_highest_and_the_attacked():

@@ -28,18 +28,3 @@ def test_seeds_reach_as_far_as_their_interval():
     assert line[:, 0] == pytest.approx([0.88, 0.92])
     assert numbers(ax) == ["0.880", "0.920"]
     assert numbers(runs.seeds([[0.9]], [[NAN]], ["demo"], ["GAT"])) == []
-
-
-def test_stages_add_up():
-    ax = runs.stages([[60, 120], [30, NAN]], ["one", "other"], ["prep", "train"])
-    assert words(ax) == ["3.0 min", "0.5 min"]
-    assert numbers(ax) == ["3", "57"]
-
-
-def test_margins_shade_what_seeds_do():
-    ax = runs.margins(["a", "b"], [0.01, NAN], [0.005, NAN], [0.015, NAN], [0.02, NAN], "F1")
-    assert words(ax) == ["+0.0100", "undefined"]
-    (shade,) = [c for c in ax.collections if c.get_zorder() == 0]
-    ends = shade.get_paths()[0].get_extents()
-    assert (ends.x0, ends.x1) == pytest.approx((-0.02, 0.02))
-    assert numbers(ax) == ["0", "1", "2"]

@@ -148,16 +148,13 @@ def test_drift_is_scipys_distance_from_training(report):
     assert (last["ks"], last["windows"]) == (approx(ks_2samp(mine, reference).statistic), len(mine))
 
 
-def test_what_is_saved_follows_the_schema_and_is_said_in_plain_text(report, params):
+def test_what_is_saved_follows_the_schema(report, params):
     report.save()
     saved = (runs.folder(params) / "diagnostics.json").read_text()
     record = Record.model_validate_json(saved)
     assert (record.schema_version, record.dataset, record.seed) == ("1.0", "demo", 0)
     found = report.model_dump()
     assert json.loads(saved).items() >= json.loads(json.dumps(found)).items()
-    text = (runs.folder(params) / "diagnostics.txt").read_text()
-    for said in (report.headline, report.missing["fusion"], report.citations[0]):
-        assert said in text
     with pytest.raises(ValidationError, match="headline"):
         diagnostics.Report(run=report.run, **found | {"headline": None})
     with pytest.raises(ValidationError, match="surprise"):
@@ -165,12 +162,6 @@ def test_what_is_saved_follows_the_schema_and_is_said_in_plain_text(report, para
     odd = [found["drift"][0] | {"surprise": 1}]
     with pytest.raises(ValidationError, match=r"drift\.0\.surprise"):
         diagnostics.Report(run=report.run, **found | {"drift": odd})
-
-
-def test_a_published_row_has_what_its_authors_report(report):
-    rows = [{"detector": "KD-GAT (a paper)", "scenario": "test_01_a", "f1": 0.9}]
-    text = report.model_copy(update={"scenarios": report.scenarios + rows}).text
-    assert text.count("KD-GAT (a paper)") == 1, "its authors report F1 alone"
 
 
 def test_the_headline_is_made_from_the_numbers(report):
@@ -199,7 +190,6 @@ def test_figures_get_what_the_run_holds(report):
     assert list(report.curves) == list(report.alarm_curves)
     assert list(report.curves) == [*report.histories, "boosted trees", "calibrated count"]
     assert report.reliability["as trained"][0] is report.run.main.scores.value
-    assert len(report.waits) == 3
     for kind in ("miss", "false alarm"):
         windows = report.portraits(kind)["windows"]
         assert len(windows) == sum(row["kind"] == kind for row in report.worst) > 0
