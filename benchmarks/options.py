@@ -26,9 +26,9 @@ from cangraph.params import Params
 EPOCHS, PLAIN = 8, {"average": "none"}
 OPTIONS = {
     "plain": {},
-    "no weights": {"imbalance": []},
-    "sampler": {"imbalance": ["sampler"]},
-    "focal": {"imbalance": ["focal"]},
+    "no weights": {"imbalance": "none"},
+    "sampler": {"imbalance": "sampler"},
+    "focal": {"imbalance": "focal"},
     "rate found": {"rate": "found"},
     "cosine": {"schedule": "cosine"},
     "warmup .1": {"warmup": 0.1},

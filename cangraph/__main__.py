@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from cangraph.params import Params
     from cangraph.train.tasks import Task
 
-__all__ = ["asked", "launched", "main", "teachers"]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit status."""

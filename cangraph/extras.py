@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["MissingExtraError", "named_extra"]
-
 _EXTRA = {"onnxruntime": "monitor", "rich": "monitor", "optuna": "tune"}  # of all others: train
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["data_home", "home", "put", "whole_folder"]
-
 
 def home() -> Path:
     """The folder of `runs/`, `data/` and your own `params/`: `CANGRAPH_HOME`, or the checkout that

@@ -13,17 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from cangraph.files import home
 
-__all__ = [
-    "Params",
-    "assignments",
-    "flatten",
-    "load_params",
-    "near",
-    "params_here",
-    "values_here",
-    "versions",
-]
-
 _PACKAGES = ("torch", "torch-geometric", "lightning", "numpy", "numba")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -96,11 +85,10 @@ class FitParams(_Group):  # of `train.fit.fit`
     schedule: Literal["one_cycle", "cosine"]
     warmup: Fraction
     weight_decay: NotNegative
-    imbalance: list[Literal["weights", "sampler", "focal"]]
+    imbalance: Literal["none", "weights", "sampler", "focal"]
     clip: Positive
     accumulate: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    compile: bool
     average: Literal["none", "ema", "swa"]
     freeze: Annotated[float, Field(ge=0, le=1)]
     prune: Fraction
@@ -108,18 +96,12 @@ class FitParams(_Group):  # of `train.fit.fit`
     record: list[Literal["tensorboard", "wandb"]]
 
     @model_validator(mode="after")
-    def _all_have_effect(self) -> "FitParams":
-        if self.schedule == "one_cycle" and not self.warmup:
-            raise ValueError(
-                "fit.warmup = 0 with fit.schedule = 'one_cycle'; expected a share above 0; use 0.3"
-            )
+    def _pruned_weights_are_kept(self) -> "FitParams":
         if self.prune and self.average != "none":
             raise ValueError(
                 f"fit.prune = {self.prune} with fit.average = {self.average!r}, which keeps no "
                 "pruned weights; set fit.average to none"
             )
-        if len({*self.imbalance}) < len(self.imbalance):
-            raise ValueError(f"fit.imbalance = {self.imbalance} names one twice; drop one")
         return self
 
 
@@ -159,16 +141,6 @@ class Params(_Group):
     fusion: FusionParams
     trials: Count
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _long_enough(self) -> "Params":
-        for size in ("teacher", "student"):
-            if self.fit.average == "swa" and self[size].epochs < 2:  # one epoch has no average
-                raise ValueError(
-                    f"fit.average = 'swa' with {size}.epochs = {self[size].epochs}; expected 2 "
-                    "epochs or more; use ema, or more epochs"
-                )
-        return self
 
     def __repr__(self) -> str:
         flat = flatten(self.model_dump())
@@ -281,41 +253,16 @@ def params_here(*own: str) -> Params:
 
     Raises `ValueError` as `load_params` does, and `RuntimeError` outside a notebook.
     """
-    values = _given("params_here")
-    return load_params(**{name: v for name, v in values.items() if name not in own})
-
-
-def values_here(*names: str) -> list[Any]:
-    """The values of `names` in a notebook whose parameters are its own, read as `params_here` does.
-
-    Raises `ValueError` for other names and missing ones, and `RuntimeError` outside a notebook.
-    """
-    values = _given("values_here")
-    if not values:  # nbval keeps no history; then nothing is injected either
-        import IPython
-
-        here = IPython.get_ipython().user_ns
-        values = {name: here[name] for name in names if name in here}
-    for name in values:
-        if name not in names:
-            known = f"{', '.join(names)}{near(name, names)}"
-            raise ValueError(f"params: {name!r} is no parameter of this notebook; expected {known}")
-    if gone := [name for name in names if name not in values]:
-        raise ValueError(f"params: {gone[0]!r} has no value; add one in the parameters cell")
-    return [values[name] for name in names]
-
-
-def _given(who: str) -> dict[str, Any]:
     import IPython
 
     shell = IPython.get_ipython()
     if shell is None:
-        raise RuntimeError(f"{who}: called outside a notebook; call load_params(dataset, ...)")
+        raise RuntimeError("params_here: called outside a notebook; call load_params(dataset, ...)")
     values: dict[str, Any] = {}
     for source in shell.user_ns["In"]:
         if source.lstrip().lower().startswith("# parameters"):
             values |= assignments(source)
-    return values
+    return load_params(**{name: v for name, v in values.items() if name not in own})
 
 
 def assignments(source: str) -> dict[str, Any]:

@@ -26,10 +26,6 @@ from cangraph.files import home, put
 from cangraph.frames import CaptureInfo
 from cangraph.params import Params, versions
 
-__all__ = ["STAGES", "Run", "all_runs", "folder", "graphs_folder", "load", "load_data"]
-__all__ += ["load_models", "load_scores", "make_run", "read_run", "remedy", "save", "save_data"]
-__all__ += ["training_folder"]
-
 STAGES = ("data_prep", "teacher", "distillation", "fusion", "diagnostics")
 _DRAWN = "drawn"  # the part of a score's name for windows that no split holds
 _COLUMNS = ("label", "attack_type", "capture", "start", "end")

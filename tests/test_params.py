@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from cangraph.params import assignments, load_params, params_here, values_here
+from cangraph.params import assignments, load_params, params_here
 
 FOLDER = Path(__file__).parents[1] / "params"
 BASE = yaml.safe_load((FOLDER / "base.yaml").read_text())
@@ -144,20 +144,14 @@ def test_what_a_home_lacks_is_taken_from_the_package(tmp_path, monkeypatch):
     assert source(params, "stride") == "params/demo.yaml"
 
 
-@pytest.mark.parametrize("size", ["teacher", "student"])
-def test_parameters_that_do_not_go_together_are_named(size):
-    message = refused(fit={"average": "swa"}, **{size: {"epochs": 1}})
-    assert message.startswith(f"params: fit.average = 'swa' with {size}.epochs = 1; expected 2 ")
-
-
 @pytest.fixture
 def notebook(monkeypatch):
     """Runs `params_here()` in a notebook whose cells were these."""
 
-    def of(*cells, read=params_here):
+    def of(*cells, own=()):
         shell = SimpleNamespace(user_ns={"In": ["", *cells]})
         monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
-        return read()
+        return params_here(*own)
 
     return of
 
@@ -192,14 +186,10 @@ def test_params_here_outside_a_notebook_says_what_to_call(monkeypatch):
 
 
 def test_a_notebook_may_have_parameters_of_its_own(notebook):
-    cells = "# parameters\nbefore = 'demo'\nafter = 'demo'", "# Parameters\nafter = 'hcrl_sa'"
-    assert notebook(*cells, read=lambda: values_here("after", "before")) == ["hcrl_sa", "demo"]
-    with pytest.raises(ValueError, match="'after' is no parameter of this notebook; expected b"):
-        notebook(*cells, read=lambda: values_here("before"))
-    with pytest.raises(ValueError, match="did you mean 'before'"):
-        notebook("# parameters\nbefor = 'demo'", read=lambda: values_here("before"))
-    with pytest.raises(ValueError, match="'metric' has no value; add one"):
-        notebook(*cells, read=lambda: values_here("before", "after", "metric"))
+    cell = "# parameters\ncapture = 'my.log'\nseed = 3"
+    assert notebook(cell, own=["capture"]).seed == 3
+    with pytest.raises(ValueError, match="'capture' is not a parameter"):
+        notebook(cell)
 
 
 def test_assignments_are_literals():

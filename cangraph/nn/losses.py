@@ -10,8 +10,6 @@ Few windows are under attack and fewer nodes are; `fit.imbalance` says what trai
 | (1 − p_t)² | `focal` | well-classified windows weigh less (Lin et al. 2017, eq. 4) |
 """
 
-import warnings
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,11 +32,10 @@ class Balance(NamedTuple):
     focus: float = 0.0
 
     @classmethod
-    def of(cls, train: Graphs, ways: Sequence[str]) -> "Balance":
-        """The balance that `ways` (`fit.imbalance`) give on these windows; warns when several are
-        asked for, with the weight that they amount to.
+    def of(cls, train: Graphs, way: str) -> "Balance":
+        """The balance that a `way` (`fit.imbalance`) gives on these windows.
 
-        Raises `ValueError` for windows that are all benign, or all under attack with `sampler`.
+        Raises `ValueError` for windows that are all benign.
         """
         attacks = int(train.label.sum())
         if not attacks:
@@ -46,26 +43,9 @@ class Balance(NamedTuple):
                 f"fit: the {len(train)} windows to train on are all benign; expected some under "
                 "attack; add captures to train_02_with_attacks, or set fit.train_on to clean"
             )
-        odds = (len(train) - attacks) / attacks
-        if not odds and "sampler" in ways:
-            raise ValueError(
-                f"fit: the {len(train)} windows to train on are all under attack; expected benign "
-                "ones too for fit.imbalance = [sampler]; use [weights]"
-            )
-        weight = min(odds, _CAP) if "weights" in ways else 1.0
-        if len(ways) > 1:
-            amounts = {"weights": weight, "sampler": odds, "focal": 1.0}
-            total = float(np.prod([amounts[way] for way in ways]))
-            warnings.warn(
-                f"fit: fit.imbalance = [{', '.join(ways)}] makes an attack window weigh as much as "
-                f"{total:.3g} benign ones, where there are {odds:.3g} of them; keep one way",
-                stacklevel=2,
-            )
-        return cls(
-            window_weight=weight,
-            node_weight=_NODE if "weights" in ways else 1.0,
-            focus=_FOCUS if "focal" in ways else 0.0,
-        )
+        if way == "weights":
+            return cls(window_weight=min((len(train) - attacks) / attacks, _CAP))
+        return cls(node_weight=1.0, focus=_FOCUS if way == "focal" else 0.0)
 
 
 def balanced(graphs: Graphs, rng: np.random.Generator) -> Graphs:
@@ -77,7 +57,7 @@ def balanced(graphs: Graphs, rng: np.random.Generator) -> Graphs:
     if attacks in (0, len(graphs)):
         raise ValueError(
             f"fit: {attacks} of {len(graphs)} windows drawn are under attack; expected both kinds "
-            "for fit.imbalance = [sampler]; use another way, or draw more windows"
+            "for fit.imbalance = 'sampler'; use another way, or draw more windows"
         )
     odds = np.where(graphs.label, 0.5 / attacks, 0.5 / (len(graphs) - attacks))
     return graphs[rng.choice(len(graphs), len(graphs), p=odds)]

@@ -75,22 +75,14 @@ def adapt(
     Other cars are in the material as far as `params` say: `synthesis.fleet` and `.varied` of 0
     make a detector of this vehicle alone.
 
-    Raises `TypeError` for what is no detector, `ValueError` for one that was never trained, for
-    fewer epochs than `gradual` has steps, for `fit.rate` `found`, and as `stretch` and `fit` do.
+    Raises `ValueError` for a detector that was never trained, for `fit.rate` `found`, and as
+    `stretch` and `fit` do.
     """
-    if not isinstance(task, Task):
-        raise TypeError(f"adapt: a {type(task).__name__} came; expected a trained task, as of fit")
     if not (task.encoder.node_scale.mean != 0).any():
         raise ValueError("adapt: the scaler of the detector was never fitted; train it with fit")
-    epochs, steps = params[size].epochs, len(task.layers) + 1
-    if how == "gradual" and epochs < steps:
-        raise ValueError(
-            f"adapt: {size}.epochs = {epochs} for the heads and {steps - 1} layers that thaw in "
-            f"turn; expected {steps} or more; use more epochs, or discriminative"
-        )
     if params.fit.rate == "found":
         raise ValueError("adapt: fit.rate = 'found' moves all layers alike; set it to given")
-    tuning = FineTuning(how, epochs)
+    tuning = FineTuning(how, params[size].epochs)
     material = stretch(clean, params)
     gat, config = isinstance(task.model, GAT), task.model.config
     mine: Task = Detector(GAT(**config)) if gat else Reconstructor(VGAE(**config))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 import torch
-from lightning.pytorch.callbacks import BaseFinetuning, Callback, ModelPruning, WeightAveraging
+from lightning.pytorch.callbacks import Callback, ModelPruning, WeightAveraging
 from torch import Tensor, nn
 
 from cangraph.data.graphs import Graphs
@@ -78,13 +78,12 @@ class FiniteLoss(Callback):
 
     def on_before_backward(self, trainer, task, loss: Tensor) -> None:
         if not torch.isfinite(task.latest["loss"]):
-            terms = {name: value.item() for name, value in task.latest.items() if name != "loss"}
-            odd = [name for name, value in terms.items() if not np.isfinite(value)] or ["their sum"]
+            terms = {name: value.item() for name, value in task.latest.items()}
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             raise FloatingPointError(
-                f"fit: step {trainer.global_step + 1}, epoch {trainer.current_epoch + 1}: of the "
-                f"loss, {' and '.join(odd)} is not finite ({terms}, learning rate {rate:.3g}); "
-                "expected finite terms; use a lower learning_rate or fit.clip"
+                f"fit: step {trainer.global_step + 1}, epoch {trainer.current_epoch + 1}: the loss "
+                f"is made of {terms}, learning rate {rate:.3g}; expected finite terms; use a lower "
+                "learning_rate or fit.clip"
             )
 
 
@@ -145,8 +144,8 @@ class Averages(WeightAveraging):
     `ema`, after every step: w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), with n steps so far and h a
     tenth of all steps: an exponential average that forgets the first weights faster while it is
     young. (Lightning's EMAWeightAveraging has one fixed decay.) `swa`, after every epoch: the mean
-    of the weights at the end of the last quarter of the `epochs`, of two at least (Izmailov et al.
-    2018). Lightning's own replaces the schedule, and validates no average.
+    of the weights at the end of the last quarter of the `epochs`, of two if there are (Izmailov et
+    al. 2018). Lightning's own replaces the schedule, and validates no average.
     """
 
     def __init__(self, kind: Literal["ema", "swa"], epochs: int, steps: int):
@@ -166,7 +165,7 @@ class Averages(WeightAveraging):
         return step_idx is not None and (step_idx + 1) % self.every == 0
 
 
-class FineTuning(BaseFinetuning):
+class FineTuning(Callback):
     """Which layers of `task.encoder` learn in which epoch; the heads always do.
 
     `frozen`: none. `gradual`: none at first, then one more from the heads down in each of equal
@@ -180,7 +179,6 @@ class FineTuning(BaseFinetuning):
     """
 
     def __init__(self, how: Literal["frozen", "gradual", "discriminative"], epochs: int):
-        super().__init__()
         if how not in ("frozen", "gradual", "discriminative"):
             raise ValueError(f"adapt: how = {how!r}; use frozen, gradual or discriminative")
         self.how, self.epochs = how, epochs
@@ -196,17 +194,14 @@ class FineTuning(BaseFinetuning):
             return epoch * (layers + 1) // self.epochs
         return 0 if self.how == "frozen" else layers
 
-    def freeze_before_training(self, task) -> None:
-        """Freeze nothing yet: the optimiser takes all weights."""
-
-    def finetune_function(self, task, epoch: int, optimizer) -> None:
+    def on_train_epoch_start(self, trainer, task) -> None:
         layers = task.layers
-        first = len(layers) - self.learning(epoch, len(layers))
+        first = len(layers) - self.learning(trainer.current_epoch, len(layers))
         for number, layer in enumerate(layers):
-            (self.freeze if number < first else self.make_trainable)(layer)
+            layer.requires_grad_(number >= first)
 
     def on_fit_end(self, trainer, task) -> None:
-        self.make_trainable([module for layer in task.layers for module in layer])
+        task.encoder.requires_grad_(True)
 
 
 class GradientFreezing(Callback):
@@ -225,15 +220,14 @@ class GradientFreezing(Callback):
     @staticmethod
     def _parts(task) -> dict[int, list[nn.Parameter]]:
         """The weights of each layer by its position, of the heads as -1."""
-        parts = {
-            n: [w for m in layer for w in m.parameters()] for n, layer in enumerate(task.layers)
-        }
+        parts = {n: [*layer.parameters()] for n, layer in enumerate(task.layers)}
         known = {id(w) for weights in parts.values() for w in weights}
         return parts | {-1: [w for w in task.parameters() if id(w) not in known]}
 
     def on_train_epoch_start(self, trainer, task) -> None:
         self.sums.clear()
-        BaseFinetuning.freeze([module for n in self.frozen for module in task.layers[n]])
+        for n in self.frozen:
+            task.layers[n].requires_grad_(False)
 
     def on_before_optimizer_step(self, trainer, task, optimizer) -> None:
         for part, weights in self._parts(task).items():
@@ -253,7 +247,7 @@ class GradientFreezing(Callback):
                     print(f"layer {part + 1} of {len(task.layers)} is frozen from here on")
 
     def on_fit_end(self, trainer, task) -> None:
-        BaseFinetuning.make_trainable([module for layer in task.layers for module in layer])
+        task.encoder.requires_grad_(True)
 
     def state_dict(self) -> dict[str, Any]:
         return {"frozen": self.frozen}

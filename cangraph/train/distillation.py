@@ -12,7 +12,6 @@ Each has a weight in `DistillationParams`; a term of weight 0 is left out.
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,39 +23,20 @@ from cangraph.params import DistillationParams
 from cangraph.train.tasks import Detector, Reconstructor, Task
 
 
-class _Taught(NamedTuple):
-    """What teachers say of a batch: embeddings `z` side by side (B, Σ d_z), and the means of the
-    three logits of GATs (see `GATOutput`) or of features that VGAEs rebuild, (N, d_x)."""
-
-    z: Tensor
-    said: tuple[Tensor, ...]
-
-
 def _rescaled(x: Tensor, given: Standardize, wanted: Standardize) -> Tensor:
     """Values standardised by `given`, as `wanted` standardises; equal scalers change no bit."""
     return x * (given.std / wanted.std) + (given.mean - wanted.mean) / wanted.std
 
 
 class Teachers(nn.Module):
-    """Frozen copies of trained tasks of one kind that teach together: the mean of their logits,
-    which is the geometric mean of their odds (Hinton et al. 2015, section 1) at any temperature,
-    and their embeddings side by side.
-
-    Raises `ValueError` for no task, and `TypeError` for tasks of several kinds.
-    """
+    """Frozen copies of trained tasks of one kind that teach together: their embeddings side by
+    side, (B, Σ d_z), and the means of the three logits of GATs (see `GATOutput`) or of the features
+    that VGAEs rebuild, (N, d_x), as the student's scaler standardises. The mean of logits is the
+    geometric mean of the odds (Hinton et al. 2015, section 1) at any temperature."""
 
     def __init__(self, tasks: Sequence[Task]):
         super().__init__()
         models = [copy.deepcopy(task.model) for task in tasks]
-        kinds = sorted({type(model).__name__ for model in models})
-        if not models:
-            raise ValueError("distill: no teacher came; expected a trained task or several")
-        if len(kinds) > 1:
-            raise TypeError(
-                f"distill: teachers with a {' and a '.join(kinds)} came; expected one kind; "
-                "distill a student from each"
-            )
-        self.kind = type(models[0])
         self.embedding_width = sum(model.embedding_width for model in models)
         self.models = nn.ModuleList(models)
         self.requires_grad_(False).eval()
@@ -65,26 +45,18 @@ class Teachers(nn.Module):
         return super().train(False)  # teachers never drop nodes or draw latents
 
     @torch.no_grad()
-    def forward(self, batch: Batch) -> _Taught:
-        zs, said = zip(*(self._of(model, batch) for model in self.models), strict=True)
-        means = tuple(torch.stack(of).mean(0) for of in zip(*said, strict=True))
-        return _Taught(torch.cat(zs, dim=1), means)
+    def forward(self, batch: Batch, scale: Standardize) -> tuple[Tensor, list[Tensor]]:
+        zs, said = zip(*(self._of(model, batch, scale) for model in self.models), strict=True)
+        return torch.cat(zs, dim=1), [torch.stack(of).mean(0) for of in zip(*said, strict=True)]
 
-    def _of(self, model: nn.Module, batch: Batch) -> _Taught:
+    @staticmethod
+    def _of(model: nn.Module, batch: Batch, scale: Standardize) -> tuple[Tensor, Sequence[Tensor]]:
         if isinstance(model, GAT):
-            z, said = model.embed_and_judge(batch)
-            return _Taught(z, tuple(said))
+            return model.embed_and_judge(batch)
         assert isinstance(model, VGAE)
         _, z = model.encode_batch(batch)
-        rebuilt = _rescaled(model.features(z), model.scaled.node_scale, self.node_scale)
-        return _Taught(model.pool(batch), (rebuilt,))
-
-    @property
-    def node_scale(self) -> Standardize:
-        """The scaler whose units rebuilt features have: that of the first VGAE."""
-        first = self.models[0]
-        assert isinstance(first, VGAE)
-        return first.scaled.node_scale
+        rebuilt = _rescaled(model.features(z), model.scaled.node_scale, scale)
+        return model.pool(batch), [rebuilt]
 
 
 class FromTeachers(Task):
@@ -112,7 +84,7 @@ class Distilled(FromTeachers, Detector):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         z, out = self.model.embed_and_judge(batch)
-        z_taught, (window, node, attack_type) = self.teachers(batch)
+        z_taught, (window, node, attack_type) = self.teachers(batch, self.encoder.node_scale)
         temperature = self.weights.temperature
         terms = self.terms(out, batch)
         return self.with_terms(
@@ -135,8 +107,7 @@ class DistilledVGAE(FromTeachers, Reconstructor):
         x_hat, terms = self.rebuild(batch)
         own = terms["node"] + terms["succession"] + self.beta * terms["kl"]
         z = self.model.pool(batch)
-        z_taught, (rebuilt,) = self.teachers(batch)
-        rebuilt = _rescaled(rebuilt, self.teachers.node_scale, self.model.scaled.node_scale)
+        z_taught, (rebuilt,) = self.teachers(batch, self.encoder.node_scale)
         return self.with_terms(
             own,
             terms,
@@ -147,19 +118,19 @@ class DistilledVGAE(FromTeachers, Reconstructor):
 
 
 def distill(
-    teacher: Task | Sequence[Task] | Teachers, into: GAT | VGAE, params: DistillationParams
+    teacher: Task | Sequence[Task], into: GAT | VGAE, params: DistillationParams
 ) -> FromTeachers:
     """The task that trains the student `into` from one or several trained teachers.
 
-    Raises `TypeError` when teachers and student are of different kinds, `ValueError` for none.
+    Raises `ValueError` for teachers of another kind than the student, and for none.
     """
-    if not isinstance(teacher, Teachers):
-        teacher = Teachers([teacher] if isinstance(teacher, Task) else teacher)
-    if type(into) is not teacher.kind:
-        raise TypeError(
-            f"distill: a {type(into).__name__} cannot learn from a {teacher.kind.__name__}; "
-            "expected two GATs or two VGAEs"
+    tasks = [teacher] if isinstance(teacher, Task) else teacher
+    if {type(task.model) for task in tasks} != {type(into)}:
+        came = ", ".join(type(task.model).__name__ for task in tasks) or "no teacher"
+        raise ValueError(
+            f"distill: {came} came to teach a {type(into).__name__}; expected trained tasks of its "
+            "kind; distill a student of each kind"
         )
     task = Distilled(into) if isinstance(into, GAT) else DistilledVGAE(into)
-    task.learn_from(teacher, params)
+    task.learn_from(Teachers(tasks), params)
     return task

@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -52,7 +51,7 @@ from cangraph.train.checkpoints import (
     newest,
     read_checkpoint,
 )
-from cangraph.train.optim import capped, find_rate, optimisation
+from cangraph.train.optim import find_rate, optimisation
 from cangraph.train.tasks import SCORING, Task
 
 
@@ -80,17 +79,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _compiled(task: Task, wanted: bool) -> Iterator[None]:
-    """Compile the encoder while it trains: what is saved and scored is the plain one."""
-    if wanted:  # dynamic: windows differ in nodes and edges
-        task.encoder.__dict__["forward"] = torch.compile(task.encoder.forward, dynamic=True)
-    try:
-        yield
-    finally:
-        task.encoder.__dict__.pop("forward", None)
 
 
 def fit(
@@ -121,13 +109,13 @@ def fit(
     run, processes = params.fit, devices * nodes
     _refuse(run, size, folder, processes, tuning)
     seed_everything(params.seed)
-    task.history, task.imbalance = [], tuple(run.imbalance)
+    task.history, task.imbalance = [], run.imbalance
     task.budget = Budget(run.node_budget, run.edge_budget)
     train = data.draw(0, 0.0)
     (task.weigh if tuning else task.prepare)(finite(train, "epoch 1"))
     # the weights of a layer that freezes have no gradient
     several = "ddp_find_unused_parameters_true" if run.freeze else "ddp"
-    with tempfile.TemporaryDirectory() as nowhere, _quiet(), _compiled(task, run.compile):
+    with tempfile.TemporaryDirectory() as nowhere, _quiet():
         build = partial(
             L.Trainer,
             devices=devices,
@@ -166,10 +154,6 @@ def _refuse(
             f"fit: fit.rate = 'found' with {processes} processes, each of which finds its own; "
             f"expected given; set {size}.learning_rate to what one process found"
         )
-    if run.precision == "16-mixed" and not torch.cuda.is_available():
-        raise ValueError(
-            "fit: fit.precision = '16-mixed' on a CPU; expected a GPU; use bf16-mixed or 32-true"
-        )
     if tuning and run.freeze:
         raise ValueError(
             f"fit: fit.freeze = {run.freeze} with fine-tuning, which freezes by itself; set it to 0"
@@ -182,7 +166,7 @@ def _train(
     params: Params,
     size: str,
     folder: Path,
-    build: Callable[..., L.Trainer],
+    build: partial,
     *,
     tuning: FineTuning | None,
     more: Sequence[Callback],
@@ -223,45 +207,36 @@ def _train(
     if trainer.is_global_zero:
         record = {"about": facts, "history": task.history, "kept": kept["epoch"] + 1}
         record |= {"learning_rate": rate, "device": str(batches.device)}
-        record["seconds_since_last_start"] = time.perf_counter() - began
+        record |= {"seconds_since_last_start": time.perf_counter() - began}
         put(folder / "diagnostics.json", [json.dumps(record, indent=1).encode()])
     return kept
 
 
 def _planned(
-    task: Task,
-    params: Params,
-    size: str,
-    batches: Batches,
-    build: Callable[..., L.Trainer],
-    slowing: float,
+    task: Task, params: Params, size: str, batches: Batches, build: partial, slowing: float
 ) -> float:
     """Set how `task` is optimised, and return the learning rate at the peak."""
-    run = params.fit
-    if run.accumulate > len(batches):
-        raise ValueError(
-            f"fit: fit.accumulate = {run.accumulate} with {len(batches)} batches an epoch; "
-            "use less, or a smaller fit.batch_size"
-        )
-    steps = params[size].epochs * -(-len(batches) // run.accumulate)
-    plan = partial(optimisation, run=run, steps=steps, slowing=slowing)
-    rate = params[size].learning_rate
-    task.optimisation = partial(plan, rate=rate)
+    run, rate = params.fit, params[size].learning_rate
+    steps = params[size].epochs * _steps(batches, run)
+    task.optimisation = partial(optimisation, rate=rate, run=run, steps=steps, slowing=slowing)
     if run.rate == "found":
-        found = find_rate(task, Batches(batches.draw(0), run.batch_size, params.seed), build)
-        rate = capped(found, given=rate)
-        print(f"learning rate {rate:.3g}, found {found:.3g}")
-        task.optimisation = partial(plan, rate=rate)
+        first = Batches(batches.draw(0), run.batch_size, params.seed)
+        rate = find_rate(task, first, build, given=rate)
+        task.optimisation = partial(task.optimisation, rate=rate)
         seed_everything(params.seed)
     return rate
+
+
+def _steps(batches: Batches, run: FitParams) -> int:
+    """Steps of the optimiser in an epoch."""
+    return -(-len(batches) // run.accumulate)
 
 
 def _callbacks(task: Task, params: Params, size: str, batches: Batches, folder: Path):
     """What every run needs, and what `params.fit` asks for."""
     run, made = params.fit, [FiniteLoss(), Collapse(), EpochLines(folder)]
     if run.average != "none":
-        steps = -(-len(batches) // run.accumulate)
-        made.append(Averages(run.average, params[size].epochs, steps))
+        made.append(Averages(run.average, params[size].epochs, _steps(batches, run)))
     if run.freeze:
         made.append(GradientFreezing(run.freeze))
     if run.prune:

@@ -43,28 +43,26 @@ class WithinBudget(L.LightningModule):
     """
 
     budget = Budget()
-    told = False  # whether the values of the windows at hand are in the epoch's means
 
-    def learn(self, batch: Batch) -> Tensor:
-        """The loss to train on, logged unless `told`."""
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss of a batch, and `loss`, their weighted sum."""
         raise NotImplementedError
+
+    def learnt(self, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """Called when the gradient of the `loss` of windows is known."""
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of the batch, with its gradient computed part by part."""
         weights = [w for w in self.parameters() if w.requires_grad]
         gradient: list[Tensor | None] = [None] * len(weights)
         total = torch.zeros((), device=batch.x.device)
-        todo = [(part, False) for part in parts(batch, self.budget)]
+        todo = parts(batch, self.budget)
         while todo:
-            part, self.told = todo.pop(0)
+            part = todo.pop(0)
             found = self._attempt(part, batch.share * part.num_graphs / batch.num_graphs, weights)
             if found is None:  # out of memory: the rest of the batch in smaller parts
                 self._halve(part)
-                todo = [
-                    (smaller, told)
-                    for larger, told in [(part, self.told), *todo]
-                    for smaller in parts(larger, self.budget)
-                ]
+                todo = [small for large in (part, *todo) for small in parts(large, self.budget)]
                 continue
             loss, each = found
             total += loss
@@ -72,7 +70,6 @@ class WithinBudget(L.LightningModule):
                 a if b is None else b if a is None else a + b
                 for a, b in zip(gradient, each, strict=True)
             ]
-        self.told = False
         for name, most in self.budget._asdict().items():
             if most is not None:
                 budget = f"{name[:-1]}_budget"
@@ -87,13 +84,14 @@ class WithinBudget(L.LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1.0
         try:
-            loss = self.learn(part)
-            self.told = True
+            terms = self.loss(part)
+            loss = terms["loss"]
             each = torch.autograd.grad(loss * (share * scale), weights, allow_unused=True)
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or is_oom_error(error):
+            if is_oom_error(error):
                 return None
             raise
+        self.learnt(part, terms)
         if scale != 1.0:
             each = tuple(None if g is None else g / scale for g in each)
         return loss.detach() * share, each
@@ -101,19 +99,15 @@ class WithinBudget(L.LightningModule):
     def _halve(self, failed: Batch) -> None:
         """Make half of what `failed` needed the budget from here on."""
         nodes, edges = len(failed.x), len(failed.edge_attr)
-        what = f"{failed.num_graphs} windows ({nodes:,} nodes, {edges:,} edges)"
-        where = f"epoch {self.trainer.current_epoch + 1}, step {self.trainer.global_step + 1}"
+        where = f"fit: epoch {self.trainer.current_epoch + 1}, step {self.trainer.global_step + 1}"
+        what = f"{where}: {failed.num_graphs} windows ({nodes:,} nodes, {edges:,} edges)"
         if failed.num_graphs == 1:
             raise torch.OutOfMemoryError(
-                f"fit: {where}: a single window of {nodes:,} nodes and {edges:,} edges does not "
-                "fit into memory; use a smaller model or shorter windows"
+                f"{what} do not fit into memory; use a smaller model or shorter windows"
             )
         garbage_collection_cuda()
         # without edges, nodes alone make the halves
         self.budget = Budget(nodes // 2, edges // 2 or self.budget.edges)
         most = [f"{n:,} {name}" for name, n in self.budget._asdict().items() if n is not None]
-        print(
-            f"fit: {where}: {what} do not fit into memory; from here on at most "
-            f"{' and '.join(most)} at once",
-            flush=True,
-        )
+        limit = f"from here on at most {' and '.join(most)} at once"
+        print(f"{what} do not fit into memory; {limit}", flush=True)

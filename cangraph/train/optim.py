@@ -29,8 +29,7 @@ def _groups(task: Task, rate: float, slowing: float) -> list[dict[str, Any]]:
     rates = {
         id(w): rate * slowing**depth
         for depth, layer in enumerate(reversed(task.layers), 1)
-        for module in layer
-        for w in module.parameters()
+        for w in layer.parameters()
     }
     groups: dict[float, list[nn.Parameter]] = {}
     for weights in task.parameters():
@@ -69,15 +68,6 @@ def optimisation(
     return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
-def capped(found: float, given: float) -> float:
-    """A learning rate that was found, at most ten times off the given one.
-
-    >>> capped(0.5, 0.001), capped(0.002, 0.001), capped(1e-7, 0.001)
-    (0.01, 0.002, 0.0001)
-    """
-    return min(max(found, given / _CAP), given * _CAP)
-
-
 def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
     """The rate at which the loss falls fastest over the logarithm of the rate, the first ten left
     out. (Lightning's suggestion takes the slope over the rate itself, which is steepest where the
@@ -100,13 +90,19 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
     return float(rate[slope.argmin()])
 
 
-def find_rate(task: Task, batches: Iterable[Batch], trainer: Callable[..., L.Trainer]) -> float:
+def find_rate(
+    task: Task, batches: Iterable[Batch], trainer: Callable[..., L.Trainer], given: float
+) -> float:
     """The learning rate at which the loss falls fastest (see `steepest`) while the rate rises from
-    step to step (Smith 2017), by Lightning's Tuner on a copy of the task."""
+    step to step (Smith 2017), by Lightning's Tuner on a copy of the task; at most ten times off
+    the `given` one."""
     low, high = _RANGE
     tuner = Tuner(trainer(max_epochs=-1, logger=False, enable_checkpointing=False))
     tried: dict[str, Any] = {"min_lr": low, "max_lr": high, "num_training": _TRIES}
     with redirect_stderr(io.StringIO()):  # its progress bar
         finder = tuner.lr_find(copy.deepcopy(task), batches, update_attr=False, **tried)
     assert finder is not None  # only in Lightning's fast_dev_run
-    return steepest(finder.results["lr"], finder.results["loss"])
+    found = steepest(finder.results["lr"], finder.results["loss"])
+    rate = min(max(found, given / _CAP), given * _CAP)
+    print(f"learning rate {rate:.3g}, found {found:.3g}")
+    return rate

@@ -1,6 +1,6 @@
 """Lightning tasks for the detectors: loss, score, and what an epoch is judged by."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -38,7 +38,7 @@ class Task(WithinBudget):
 
     monitor: str = "val_loss"  # what tells the epoch to keep
     mode: Literal["min", "max"] = "min"
-    imbalance: Sequence[str] = ("weights",)  # see `losses`; where labels are learnt from
+    imbalance: str = "weights"  # see `losses`; where labels are learnt from
     state_names: tuple[str, ...] = ()  # of the columns of a score's `state`
     optimisation: Callable[["Task"], tuple[list, list]]  # see `optim`
 
@@ -53,10 +53,6 @@ class Task(WithinBudget):
     @property
     def encoder(self) -> Encoder:
         """The part of the model that holds the scalers and the layers."""
-        raise NotImplementedError
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the loss of a batch, and `loss`, their weighted sum."""
         raise NotImplementedError
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -77,9 +73,10 @@ class Task(WithinBudget):
         """Take from the training windows what is known only after the last step."""
 
     @property
-    def layers(self) -> list[tuple[nn.Module, nn.Module]]:
+    def layers(self) -> list[nn.Module]:
         """The layers of the encoder, from the features up to the heads."""
-        return [*zip(self.encoder.convs, self.encoder.norms, strict=True)]
+        encoder = self.encoder
+        return [nn.ModuleList(pair) for pair in zip(encoder.convs, encoder.norms, strict=True)]
 
     def subset(self, graphs: Graphs) -> Graphs:
         """The windows this task learns from."""
@@ -101,8 +98,6 @@ class Task(WithinBudget):
     def log_means(self, stage: str, batch: Batch, **values: Tensor) -> None:
         """Count the values of a batch in the means of the epoch, which are logged once: Lightning's
         own log of every batch takes as long as a third of a step."""
-        if self.told:
-            return
         windows = batch.num_graphs if batch.share else 0
         row = torch.stack([*values.values(), batch.label.new_ones(())]).detach() * windows
         _, before = self.sums.get(stage, ((), 0.0))
@@ -125,12 +120,9 @@ class Task(WithinBudget):
     def on_validation_epoch_end(self) -> None:
         self.log_epoch("val")
 
-    def learn(self, batch: Batch) -> Tensor:
-        """The loss to train on, logged."""
-        terms = self.loss(batch)
+    def learnt(self, batch: Batch, terms: dict[str, Tensor]) -> None:
         self.latest = {name: value.detach() for name, value in terms.items()}
-        self.log_means("train", batch, **terms)
-        return terms["loss"]
+        self.log_means("train", batch, **self.latest)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         self.log_means("val", batch, **self.loss(batch))
@@ -181,7 +173,7 @@ class Detector(Task):
         self.balance = Balance.of(train, self.imbalance)
 
     def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
-        return balanced(graphs, rng) if "sampler" in self.imbalance else graphs
+        return balanced(graphs, rng) if self.imbalance == "sampler" else graphs
 
     def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
         """The loss of each head on its labels, and `hard`, their weighted sum."""

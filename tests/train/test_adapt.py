@@ -174,7 +174,6 @@ def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car
     "how, values, message",
     [
         ("thawed", {}, r"how = 'thawed'; use frozen, gradual or discriminative"),
-        ("gradual", {"epochs": 2}, r"student.epochs = 2 for .* 2 layers .*expected 3 or more"),
         ("frozen", {"rate": "found"}, r"fit.rate = 'found' .*; set it to given"),
         ("frozen", {"freeze": 0.5}, r"fit.freeze = 0.5 with fine-tuning"),
         ("frozen", {"train_on": "labelled"}, r"train_on = 'labelled', and no window is"),
@@ -190,8 +189,6 @@ def test_what_was_never_trained_and_traffic_that_is_not_clean_are_refused(given,
     other = GAT(**given.model.config)
     with pytest.raises(ValueError, match=r"scaler .* was never fitted; .*fit"):
         adapt(Detector(other), new, asked())
-    with pytest.raises(TypeError, match=r"a GAT came; expected a trained task"):
-        adapt(other, new, asked())
     with pytest.raises(ValueError, match="hold attacks; expected clean traffic"):
         adapt(given, [simulate("clover", 12.0, attack="fuzzing", seed=1)], asked())
     with pytest.raises(ValueError, match="no capture came; expected clean traffic of the new veh"):

@@ -76,12 +76,6 @@ def test_sixteen_bits_are_close_to_thirty_two_and_not_the_same(data, detector, a
     assert half["train_loss"] != plain[0]["train_loss"]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_half_floats_are_refused_on_a_cpu(data, detector, asked):
-    with pytest.raises(ValueError, match=r"'16-mixed' on a CPU"):
-        fit(detector(), data, asked(1, precision="16-mixed"), "student")
-
-
 def test_batches_of_one_step_are_one_batch(attacked, detector, asked):
     """Two batches of 32 windows a step, or one of 64: the gradient is the mean of the two."""
     rows = np.flatnonzero(~attacked.label)[:64]
@@ -98,22 +92,6 @@ def test_batches_of_one_step_are_one_batch(attacked, detector, asked):
         weights.append(fit(task, data, asked(**values), "student").state_dict())
     for name, one in weights[0].items():
         torch.testing.assert_close(one, weights[1][name], rtol=1e-3, atol=1e-5)
-
-
-def test_the_encoder_is_compiled_while_it_trains_and_plain_after(
-    data, detector, asked, plain, monkeypatch
-):
-    options = []
-
-    def compiled(function, **given):
-        options.append(given)
-        return lambda *values: function(*values)
-
-    monkeypatch.setattr(torch, "compile", compiled)
-    task = fit(detector(), data, asked(1, compile=True), "student")
-    assert options == [{"dynamic": True}]
-    assert "forward" not in vars(task.encoder)
-    assert task.history == plain
 
 
 def test_clipping_bounds_the_step(data, detector, asked, plain):

@@ -83,20 +83,9 @@ def test_a_loss_that_never_falls_has_no_rate():
 
 
 def test_looking_for_a_rate_leaves_the_run_as_it_was(data, task, monkeypatch):
-    monkeypatch.setattr("cangraph.train.fit.capped", lambda found, given: given)
+    monkeypatch.setattr("cangraph.train.optim._CAP", 1.0)
     found(data, task, None)
     seed_everything(0)
     plain = found(data, Detector(GAT(**task.model.config)), None, rate="given")
     for name, weights in plain.state_dict().items():
         assert torch.equal(weights, task.state_dict()[name]), name
-
-
-def test_one_cycle_without_a_warm_up_is_refused():
-    with pytest.raises(ValueError, match=r"fit.warmup = 0.*; expected .*; .*"):
-        load_params("demo", fit={"warmup": 0.0})
-
-
-def test_more_batches_a_step_than_there_are_are_refused(data, task):
-    params = load_params("demo", fit={"accumulate": 99})
-    with pytest.raises(ValueError, match=r"fit.accumulate = 99 with \d+ batches an epoch"):
-        fit(task, data, params, "student")
