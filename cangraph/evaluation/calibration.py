@@ -57,15 +57,15 @@ def clean_threshold(scores: Scores, false_alarm_rate: float = 1e-3) -> float:
     return float(np.nextafter(value[min(rank, n) - 1], np.inf))
 
 
-def calibrated_thresholds(
+def calibrated(
     scores: Scores,
     seconds: float = 10.0,
     false_alarm_rate: float = 1e-3,
     at_least: float | None = None,
     otherwise: float | None = None,
-) -> np.ndarray:
-    """The `clean_threshold` of each capture on its own `clean_stretch`, f8 (captures,); NaN for a
-    capture without a window.
+) -> Scores:
+    """The windows after each capture's `clean_stretch`, each value minus the `clean_threshold` of
+    that stretch, so that one threshold, 0, serves all captures.
 
     No threshold is under `at_least`, for a GAT its even chance: a stretch may be calm by chance. A
     capture without a clean stretch takes `otherwise`, or else `at_least`; raises `ValueError` that
@@ -74,34 +74,20 @@ def calibrated_thresholds(
     """
     otherwise = at_least if otherwise is None else otherwise
     least = -np.inf if at_least is None else at_least
-    clean, found = clean_stretch(scores, seconds), np.full(len(scores.captures), np.nan)
+    clean, value = clean_stretch(scores, seconds), scores.value.copy()
     for number in np.unique(scores.capture):
-        mine = scores[clean & (scores.capture == number)]
-        if len(mine):
-            found[number] = max(clean_threshold(mine, false_alarm_rate), least)
+        here = scores.capture == number
+        if (clean & here).any():
+            value[here] -= max(clean_threshold(scores[clean & here], false_alarm_rate), least)
         elif otherwise is not None:
-            found[number] = otherwise
+            value[here] -= otherwise
         else:
             raise ValueError(
-                f"calibrated_thresholds: no window before an attack in the first {seconds} s of "
+                f"calibrated: no window before an attack in the first {seconds} s of "
                 f"{scores.captures[number].label}; expected clean traffic to calibrate on; raise "
                 "`seconds`, or give the zero-shot threshold as `at_least` or `otherwise`"
             )
-    return found
-
-
-def calibrated(
-    scores: Scores,
-    seconds: float = 10.0,
-    false_alarm_rate: float = 1e-3,
-    at_least: float | None = None,
-    otherwise: float | None = None,
-) -> Scores:
-    """The windows after each capture's `clean_stretch`, each value minus the threshold set on it
-    (see `calibrated_thresholds`), so that one threshold, 0, serves all captures."""
-    at = calibrated_thresholds(scores, seconds, false_alarm_rate, at_least, otherwise)
-    moved = replace(scores, value=scores.value - at[scores.capture])
-    return moved[~clean_stretch(scores, seconds)]
+    return replace(scores, value=value)[~clean]
 
 
 # probabilities

@@ -8,15 +8,11 @@ from scipy.stats import bootstrap, norm, sem, t
 
 
 class Interval(NamedTuple):
-    """A mean over `captures` and `seeds` with the ends of its interval; None where undefined, with
-    the reason in `why`."""
+    """A mean over captures and seeds with the ends of its interval; None where undefined."""
 
     mean: float | None
     low: float | None
     high: float | None
-    captures: int
-    seeds: int
-    why: str = ""
 
     def of(self, metric: str) -> dict[str, float | None]:
         """The mean as `metric` and the ends as `metric_low` and `metric_high`, for a row."""
@@ -31,10 +27,9 @@ def _expanded(n: int, level: float) -> float:
     return float(min(2 * norm.cdf(reach) - 1, 1 - 1e-9))
 
 
-def clustered(
-    values: np.ndarray, level: float = 0.95, draws: int = 2000, seed: int = 0
-) -> Interval:
-    """Mean of a metric, f8 (seeds, captures) or (captures,), NaN where undefined, and its interval.
+def clustered(values: np.ndarray, draws: int = 2000, seed: int = 0) -> Interval:
+    """Mean of a metric, f8 (seeds, captures) or (captures,), NaN where undefined, and its 95 %
+    interval, which one capture does not have.
 
     `scipy.stats.bootstrap` draws whole captures with replacement and, where there are several,
     seeds independently of them (the bootstrap clustered by capture; the pigeonhole bootstrap of
@@ -43,21 +38,20 @@ def clustered(
     seeds do, the others take their mean. With two or three captures the interval is their range,
     which is no more than a hint.
 
-    >>> clustered(np.array([0.9, 1.0, 0.8, 0.9]))[:3]
-    (0.9, 0.8, 1.0)
+    >>> clustered(np.array([0.9, 1.0, 0.8, 0.9]))
+    Interval(mean=0.9, low=0.8, high=1.0)
     """
     values = np.atleast_2d(np.asarray(values, np.float64))
     values = values[:, np.isfinite(values).any(0)]
     seeds, captures = values.shape
     if not values.size:
-        return Interval(None, None, None, 0, seeds, "no capture defines it")
+        return Interval(None, None, None)
     values = np.where(np.isfinite(values), values, np.nanmean(values, 0))
     mean = float(values.mean())
     if captures < 2:
-        why = "one capture defines it; an interval needs two"
-        return Interval(mean, None, None, captures, seeds, why)
+        return Interval(mean, None, None)
     if np.ptp(values) == 0:
-        return Interval(mean, mean, mean, captures, seeds)
+        return Interval(mean, mean, mean)
     found = bootstrap(
         [np.arange(captures), np.arange(seeds)] if seeds > 1 else [np.arange(captures)],
         lambda columns, rows=None, axis=-1: (
@@ -66,13 +60,13 @@ def clustered(
             else values[rows[..., :, None], columns[..., None, :]].mean((-2, -1))
         ),
         n_resamples=draws,
-        confidence_level=_expanded(captures, level),
+        confidence_level=_expanded(captures, 0.95),
         method="percentile",
         vectorized=True,
         rng=np.random.default_rng(seed),
     )
     low, high = map(float, found.confidence_interval)
-    return Interval(mean, min(low, mean), max(high, mean), captures, seeds)
+    return Interval(mean, min(low, mean), max(high, mean))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:

@@ -38,28 +38,19 @@ def frames(timestamp, arbitration_id, attack, ax=None, title=None):
     return style.title(ax, title or text, {"benign frame": BENIGN, "attack frame": ATTACK})
 
 
-def graph(
-    arbitration_id,
-    edge_index,
-    edge_weight=None,
-    node_attack=None,
-    edge_attack=None,
-    ax=None,
-    title=None,
-):
+def graph(arbitration_id, edge_index, edge_weight, node_attack, edge_attack, ax=None, title=None):
     """A window as its graph: IDs clockwise from the top, arrows from each to the next on the bus.
 
     `arbitration_id` (N,); `edge_index` (2, E) positions in it; `edge_weight` (E,) counts, the
-    arrows' width; `node_attack` (N,), `edge_attack` (E,) bool (None: edges of attacked nodes). A
-    disc's area is the weighted degree, a ring an ID that follows itself. An injected ID is a hub:
-    its arrows reach everywhere. Above 60 IDs only the chief are named.
+    arrows' width; `node_attack` (N,), `edge_attack` (E,) bool. A disc's area is the weighted
+    degree, a ring an ID that follows itself. An injected ID is a hub: its arrows reach everywhere.
+    Above 60 IDs only the chief are named.
 
-    >>> ax = graph(np.array([0, 0x1A0]), np.array([[0, 1], [1, 0]]), node_attack=np.array([1, 0]))
+    >>> ax = graph([0, 0x1A0], [[0, 1], [1, 0]], [3, 4], [True, False], [False, True])
     """
-    n, (source, target) = len(arbitration_id), np.asarray(edge_index, int).reshape(2, -1)
-    weight = np.ones(len(source)) if edge_weight is None else np.asarray(edge_weight, float)
-    lit = np.zeros(n, bool) if node_attack is None else np.asarray(node_attack, bool)
-    lit_edge = lit[source] | lit[target] if edge_attack is None else np.asarray(edge_attack, bool)
+    n, (source, target) = len(arbitration_id), np.asarray(edge_index)
+    weight = np.asarray(edge_weight, float)
+    lit, lit_edge = np.asarray(node_attack, bool), np.asarray(edge_attack, bool)
     size = np.bincount(np.r_[source, target], np.r_[weight, weight], n).astype(float)
 
     xy, ax = style.circle(arbitration_id), style.axes(ax, 4.9)

@@ -66,48 +66,45 @@ def trials(values, ended, ax=None, title=None):
     return style.title(ax, title or f"Best: trial {won}, {gain} above the first")
 
 
-def score_distributions(value, label, threshold=None, scenario=None, ax=None, title=None):
+def score_distributions(value, label, threshold, scenario, ax=None, title=None):
     """Histograms of benign and attack scores, counts on a log scale, a panel a scenario.
 
-    `value` (B,) higher = more likely attack, `label` (B,) bool, `scenario` (B,) str (None: one
-    panel). Attacks left of the threshold are missed, benign windows right of it are false alarms.
+    `value` (B,) higher = more likely attack, `label` (B,) bool, `scenario` (B,) str. Attacks left
+    of the threshold are missed, benign windows right of it are false alarms.
     """
     value, label = np.asarray(value, float), np.asarray(label, bool)
-    scenario = np.full(len(value), "") if scenario is None else np.asarray(scenario)
-    names = np.unique(scenario).tolist() or [""]
+    names = np.unique(scenario).tolist()
     axes = style.panels(ax, names, "score", "windows")
-    low, high = np.quantile(np.r_[value, 0 if threshold is None else threshold], (0, 0.999))
+    low, high = np.quantile(np.r_[value, threshold], (0, 0.999))
     bins, middle = np.linspace(low, high + (low == high), 50), (low + high) / 2
     for ax, name in zip(axes, names, strict=True):
         for part, text, color in ((~label, "benign", BENIGN), (label, "attack", ATTACK)):
-            seen = np.clip(value[part & (scenario == name)], low, high)
+            seen = np.clip(value[part & (np.asarray(scenario) == name)], low, high)
             look = {"color": color, "alpha": 0.5, "histtype": "stepfilled", "log": True}
             height = ax.hist(seen, bins, **look)[0]
             if len(seen):
                 x, y = bins[height.argmax()], height.max()
                 side = "left" if x < middle else "right"
                 style.note(ax, text, (x, y), (0, 7), color=color, ha=side)
-        if threshold is not None:
-            style.mark(ax, threshold, f"threshold {style.number(threshold)}", 1, -5)
+        style.mark(ax, threshold, f"threshold {style.number(threshold)}", 1, -5)
     plt.setp(axes, xlim=bins[[0, -1]], ylim=(0.7, 12 * max(2, *(ax.dataLim.y1 for ax in axes))))
     text = f"{label.sum():,} attack and {(~label).sum():,} benign windows"
     return style.heading(axes, title or text)
 
 
-def roc(curves, log=False, ax=None, title=None):
+def roc(curves, ax=None, title=None):
     """Attacks found against false alarms over all thresholds; the upper left corner is perfect.
+    False positive rates are logarithmic from 1e-4 on, since detectors are used where they are low.
 
     `curves`: name → (value (B,), label (B,)) or, with the threshold in use, which gets a dot,
     (value, label, threshold); the names stand at the right, best first, so put the AUROC in them.
-    `log=True` opens up false positive rates from 1e-4 on, where detectors are used.
 
     >>> roc({"GAT": ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])}).lines[0].get_ydata()
     array([0. , 0.5, 0.5, 1. , 1. ])
     """
-    lowest = 1e-4 if log else 0.0  # a logarithm has no 0
-    axis = {"xscale": "log"} if log else {"aspect": "equal"}
-    axis |= {"xlabel": "false positive rate", "ylabel": "attack windows found", "xlim": (lowest, 1)}
-    return _curves(ax, curves, lambda t, f: (np.maximum(f / f[-1], lowest), t / t[-1]), title, axis)
+    axis = {"xlabel": "false positive rate", "ylabel": "attack windows found"}
+    axis |= {"xscale": "log", "xlim": (1e-4, 1)}
+    return _curves(ax, curves, lambda t, f: (np.maximum(f / f[-1], 1e-4), t / t[-1]), title, axis)
 
 
 def precision_recall(curves, ax=None, title=None):

@@ -10,7 +10,7 @@ from cangraph.bus.attacks import inject
 from cangraph.data.graphs import to_graphs
 from cangraph.deploy.monitor import Monitor
 from cangraph.evaluation.alarms import alarm_rule, raise_alarms
-from cangraph.evaluation.calibration import calibrated_thresholds
+from cangraph.evaluation.calibration import clean_stretch, clean_threshold
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.readers import LogFile
 
@@ -97,7 +97,7 @@ def test_the_calibrated_threshold_is_that_of_the_report(kind, detector, drive):
     made = other(detector, kind, spread=30.0)
     scores = made.score(to_graphs([drive]))
     scores = replace(scores, label=np.zeros(len(scores), bool))  # nobody knows on a bus
-    (found,) = calibrated_thresholds(scores, 5.0, 0.3)
+    found = clean_threshold(scores[clean_stretch(scores, 5.0)], 0.3)
     for lowest in (0.0, 0.99):
         monitor = Monitor(made, at=lowest, calibrate=5.0, rate=0.3)
         events = fed(monitor, drive)

@@ -9,7 +9,6 @@ from pytest import approx
 from cangraph.bus.simulator import simulate
 from cangraph.data.datasets import read
 from cangraph.data.graphs import to_graphs
-from cangraph.evaluation import baselines
 from cangraph.evaluation.baselines import (
     COUNT_THRESHOLD,
     boosted,
@@ -140,14 +139,6 @@ def test_rules_find_what_they_look_for(rule, attack):
 
 
 # boosted trees
-
-
-def test_statistics_of_a_window_by_hand():
-    x = np.array([[1, 2], [3, 2], [5, -4], [7, 8]], np.float32)
-    assert baselines._statistics(replace(windows("AABC BBBB"), x=x)).tolist() == [
-        [*(3, 0), *(1, -4), *(5, 2), 3, 1.5],  # mean, least, largest, IDs, entropy
-        [*(7, 8), *(7, 8), *(7, 8), 1, 0],
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pytest import approx
 from scipy.special import expit, logit
 from sklearn.metrics import brier_score_loss
@@ -11,7 +9,6 @@ from sklearn.metrics import brier_score_loss
 from cangraph.evaluation.calibration import (
     brier,
     calibrated,
-    calibrated_thresholds,
     clean_stretch,
     clean_threshold,
     ece,
@@ -54,13 +51,6 @@ def test_the_conformal_quantile(value, rate, just_above):
     assert clean_threshold(scores, rate) == np.nextafter(just_above, np.inf)
 
 
-@given(st.lists(st.floats(-40, 40), min_size=2, max_size=40), st.sampled_from([1e-3, 0.05, 0.3]))
-def test_at_most_the_promised_share_of_the_clean_windows_is_called(odds, rate):
-    for value in (np.array(odds), expit(np.array(odds))):
-        called = (value >= clean_threshold(scores_of(value), rate)).sum()
-        assert called <= rate * (len(value) + 1)
-
-
 @pytest.mark.parametrize("rate, n", [(0.05, 200), (1e-3, 200), (1e-3, 2000)])
 def test_new_clean_windows_are_called_at_the_rate_that_is_promised(rate, n):
     rng, seen = np.random.default_rng(0), []
@@ -97,33 +87,25 @@ def test_the_clean_stretch_ends_in_time_and_with_the_first_attack(two):
 
 
 def test_each_capture_sets_its_own_threshold_and_zero_decides_in_every_one(two):
-    for rate, highest in ((0.25, [4, 300]), (0.5, [3, 200])):
-        found = calibrated_thresholds(two, seconds=4.0, false_alarm_rate=rate)
-        assert found.tolist() == np.nextafter(highest, np.inf).tolist()
     scores = calibrated(two, seconds=4.0, false_alarm_rate=0.25)
     assert scores.capture.tolist() == [0, 0, 1, 1, 1], "what was calibrated on is no test"
     assert scores.value == approx([1, 5, 100, 200, 600])
     assert metrics(scores, at=0)["confusion"] == [[0, 2], [0, 3]]
 
 
-LATE = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
-
-
-def test_a_capture_without_clean_traffic_is_named_or_falls_back():
-    with pytest.raises(ValueError, match=r"first 2\.0 s of c; expected clean .*`otherwise`"):
-        calibrated_thresholds(LATE, seconds=2.0)
-    found = calibrated_thresholds(LATE, 2.0, false_alarm_rate=0.4, otherwise=5.5)
-    assert found == approx([2, np.nan, 5.5], nan_ok=True), "b has no window"
-    assert calibrated(LATE, 2.0, 0.4, otherwise=5.5).value == approx([1, -1.5, -0.5, 0.5])
-
-
 @pytest.mark.parametrize(
     "at_least, otherwise, expected",
-    [(1.5, 5.5, [2, 5.5]), (2.5, None, [2.5, 2.5]), (1.0, None, [2, 1.0])],
+    [(None, 5.5, [2, 5.5]), (1.5, 5.5, [2, 5.5]), (2.5, None, [2.5, 2.5]), (1.0, None, [2, 1.0])],
 )
-def test_no_threshold_is_under_the_least(at_least, otherwise, expected):
-    found = calibrated_thresholds(LATE, 2.0, 0.4, at_least, otherwise)
-    assert found[[0, 2]] == approx(expected)
+def test_without_clean_traffic_a_threshold_falls_back_and_none_is_under_the_least(
+    at_least, otherwise, expected
+):
+    # b has no window, c none before its attack
+    late = scores_of([1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 0, 0], [0, 0, 0, 2, 2, 2])
+    found = calibrated(late, 2.0, 0.4, at_least, otherwise)
+    assert [3, 4, 5, 6] - found.value == approx(np.repeat(expected, [1, 3]))
+    with pytest.raises(ValueError, match=r"first 2\.0 s of c; expected clean .*`otherwise`"):
+        calibrated(late, seconds=2.0)
 
 
 def test_recalibrated_probabilities_have_the_odds_over_those_of_the_threshold():

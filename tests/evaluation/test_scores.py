@@ -118,22 +118,6 @@ def test_no_metric_is_undefined_without_a_reason(pairs, at):
         assert undefined - {"precision"} == {"auroc", "auprc", "recall_at_fpr", "mcc", "fpr"}
 
 
-def test_metrics_of_five_windows_by_hand():
-    result = metrics(scores_of([0.1, 0.4, 0.35, 0.8, 0.4], [0, 0, 1, 1, 0]), at=0.4)
-    assert result["confusion"] == [[1, 2], [1, 1]]
-    assert result["auroc"] == approx(4 / 6)  # of 6 pairs, .35 and .8 win 1 + 3
-    assert result["auprc"] == approx(0.5 * 1 + 0.5 * 2 / 4)
-    rates = [result[name] for name in ("precision", "recall", "f1", "fpr")]
-    assert rates == approx([1 / 3, 1 / 2, 2 / 5, 2 / 3])
-    assert result["mcc"] == approx((1 * 1 - 2 * 1) / np.sqrt(3 * 2 * 3 * 2))
-    assert (result["windows"], result["attack_windows"], result["prevalence"]) == (5, 2, 0.4)
-    tie = metrics(scores_of([0.5, 0.5], [0, 1]), at=0.5)
-    assert tie["confusion"] == [[0, 1], [0, 1]], "called an attack"
-    value = np.r_[np.linspace(0, 1, 1000), 0.9995, 0.5]
-    result = metrics(scores_of(value, np.r_[np.zeros(1000), 1, 1]), at=0.5)
-    assert result["recall_at_fpr"] == 0.5, "one of 1,000 is above one attack, 500 above the other"
-
-
 # threshold
 
 

@@ -37,33 +37,26 @@ def test_frames_keeps_sixty_rows_attacked_ones_first():
     assert "60 of 100" in ax.get_ylabel()
 
 
-def test_graph_lights_the_attacked_node_and_its_edges():
-    ax = bus.graph(IDS, EDGES, node_attack=IDS == 0)
+def test_graph_lights_what_is_attacked_and_widths_follow_counts():
+    ax = bus.graph(IDS, EDGES, [9, 1, 1, 4, 1], IDS == 0, [False, True, True, False, False])
     arrows = [p for p in ax.patches if isinstance(p, FancyArrowPatch)]
-    assert len(arrows) == 4 and count(arrows, ATTACK) == 1
+    assert len(arrows) == 4 and count(arrows, ATTACK) == 2
+    widths = [arrow.get_linewidth() for arrow in arrows]
+    assert np.argsort(widths)[-2:].tolist() == [3, 0]
     ring, discs = ax.collections
-    assert len(ring.get_offsets()) == 1 and same_color(ring.get_edgecolor()[0], ATTACK)
+    assert len(ring.get_offsets()) == 1
+    assert np.argsort(discs.get_sizes()).tolist() == [2, 3, 0, 1]
     hot = [same_color(c, ATTACK) for c in discs.get_facecolor()]
     assert hot == [True, False, False, False]
     assert sorted(words(ax)) == ["000", "1A0", "2B0", "316"]
-    assert numbers(ax) == ["2", "5"]
-
-
-def test_graph_widths_follow_counts_and_areas_follow_weights():
-    ax = bus.graph(IDS, EDGES, np.array([9, 1, 1, 4, 1]))
-    widths = [p.get_linewidth() for p in ax.patches]
-    assert np.argsort(widths)[-2:].tolist() == [3, 0] and count(ax.patches, ATTACK) == 0
-    assert np.argsort(ax.collections[1].get_sizes()).tolist() == [2, 3, 0, 1]
-    assert numbers(ax) == ["4", "16"]
-    ax = bus.graph(IDS, EDGES, edge_attack=np.array([0, 1, 1, 0, 0]))
-    assert count(ax.patches, ATTACK) == 2
+    assert numbers(ax) == ["2", "16"]
 
 
 @pytest.mark.parametrize("n", [1, 2, 60, 100])
 def test_graph_of_any_size(n):
     ids = np.arange(n) * 7
     steps = np.array([np.arange(n), (np.arange(n) + 1) % n])
-    ax = bus.graph(ids, steps, node_attack=ids == 0)
+    ax = bus.graph(ids, steps, np.ones(n), ids == 0, ids == 0)
     ax.figure.draw_without_rendering()
     assert len(ax.texts) == (n if n <= 60 else 40) and "000" in words(ax)
     assert len(ax.collections[1].get_offsets()) == n

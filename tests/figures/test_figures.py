@@ -19,13 +19,13 @@ ROWS = [{"capture": "a", "attack": "benign", "share": 0.1, "windows": 10}]
 WINDOW = {"arbitration_id": IDS, "edge_index": EDGES, "attack": IDS == 0}
 CALLS = {
     "frames": (SECONDS / 100, IDS[[0, 1, 2, 3, 1, 0]], SECONDS > 3),
-    "graph": (IDS, EDGES, None, IDS == 0),
+    "graph": (IDS, EDGES, np.ones(5), IDS == 0, np.zeros(5, bool)),
     "split_timeline": (SECONDS * 0, SECONDS, SECONDS + 1, np.repeat(["train", "test"], 3), ["a"]),
     "balance": (["a", "b"], np.array([0.2, np.nan]), [90, 0]),
     "learning_curves": ({"GAT": EPOCHS},),
     "training_trace": ({"reward": SECONDS},),
     "trials": ([0.7, 0.9, 0.4], [True, True, False]),
-    "score_distributions": (VALUE, LABEL, 0.37),
+    "score_distributions": (VALUE, LABEL, 0.37, np.array(["a"] * 4)),
     "roc": ({"GAT": (VALUE, LABEL)},),
     "precision_recall": ({"GAT": (VALUE, LABEL)},),
     "alarm_curves": ({"GAT": ALARMS}, {"GAT": ALARMS[0]}),
@@ -79,7 +79,7 @@ def test_draws_into_the_given_axes_under_the_given_title(name):
         ("bars", (["a"], [np.nan])),
         ("mixing", (np.eye(2), [0.5], [0.5], [1.0])),
         ("frames", (np.zeros(0), np.zeros(0, int), np.zeros(0, bool))),
-        ("graph", (IDS[:1], np.zeros((2, 0), int))),
+        ("graph", (IDS[:1], np.zeros((2, 0), int), [], [False], [])),
     ],
 )
 def test_nothing_to_show_is_no_error(name, nothing):

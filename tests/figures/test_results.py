@@ -40,18 +40,17 @@ def test_score_distributions_count_every_window():
         assert "benign" in words(ax) and "attack" in words(ax)
         assert ax.get_yscale() == "log" and ax.lines[0].get_xdata()[0] == 0.37
         assert count(ax.patches, ATTACK) == 1
-    (ax,) = results.score_distributions(np.full(9, 0.5), np.zeros(9))  # collapsed, one class
-    assert not ax.lines and words(ax) == ["benign"]
+    one = np.full(9, 0.5), np.zeros(9), 0.5, np.full(9, "t1")  # collapsed, one class
+    (ax,) = results.score_distributions(*one)
+    assert words(ax) == ["benign", "threshold 0.500"]
     ax.figure.draw_without_rendering()
 
 
 def test_roc_and_precision_recall_by_hand():
-    tied, log = results.roc({"tied": (np.ones(4), LABEL)}), results.roc({"": (VALUE, LABEL)}, True)
-    assert tied.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
-    assert log.lines[0].get_xdata().tolist() == [1e-4, 1e-4, 0.5, 0.5, 1]
-    assert log.get_xscale() == "log" and log.get_xlim() == (1e-4, 1)
     ax = results.roc({"worse": (-VALUE, LABEL), "better": (VALUE, LABEL)})
-    assert ax.lines[1].get_xydata().tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
+    assert ax.get_xscale() == "log" and ax.get_xlim() == (1e-4, 1)
+    assert ax.lines[1].get_xdata().tolist() == [1e-4, 1e-4, 0.5, 0.5, 1]
+    assert ax.lines[1].get_ydata().tolist() == [0, 0.5, 0.5, 1, 1]
     ax.figure.draw_without_rendering()
     boxes = {text.get_text(): text.get_window_extent() for text in ax.texts}
     assert boxes["better"].y0 > boxes["worse"].y1, "best first, without overlap"
@@ -63,11 +62,10 @@ def test_roc_and_precision_recall_by_hand():
 @pytest.mark.parametrize("draw", [results.roc, results.precision_recall])
 @pytest.mark.parametrize("label", [np.zeros(4), np.ones(4), np.zeros(0)])
 def test_one_class_is_undefined(draw, label):
-    ax = draw({"GAT": (VALUE[: len(label)], label)})
-    assert not ax.lines
-    assert any("undefined: one class only" in text for text in words(ax))
-    both = draw({"none": (VALUE[: len(label)], label), "GAT": (VALUE, LABEL)})
-    assert len(both.lines) == 1 and "none undefined: one class only" in words(both)
+    none = {"none": (VALUE[: len(label)], label)}
+    for others in ({}, {"GAT": (VALUE, LABEL)}):
+        ax = draw(none | others)
+        assert len(ax.lines) == len(others) and "none undefined: one class only" in words(ax)
 
 
 def test_pareto_joins_the_frontier_only():

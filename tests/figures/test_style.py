@@ -8,7 +8,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.colors import same_color
 
 from cangraph.figures import results
-from cangraph.figures.style import ATTACK, described, title, use_style
+from cangraph.figures.style import ATTACK, described, use_style
 
 pytestmark = pytest.mark.usefixtures("closed_figures")
 
@@ -17,14 +17,6 @@ def test_style_leaves_vermillion_to_attacks():
     use_style()
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     assert not any(same_color(color, ATTACK) for color in cycle)
-
-
-def test_a_long_title_is_broken_into_lines_that_fit():
-    figure, ax = plt.subplots()
-    title(ax, "An injected ID is followed by every other one " * 3)
-    figure.draw_without_rendering()
-    assert "\n" in ax._left_title.get_text()
-    assert ax._left_title.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_titles_axes_and_panels_are_said_and_a_colour_bar_is_no_panel():
