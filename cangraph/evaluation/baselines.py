@@ -126,24 +126,34 @@ def _statistics(graphs: Graphs) -> np.ndarray:
     return np.concatenate([*pooled, nodes, _entropy(graphs)[:, None]], axis=1)
 
 
-def boosted(train: Graphs, graphs: Graphs, seed: int = 0) -> Scores:
-    """Attack probability by gradient-boosted trees on window statistics: mean, least and largest
-    of each node feature, number of IDs, entropy of the IDs. No edges, no learned features.
+class BoostedTrees:
+    """Gradient-boosted trees on window statistics: mean, least and largest of each node feature,
+    number of IDs, entropy of the IDs. No edges, no learned features.
 
     scikit-learn's `HistGradientBoostingClassifier` as it comes, after LightGBM (Ke et al., 2017),
     but for early stopping: its random validation windows would overlap training windows. Raises
     `ValueError` when `train` holds one class alone.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
 
-    if train.label.all() or not train.label.any():
-        raise ValueError(
-            f"boosted: {int(train.label.sum())} of {len(train)} training windows are attacks; "
-            "expected both classes; give the train part of a split"
-        )
-    trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
-    trees.fit(_statistics(train), train.label)
-    return Scores.of(graphs, trees.predict_proba(_statistics(graphs))[:, 1])
+    def __init__(self, train: Graphs, seed: int = 0):
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        if train.label.all() or not train.label.any():
+            raise ValueError(
+                f"boosted: {int(train.label.sum())} of {len(train)} training windows are attacks; "
+                "expected both classes; give the train part of a split"
+            )
+        self.trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+        self.trees.fit(_statistics(train), train.label)
+
+    def score(self, graphs: Graphs) -> Scores:
+        """Attack probability of each window."""
+        return Scores.of(graphs, self.trees.predict_proba(_statistics(graphs))[:, 1])
+
+
+def boosted(train: Graphs, graphs: Graphs, seed: int = 0) -> Scores:
+    """Attack probability by `BoostedTrees` of `train`, once."""
+    return BoostedTrees(train, seed).score(graphs)
 
 
 def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
