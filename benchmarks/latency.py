@@ -30,7 +30,7 @@ import numpy as np
 
 import cangraph as cg
 
-RUNTIMES = ("torch eager", "torch.compile", "ONNX Runtime", "int8")
+RUNTIMES = ("torch eager", "torch.compile", "ONNX Runtime")
 MEASURED = ("features", "net", "window", "window_cpu")
 BATCHES = 20  # times that the sender looks at the clock, in a tenth of a second
 
@@ -50,8 +50,8 @@ def net(seed: int = 0):
 
 def judges(runtime: str, folder: Path):
     """A function from the arrays of one window to a score."""
-    if runtime in ("ONNX Runtime", "int8"):
-        detector = cg.Exported(folder / f"{runtime}.onnx")
+    if runtime == "ONNX Runtime":
+        detector = cg.Exported(folder / "gat.onnx")
         return lambda part: detector.judge(part["x"], part["edge_index"], part["edge_attr"]).value
     import torch
 
@@ -180,8 +180,7 @@ def main() -> None:
     print(f"load {record['load']:.1f} on {record['cores']} cores as this begins")
     with tempfile.TemporaryDirectory() as folder:
         model, params = net()
-        for runtime, int8 in (("ONNX Runtime", False), ("int8", True)):
-            cg.to_onnx(model, Path(folder, f"{runtime}.onnx"), 0.5, params, int8=int8)
+        cg.to_onnx(model, Path(folder, "gat.onnx"), 0.5, params)
         heads = ("features", "net", "both", "both, processor")
         print(f"\n{'ms a window, p50 / p99':<24}" + "".join(f"{head:>18}" for head in heads))
         for runtime in given.runtimes:
@@ -189,7 +188,7 @@ def main() -> None:
             row = record["latency"][runtime] = alone("--case", runtime, folder, *log)
             cells = (f"{a:.3f} / {b:.3f}" for a, b in (row[name] for name in MEASURED))
             print(f"{runtime:<24}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
-        detector = given.detector or Path(folder, "ONNX Runtime.onnx")
+        detector = given.detector or Path(folder, "gat.onnx")
         print(f"\n{given.seconds:g} s at each rate")
         heads = ("frames/s", "sent", "lost", "in the queue", "us a frame")
         print("".join(f"{head:>14}" for head in heads))

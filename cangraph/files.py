@@ -1,8 +1,8 @@
 """Where files lie, and writing them whole or not at all."""
 
 import os
-import shutil
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,31 +21,29 @@ def data_home() -> Path:
     return (home() / (os.environ.get("CANGRAPH_DATA") or "data")).resolve()
 
 
-def put(path: Path, blocks: Iterable[bytes]) -> None:
+def put(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # under a name of its own, since another process may be writing the same file
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            for block in blocks:
-                file.write(block)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with _replacing(path) as part:
+        part.write_bytes(content)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder to write to, which replaces `path` if the block ends without an error, and is
     removed otherwise."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that had this number and was killed
-    part.mkdir(parents=True)
-    try:
+    with _replacing(path) as part:
+        part.mkdir()
         yield part
-        if path.exists():
-            shutil.rmtree(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path of its own beside `path`, since another thread or process may be writing the same;
+    what is made there replaces `path` if the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(".part", f"{path.name}.", path.parent) as place:
+        part = Path(place, path.name)
+        yield part
+        if path.is_dir():  # a folder can only replace an empty one
+            os.replace(path, Path(place, "before"))
         os.replace(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

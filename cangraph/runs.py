@@ -117,7 +117,7 @@ def save(
         },
     }
     text = json.dumps(record | facts, indent=1, allow_nan=False)
-    put(place / f"{stage}.json", [text.encode()])
+    put(place / f"{stage}.json", text.encode())
     if params.fit.checkpoints == 1:
         for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
             shutil.rmtree(key)
@@ -132,7 +132,7 @@ def _put_models(path: Path, models: dict[str, Any]) -> None:
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    put(path, [buffer.getvalue()])
+    put(path, buffer.getvalue())
 
 
 def _put_scores(path: Path, scores: dict[str, Scores]) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _put_scores(path: Path, scores: dict[str, Scores]) -> dict[str, Any]:
             arrays |= {f"{name}/{column}": getattr(s, column) for column in _COLUMNS}
             facts.setdefault("drawn", {})[name] = [info._asdict() for info in s.captures]
     # safetensors writes the bytes of an array as they lie, whatever its strides
-    put(path, [serialized({name: np.ascontiguousarray(a) for name, a in arrays.items()})])
+    put(path, serialized({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
     return facts
 
 
@@ -154,7 +154,7 @@ def save_data(params: Params, data: Split, **facts: Any) -> None:
     `prepare` did not keep in `graphs_folder` are written there."""
     key = keep(data.graphs, graphs_folder(params))
     part = np.ascontiguousarray(data.part)
-    put(folder(params) / "data_prep.safetensors", [serialized({"part": part})])
+    put(folder(params) / "data_prep.safetensors", serialized({"part": part}))
     captures = [capture._asdict() for capture in data.graphs.captures]
     split, notes = data.counts(), list(data.notes)
     save("data_prep", params, graphs=key, captures=captures, split=split, notes=notes, **facts)

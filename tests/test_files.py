@@ -27,18 +27,22 @@ def test_home_and_data_home_follow_the_environment(monkeypatch, given, data, pla
 
 
 def test_what_fails_half_way_leaves_what_was_there(tmp_path):
-    def blocks(last):
-        yield b"a"
-        yield last
-
-    path = tmp_path / "new/file"
-    put(path, blocks(b"b"))
+    path, folder = tmp_path / "new/file", tmp_path / "new/folder"
+    put(path, b"ab")
     with pytest.raises(TypeError):
-        put(path, blocks("no bytes"))
+        put(path, "no bytes")
     assert path.read_bytes() == b"ab"
-    with whole_folder(tmp_path / "new/folder") as part:
+    with whole_folder(folder) as part:
         (part / "one").touch()
-    with pytest.raises(KeyError), whole_folder(tmp_path / "new/folder") as part:
+    with pytest.raises(KeyError), whole_folder(folder) as part:
         (part / "other").touch()
         raise KeyError
     assert sorted(p.name for p in (tmp_path / "new").rglob("*")) == ["file", "folder", "one"]
+
+
+def test_of_two_that_write_one_folder_at_once_the_last_one_stays(tmp_path):
+    with whole_folder(tmp_path / "folder") as one:
+        with whole_folder(tmp_path / "folder") as two:
+            (two / "two").touch()
+        (one / "one").touch()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["folder", "one"]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +34,6 @@ def to_onnx(
     threshold: float,
     params: Params,
     captures: Sequence[CaptureInfo] = (),
-    int8: bool = False,
 ) -> Exported:
     """Write a detector to an ONNX file, and return it as `Exported` reads it.
 
@@ -44,9 +42,7 @@ def to_onnx(
     Its metadata hold the `threshold`, window and stride, features and constants of the kernels,
     versions, what it was trained on, the hash of its weights, and a window with its answer.
 
-    `int8`: weights of 8 bits (onnxruntime's dynamic quantisation), which need not be equal.
-
-    Raises `ArithmeticError`, and writes nothing, where the file is off by more than 1e-5 there.
+    Raises `ArithmeticError`, and writes nothing, where that answer is off by more than 1e-5.
     """
     if isinstance(model, Fused):
         kind = f"fusion ({model.kind})"
@@ -61,11 +57,9 @@ def to_onnx(
     with torch.no_grad():
         value, node, _ = one(*inputs)
     content = _written(one, tuple(inputs))
-    if int8:
-        content = _quantised(content)
     answer = detector.judge(detector.session(content), **window)
     apart = max(abs(answer.value - float(value)), *np.abs(answer.node - node.numpy()))
-    if not int8 and not apart <= _PARITY * max(1.0, abs(float(value))):
+    if not apart <= _PARITY * max(1.0, abs(float(value))):
         raise ArithmeticError(
             f"to_onnx: the file gives {answer.value}, the {type(model).__name__} {float(value)}; "
             f"expected {_PARITY} between them at most; report it with the version of torch"
@@ -78,14 +72,13 @@ def to_onnx(
         "threshold": float(threshold),
         "window": params.window,
         "stride": params.stride,
-        "int8": int8,
         "parameters": n_parameters(one),
         "weights_sha256": _sha256(one),
         "versions": versions() | {name: version(name) for name in _PACKAGES},
         "trained_on": {"params": params.model_dump(), "captures": origin},
         "proof": {"x": x, "value": answer.value, "node": answer.node.tolist()},
     }
-    put(Path(path), [_with(content, facts)])
+    put(Path(path), _with(content, facts))
     return Exported(path)
 
 
@@ -97,17 +90,15 @@ def export_run(
     captures: Sequence[CaptureInfo] = (),
 ) -> dict[str, Exported]:
     """Write the detectors of a run, `<name>.onnx` each, and return them: the `models` `gat` and
-    `vgae`, the GAT in 8 bits (`gat_int8`), and fitted `rules` of fusion, all with their thresholds;
-    `captures` are those that were trained on. Raises as `to_onnx` and `Fused` do."""
-    (gat, at), (vgae, _) = models["gat"], models["vgae"]
+    `vgae`, and fitted `rules` of fusion, all with their thresholds; `captures` are those that were
+    trained on. Raises as `to_onnx` and `Fused` do."""
+    gat, vgae = models["gat"][0], models["vgae"][0]
     assert isinstance(gat, GAT) and isinstance(vgae, VGAE)
     fused = {name: (Fused(vgae, gat, rule), cut) for name, (rule, cut) in rules.items()}
-    files = {
+    return {
         name: to_onnx(model, folder / f"{name}.onnx", cut, params, captures)
         for name, (model, cut) in (models | fused).items()
     }
-    small = to_onnx(gat, folder / "gat_int8.onnx", at, params, captures, int8=True)
-    return files | {"gat_int8": small}
 
 
 @contextmanager
@@ -141,19 +132,6 @@ def _written(one: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
         )
     assert program is not None
     return program.model_proto.SerializeToString()
-
-
-def _quantised(content: bytes) -> bytes:
-    """The model with the weights of its matrix products in 8 bits."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.load_from_string(content)
-    del model.graph.value_info[:]  # its shapes by name are more than the quantiser can infer
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        path = Path(folder, "int8.onnx")
-        quantize_dynamic(model, path, weight_type=QuantType.QInt8)
-        return path.read_bytes()
 
 
 def _with(content: bytes, facts: dict[str, Any]) -> bytes:

@@ -196,7 +196,7 @@ class Monitor:
         arrays |= {"profiles": profiles.table, "last": sliding.last}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        put(path, [buffer.getvalue()])
+        put(path, buffer.getvalue())
 
     def resume(self, path: Path) -> dict[str, Any]:
         """Go on from a file that `save` wrote; returns the facts saved beside. Raises `ValueError`

@@ -211,5 +211,5 @@ def save_page(runs: Sequence[Run], compared: Comparison) -> dict[str, Any]:
     facts = {"schema": 2} | facts
     text = json.dumps(facts, indent=1, allow_nan=False)
     name = "compare" if compared.detectors else "summary"
-    put(home() / "runs" / f"{name}.json", [text.encode()])
+    put(home() / "runs" / f"{name}.json", text.encode())
     return facts

@@ -44,7 +44,7 @@ class EpochLines(Callback):
         took = time.perf_counter() - self.began
         print(f"epoch {row['epoch']:>3}/{trainer.max_epochs}  {shown}  {took:.1f} s", flush=True)
         table = pl.from_dicts(task.history, infer_schema_length=None).write_csv()
-        put(self.folder / "history.csv", [table.encode()])
+        put(self.folder / "history.csv", table.encode())
 
 
 # guards: what stops a run that cannot succeed

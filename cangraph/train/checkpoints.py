@@ -104,7 +104,7 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        put(Path(path), [buffer.getvalue()])
+        put(Path(path), buffer.getvalue())
 
 
 def keeping(folder: Path, task: Task, keep: int) -> tuple[ModelCheckpoint, ModelCheckpoint]:

@@ -208,7 +208,7 @@ def _train(
         record = {"about": facts, "history": task.history, "kept": kept["epoch"] + 1}
         record |= {"learning_rate": rate, "device": str(batches.device)}
         record |= {"seconds_since_last_start": time.perf_counter() - began}
-        put(folder / "diagnostics.json", [json.dumps(record, indent=1).encode()])
+        put(folder / "diagnostics.json", json.dumps(record, indent=1).encode())
     return kept
 
 

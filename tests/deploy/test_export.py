@@ -10,7 +10,6 @@ from cangraph.deploy.detector import Judged
 from cangraph.deploy.export import to_onnx
 from cangraph.deploy.onewindow import Fused
 from cangraph.fusion.dqn import all_rules
-from cangraph.nn.models import GAT
 from cangraph.params import load_params
 
 CLOSE = 1e-5
@@ -74,16 +73,6 @@ def test_a_rule_as_tensors_is_the_rule(name, nets, fitted):
 def test_a_rule_that_was_not_fitted_or_that_no_file_can_hold_is_refused(name, kind, nets):
     with pytest.raises(ValueError, match=f"Fused: .*the rule '{kind}'.*; expected "):
         Fused(nets["vgae"].model, nets["gat"].model, rules()[name])
-
-
-def test_eight_bits_are_smaller_and_near(many, tmp_path):
-    wide = GAT(many.spec, hidden=16, heads=4, layers=2).eval()
-    whole = to_onnx(wide, tmp_path / "whole.onnx", 0.5, load_params())
-    small = to_onnx(wide, tmp_path / "int8.onnx", 0.5, load_params(), int8=True)
-    assert small.path.stat().st_size < 0.7 * whole.path.stat().st_size
-    assert small.about["int8"] and not whole.about["int8"]
-    some = many[::20]
-    assert np.abs(whole.score(some).value - small.score(some).value).max() < 0.1
 
 
 def test_the_metadata_say_where_it_comes_from_and_nothing_of_this_machine(detector, drive):
