@@ -1,7 +1,7 @@
 """Windows as batches: disconnected graphs, cut out of flat tensors by index arithmetic."""
 
 from collections.abc import Callable, Iterator
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from cangraph.data.graphs import Graphs
-
-_AHEAD = 1024  # windows that are gathered at once; the batches are slices of them
 
 
 class Batch(NamedTuple):
@@ -60,7 +58,7 @@ class Windows(NamedTuple):
         edges, of_edge, _ = _owned(self.edge_ptr, index)
         return Batch(
             x=self.x.index_select(0, nodes),
-            edge_index=self.edge_index.index_select(1, edges) + first.index_select(0, of_edge),
+            edge_index=self.edge_index[:, edges] + first.index_select(0, of_edge),
             edge_attr=self.edge_attr.index_select(0, edges),
             batch=window,
             label=self.label.index_select(0, index).float(),
@@ -81,19 +79,8 @@ def _owned(ptr: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def batch_of(graphs: Graphs) -> Batch:
-    """All windows of `graphs` as one `Batch`; features are shared, not copied."""
-    nodes = torch.from_numpy(graphs.node_ptr).diff()
-    edges = torch.from_numpy(graphs.edge_ptr).diff()
-    offset = torch.from_numpy(graphs.node_ptr[:-1]).repeat_interleave(edges)
-    return Batch(
-        x=torch.from_numpy(graphs.x),
-        edge_index=torch.from_numpy(graphs.edge_index).long() + offset,
-        edge_attr=torch.from_numpy(graphs.edge_attr),
-        batch=torch.arange(len(graphs)).repeat_interleave(nodes),
-        label=torch.from_numpy(graphs.label).float(),
-        node_label=torch.from_numpy(graphs.node_attack).float(),
-        attack_type=torch.from_numpy(graphs.attack_type).long(),
-    )
+    """All windows of `graphs` as one `Batch`."""
+    return Windows.of(graphs).take(torch.arange(len(graphs)))
 
 
 class Batches:
@@ -132,22 +119,10 @@ class Batches:
         drawn = np.arange(n) if self.rng is None else self.rng.permutation(n)
         order = torch.from_numpy(np.resize(drawn, self.windows)).to(self.device)
         windows = Windows.of(graphs, self.device)
-        counts = windows.node_ptr.diff(), windows.edge_ptr.diff()
-        ahead = max(_AHEAD // self.size, 1) * self.size
-        for begin in range(0, self.windows, ahead):
-            own, shares = zip(
-                *map(self._own, order[begin : begin + ahead].split(self.size)), strict=True
-            )
-            index, cuts = torch.cat(own), [0, *accumulate(map(len, own))]
-            batches = _cut(windows.take(index), cuts, *(count[index] for count in counts))
-            for batch, share in zip(batches, shares, strict=True):
-                yield batch._replace(share=share)
-
-    def _own(self, index: Tensor) -> tuple[Tensor, float]:
-        """The windows of a batch that this process gets, and its share."""
-        own = index[self.process :: self.processes]
-        share = self.processes * len(own) / len(index)
-        return (own, share) if share else (index[:1], 0.0)
+        for index in order.split(self.size) if self.windows else ():
+            own = index[self.process :: self.processes]
+            share = self.processes * len(own) / len(index)
+            yield windows.take(own if share else index[:1])._replace(share=share)
 
     def state_dict(self) -> dict:
         """What the order of later epochs depends on."""
@@ -184,13 +159,8 @@ def parts(batch: Batch, budget: Budget) -> list[Batch]:
             cuts.append(window)
             nodes = edges = 0
         nodes, edges = nodes + n, edges + e
-    return _cut(batch, [*cuts, batch.num_graphs], *counts)
-
-
-def _cut(batch: Batch, cuts: list[int], nodes: Tensor, edges: Tensor) -> list[Batch]:
-    """The windows between `cuts` as batches; window b owns `nodes[b]` nodes."""
-    at = torch.tensor(cuts, device=nodes.device)
-    before = [torch.nn.functional.pad(count.cumsum(0), (1, 0))[at] for count in (nodes, edges)]
+    cuts.append(batch.num_graphs)
+    before = [torch.nn.functional.pad(count.cumsum(0), (1, 0))[cuts] for count in counts]
     spans = [cuts, *torch.stack(before).tolist()]
     return [
         Batch(
