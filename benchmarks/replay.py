@@ -19,7 +19,7 @@ import cangraph as cg
 
 def replayed(detector, capture) -> tuple[list, list]:
     """(start, end, value) of each window, and (start, end, peak) of each alarm, on a bus."""
-    monitor = cg.Monitor(detector, tell_windows=True)
+    monitor = cg.Monitor(detector)
     windows, alarms = [], {}
     events = [event for piece in capture.chunks(997) for event in monitor.feed(piece)]
     for event in events + monitor.ongoing():

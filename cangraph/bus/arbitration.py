@@ -10,10 +10,10 @@ import numpy as np
 
 from cangraph.frames import Frames, attack_code
 
-BIT_RATE = 500_000  # bit/s, of the high-speed bus of a car
+_BIT_RATE = 500_000  # bit/s, of the high-speed bus of a car
 
 
-def frame_duration(dlc, is_extended_id=False, bit_rate: int = BIT_RATE) -> np.ndarray:
+def frame_duration(dlc, is_extended_id=False) -> np.ndarray:
     """How long frames of `dlc` data bytes occupy the bus, ns, with one stuffed bit to about ten.
 
     >>> int(frame_duration(8))  # 122 bits at 500 kbit/s
@@ -21,7 +21,7 @@ def frame_duration(dlc, is_extended_id=False, bit_rate: int = BIT_RATE) -> np.nd
     """
     # 44 bits and 3 of interframe space; 29 bit IDs take 20 more (ISO 11898-1)
     bits = 47 + 20 * np.asarray(is_extended_id, np.int64) + 8 * np.asarray(dlc, np.int64)
-    return bits * 11 // 10 * (10**9 // bit_rate)
+    return bits * 11 // 10 * (10**9 // _BIT_RATE)
 
 
 @numba.njit(cache=True)
@@ -70,9 +70,7 @@ class Queued(NamedTuple):
         return cls(release, frames.arbitration_id[rows], frames.dlc[rows], data, *flags)
 
 
-def transmit(
-    frames: Frames, added: Sequence[Queued], attack_type: str, bit_rate: int = BIT_RATE
-) -> Frames:
+def transmit(frames: Frames, added: Sequence[Queued], attack_type: str) -> Frames:
     """The log with the added frames, labelled, each sent when it wins the bus.
 
     Genuine frames are released at their recorded time minus their duration. Those that no added
@@ -100,7 +98,7 @@ def transmit(
     extended = columns["is_extended_id"].astype(np.bool_)
     used = np.where(columns["is_remote_frame"], 0, columns["dlc"])
     moment = np.concatenate([recorded, release])
-    duration = _typical(recorded, moment, frame_duration(used, extended, bit_rate))
+    duration = _typical(recorded, moment, frame_duration(used, extended))
     release = np.concatenate([recorded - duration[: len(frames)], release])
     # 29 bit IDs compete with their first 11 bits, and lose to an 11 bit ID that equals them
     priority = columns["arbitration_id"].astype(np.int64) << np.where(extended, 1, 19)

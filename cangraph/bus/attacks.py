@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cangraph.bus.arbitration import BIT_RATE, Queued, transmit
+from cangraph.bus.arbitration import Queued, transmit
 from cangraph.frames import AttackSpan, Frames, attack_code
 
 PAYLOADS = ("frozen", "fixed", "shifted", "replayed", "drifting")  # what a masquerade sends
@@ -30,7 +30,6 @@ def inject(
     severity: float = 1.0,
     seed: int = 0,
     payload: str = "",
-    bit_rate: int = BIT_RATE,
 ) -> Frames:
     """The log with an attack of one of `ATTACKS` in each of the `spans`, labelled.
 
@@ -49,7 +48,7 @@ def inject(
     | suppression | frames of some IDs are missing: `attack_spans`, not `attack`, says so |
     | masquerade | the frames of an ID carry other bytes, at their own times |
 
-    `arbitration.transmit` sends what is added at `bit_rate` bit/s. Genuine frames that are not
+    `arbitration.transmit` sends what is added, at 500 kbit/s. Genuine frames that are not
     delayed keep their exact timestamps; suppression and masquerade delay none.
 
     Raises `ValueError` for what is unknown or out of range; `NoVictimError`, which is one, for a
@@ -69,7 +68,7 @@ def inject(
     if attack == "masquerade":
         return _masqueraded(frames, stretches, payload)
     added = [_ADDING[attack](stretch) for stretch in stretches]
-    return transmit(frames, added, attack, bit_rate)
+    return transmit(frames, added, attack)
 
 
 def _check(frames, attack, spans, severity, payload):

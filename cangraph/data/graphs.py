@@ -5,33 +5,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.features.windows import windows
 from cangraph.frames import CaptureInfo, Frames
+from cangraph.io.readers import LogFile
 
 Part = dict[str, np.ndarray]  # what `windows` yields
+Capture = Frames | LogFile  # the log may be larger than memory
 _REPORTED = ("reordered", "padded", "error_frames", "refused")  # of `ReadReport`
 _OF_WINDOWS = ("label", "attack_type", "capture", "begin", "start", "end")
-
-
-class Capture(Protocol):
-    """What can be made into graphs: `Frames`, or a log larger than memory, whose `chunks` come in
-    order of time and whose `sha256` tells the content."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def scenario(self) -> str: ...
-    @property
-    def vehicle(self) -> str: ...
-    @property
-    def recording(self) -> str: ...
-    def sha256(self) -> str: ...
-    def chunks(self) -> Iterator[Frames]: ...
 
 
 class GraphSpec(NamedTuple):

@@ -6,9 +6,7 @@ a log: when one of them changes, the graphs are made again.
 """
 
 import hashlib
-import io
 import json
-import math
 import os
 import re
 import tempfile
@@ -110,7 +108,7 @@ def open_graphs(folder: Path, key: str) -> Graphs:
         graphs = Graphs(**arrays, captures=infos, window=about["of"]["window"])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} is not there; expected prepared graphs") from error
-    except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise ValueError(f"{path}: {error}; expected prepared graphs, whole") from error
     object.__setattr__(graphs, "key", key)
     return graphs
@@ -173,21 +171,17 @@ class _Spool:
 
 def _joined(spools: list[_Spool], place: Path) -> dict[str, np.ndarray]:
     """Write the arrays of `Graphs` from those of all captures, and map them."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name in Graphs.names():
         spooled = _ENDS if name == "edge_index" else [name.replace("_ptr", "_size")]
         pieces = [spool.array(each) for each in spooled for spool in spools]
         if name.endswith("_ptr"):
             pieces = [np.concatenate([[0], np.cumsum(np.concatenate(pieces))])]
-        shape: tuple[int, ...] = (sum(map(len, pieces)), *pieces[0].shape[1:])
-        if name == "edge_index":
-            shape = (2, shape[0] // 2)
-        path = place / f"{name}.npy"
-        with path.open("wb") as file:
-            file.write(_header(pieces[0].dtype, shape))
-            for piece in pieces:
-                piece.tofile(file)
-        arrays[name] = _mapped(path, pieces[0].dtype.str, shape)
+        rows, *row = sum(map(len, pieces)), *pieces[0].shape[1:]
+        shape = (2, rows // 2) if name == "edge_index" else (rows, *row)
+        whole = np.lib.format.open_memmap(place / f"{name}.npy", "w+", pieces[0].dtype, shape)
+        np.concatenate(pieces, out=whole.reshape(rows, *row))
+        arrays[name] = whole
     return arrays
 
 
@@ -200,20 +194,11 @@ def _describe(place: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict)
     (place / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def _header(dtype: np.dtype, shape: Sequence[int]) -> bytes:
-    """The first bytes of the .npy file of such an array."""
-    header = io.BytesIO()
-    about = {"descr": dtype.str, "fortran_order": False, "shape": tuple(shape)}
-    np.lib.format.write_array_header_1_0(header, about)
-    return header.getvalue()
-
-
-def _mapped(path: Path, dtype: str, shape: Sequence[int]) -> np.ndarray:
+def _mapped(path: Path, dtype: str, shape: list[int]) -> np.ndarray:
     """The array of a .npy file, mapped into memory; nothing written to it reaches the file.
     Raises `ValueError` when the file is not of this dtype and shape, or shorter or longer."""
-    header = _header(np.dtype(dtype), shape)
-    size = len(header) + np.dtype(dtype).itemsize * math.prod(shape)
-    with path.open("rb") as file:
-        if file.read(len(header)) != header or path.stat().st_size != size:
-            raise ValueError(f"it holds no {dtype} array of shape {tuple(shape)}")
-    return np.load(path, mmap_mode="c", allow_pickle=False).view(np.ndarray)
+    array = np.lib.format.open_memmap(path, "c")
+    told = array.dtype.str, [*array.shape], array.offset + array.nbytes
+    if told != (dtype, shape, path.stat().st_size) or not array.flags.c_contiguous:
+        raise ValueError(f"it holds no {dtype} array of shape {shape}")
+    return array.view(np.ndarray)

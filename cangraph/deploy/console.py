@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -20,6 +21,7 @@ from can.cli import add_bus_arguments, create_bus_from_namespace
 from cangraph.deploy.detector import Exported
 from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Event, Monitor
+from cangraph.evaluation.alarms import AlarmRule
 from cangraph.extras import named_extra
 from cangraph.frames import Frames, ReadReport
 from cangraph.io.readers import LogFile
@@ -82,9 +84,8 @@ def run_monitor(arguments: Sequence[str]) -> None:
     given = _parser().parse_args(arguments)
     detector = Exported(given.detector)
     shown = sys.stdout.isatty() and not given.json
-    names = ("at", "k", "n", "hold", "stride", "calibrate", "rate")
-    settings = {name: getattr(given, name) for name in names}
-    monitor = Monitor(detector, **settings, tell_windows=shown or given.windows)
+    settings = {n: getattr(given, n) for n in ("hold", "stride", "calibrate", "rate")}
+    monitor = Monitor(detector, rule=_rule(given, detector.rule), **settings)
     source = str(given.log) if given.log else _channel(given)
     beside: dict[str, Any] = {}
     if given.state and given.state.is_file():
@@ -94,7 +95,9 @@ def run_monitor(arguments: Sequence[str]) -> None:
             raise ValueError(f"{came}; expected {source}; give another --state, or delete it")
     stop = Flag()
     with ExitStack() as stack:
-        say = _screen(stack, f"{detector.path.name} ({detector.kind})", source) if shown else _lines
+        say: Say = partial(_line, windows=given.windows)
+        if shown:
+            say = _screen(stack, f"{detector.path.name} ({detector.kind})", source)
         for name in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, name, signal.signal(name, lambda *_: stop.set()))
         if given.log:
@@ -108,6 +111,12 @@ def run_monitor(arguments: Sequence[str]) -> None:
         if beside:
             say({"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]})
         _run(given, monitor, source, heard, say)
+
+
+def _rule(given: Namespace, own: AlarmRule) -> AlarmRule:
+    """The detector's own rule, but for what is given; k or n alone is meant of 2 of 3."""
+    asked = {n: getattr(given, n) for n in AlarmRule._fields if getattr(given, n) is not None}
+    return (AlarmRule(own.at) if asked.keys() & {"k", "n"} else own)._replace(**asked)
 
 
 def _bus(given: Namespace) -> can.BusABC:
@@ -188,8 +197,9 @@ def _listened(listener: Listener, monitor: Monitor, stop: Flag) -> Pieces:
         yield listener.take(monitor.wanted)
 
 
-def _lines(event: Event) -> None:
-    print(json.dumps(event), flush=True)
+def _line(event: Event, windows: bool) -> None:
+    if windows or event["event"] != "window":
+        print(json.dumps(event), flush=True)
 
 
 def _screen(stack: ExitStack, detector: str, source: str) -> Say:

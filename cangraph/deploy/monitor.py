@@ -32,7 +32,7 @@ class Monitor:
 
     | event | meaning |
     |---|---|
-    | window | a window was judged: its `value` (if `tell_windows`) |
+    | window | a window was judged: its `value` |
     | alarm | an alarm was raised, or (`again`) one that ended less than `hold` s ago is reopened |
     | over | the alarm ended |
     | ongoing | from `ongoing`: the alarm has not ended |
@@ -42,40 +42,33 @@ class Monitor:
     An alarm names the blamed `id` (hexadecimal) of the suspicious window with the highest value,
     its `blame`, the attack type, and the `delay` in s since the first suspicious window began.
 
-    `at`, `k` and `n` are by default those of the detector's `rule`; `hold` is that of
-    `alarms.Watch`. The first `calibrate` seconds are taken for clean traffic: they raise no alarm,
-    and set the threshold to their conformal quantile (`clean_threshold`), which a new clean window
-    exceeds with probability `rate`, or 1/(n + 1) of n windows where that is more. The threshold of
-    a GAT is only raised.
+    `rule` is by default that of the detector; `hold` is that of `alarms.Watch`. The first
+    `calibrate` seconds are taken for clean traffic: they raise no alarm, and set the threshold to
+    their conformal quantile (`clean_threshold`), which a new clean window exceeds with probability
+    `rate`, or 1/(n + 1) of n windows where that is more. The threshold of a GAT is only raised.
 
-    Raises `ValueError` for a stride, k, n or rate out of range.
+    Raises `ValueError` for a stride, rule or rate out of range.
     """
 
     def __init__(
         self,
         detector: Exported,
         *,
-        at: float | None = None,
-        k: int | None = None,
-        n: int | None = None,
+        rule: AlarmRule | None = None,
         hold: float = 1.0,
         stride: int | None = None,
         calibrate: float = 0.0,
         rate: float = 1e-3,
-        tell_windows: bool = False,
     ):
         stride = detector.stride if stride is None else stride
         if stride < 1 or calibrate < 0 or not 0 < rate < 1:
             came = f"monitor: stride {stride}, {calibrate} s to calibrate on, rate {rate}"
             raise ValueError(f"{came}; expected >= 1, >= 0 and between 0 and 1; use the defaults")
-        self.detector, self.tell_windows = detector, tell_windows
-        # k or n alone: of 2 of 3
-        own = detector.rule if (k, n) == (None, None) else AlarmRule(detector.rule.at)
-        if (k, n) == (0, 0) and detector.rule.n:
+        self.detector, rule = detector, rule or detector.rule
+        if not rule.n and detector.rule.n:
             came = f"monitor: k and n are 0, for evidence, with a {detector.kind}"
             raise ValueError(f"{came}; expected probabilities as values; use 2 of 3 windows")
-        at = own.at if at is None else at
-        self.watch = Watch(at, own.k if k is None else k, own.n if n is None else n, hold)
+        self.watch = Watch(*rule, hold)
         self.sliding = Sliding(detector.window, stride)
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
@@ -134,10 +127,8 @@ class Monitor:
 
     def _see(self, seen: Seen) -> list[Event]:
         self.count["windows"] += 1
-        events: list[Event] = []
-        if self.tell_windows:
-            window = {"start": seen.start, "value": seen.value, "id": f"{seen.blamed:X}"}
-            events.append({"event": "window", "time": seen.end} | window)
+        window = {"start": seen.start, "value": seen.value, "id": f"{seen.blamed:X}"}
+        events: list[Event] = [{"event": "window", "time": seen.end} | window]
         if self.clean is not None:
             if seen.end <= self.calibrate:
                 self.clean.append(seen.value)

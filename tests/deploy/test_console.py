@@ -143,6 +143,7 @@ def test_what_is_wrong_is_said_in_one_line(refused):
     assert "no.log: " in refused("--log", "no.log")
     assert "/dev/no: cannot be opened (" in refused("-i", "slcan", "-c", "/dev/no")
     assert "k is 5 and n is 3" in refused("--log", "no.log", "-k", "5")
+    assert "k is 2 and n is 1" in refused("--log", "no.log", "-n", "1")
     assert "no.onnx: " in refused(detector="no.onnx")
 
 

@@ -9,7 +9,7 @@ import pytest
 from cangraph.bus.attacks import inject
 from cangraph.data.graphs import to_graphs
 from cangraph.deploy.monitor import Monitor
-from cangraph.evaluation.alarms import alarm_rule, raise_alarms
+from cangraph.evaluation.alarms import AlarmRule, alarm_rule, raise_alarms
 from cangraph.evaluation.calibration import clean_stretch, clean_threshold
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.readers import LogFile
@@ -33,8 +33,7 @@ def expected(scores, at, k=0, n=0):
 
 def judged_as_in_the_notebooks(detector, frames, scores, rule, **settings):
     """The monitor of these frames, whose windows and alarms are those of the notebooks."""
-    at, k, n = rule
-    monitor = Monitor(detector, at=at, k=k, n=n, tell_windows=True, **settings)
+    monitor = Monitor(detector, rule=AlarmRule(*rule), **settings)
     windows, alarms = expected(scores, *rule)
     events = fed(monitor, frames)
     told = [e for e in events if e["event"] == "window"]
@@ -80,13 +79,12 @@ def other(detector, kind, spread=1.0):
 
 
 def test_alarms_are_raised_by_the_rule_of_the_detector(detector):
-    watch = Monitor(detector).watch
-    assert (watch.at, watch.k, watch.n) == detector.rule == alarm_rule("GAT", detector.threshold)
-    for given, k, n in (({"k": 1}, 1, 3), ({"n": 5}, 2, 5), ({"k": 0, "n": 0}, 0, 0)):
-        watch = Monitor(detector, at=0.4, **given).watch
-        assert (watch.at, watch.k, watch.n) == (0.4, k, n)
+    own = alarm_rule("GAT", detector.threshold)
+    for given, rule in ((None, own), (AlarmRule(0.4, 1, 3), AlarmRule(0.4, 1, 3))):
+        watch = Monitor(detector, rule=given).watch
+        assert (watch.at, watch.k, watch.n) == rule
     with pytest.raises(ValueError, match="k and n are 0, for evidence, with a VGAE"):
-        Monitor(other(detector, "VGAE"), k=0, n=0)
+        Monitor(other(detector, "VGAE"), rule=AlarmRule(0.5, 0, 0))
     for odd in ({"stride": 0}, {"calibrate": -1.0}, {"rate": 0.0}):
         with pytest.raises(ValueError, match="monitor: stride "):
             Monitor(detector, **odd)
@@ -99,7 +97,8 @@ def test_the_calibrated_threshold_is_that_of_the_report(kind, detector, drive):
     scores = replace(scores, label=np.zeros(len(scores), bool))  # nobody knows on a bus
     found = clean_threshold(scores[clean_stretch(scores, 5.0)], 0.3)
     for lowest in (0.0, 0.99):
-        monitor = Monitor(made, at=lowest, calibrate=5.0, rate=0.3)
+        rule = made.rule._replace(at=lowest)
+        monitor = Monitor(made, rule=rule, calibrate=5.0, rate=0.3)
         events = fed(monitor, drive)
         (told,) = (event for event in events if event["event"] == "calibrated")
         at, k, n = alarm_rule(kind, found)
@@ -114,7 +113,7 @@ def test_the_calibrated_threshold_is_that_of_the_report(kind, detector, drive):
 
 def test_an_attack_in_clean_traffic_is_blamed_on_its_id(detector, clean):
     log = inject(clean, "flooding", spans=[(6.0, 9.0)])
-    monitor = Monitor(detector, at=0.0, k=2, n=3)
+    monitor = Monitor(detector, rule=AlarmRule(0.0))
     (alarm,) = (e for e in fed(monitor, log) if e["event"] == "alarm")
     graphs = to_graphs([log])
     blame = detector.blame(graphs)
@@ -128,7 +127,7 @@ def test_an_attack_in_clean_traffic_is_blamed_on_its_id(detector, clean):
 
 @pytest.mark.parametrize("cut", [50, 4321, 9000])
 def test_it_goes_on_from_a_file_as_if_it_had_not_stopped(cut, detector, drive, tmp_path):
-    settings = {"stride": 40, "calibrate": 3.0, "rate": 0.05, "tell_windows": True}
+    settings = {"stride": 40, "calibrate": 3.0, "rate": 0.05}
     whole, first, second = (Monitor(detector, **settings) for _ in range(3))
     events = fed(whole, drive)
     before = fed(first, drive[:cut])
@@ -144,7 +143,7 @@ def test_a_state_that_does_not_fit_is_refused(detector, drive, tmp_path):
     monitor.feed(drive[:500])
     monitor.save(path)
     with pytest.raises(ValueError, match="saved with another stride and k and n; expected"):
-        Monitor(detector, stride=7, k=1, n=2).resume(path)
+        Monitor(detector, stride=7, rule=AlarmRule(0.5, 1, 2)).resume(path)
     cut = path.read_bytes()[:-100]
     np.savez(path, state=np.array([object()], dtype=object))
     for content in (cut, path.read_bytes()):
@@ -160,7 +159,7 @@ def test_can_fd_and_29_bit_ids(detector):
     frames = Frames(np.arange(600) * 1e-3, ids, **columns)
     classic = frames[:200]
     classic = replace(classic, dlc=np.full(200, 8, np.uint8), data=classic.data[:, :8])
-    monitor = Monitor(detector, at=0.0, tell_windows=True)
+    monitor = Monitor(detector, rule=AlarmRule(0.0))
     events = fed(monitor, classic) + fed(monitor, frames[200:])
     assert monitor.count["windows"] == 6
     assert monitor.statistics()["ids"] == 4, "an ID of 29 bit is not the one with the same bits"
@@ -184,7 +183,7 @@ def test_made_up_ids_do_not_fill_the_memory(detector, clean, monkeypatch):
 
 
 def test_what_it_wants_completes_a_window(detector, drive):
-    monitor, at = Monitor(detector, stride=30, tell_windows=True), 0
+    monitor, at = Monitor(detector, stride=30), 0
     assert monitor.statistics()["p50_ms"] is None
     for _ in range(5):
         wanted = monitor.wanted
