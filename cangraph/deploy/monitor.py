@@ -217,7 +217,8 @@ class Monitor:
         sliding.profiles.make_room(arrays["profiles"]["data"].shape[1])
         sliding.profiles.table = arrays["profiles"].astype(sliding.profiles.table.dtype)
         sliding.last = arrays["last"].astype(sliding.last.dtype)
-        sliding.held = [arrays[f"held/{k}"] for k in range(5) if f"held/{k}" in arrays]
+        columns = sum(name.startswith("held/") for name in arrays)
+        sliding.held = [arrays[f"held/{k}"] for k in range(columns)]
         sliding.passed, sliding.told, sliding.origin = state["sliding"]
         self.watch.restore(state["watch"])
         self.watch.at, self.clean = state["at"], state["clean"]
