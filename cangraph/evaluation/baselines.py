@@ -58,17 +58,12 @@ def calibrated_count(
         ids, code = np.unique(normal.node_id, return_inverse=True)
         most = np.zeros(len(ids), np.int64)
         np.maximum.at(most, code, normal.node_count)
-        at, known = _find(mine.node_id, ids)
+        at = np.minimum(np.searchsorted(ids, mine.node_id), len(ids) - 1)
+        known = ids[at] == mine.node_id
         excess = np.where(known, mine.node_count - most[at], graphs.window)
         excess[mine.node_count == 0] = -graphs.window  # an ID that is silent exceeds nothing
         value[windows] = np.maximum.reduceat(excess, mine.node_ptr[:-1])
     return Scores.of(graphs, value)
-
-
-def _find(node_id: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each ID in the sorted `ids`, and whether it is there at all."""
-    at = np.minimum(np.searchsorted(ids, node_id), len(ids) - 1)
-    return at, ids[at] == node_id
 
 
 def id_set(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
@@ -76,8 +71,8 @@ def id_set(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None
     value = np.zeros(len(graphs))
     for windows, normal in _reference("id_set", graphs, train, seconds):
         mine = graphs[windows]
-        _, known = _find(mine.node_id, np.unique(normal.node_id))
-        strange = np.add.reduceat(np.where(known, 0, mine.node_count), mine.node_ptr[:-1])
+        new = ~np.isin(mine.node_id, normal.node_id)
+        strange = np.add.reduceat(new * mine.node_count, mine.node_ptr[:-1])
         value[windows] = strange / graphs.window
     return Scores.of(graphs, value)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cangraph.data.graphs import Graphs
-from cangraph.evaluation.scores import Scores
-from cangraph.frames import ATTACK_TYPES, Frames
+from cangraph.evaluation.scores import Scores, called_of
+from cangraph.frames import Frames
 
 _APART = 1.0  # s; wrong windows closer than that are one fault
 
@@ -110,13 +110,8 @@ def worst(scores: Scores, at: float, number: int = 10) -> dict[str, np.ndarray]:
 def by_attack_and_capture(scores: Scores, at: float) -> list[dict]:
     """Share of windows called, for each capture and attack type in it, `benign` among them: a row
     for each, with `windows`, `called` and `share`."""
-    rows = []
-    for number in np.unique(scores.capture):
-        mine = scores.capture == number
-        kinds = np.where(scores.label, scores.attack_type, 0)
-        for code in np.unique(kinds[mine]):
-            here = mine & (kinds == code)
-            called, n = int((scores.value[here] >= at).sum()), int(here.sum())
-            row = {"capture": scores.captures[number].label, "attack": ATTACK_TYPES[code]}
-            rows.append(row | {"windows": n, "called": called, "share": called / n})
-    return rows
+    return [
+        {"capture": scores.captures[number].label, "attack": kind}
+        | {"windows": n, "called": called, "share": called / n}
+        for number, kind, n, called in called_of(scores, at, scores.capture)
+    ]

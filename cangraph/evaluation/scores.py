@@ -230,16 +230,25 @@ def overall(rows: Sequence[dict], metric: str) -> dict[str, float]:
     return {name: float(np.mean(mine)) for name, mine in values.items()}
 
 
+def called_of(scores: Scores, at: float, group: np.ndarray) -> list[tuple]:
+    """Of each group and kind of window in it (an attack or `benign`): both, the number of windows,
+    and how many are called. `group` (B,) says to which group a window belongs."""
+    kinds = np.where(scores.label, scores.attack_type, 0)
+    found = []
+    for name, code in sorted({*zip(group.tolist(), kinds.tolist(), strict=True)}):
+        here = (group == name) & (kinds == code)
+        called = int((scores.value[here] >= at).sum())
+        found.append((name, ATTACK_TYPES[code], int(here.sum()), called))
+    return found
+
+
 def by_attack(scores: Scores, at: float) -> list[dict]:
     """Share of attack windows found, for each attack type and scenario."""
-    rows = []
-    for scenario in np.unique(scores.scenario[scores.label]):
-        for code in np.unique(scores.attack_type[scores.label & (scores.scenario == scenario)]):
-            mine = scores.label & (scores.scenario == scenario) & (scores.attack_type == code)
-            found, n = int((scores.value[mine] >= at).sum()), int(mine.sum())
-            row = {"scenario": str(scenario), "attack": ATTACK_TYPES[code]}
-            rows.append(row | {"attack_windows": n, "found": found, "recall": found / n})
-    return rows
+    attacks = scores[scores.label]
+    return [
+        {"scenario": name, "attack": kind, "attack_windows": n, "found": found, "recall": found / n}
+        for name, kind, n, found in called_of(attacks, at, attacks.scenario)
+    ]
 
 
 def attack_spans(scores: Scores, longest_gap: float = 1.0) -> list[tuple[float, float]]:

@@ -12,10 +12,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "style": ["described", "use_style"],
         "bus": ["balance", "frames", "graph", "split_timeline"],
-        "results": ["alarm_curves", "bars", "explanation", "forest", "learning_curves", "mistakes",
-                    "mixing", "pareto", "portraits", "precision_recall", "reliability", "roc",
-                    "score_distributions", "timelines", "training_trace", "trials"],
-        "runs": ["heat", "seeds"],
+        "results": ["alarm_curves", "bars", "explanation", "forest", "heat", "learning_curves",
+                    "mistakes", "mixing", "pareto", "portraits", "precision_recall",
+                    "reliability", "roc", "score_distributions", "timelines", "training_trace",
+                    "trials"],
     },
 )
 # fmt: on

@@ -1,6 +1,7 @@
 """What detectors are worth, as figures: how sure, how fast, where and why not."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -289,6 +290,44 @@ def mixing(grid, vgae, gat, alpha, ax=None, title=None):
     return style.title(ax, title or f"The GAT weighs {near} where both agree, {far} elsewhere")
 
 
+def heat(value, rows, columns, state, label="AUROC", ax=None, title=None):
+    """A matrix of a metric as colours with its figures: `value` (rows, columns), 1 is the best.
+
+    Look for dark rows: what no model sees. From .5 down all cells are as dark. NaN is grey and
+    says its `state` (rows, columns) str: absent, undefined.
+    """
+    value = np.asarray(value, float)
+    n, m = value.shape
+    ax = style.axes(ax, 1.3 + 0.27 * n)
+    if not n:
+        ax.set_axis_off()
+        return style.title(ax, title or "No run has a report yet")
+    ax.set_facecolor("#EEF1F4")
+    # a linear scale would hide the difference between .99 and .999, and a log scale has no 1
+    depth = np.sqrt(np.clip((1 - value) / 0.5, 0, 1))
+    ax.imshow(depth, cmap="Blues", clim=(0, 1.25), aspect="auto")
+    for i, j in np.ndindex(n, m):
+        known = np.isfinite(value[i, j])
+        text = f"{value[i, j]:.3f}" if known else state[i][j]
+        color = "white" if known and depth[i, j] > 0.7 else INK
+        style.note(ax, text, (j, i), ha="center", size=8 if known else 6, color=color)
+    ax.set_xticks(range(m), [fill(name, 9, break_long_words=False) for name in columns], size=6.5)
+    ax.set_yticks(range(n), rows, size=8)
+    ax.xaxis.tick_top()
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.set_xticks(np.arange(m + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+    ax.grid(which="minor", color="white", lw=2)
+    ax.tick_params(which="both", length=0)
+    text = f"{label}: nothing to show"
+    if np.isfinite(value).any():
+        best = np.nanmax(np.where(np.isfinite(value), value, -np.inf), axis=1)
+        i = int(np.where(np.isfinite(best), best, np.inf).argmin())
+        text = f"Hardest: {rows[i]}; the best {label} is {style.number(best[i])}, by "
+        text += columns[int(np.nanargmax(value[i]))]
+    return style.title(ax, title or text)
+
+
 def mistakes(rows: Sequence[dict], ax=None, title=None):
     """Windows called, by capture (down) and by what they are (across); `rows` as
     `evaluation.by_attack_and_capture` gives them. The deeper a cell, the more of it is wrong:
@@ -357,7 +396,7 @@ def timelines(panels: Sequence[dict], at: float, title=None):
     return style.heading(grid, title or text)
 
 
-def portraits(windows: Sequence[dict], title=None):
+def portraits(windows: Sequence[dict], title):
     """Windows as graphs, small multiples: IDs clockwise by number, the disc's area and depth the
     node's score, a vermillion ring around IDs under attack; the highest and these are named.
 
@@ -372,9 +411,7 @@ def portraits(windows: Sequence[dict], title=None):
         _portrait(ax, **window)
     if not len(windows):
         style.note(grid[0, 0], "none", (0.5, 0.5), coords="axes fraction", color=MUTED)
-    hit = sum(bool(window["attack"][np.argmax(window["score"])]) for window in windows)
-    text = f"In {hit} of {len(windows)} windows the ID with the highest score is under attack"
-    return style.heading(grid, title or text)
+    return style.heading(grid, title)
 
 
 def _portrait(ax, caption, arbitration_id, edge_index, score, attack):

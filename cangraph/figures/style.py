@@ -113,13 +113,6 @@ def note(ax, text, xy, offset=(0, 0), coords="data", **look):
     return ax.annotate(text, xy, offset, coords, "offset points", **look)
 
 
-def nothing(ax, text):
-    """Empty Axes that say so."""
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    return title(ax, text)
-
-
 def circle(arbitration_id):
     """Places of IDs on the unit circle, clockwise from the top by number, f8 (N, 2)."""
     n = len(arbitration_id)

@@ -36,10 +36,9 @@ CALLS = {
     "mixing": (np.eye(2), VALUE, VALUE, VALUE[::-1]),
     "mistakes": (ROWS,),
     "timelines": ([PANEL], 3.5),
-    "portraits": ([WINDOW | {"caption": "a", "score": VALUE}],),
+    "portraits": ([WINDOW | {"caption": "a", "score": VALUE}], "Found"),
     "explanation": (IDS, EDGES, np.array([1.0, 0.1, 0.2, 0, 0]), IDS == 0, {"distrust": 1.0}),
-    "heat": (np.array([[1.0, np.nan]]), ["demo"], ["GAT", "count"]),
-    "seeds": ([[0.9, 0.8]], [[0.02, np.nan]], ["demo"], ["GAT", "VGAE"]),
+    "heat": (np.array([[1.0, np.nan]]), ["demo"], ["GAT", "count"], [["", "absent"]]),
 }
 PLAIN = [name for name in CALLS if "ax" in inspect.signature(getattr(figures, name)).parameters]
 
@@ -70,10 +69,9 @@ def test_draws_into_the_given_axes_under_the_given_title(name):
 @pytest.mark.parametrize(
     ("name", "nothing"),
     [
-        ("heat", (np.zeros((0, 2)), [], ["a", "b"])),
-        ("seeds", (np.zeros((0, 2)), np.zeros((0, 2)), [], ["a"])),
+        ("heat", (np.zeros((0, 2)), [], ["a", "b"], [])),
         ("bars", ([], [], np.zeros((2, 0)))),
-        ("portraits", ([],)),
+        ("portraits", ([], "None")),
         ("timelines", ([], 0.5)),
         ("alarm_curves", ({"GAT": [ALARMS[0] | {"recall": None}]}, {})),
         ("bars", (["a"], [np.nan])),
