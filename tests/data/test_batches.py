@@ -45,15 +45,6 @@ def test_batches_are_the_windows_in_the_order_of_the_seed(graphs, size, seed):
         same(batch, batch_of(graphs[order[begin : begin + size]]))
 
 
-def test_more_windows_than_are_gathered_at_once(graphs):
-    many = graphs[np.arange(2500) % len(graphs)]
-    assert list(Batches(graphs[:0], 4)) == []
-    for size in (7, 600, 1500):
-        cut = list(Batches(many, size))
-        for begin, batch in zip(range(0, 2500, size), cut, strict=True):
-            same(batch, batch_of(many[begin : begin + size]))
-
-
 @given(st.integers(1, 90), st.integers(1, 5))
 def test_shares_of_the_processes_make_up_each_batch(graphs, size, processes):
     some = graphs[:70]

@@ -292,14 +292,3 @@ def test_a_chain_of_parts_is_one_recording(log, other):
 )
 def test_what_holds_no_run_of_benign_frames_shares_nothing(log):
     assert recordings(log, log) == ["0", "1"]
-
-
-def test_the_first_rows_of_car_hacking_have_roles(real_data, data):
-    heads = {path.name: path.read_bytes() for path in (real_data / "hcrl_ch_head").glob("*")}
-    if not heads:
-        pytest.skip("needs CANGRAPH_DATA with hcrl_ch_head")
-    put(data / "hcrl_ch", heads)
-    captures = read("hcrl_ch")
-    assert {c.name for c in captures} == {name.split(".")[0] for name in heads}
-    assert {c.scenario for c in captures} == {*TRAIN, SCENARIOS[0], SCENARIOS[2]}
-    assert all(c.report.refused == 0 for c in captures)

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cangraph.data.graphs import to_graphs
-from cangraph.data.splits import PARTS, _blocks, by_time, split
+from cangraph.data.splits import PARTS, by_time, split
 from cangraph.frames import Frames
 from cangraph.params import SplitParams
 
@@ -48,33 +48,6 @@ def usual():
     )
 
 
-# blocks
-
-
-@given(st.integers(1, 80), st.integers(0, 99), st.integers(0, 99))
-def test_held_blocks_have_their_shares_and_lie_spread_and_never_first(n, val, calib):
-    held = [round(n * val / 100), round(n * calib / 100)]
-    assume(sum(held) < n and val + calib < 100)
-    parts = _blocks(n, val / 100, calib / 100)
-    assert np.bincount(parts, minlength=3).tolist() == [n - sum(held), *held]
-    assert parts[0] == 0
-    steps = np.diff(np.flatnonzero(parts))
-    assert not len(steps) or (n // sum(held) <= steps.min() and np.ptp(steps) <= 1)
-
-
-@pytest.mark.parametrize(
-    "shares, turns",
-    [
-        ((10, 0.2, 0.2), "ttvtcttvtc"),
-        ((20, 0.1, 0.3), "ttctvttctcttctvttctc"),
-        ((4, 0.0, 0.25), "tttc"),
-        ((4, 0.0, 0.0), "tttt"),
-    ],
-)
-def test_val_and_calib_take_turns(shares, turns):
-    assert "".join("tvc"[part] for part in _blocks(*shares)) == turns
-
-
 # parts
 
 
@@ -102,8 +75,13 @@ def test_parts_share_no_frame_and_keep_the_gap(usual, blocks, val, calib, gap):
             assert np.maximum(ahead, behind).min() >= max(2 * gap - 1e-9, 0), "no common frame"
 
 
-def test_blocks_are_equal_spans_of_time_and_only_windows_near_a_border_are_dropped(usual):
-    part, template = split(usual, USUAL).part, _blocks(10, 0.2, 0.2)
+@pytest.mark.parametrize(
+    "val, calib, turns",
+    [(0.2, 0.2, "ttvtcttvtc"), (0.1, 0.3, "ttctvttctc"), (0.4, 0.1, "tvtvtctvtv")],
+)
+def test_blocks_take_turns_and_only_windows_near_a_border_are_dropped(usual, val, calib, turns):
+    part = split(usual, USUAL.model_copy(update={"val": val, "calib": calib})).part
+    template = np.array(["tvc".index(turn) for turn in turns])
     middle = (usual.start + usual.end) / 2
     for number, seconds in enumerate((100.0, 60.0)):
         mine = usual.capture == number
@@ -193,12 +171,6 @@ def test_no_recording_stands_on_two_sides(recordings):
 
 
 # refusals
-
-
-def test_training_without_attacks_will_do():
-    """Attacks can be synthesised."""
-    data = split(graphs_of(capture("a", CLEAN, every=0), capture("c", TEST)), USUAL)
-    assert len(data.train) and not data.train.label.any()
 
 
 @pytest.mark.parametrize(

@@ -259,18 +259,3 @@ def test_what_is_not_all_there_is_made_again(captures, made, whole, lost):
 def test_a_key_is_never_a_path(tmp_path, key):
     with pytest.raises(ValueError, match="is no key of graphs; expected 64 hexadecimal digits"):
         open_graphs(tmp_path, key)
-
-
-@pytest.mark.parametrize("few, said", [(0, "captures: none came"), (99, "it has 99 frames")])
-def test_what_makes_no_window_is_refused(clean, tmp_path, few, said):
-    with pytest.raises(ValueError, match=said):
-        prepare([clean, Log(clean[:few], 10)] if few else [], folder=tmp_path)
-    assert not [*tmp_path.iterdir()]
-
-
-def test_a_real_capture_in_chunks(real_data, tmp_path):
-    from cangraph.io.readers import read_frames
-
-    frames = read_frames(real_data / "hcrl_sa/train_01_attack_free/attack-free-kia.csv")
-    graphs = prepare([Log(frames, 12_345)], folder=tmp_path)
-    assert_same(graphs, to_graphs([frames]))

@@ -210,12 +210,6 @@ def test_jitter_counts_an_octave_at_most_and_a_grown_up_period_follows_in_20_s()
     assert ratio[-3:] == approx([0, r, r * (1 - 0.012 / 20)], abs=1e-6)
 
 
-def test_gap_ratio_and_flip_excess_are_clipped():
-    assert features(after([1, 1, 10_000]), "gap_ratio")[-1] == 6
-    assert features(after([10_000, 10_000, 0]), "gap_ratio")[-1] == -6
-    assert features(after([10], [[0] * 8, [255] * 8]), "flip_excess") == [0, 8]
-
-
 def test_flips_are_measured_against_the_flip_rates():
     payloads = [[0b0], [0b1], [0b0], [0b0]]
     excess, surprise = features(after([10] * 3, payloads), "flip_excess", "flip_surprise")
@@ -407,22 +401,12 @@ def test_a_counter_that_stops_is_told_for_seconds_until_it_was_kept_nine_times_o
     assert last == approx(301 + np.log(kept / 0.9) / -np.log1p(-0.01 / 60), abs=2)
 
 
-def odd_counts():
-    """A counter, data, and their XOR: counts up, or down when the data have odd bits."""
-    i = np.arange(600)
-    data = np.column_stack([0x40 + 3 * (i > 100) * (i // 50), i % 16, 0 * i])
-    data[:, 2] = data[:, 0] ^ data[:, 1] ^ 0x33
-    return data.tolist()
-
-
 NO_RULE = {
     "the pages of a multiplexer": [[2 * (1 + i % 13)] for i in range(600)],
     "bits that rest": [[0]] * 300 + [[1], [1]],
-    # their XOR never changes
-    "a counter that is there twice": [
+    "a counter that is there twice": [  # their XOR never changes
         [i % 16, 0x40 if i < 300 else 0x80, i % 16] for i in range(303)
     ],
-    "what counts in a checksum, without news": odd_counts(),
 }
 
 
@@ -724,11 +708,6 @@ def test_where_in_its_tick_a_gap_ends_changes_nothing(ticks, seed):
     one, two = (after(ticks + rng.uniform(0.01, 0.99, 60), payloads) for _ in range(2))
     assert not np.array_equal(one.timestamp, two.timestamp)
     assert np.array_equal(profile(one)[0], profile(two)[0])
-
-
-def test_a_steady_bus_has_steady_features():
-    values, _, _ = profile(periodic(0, 120, 0.1))
-    assert np.ptp(values[600:], axis=0).max() < 1e-6
 
 
 # numbers

@@ -113,6 +113,8 @@ def test_a_silent_id_is_the_attacked_one():
     assert (made["node_count"][attacked] == 0).sum() > 10
     of_window = np.repeat(np.arange(len(made["begin"])), made["node_size"])
     assert made["label"][of_window[attacked]].all()
+    missed = (made["start"] <= span.end) & (made["end"] >= span.start)
+    assert np.array_equal(made["label"], missed) and not missed.all()
 
 
 # chunks
