@@ -144,7 +144,7 @@ def test_rules_find_what_they_look_for(rule, attack):
 @pytest.fixture(scope="module")
 def flooded():
     """Two captures, and the windows of the first and of the second."""
-    captures = [simulate(car, 20.0, attack="flooding", bursts=2) for car in ("aster", "borage")]
+    captures = [simulate(car, 20.0, attack="flooding", bursts=3) for car in ("aster", "borage")]
     graphs = to_graphs(captures, 100, 100)
     return captures, graphs[graphs.capture == 0], graphs[graphs.capture == 1]
 

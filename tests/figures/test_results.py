@@ -109,13 +109,14 @@ def test_trials_that_were_given_up_are_hollow_and_win_nothing():
 
 
 def test_forest_puts_the_best_on_top_and_says_undefined():
-    cells = [("b", 0.2, None, None), ("a", 0.9, 0.8, 1.0), ("c", None, None, None)]
+    cells = [("b", 0.7, 0.5, 0.85), ("a", 0.9, 0.8, 1.0), ("c", None, None, None)]
     names = ("detector", "f1", "f1_low", "f1_high")
     (ax,) = results.forest([dict(zip(names, row, strict=True)) for row in cells], ["f1"])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
-    assert words(ax) == ["0.900", "0.200", "undefined"]
-    (whisker,) = (line for line in ax.lines if len(line.get_xdata()) == 2)
-    assert list(whisker.get_xdata()) == [0.8, 1.0]
+    assert words(ax) == ["0.900", "0.700", "undefined"]
+    whiskers = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    assert whiskers == [[0.8, 1.0], [0.5, 0.85]]
+    assert numbers(ax)[1:] == ["0.900", "1", "2"], "how many overlap with the best"
 
 
 def test_heat_shows_every_figure_and_finds_the_hardest_row():
