@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["batches", "card", "datasets", "graphs", "splits", "store", "synthesis"],
     submod_attrs={
-        "card": ["data_card", "shared_between"],
+        "card": ["data_card"],
         "datasets": ["DATASETS", "clean_captures", "present", "read"],
         "graphs": ["Graphs", "to_graphs"],
         "splits": ["PARTS", "Split", "split"],

@@ -1,17 +1,16 @@
 """The data card: what a dataset contains, and which of its flaws make results look better."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from cangraph.data.datasets import same_recording
 from cangraph.data.graphs import Graphs
 from cangraph.frames import CaptureInfo, Frames
 
-SHORT_GAP = 50e-6  # s; made by the logger, since the shortest frame takes 94 µs at 500 kbit/s
+_SHORT_GAP = 50e-6  # s; made by the logger, since the shortest frame takes 94 µs at 500 kbit/s
 _TOLD = (
     "scenario", "name", "vehicle", "recording", "frames", "arbitration_ids", "seconds",
     "attack_frames", "reordered",
@@ -40,12 +39,8 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
     ['1 capture outside the attack-free scenario has no frame labelled attack: test_01 a. No
     detection can be measured there.']
     """
-    infos = [capture.info for capture in captures]
-    if infos != list(graphs.captures):
-        raise ValueError(
-            f"data_card: {len(captures)} captures and graphs of {len(graphs.captures)} came that "
-            "are not the same; expected the graphs' captures; call to_graphs(captures) again"
-        )
+    graphs.require(captures, "data_card")
+    infos = graphs.captures
     windows = np.bincount(graphs.capture, minlength=len(infos)).tolist()
     attacked = np.bincount(graphs.capture, graphs.label, len(infos)).astype(int).tolist()
     columns = zip(captures, infos, windows, attacked, _repeated(captures), strict=True)
@@ -59,21 +54,6 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
         "leak_canary": _leak_canary(rows),
     }
     return card | {"warnings": [*_warnings(card)]}
-
-
-def shared_between(datasets: Mapping[str, Sequence[Frames]]) -> list[list[str]]:
-    """Captures of several datasets (name → captures) that derive from one recording, a list for
-    each recording. A model trained on one of them must not be tested on another."""
-    owners = [name for name, captures in datasets.items() for _ in captures]
-    everything = [capture for captures in datasets.values() for capture in captures]
-    # the datasets reuse names for different drives, and same_recording knows drives by name
-    numbered = [c.label(name=str(i), scenario="") for i, c in enumerate(everything)]
-    groups = _groups(zip(same_recording(numbered), range(len(everything)), strict=True))
-    return [
-        [f"{owners[i]} {everything[i].info.label}" for i in group]
-        for group in groups
-        if len({owners[i] for i in group}) > 1
-    ]
 
 
 def _groups(keyed: Iterable[tuple[str, Any]]) -> list[list]:
@@ -95,7 +75,7 @@ def _row(
         "windows": windows,
         "attack_windows": attacked,
         "attack_window_share": _share(attacked, windows),
-        "short_gaps": float((gaps < SHORT_GAP).mean()),
+        "short_gaps": float((gaps < _SHORT_GAP).mean()),
         "repeated_frames": repeated,
         "duplicates": None if repeated is None else _share(repeated, info.frames),
         "copies": list(capture.copies),

@@ -1,6 +1,5 @@
 """What a detector would find on a car: attacks of every kind synthesised into its clean traffic."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -12,6 +11,7 @@ from cangraph.evaluation.alarms import event_metrics
 from cangraph.frames import Frames
 
 _LENGTH, _PAUSE, _AHEAD = 2.0, 2.0, 1.0  # s: of an attack, behind one, ahead of the first
+_SEVERITIES = 1.0, 0.5, 0.2
 _WARM = 60.0  # s of traffic by which the profiles know the car
 
 
@@ -29,7 +29,6 @@ def attack_trials(
     detector: Exported,
     capture: Frames,
     since: float,
-    severities: Sequence[float] = (1.0, 0.5, 0.2),
     seed: int = 0,
 ) -> list[dict]:
     """Synthesise attacks of each kind and severity into a clean capture from `since` s on
@@ -47,7 +46,7 @@ def attack_trials(
     spans = [(start - first, end - first) for start, end in spans]
     rows = []
     for kind in ATTACKS:
-        for severity in severities:
+        for severity in _SEVERITIES:
             made = capture
             for number, span in enumerate(spans):
                 with suppress(NoVictimError):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cangraph.data.card import data_card, shared_between
+from cangraph.data.card import data_card
 from cangraph.data.datasets import _distinct, read
 from cangraph.data.graphs import to_graphs
 from cangraph.frames import Frames
@@ -70,7 +70,9 @@ def test_a_row_says_what_a_capture_holds():
 
 
 def test_graphs_of_other_captures_are_refused():
-    with pytest.raises(ValueError, match="1 captures and graphs of 1 came that are not the same"):
+    with pytest.raises(
+        ValueError, match="data_card: 1 captures came, which are not the 1 of the windows"
+    ):
         data_card([capture("a", CLEAN)], to_graphs([capture("b")], 10, 10))
 
 
@@ -103,17 +105,6 @@ def test_captures_of_one_recording_are_named():
     )
     assert card["shared_recordings"] == [["train_01 a", "test_01 c"]]
     assert warned(card, "2 captures derive from only 1 recording: train_01 a = test_01 c.")
-
-
-def test_datasets_share_recordings_by_content_not_by_name(drive, clean):
-    later = replace(drive[2000:], timestamp=drive.timestamp[2000:] + 99)
-    one = [drive.label(name="a"), clean.label(name="b")]
-    two = [clean[:100].label(name="other"), later.label(name="b")]
-    assert shared_between({"one": one[:1], "two": two[1:]}) == [["one a", "two b"]]
-    assert shared_between({"one": one[:1], "two": [clean.label(name="a")]}) == []
-    assert shared_between({"one": [one[0], later.label(name="c")]}) == []
-    three = shared_between({"one": one, "two": two[1:], "three": [drive.label(name="d")]})
-    assert three == [["one a", "two b", "three d"]]
 
 
 def test_duplicates_count_test_frames_with_a_training_message():
