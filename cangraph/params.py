@@ -120,8 +120,6 @@ class FusionParams(_Group):  # of `fusion.dqn`
     batch_size: Count
     replay: Count
     learning_rate: Positive
-    epsilon_start: Annotated[float, Field(ge=0, le=1)]
-    epsilon_end: Annotated[float, Field(ge=0, le=1)]
     folds: Annotated[int, Field(ge=2)]
 
 

@@ -7,7 +7,7 @@ from cangraph.frames import Frames
 from cangraph.params import FusionParams
 
 SIZES = {"actions": 11, "folds": 3, "hidden": 32, "steps": 400, "batch_size": 64, "replay": 5000}
-PARAMS = FusionParams(**SIZES, learning_rate=0.003, epsilon_start=1.0, epsilon_end=0.05)
+PARAMS = FusionParams(**SIZES, learning_rate=0.003)
 INFO = Frames(np.zeros(1), np.zeros(1)).info
 
 

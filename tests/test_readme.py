@@ -126,17 +126,3 @@ def test_a_sentence_that_is_gone_or_a_marker_that_is_there_twice_is_named(script
         script.written("README.md", README.replace("alarms an hour", "alarms"), stored)
     with pytest.raises(ValueError, match="<!-- results --> and"):
         script.written("README.md", README + script.OPEN, stored)
-
-
-def test_absent_undefined_and_missing_intervals_are_said(script):
-    assert script.cell({"captures": 0}) == "absent"
-    assert script.cell({"captures": 3}) == "undefined"
-    assert script.cell({"captures": 3, "auroc": [0.5, None, 1]}) == "0.5000 / –"
-    assert script.figure([0.98765, 0.01234, 5]) == "0.988 ± 0.012"
-
-
-def test_constants_are_shown_in_thousandths_and_only_what_was_varied(script):
-    one = {"value": 5.0, "+25 %": {"auprc": -0.0012, "differs": 0.25}}
-    record = {"auprc": 0.95, "floor": 0.0004, "seeds": 3, "constants": {"trust.start": one}}
-    assert "| trust.start | 5 |  | -1.2 (25.0%) |  |" in script.constants(record)
-    assert script.constants({}) == ""

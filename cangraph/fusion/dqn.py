@@ -1,6 +1,7 @@
 """A DQN that chooses, window by window, how much to trust each model; and all rules of fusion."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from cangraph.evaluation.scores import Scores
 from cangraph.fusion.rules import FusionRule, Stacking, scaling
 from cangraph.params import FusionParams
 
+_EPSILON = 1.0, 0.05  # share of random actions at the first step, and from .8 of the steps on
 _TRACE = ("reward", "loss", "epsilon", "mean alpha", "mean Q")
 
 
@@ -80,10 +82,9 @@ class DQNFusion(FusionRule):
         optimizer = torch.optim.Adam(self.net.parameters(), p.learning_rate)
         sides = np.flatnonzero(label), np.flatnonzero(~label)
         memory = np.zeros((p.replay, 2), np.int64)  # (window, action); the reward follows from both
-        self.trace = {name: np.zeros(p.steps) for name in _TRACE}
-        filled = 0
+        filled, rows = 0, []
         for step in range(p.steps):
-            epsilon = np.interp(step, [0, 0.8 * p.steps], [p.epsilon_start, p.epsilon_end])
+            epsilon = np.interp(step, [0, 0.8 * p.steps], _EPSILON)
             epsilon *= not self.full_information
             window = np.concatenate([rng.choice(side, p.batch_size // 2) for side in sides])
             q = self.net(states[window])
@@ -103,9 +104,9 @@ class DQNFusion(FusionRule):
             loss.backward()
             optimizer.step()
             mixed = self.alphas[action].mean()
-            row = (reward[window, action].mean(), loss.detach(), epsilon, mixed, expected)
-            for name, value in zip(_TRACE, row, strict=True):
-                self.trace[name][step] = float(value)
+            earnt = reward[window, action].mean()
+            rows.append((earnt, loss.item(), epsilon, mixed, expected.item()))
+        self.trace = dict(zip(_TRACE, np.array(rows).T, strict=True))
 
     @torch.no_grad()
     def q(self, scores: Sequence[Scores]) -> np.ndarray:
@@ -134,13 +135,12 @@ class DQNFusion(FusionRule):
         row, column = np.divmod(np.arange(cells**2), cells)
         follows = {"vgae_node_mean": error[column], "vgae_node_max": error[column]}
         follows |= {"gat_probability": axis[row], "gat_logit": np.log(axis / (1 - axis))[row]}
-        grid, none = [], np.zeros(cells**2, np.int32)
+        grid = []
         for mine, value in zip(scores, (error[column], axis[row]), strict=True):
             state = np.tile(np.median(mine.state, axis=0), (cells**2, 1))
-            names, captures = mine.state_names, mine.captures
-            for k, name in enumerate(names):
+            for k, name in enumerate(mine.state_names):
                 state[:, k] = follows.get(name, state[:, k])
-            grid.append(Scores(value, none, none, none, none, none, captures, state, names))
+            grid.append(replace(mine[np.zeros(cells**2, int)], value=value, state=state))
         return self.alpha(grid).reshape(cells, cells), axis
 
 

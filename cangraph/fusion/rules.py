@@ -73,31 +73,22 @@ class FusionRule:
     This class learns only p_v, the VGAE's score as a probability (Platt 1999: σ(a·score + b), by
     logistic regression); p_g is the GAT's. The kinds are those of `PLAIN`; noisy-or takes the
     models for independent witnesses (Pearl 1988, ch. 4.3). `exportable`: whether an ONNX file can
-    hold the rule. Raises `ValueError` for another kind."""
+    hold the rule. Raises `KeyError` for another kind."""
 
     exportable = True
     kind: str
     calibration: Pipeline
 
     def __init__(self, kind: str = "mean"):
-        if kind not in PLAIN:
-            known = f"expected one of {', '.join(PLAIN)}"
-            raise ValueError(f"FusionRule: {kind!r} is unknown; {known}; for others use Stacking")
-        self.kind = kind
+        self.kind, self.rule = kind, PLAIN[kind]
 
     def fit(self, scores: Sequence[Scores]) -> Self:
-        """Fit the rule on calibration windows. Raises `ValueError` when they hold one class only,
-        or are not the same for both models."""
+        """Fit the rule on calibration windows. Raises `ValueError` when all are of one class."""
         vgae = scores[0]
         if vgae.label.all() or not vgae.label.any():
             raise ValueError(
                 f"fusion: the {len(vgae)} calibration windows are all of one class; expected both; "
                 "raise split.calib or split.blocks"
-            )
-        if not np.array_equal(vgae.label, scores[1].label):
-            raise ValueError(
-                f"fusion: {len(vgae)} windows of the VGAE and {len(scores[1])} of the GAT have "
-                "other labels; expected the same windows; score both on one set of graphs"
             )
         self.calibration = make_pipeline(scaling(), LogisticRegression())
         self.calibration.fit(vgae.value[:, None], vgae.label)
@@ -118,7 +109,7 @@ class FusionRule:
     def combine(self, scores: Sequence[Scores]) -> np.ndarray:
         """The fused value of each window, f8 (B,)."""
         vgae, gat = self.probabilities(scores).T
-        return PLAIN[self.kind](vgae, gat)
+        return self.rule(vgae, gat)
 
     def score(self, scores: Sequence[Scores]) -> Scores:
         """The fused `Scores`: the one decision function of training, validation and test."""
@@ -155,9 +146,6 @@ class Stacking(FusionRule):
                 16, "tanh", solver="lbfgs", alpha=10.0, max_iter=300, random_state=seed
             ),
         }
-        if kind not in known:
-            names = f"expected one of {', '.join(known)}"
-            raise ValueError(f"Stacking: {kind!r} is unknown; {names}; for others use FusionRule")
         self.kind, self.exportable = kind, kind != "boosting"
         self.classifier = make_pipeline(scaling(), known[kind])
 

@@ -105,15 +105,12 @@ class Ensemble:
     def __init__(self, members: Sequence[Task]):
         self.members = tuple(members)
         kinds = {type(member.model).__name__ for member in self.members}
-        if len({id(member) for member in self.members}) < max(2, len(self.members)):
+        different = {id(member) for member in self.members}
+        if len(kinds) > 1 or len(different) < max(2, len(self.members)):
             raise ValueError(
-                f"Ensemble: {len(self.members)} members came, of which {len(set(self.members))} "
-                "differ; expected two or more; train each from a seed of its own"
-            )
-        if len(kinds) > 1:
-            raise ValueError(
-                f"Ensemble: members with a {' and a '.join(sorted(kinds))} came, in different "
-                "units; expected one kind; use fusion for several"
+                f"Ensemble: {len(self.members)} members came, {len(different)} of them different, "
+                f"with a {' and a '.join(sorted(kinds))}; expected two or more of one kind, each "
+                "trained from a seed of its own; use fusion for several kinds"
             )
 
     def score(self, graphs: Graphs) -> Scores:

@@ -23,7 +23,6 @@ from cangraph.files import put
 from cangraph.params import Params, versions
 from cangraph.train.tasks import Task
 
-_LAST = "last.ckpt"
 _SOURCES = ("bus", "features", "data", "nn", "train")  # the packages that weights depend on
 
 
@@ -89,7 +88,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
 
 def newest(folder: Path) -> Path | None:
     """The latest checkpoint in a folder that is whole; warns of those that are not."""
-    last, best = folder / _LAST, sorted(folder.glob("epoch_*.ckpt"), reverse=True)
+    last, best = folder / "last.ckpt", sorted(folder.glob("epoch_*.ckpt"), reverse=True)
     for path in [last] * last.is_file() + best:
         if _whole(path):
             return path
@@ -152,7 +151,6 @@ class Resumable(Callback):
         self.batches.load_state_dict(checkpoint["batches"])
         for callback in trainer.checkpoint_callbacks:
             state = checkpoint["callbacks"][callback.state_key]
-
             folder = state["dirpath"], callback.dirpath
             for name in [name for name in state if name.endswith("_path")] + ["dirpath"]:
                 state[name] = state[name].replace(*folder)

@@ -23,11 +23,6 @@ from cangraph.params import DistillationParams
 from cangraph.train.tasks import Detector, Reconstructor, Task
 
 
-def _rescaled(x: Tensor, given: Standardize, wanted: Standardize) -> Tensor:
-    """Values standardised by `given`, as `wanted` standardises; equal scalers change no bit."""
-    return x * (given.std / wanted.std) + (given.mean - wanted.mean) / wanted.std
-
-
 class Teachers(nn.Module):
     """Frozen copies of trained tasks of one kind that teach together: their embeddings side by
     side, (B, Σ d_z), and the means of the three logits of GATs (see `GATOutput`) or of the features
@@ -55,7 +50,8 @@ class Teachers(nn.Module):
             return model.embed_and_judge(batch)
         assert isinstance(model, VGAE)
         _, z = model.encode_batch(batch)
-        rebuilt = _rescaled(model.features(z), model.scaled.node_scale, scale)
+        own = model.scaled.node_scale  # equal scalers change no bit
+        rebuilt = model.features(z) * (own.std / scale.std) + (own.mean - scale.mean) / scale.std
         return model.pool(batch), [rebuilt]
 
 

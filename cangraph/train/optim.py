@@ -96,9 +96,8 @@ def find_rate(
     """The learning rate at which the loss falls fastest (see `steepest`) while the rate rises from
     step to step (Smith 2017), by Lightning's Tuner on a copy of the task; at most ten times off
     the `given` one."""
-    low, high = _RANGE
     tuner = Tuner(trainer(max_epochs=-1, logger=False, enable_checkpointing=False))
-    tried: dict[str, Any] = {"min_lr": low, "max_lr": high, "num_training": _TRIES}
+    tried: dict[str, Any] = {"min_lr": _RANGE[0], "max_lr": _RANGE[1], "num_training": _TRIES}
     with redirect_stderr(io.StringIO()):  # its progress bar
         finder = tuner.lr_find(copy.deepcopy(task), batches, update_attr=False, **tried)
     assert finder is not None  # only in Lightning's fast_dev_run

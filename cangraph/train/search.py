@@ -12,15 +12,11 @@ below the median of the trials before (Golovin et al. 2017). Test windows are ne
 """
 
 import io
-import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
-
-with warnings.catch_warnings():  # tqdm's, which optuna loads: a notebook has no use for its bar
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    import optuna
+import optuna
 from lightning.pytorch.callbacks import Callback
 from optuna.trial import TrialState
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cangraph.bus.simulator import simulate
-from cangraph.data.datasets import read
 from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import PARTS
 from cangraph.data.synthesis import Synthesis
@@ -237,21 +236,3 @@ def test_clean_captures_of_elsewhere_are_refused(cars):
     fold = next(leave_out(to_graphs(cars), asked().split, "vehicle"))
     with pytest.raises(ValueError, match=r"other is not among the captures of the fold; expected"):
         fold.material([cars[0].label(name="other")], asked())
-
-
-def test_no_real_recording_stands_on_two_sides(real_data, monkeypatch):
-    """set_04, of which many captures are altered copies of a few drives."""
-    monkeypatch.setenv("CANGRAPH_DATA", str(real_data))
-    graphs = to_graphs(read("set_04"), 100, 1000)
-    recording = np.array([info.recording for info in graphs.captures])
-    train = np.array([info.scenario.startswith("train") for info in graphs.captures])
-    for official in (False, True):
-        folds = list(leave_out(graphs, CUT, official=official))
-        for fold in folds:
-            tested = {*recording[fold.test.capture]}
-            for part in (fold.train, fold.val, fold.calib):
-                assert not tested & {*recording[part.capture]}
-        held = {fold.held for fold in folds}
-        assert (
-            held == {*recording} if official else held == {*recording[train]} - {*recording[~train]}
-        )

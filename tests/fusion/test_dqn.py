@@ -108,7 +108,7 @@ def test_the_trace_tells_reward_loss_exploration_alpha_and_q(fitted):
         assert trace["mean Q"][-50:].mean() == approx(trace["reward"][-50:].mean(), abs=0.2)
     assert not full["epsilon"].any(), "nothing to explore"
     epsilon = dqn["epsilon"]
-    assert (epsilon[0], epsilon[-1]) == approx((PARAMS.epsilon_start, PARAMS.epsilon_end))
+    assert (epsilon[0], epsilon[-1]) == approx((1.0, 0.05))
     assert (np.diff(epsilon) <= 0).all()
     assert dqn["mean alpha"][0] == approx(0.5, abs=0.15), "random actions at first"
 

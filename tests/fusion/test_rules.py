@@ -59,8 +59,6 @@ def test_one_seed_gives_one_fusion_and_one_class_none(name, calib, held_out):
     for attack in (False, True):
         with pytest.raises(ValueError, match="calibration windows are all of one class"):
             one.fit([s[s.label == attack] for s in calib])
-    with pytest.raises(ValueError, match="1000 windows of the VGAE and 999 of the GAT have other"):
-        one.fit([calib[0], calib[1][1:]])
 
 
 def test_rules_by_hand(fitted, held_out):
@@ -88,12 +86,6 @@ def test_the_gat_alone_decides_at_an_even_chance_and_what_is_fitted_where_held_o
     high = replace(scores, value=scores.value / 10 + 0.8)
     assert FusionRule("gat").zero_shot(high) == 0.5
     assert FusionRule("mean").zero_shot(high) == Stacking().zero_shot(high) == approx(0.85)
-
-
-@pytest.mark.parametrize("make", [FusionRule, Stacking])
-def test_an_unknown_kind_is_told_the_known(make):
-    with pytest.raises(ValueError, match=rf"{make.__name__}: 'median' is unknown; expected "):
-        make("median")
 
 
 @pytest.mark.parametrize("kind", ["logistic", "boosting", "mlp"])

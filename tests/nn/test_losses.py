@@ -8,23 +8,16 @@ import torch
 
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import to_graphs
-from cangraph.data.splits import Split
 from cangraph.nn.losses import (
     Balance,
     balanced,
     binary_error,
-    feature_error,
     hint,
     kl_divergence,
     relation,
     soft_classes,
     soft_targets,
-    succession_error,
 )
-from cangraph.nn.models import GAT
-from cangraph.params import load_params
-from cangraph.train.fit import fit, seed_everything
-from cangraph.train.tasks import Detector
 
 
 def bernoulli_kl(p, q):
@@ -41,15 +34,9 @@ def test_soft_targets_are_the_bernoulli_kl_at_temperature(student, teacher, temp
     expected = temperature**2 * bernoulli_kl(
         sigmoid(teacher / temperature), sigmoid(student / temperature)
     )
-    loss = soft_targets(torch.tensor([student]), torch.tensor([teacher]), temperature)
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_soft_targets_do_not_mix_windows():
-    student, teacher = torch.tensor([0.0, 2.0]), torch.tensor([4.0, -1.0])
-    alone = [soft_targets(student[i : i + 1], teacher[i : i + 1], 4.0) for i in range(2)]
-    both = soft_targets(student, teacher, 4.0)
-    assert both.item() == pytest.approx((alone[0] + alone[1]).item() / 2)
+    # a window whose student says what the teacher says has none
+    windows = torch.tensor([student, teacher]), torch.tensor([teacher, teacher])
+    assert soft_targets(*windows, temperature).item() == pytest.approx(expected / 2, rel=1e-5)
 
 
 def test_soft_targets_pull_the_student_towards_the_teacher_and_stay_finite():
@@ -102,14 +89,6 @@ def test_relation_is_linear_for_pairs_that_are_far_off():
     assert relation(student, torch.eye(8)).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_relation_ignores_scale_place_and_rotation():
-    dice = torch.Generator().manual_seed(0)
-    z = torch.randn(6, 3, generator=dice)
-    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=dice))
-    assert relation(z, 7 * z @ turn + 1).item() < 1e-10
-    assert relation(z, z.flip(0)[[0, 2, 4, 1, 3, 5]]).item() > 0.01
-
-
 @pytest.mark.parametrize("windows", [1, 3])
 def test_relation_without_distances_is_zero_and_so_is_its_gradient(windows):
     student = torch.ones(windows, 2, requires_grad=True)
@@ -133,18 +112,6 @@ def test_kl_divergence_by_hand():
     # ½ [(1 + 1 − 1 − 0) + (4 + 4 − 1 − 2 ln 2)]
     assert kl_divergence(mu, logstd).item() == pytest.approx(0.5 * (1 + 7 - 2 * math.log(2)))
     assert kl_divergence(torch.zeros(3, 4), torch.zeros(3, 4)).tolist() == [0.0, 0.0, 0.0]
-
-
-def test_feature_error_is_quadratic_near_and_linear_far():
-    error = feature_error(torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [10.0, 0.0]]))
-    assert error.tolist() == pytest.approx([0.125 / 2, 9.5 / 2])
-
-
-@pytest.mark.parametrize("logit", [-3.0, 0.0, 2.0])
-def test_succession_error_is_the_log_likelihood(logit):
-    occurs, absent = (succession_error(torch.tensor([logit]), y).item() for y in (1.0, 0.0))
-    assert occurs == pytest.approx(-math.log(sigmoid(logit)), rel=1e-5)
-    assert absent == pytest.approx(-math.log(1 - sigmoid(logit)), rel=1e-5)
 
 
 # rare attacks
@@ -185,15 +152,3 @@ def test_focal_counts_what_is_told_well_less():
     p = torch.sigmoid(logit)
     expected = (-((1 - p) ** 2) * p.log() * 3).mean().item()
     assert binary_error(logit, label, 3.0, focus=2.0).item() == pytest.approx(expected)
-
-
-def test_each_way_changes_what_is_learnt_and_an_epoch_of_each_has_as_many_steps(few):
-    data = Split(few, np.zeros(len(few), np.uint8), ())
-    data.__dict__["val"] = few
-    seen = set()
-    for way in ("none", "weights", "sampler", "focal"):
-        params = load_params("demo", teacher={"epochs": 1}, fit={"imbalance": way})
-        seed_everything(0)
-        task = fit(Detector(GAT(few.spec, hidden=2, heads=1, layers=1)), data, params)
-        seen.add(task.history[0]["train_loss"])
-    assert len(seen) == 4

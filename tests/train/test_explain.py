@@ -51,9 +51,7 @@ def test_one_detection_is_explained_by_the_id_that_nobody_knows(trained):
     assert np.array_equal(again.edge, why.edge) and np.array_equal(again.node, why.node)
 
 
-def test_another_family_and_several_windows_are_refused(trained):
+def test_several_windows_are_refused(trained):
     task, graphs = trained
-    with pytest.raises(ValueError, match="'smell' is unknown; expected one of timing"):
-        hidden(task, graphs, "smell")
     with pytest.raises(ValueError, match="2 windows came; give one"):
         explained(task, graphs[:2])

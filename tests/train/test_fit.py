@@ -70,10 +70,16 @@ def test_windows_without_attacks_train_no_detector(data, detector, asked):
         fit(detector(), benign, asked(), "student")
 
 
-def test_sixteen_bits_are_close_to_thirty_two_and_not_the_same(data, detector, asked, plain):
-    half = fit(detector(), data, asked(1, precision="bf16-mixed"), "student").history[0]
-    assert half["train_loss"] == pytest.approx(plain[0]["train_loss"], rel=0.02)
-    assert half["train_loss"] != plain[0]["train_loss"]
+OPTIONS = [{"clip": 1e-9}, {"precision": "bf16-mixed"}]
+OPTIONS += [{"imbalance": way} for way in ("none", "sampler", "focal")]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_an_option_changes_what_is_learnt(data, detector, asked, plain, option):
+    (row,) = fit(detector(), data, asked(1, **option), "student").history
+    assert row["train_loss"] != plain[0]["train_loss"]
+    if "precision" in option:
+        assert row["train_loss"] == pytest.approx(plain[0]["train_loss"], rel=0.02)
 
 
 def test_batches_of_one_step_are_one_batch(attacked, detector, asked):
@@ -92,11 +98,6 @@ def test_batches_of_one_step_are_one_batch(attacked, detector, asked):
         weights.append(fit(task, data, asked(**values), "student").state_dict())
     for name, one in weights[0].items():
         torch.testing.assert_close(one, weights[1][name], rtol=1e-3, atol=1e-5)
-
-
-def test_clipping_bounds_the_step(data, detector, asked, plain):
-    (tight,) = fit(detector(), data, asked(1, clip=1e-9), "student").history
-    assert tight["train_loss"] != plain[0]["train_loss"]
 
 
 # what is written down

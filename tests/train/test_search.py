@@ -1,7 +1,5 @@
 """A search goes on from its file to the same trials, and never looks at test windows."""
 
-import warnings
-
 import numpy as np
 import optuna
 import pytest
@@ -92,15 +90,3 @@ def test_what_cannot_be_trained_is_a_bad_trial(tune, monkeypatch):
     assert np.isnan(search.reached(study.trials[0]))
     with pytest.raises(ValueError, match="0 of 2 trials ran to the end; expected two or more"):
         search.importance(study)
-
-
-def test_what_decides_is_the_most_important():
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        study.optimize(
-            lambda t: -abs(t.suggest_float("x", -1, 1)) + 0 * t.suggest_float("y", -1, 1), 40
-        )
-        shares = search.importance(study)
-    assert next(iter(shares)) == "x"
-    assert shares["x"] > 0.8 and sum(shares.values()) == pytest.approx(1)

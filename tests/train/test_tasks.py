@@ -19,19 +19,6 @@ def test_a_score_is_the_probability_in_float64(attacked, detector):
     assert len(detector().score(attacked[:0])) == 0
 
 
-def test_the_states_of_a_score_are_named(attacked, detector):
-    assert detector().state_names == (
-        "gat_logit", "gat_probability", "gat_node_max", "gat_z_mean", "gat_z_std", "gat_z_max",
-    )  # fmt: skip
-    vgae = Reconstructor(VGAE(attacked.spec, hidden=2, heads=1, layers=1, latent=2))
-    assert vgae.state_names == (
-        "vgae_node_mean", "vgae_node_max", "vgae_succession", "vgae_kl",
-        "vgae_z_mean", "vgae_z_std", "vgae_z_max",
-    )  # fmt: skip
-    for task in (detector(), vgae):
-        assert task.score(attacked[:3]).state.shape == (3, len(task.state_names))
-
-
 def test_a_probability_is_decided_at_an_even_chance_and_an_error_where_calibration_says(attacked):
     label = np.array([False, False, True, True])
     calib = Scores(np.array([0.1, 0.6, 0.8, 0.9]), label, *np.zeros((4, 4), int), captures=())
