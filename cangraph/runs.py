@@ -116,8 +116,7 @@ def save(
             "threads": int(threads) if threads.isdecimal() else os.cpu_count() or 1,
         },
     }
-    text = json.dumps(record | facts, indent=1, allow_nan=False)
-    put(place / f"{stage}.json", text.encode())
+    put(place / f"{stage}.json", json.dumps(record | facts, indent=1, allow_nan=False).encode())
     if params.fit.checkpoints == 1:
         for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
             shutil.rmtree(key)
@@ -217,10 +216,8 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
     tasks = {}
     for name, saved in torch.load(path, weights_only=True).items():
         if saved["kind"] not in kinds:
-            known = ", ".join(kinds)
-            raise ValueError(
-                f"{path}: {name} is a {saved['kind']!r}; expected one of {known}; run {stage} again"
-            )
+            said = f"{path}: {name} is a {saved['kind']!r}; expected one of {', '.join(kinds)}"
+            raise ValueError(f"{said}; run {stage} again")
         model, task = kinds[saved["kind"]]
         net = model(**saved["config"])
         net.load_state_dict(saved["weights"])

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "rules": ["STATE", "FusionRule", "Stacking"],
         "verdict": [
             "ALL",
-            "SINGLE",
             "best_single",
             "default_rule",
             "gain_cells",

@@ -6,7 +6,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from sklearn.pipeline import Pipeline
 from torch import nn
 
 from cangraph.evaluation.scores import Scores
@@ -50,9 +49,6 @@ class DQNFusion(FusionRule):
     """
 
     kind = "policy"
-    scale: Pipeline
-    net: nn.Module
-    trace: dict[str, np.ndarray]
 
     def __init__(self, params: FusionParams, seed: int = 0, full_information: bool = False):
         self.params, self.seed, self.full_information = params, seed, full_information

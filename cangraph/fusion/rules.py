@@ -76,8 +76,6 @@ class FusionRule:
     hold the rule. Raises `KeyError` for another kind."""
 
     exportable = True
-    kind: str
-    calibration: Pipeline
 
     def __init__(self, kind: str = "mean"):
         self.kind, self.rule = kind, PLAIN[kind]

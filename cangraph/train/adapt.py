@@ -100,8 +100,6 @@ class Ensemble:
     Raises `ValueError` for fewer than two members, one twice, or members of different kinds.
     """
 
-    state_names = ("disagreement",)
-
     def __init__(self, members: Sequence[Task]):
         self.members = tuple(members)
         kinds = {type(member.model).__name__ for member in self.members}
@@ -119,4 +117,4 @@ class Ensemble:
         spread = values.std(0)[:, None].astype(np.float32)
         gats = isinstance(self.members[0].model, GAT)
         mean = expit(log_odds(values).mean(0)) if gats else values.mean(0)
-        return Scores.of(graphs, mean, spread, self.state_names)
+        return Scores.of(graphs, mean, spread, ("disagreement",))

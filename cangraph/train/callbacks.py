@@ -92,8 +92,7 @@ class Collapse(Callback):
     stop when they have been constant in two epochs in a row. An output is one number for each
     window: the logit of a detector, the mean rebuilt feature of a reconstructor."""
 
-    def __init__(self):
-        self.constant = 0
+    constant = 0  # epochs in a row
 
     def on_validation_epoch_end(self, trainer, task) -> None:
         outputs = torch.cat(task.outputs).double()
@@ -117,10 +116,7 @@ class Collapse(Callback):
     def _why(task, level: float, rate: float) -> str:
         losses = [row["train_loss"] for row in task.history]
         if len(losses) > 1 and losses[-1] > losses[0]:
-            return (
-                f"the loss rose from {losses[0]:.4g} to {losses[-1]:.4g}: use a learning_rate "
-                f"below {rate:.3g}, or a longer fit.warmup"
-            )
+            return f"the loss rose: use a learning_rate below {rate:.3g}, or a longer fit.warmup"
         if abs(level) > 10:
             return "the output is saturated: use a lower learning_rate, or another fit.imbalance"
         return (
@@ -200,9 +196,6 @@ class FineTuning(Callback):
         for number, layer in enumerate(layers):
             layer.requires_grad_(number >= first)
 
-    def on_fit_end(self, trainer, task) -> None:
-        task.encoder.requires_grad_(True)
-
 
 class GradientFreezing(Callback):
     """Freeze a layer of the encoder when its gradient has become small beside the others'.
@@ -231,11 +224,11 @@ class GradientFreezing(Callback):
 
     def on_before_optimizer_step(self, trainer, task, optimizer) -> None:
         for part, weights in self._parts(task).items():
-            squares = [w.grad.pow(2).sum() for w in weights if w.grad is not None]
-            if squares:
-                size = sum(w.numel() for w in weights if w.grad is not None)
-                norm = (torch.stack(squares).sum() / size).sqrt()
-                self.sums[part] = self.sums.get(part, torch.zeros_like(norm)) + norm
+            gradients = [w.grad for w in weights if w.grad is not None]
+            if gradients:
+                size = sum(g.numel() for g in gradients)
+                norm = nn.utils.get_total_norm(gradients) / size**0.5
+                self.sums[part] = self.sums.get(part, 0.0) + norm
 
     def on_train_epoch_end(self, trainer, task) -> None:
         mean = {part: float(value) for part, value in self.sums.items()}
@@ -245,9 +238,6 @@ class GradientFreezing(Callback):
                 self.frozen.append(part)
                 if trainer.is_global_zero:
                     print(f"layer {part + 1} of {len(task.layers)} is frozen from here on")
-
-    def on_fit_end(self, trainer, task) -> None:
-        task.encoder.requires_grad_(True)
 
     def state_dict(self) -> dict[str, Any]:
         return {"frozen": self.frozen}

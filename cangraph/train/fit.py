@@ -134,6 +134,7 @@ def fit(
         home = Path(folder or nowhere)
         kept = _train(task, data, params, size, home, build, tuning=tuning, more=callbacks)
     task.load_state_dict(kept["state_dict"])
+    task.encoder.requires_grad_(True)  # what was frozen as well
     task.finish(train)
     task.cpu().eval()
     rank_zero_only(print)(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")
