@@ -49,9 +49,6 @@ class Windows(NamedTuple):
         tensors = (torch.from_numpy(getattr(graphs, name)) for name in cls._fields)
         return cls(*(tensor.to(device) for tensor in tensors))
 
-    def __len__(self) -> int:
-        return len(self.label)
-
     def take(self, index: Tensor) -> Batch:
         """The windows at the positions `index`, i8 (B,) on the same device, as one `Batch`."""
         nodes, window, first = _owned(self.node_ptr, index)

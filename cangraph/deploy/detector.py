@@ -160,18 +160,15 @@ class Exported:
     def _agrees_with_this_code(self) -> None:
         for name, here in this_code().items():
             there = self.about[name]
-            if there == here:
-                continue
-            if isinstance(here, dict):
-                odd = [key for key in here | there if here.get(key) != there.get(key)]
+            if isinstance(here, list):  # by position
+                here, there = dict(enumerate(here)), dict(enumerate(there))
+            odd = [key for key in here | there if here.get(key) != there.get(key)]
+            if odd:
                 came = ", ".join(f"{key} = {there.get(key)} ({here.get(key)} here)" for key in odd)
-            else:
-                odd = sorted({*here} ^ {*there}) or ["their order"]
-                came = f"other names: {', '.join(map(str, odd))}"
-            raise ValueError(
-                f"{self.path}: made for other features, {name.replace('_', ' ')}: {came}; "
-                f"expected those of this version; {_REMEDY}"
-            )
+                raise ValueError(
+                    f"{self.path}: made for other features, {name.replace('_', ' ')}: {came}; "
+                    f"expected those of this version; {_REMEDY}"
+                )
 
     def _keeps_its_word(self) -> None:
         """Raises `ValueError` unless the window of `proof` comes out as it did for the maker."""

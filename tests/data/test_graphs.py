@@ -98,13 +98,6 @@ def test_a_window_has_its_span_its_sizes_and_its_attack(drawn):
     assert len(drawn) == 1 and drawn.window == 7
 
 
-def test_a_lone_id_is_one_node_with_a_loop():
-    graphs = to_graphs([bus([A] * 4)], 4, 4)
-    assert graphs.node_id.tolist() == [A]
-    assert graphs.edge_index.tolist() == [[0], [0]]
-    assert graphs.edge_attr[0] == approx([log2(1 + 3), 1.0, log2(1 + 10)])
-
-
 def test_a_node_sums_up_the_features_of_its_frames(drive):
     window, stride = 50, 30
     graphs = to_graphs([drive], window, stride)
@@ -157,13 +150,6 @@ def test_successions_of_a_window_add_up(graphs):
     sizes = np.diff(graphs.node_ptr)
     assert (graphs.edge_index < np.repeat(sizes, np.diff(graphs.edge_ptr))).all()
     assert (graphs.edge_index >= 0).all()
-
-
-def test_a_window_knows_nothing_of_later_frames(drive):
-    whole = to_graphs([drive[:3000]], 100, 50)
-    for stop in (100, 1049, 2050):
-        early = to_graphs([drive[:stop]], 100, 50)
-        assert graphs_equal(early, whole[: len(early)])
 
 
 def test_overlap_leaves_the_windows_alone(drive):

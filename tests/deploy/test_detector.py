@@ -61,7 +61,7 @@ def test_bad_and_foreign_files_are_refused_by_name(detector_file, tmp_path):
         ({"format": 1}, "a file of format 1; expected format 2"),
         ({"format": 1, "kind": None}, "a file of format 1; expected format 2"),
         ({"proof": {}}, "its metadata cannot be read"),
-        ({"node_features": ["speed"]}, "made for other features, node features: other names: "),
+        ({"node_features": ["speed"]}, "made for other features, node features: 0 = speed "),
         ({"profile": {}}, r"made for other features, profile: scale.tick = None"),
         ({"window": 50}, "the window that it is tried on comes out with"),
     ],

@@ -660,21 +660,6 @@ def test_the_warm_up_is_counted_from_the_first_frame_of_all():
     assert np.concatenate(parts).tobytes() == profile(frames)[0].tobytes()
 
 
-@given(st.integers(1, 1499), st.integers(0, 2**32 - 1))
-def test_what_comes_later_changes_nothing(drive, now, seed):
-    frames = drive[8000:9500]
-    rng = np.random.default_rng(seed)
-    n = len(frames) - now
-    other = Frames(
-        np.concatenate([frames.timestamp[:now], frames.timestamp[now] + np.sort(rng.random(n))]),
-        np.concatenate([frames.arbitration_id[:now], rng.integers(0, 2048, n)]),
-        dlc=np.concatenate([frames.dlc[:now], rng.integers(0, 9, n)]),
-        data=np.concatenate([frames.data[:now], rng.integers(0, 256, (n, 8))]),
-    )
-    assert profile(other)[0][:now].tobytes() == profile(frames)[0][:now].tobytes()
-    assert profile(other)[0][now:].tobytes() != profile(frames)[0][now:].tobytes()
-
-
 # what features must not depend on
 
 
