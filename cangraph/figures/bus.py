@@ -141,26 +141,3 @@ def split_timeline(capture, start, end, part, names, ax=None, title=None):
     used = {name: s for name, s in seconds.items() if s}
     text = ", ".join(f"{100 * s / sum(used.values()):.0f} % {name}" for name, s in used.items())
     return style.title(ax, title or text, {name: PART.get(name, MUTED) for name in used})
-
-
-def balance(names, attack_share, counts, ax=None, title=None):
-    """Share of attack windows by capture: (n,) names, shares 0 to 1, window counts at the right.
-
-    Where a bar is nearly empty or nearly full, accuracy says little.
-    """
-    ax = style.axes(ax, 1.1 + 0.28 * len(names))
-    share, counts = np.asarray(attack_share, float), np.asarray(counts)
-    known = np.isfinite(share)
-    length = np.where(known, share, 0)
-    ax.barh(range(len(names)), np.ones(len(names)), 0.62, color=PALE)
-    ax.barh(range(len(names)), length, 0.62, color=ATTACK)
-    for i, n in enumerate(counts):
-        inside = {"color": "white", "ha": "right"} if length[i] > 0.8 else {}
-        style.note(ax, style.percent(share[i]), (length[i], i), (-4 if inside else 4, 0), **inside)
-        style.note(ax, f"{n:,}" + " windows" * (i == 0), (1, i), (6, 0), color=MUTED)
-    style.rows(ax, names)
-    ax.set(xticks=[], xlim=(0, 1))
-    ax.spines.bottom.set_visible(False)
-    windows = counts[known].sum()
-    overall = style.percent((share * counts)[known].sum() / max(windows, 1))
-    return style.title(ax, title or f"{overall} of {windows:,} windows hold an attack")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from artists import EDGES, IDS, bars_of, count, numbers, words
+from artists import EDGES, IDS, count, numbers, words
 from matplotlib.colors import same_color, to_hex
 from matplotlib.patches import FancyArrowPatch
 
@@ -76,10 +76,3 @@ def test_split_timeline_merges_neighbours_of_one_part():
     assert spans[to_hex(bus.PART["test"])] == [(0, 1), (100, 1)]
     key = [text.get_text() for text in ax.get_legend().get_texts()]
     assert key == ["train", "test", "dropped"]
-
-
-def test_balance_writes_shares_and_counts():
-    ax = bus.balance(["a", "b", "c"], np.array([0.25, 0.9, np.nan]), np.array([1000, 3000, 5]))
-    assert bars_of(ax, ATTACK) == [0.25, 0.9, 0]
-    assert words(ax) == ["25.0 %", "1,000 windows", "90.0 %", "3,000", "undefined", "5"]
-    assert numbers(ax) == ["73.8", "4,000"]

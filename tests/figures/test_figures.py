@@ -21,7 +21,6 @@ CALLS = {
     "frames": (SECONDS / 100, IDS[[0, 1, 2, 3, 1, 0]], SECONDS > 3),
     "graph": (IDS, EDGES, np.ones(5), IDS == 0, np.zeros(5, bool)),
     "split_timeline": (SECONDS * 0, SECONDS, SECONDS + 1, np.repeat(["train", "test"], 3), ["a"]),
-    "balance": (["a", "b"], np.array([0.2, np.nan]), [90, 0]),
     "learning_curves": ({"GAT": EPOCHS},),
     "training_trace": ({"reward": SECONDS},),
     "trials": ([0.7, 0.9, 0.4], [True, True, False]),
