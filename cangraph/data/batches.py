@@ -46,8 +46,7 @@ class Windows(NamedTuple):
     @classmethod
     def of(cls, graphs: Graphs, device: str | torch.device = "cpu") -> "Windows":
         """The tensors of `graphs`; on a CPU they share its memory."""
-        tensors = (torch.from_numpy(getattr(graphs, name)) for name in cls._fields)
-        return cls(*(tensor.to(device) for tensor in tensors))
+        return cls(*(torch.from_numpy(getattr(graphs, n)).to(device) for n in cls._fields))
 
     def take(self, index: Tensor) -> Batch:
         """The windows at the positions `index`, i8 (B,) on the same device, as one `Batch`."""
