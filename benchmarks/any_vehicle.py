@@ -96,9 +96,8 @@ def material(how: str, left_out: Sequence[str], seed: int) -> tuple[cg.Synthesis
     cut = {"blocks": 8, "val": 0.125, "calib": 0.125, "gap": 0.2}  # logs may last 8 s only
     if how == "simulator":
         params = cg.load_params("demo", seed=seed, split=cut, synthesis={"fleet": 12})
-        return cg.train.stretch(
-            [cg.simulate(f"fleet-{2 * k}", 30.0) for k in range(4)], params
-        ), params
+        cars = [cg.simulate(f"fleet-{2 * k}", 30.0) for k in range(4)]
+        return cg.train.stretch(cars, params), params
     params = cg.load_params("hcrl_sa", seed=seed, split=cut)
     clean = [c for name in ("hcrl_sa", "set_04") for c in cg.clean_captures(cg.read(name))]
     for vehicle in vehicles():
@@ -182,6 +181,17 @@ def told(
         yield (mine[0] if mine else None), bool(on) and not mine
 
 
+def blames_right(judge: Judge, graphs: cg.Graphs, value: np.ndarray, alarm: Alarm, event) -> bool:
+    """Whether the ID blamed most is under attack, in the window with the highest value of those
+    that the alarm and the event share."""
+    since, until = max(alarm.start, event[0]), min(alarm.end, event[1] + BEHIND)
+    about = np.flatnonzero((graphs.end >= since) & (graphs.end <= max(since, until)))
+    if not len(about):  # a window may be longer than a short event
+        about = np.flatnonzero(graphs.end >= since)[:1]
+    worst = graphs[about[[value[about].argmax()]]]
+    return bool(localised(worst, judge.detector.blame(worst)).all())
+
+
 def sharpness(log: cg.Frames, judges: Sequence[Judge]) -> list[dict[str, Any]]:
     """A row for each detector and trial in a clean log."""
     rows = []
@@ -189,28 +199,18 @@ def sharpness(log: cg.Frames, judges: Sequence[Judge]) -> list[dict[str, Any]]:
         graphs = cg.to_graphs([trial.frames])
         both = graphs.label.any() and not graphs.label.all()
         for judge in judges:
-            scores = judge.detector.score(graphs)
-            found, alarms = [], raise_alarms(scores, *judge.rule)
-            on_before, blamed = 0, []
-            for (start, end), (alarm, on) in zip(
-                trial.events, told(trial.events, alarms), strict=True
-            ):
-                on_before += on
-                if alarm is not None:
-                    found.append(max(0.0, alarm.start - start))
-                    about = (graphs.end >= max(alarm.start, start)) & (
-                        graphs.end <= min(max(alarm.end, start), max(end + BEHIND, alarm.start))
-                    )
-                    if about.any() and hasattr(judge.detector, "blame"):
-                        at = np.flatnonzero(about)[scores.value[about].argmax()]
-                        worst = graphs[at : at + 1]
-                        blamed.append(bool(localised(worst, judge.detector.blame(worst))[0]))
+            value = judge.detector.score(graphs).value
+            alarms = raise_alarms(cg.Scores.of(graphs, value), *judge.rule)
+            found = [*zip(trial.events, told(trial.events, alarms), strict=True)]
+            right = [(event, alarm) for event, (alarm, _) in found if alarm is not None]
+            blames = right if hasattr(judge.detector, "blame") else []
             rows.append(
                 {"detector": judge.name, "kind": trial.kind}
-                | {"severity": trial.severity, "when": trial.when}
-                | {"events": len(trial.events), "found": len(found), "delays": found}
-                | {"on before": on_before, "blamed": blamed}
-                | {"auroc": float(roc_auc_score(graphs.label, scores.value)) if both else None}
+                | {"severity": trial.severity, "when": trial.when, "events": len(found)}
+                | {"delays": [max(0.0, alarm.start - event[0]) for event, alarm in right]}
+                | {"on before": sum(on for _, (_, on) in found)}
+                | {"blamed": [blames_right(judge, graphs, value, a, event) for event, a in blames]}
+                | {"auroc": float(roc_auc_score(graphs.label, value)) if both else None}
             )
     return rows
 
