@@ -1,5 +1,6 @@
-"""The commands `cangraph monitor` and `cangraph train`, also as `python -m cangraph`.
+"""The commands `cangraph scan`, `monitor` and `train`, also as `python -m cangraph`.
 
+    cangraph scan my.log --html my.html      # status 0: nothing found, 1: an alarm, 2: not readable
     cangraph monitor gat.onnx --interface socketcan --channel can0
     cangraph train dataset=hcrl_sa teacher.epochs=12
     torchrun --nproc-per-node 4 -m cangraph train dataset=hcrl_sa   # four devices of one machine
@@ -29,23 +30,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser("cangraph", description="Attack detectors for CAN buses.")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
-    monitor = "watch a CAN bus, or a log, with an exported detector"
-    train = "train the two teachers of a dataset, with one process or with several"
-    commands.add_parser("monitor", help=monitor, add_help=False)
-    commands.add_parser("train", help=train, add_help=False)
+    about = {
+        "scan": "say whether logs look under attack, when, which ID, and why",
+        "monitor": "watch a CAN bus, or a log, with an exported detector",
+        "train": "train the two teachers of a dataset, with one process or with several",
+    }
+    for name, does in about.items():
+        commands.add_parser(name, help=does, add_help=False)
     command = parser.parse_args(words[:1]).command
     try:
         with named_extra(f"cangraph {command}"):
-            if command == "monitor":
-                from cangraph.deploy.console import run_monitor
-
-                run_monitor(words[1:])
-            else:
-                _train(words[1:])
+            return _run(command, words[1:])
     except (MissingExtraError, ValueError, OSError) as error:
         where = "" if isinstance(error, MissingExtraError) else f"cangraph {command}: "
         print(f"{where}{error}", file=sys.stderr)
-        return 1
+        return 2 if command == "scan" else 1  # the status of an alarm is 1
+
+
+def _run(command: str, words: Sequence[str]) -> int:
+    """Run one command; returns its exit status."""
+    if command == "scan":
+        from cangraph.report.scanpage import run_scan
+
+        return run_scan(words)
+    if command == "monitor":
+        from cangraph.deploy.console import run_monitor
+
+        run_monitor(words)
+    else:
+        _train(words)
     return 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_EXTRA = {"onnxruntime": "monitor", "rich": "monitor", "optuna": "tune"}  # of all others: train
+_EXTRA = {"cantools": "dbc", "optuna": "tune"}  # of all others: train
 
 
 class MissingExtraError(ModuleNotFoundError):

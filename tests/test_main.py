@@ -190,7 +190,7 @@ WITHOUT = """
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "pydantic", "yaml", "polars", "onnxruntime"}:
+        if name.split(".")[0] in {"torch", "pydantic", "yaml", "polars", "cantools"}:
             raise ModuleNotFoundError(f"no {name}", name=name)
 sys.meta_path.insert(0, Blocked())
 from cangraph.__main__ import main
@@ -201,10 +201,11 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize(
     "words, status, says",
     [
-        (["--help"], 0, ["monitor ", "train "]),
+        (["--help"], 0, ["scan ", "monitor ", "train "]),
         (["monitor", "--help"], 0, ["--calibrate", "--interface"]),
         (["train", "--help"], 0, ["name=value"]),
-        (["monitor", "pyproject.toml"], 1, ["onnxruntime", ".[monitor]"]),
+        (["scan", "--help"], 0, ["--detector", "--dbc"]),
+        (["scan", "bus.log", "--dbc", "car.dbc"], 2, ["cantools", ".[dbc]"]),
         (["train", "dataset=demo"], 1, ["yaml", ".[train]"]),
         (["drive"], 2, ["invalid choice: 'drive'"]),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TRAIN_ONLY = ("matplotlib", "pandas", "polars", "pydantic", "scipy", "sklearn", "torch", "yaml")
+TRAIN_ONLY = ("pandas", "polars", "pydantic", "scipy", "sklearn", "torch", "yaml")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "box": ["boxed"],
         "detector": ["Exported"],
         "dry_run": ["attack_trials", "spans_of"],
         "export": ["export_run", "to_onnx"],

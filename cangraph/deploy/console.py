@@ -18,11 +18,11 @@ from typing import Any
 import can
 from can.cli import add_bus_arguments, create_bus_from_namespace
 
+from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported
 from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Event, Monitor
 from cangraph.evaluation.alarms import AlarmRule
-from cangraph.extras import named_extra
 from cangraph.frames import Frames, ReadReport
 from cangraph.io.readers import LogFile
 
@@ -56,7 +56,8 @@ def _parser() -> ArgumentParser:
     about += "What is not given of the bus is taken from python-can's configuration files."
     run = ArgumentParser("cangraph monitor", description=about)
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
-    run.add_argument("detector", type=Path, help="an ONNX file of cangraph")
+    own = "an ONNX file of cangraph; without, the one that cangraph brings"
+    run.add_argument("detector", type=Path, nargs="?", help=own)
     run.add_argument("--log", type=Path, help="replay this log, of any format cangraph reads")
     run.add_argument("--realtime", action="store_true", help="replay at the pace of the log")
     run.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
@@ -82,7 +83,7 @@ def run_monitor(arguments: Sequence[str]) -> None:
     """Run `cangraph monitor` until the log ends or a signal comes. Raises `ValueError` and
     `OSError` where something is wrong."""
     given = _parser().parse_args(arguments)
-    detector = Exported(given.detector)
+    detector = Exported(given.detector or boxed())
     shown = sys.stdout.isatty() and not given.json
     settings = {n: getattr(given, n) for n in ("hold", "stride", "calibrate", "rate")}
     monitor = Monitor(detector, rule=_rule(given, detector.rule), **settings)
@@ -203,8 +204,7 @@ def _line(event: Event, windows: bool) -> None:
 
 
 def _screen(stack: ExitStack, detector: str, source: str) -> Say:
-    with named_extra("the panel (--json needs none)"):
-        from rich.live import Live
+    from rich.live import Live
 
     screen = Screen(detector, source)
     stack.enter_context(Live(screen, refresh_per_second=_DRAWN))

@@ -12,7 +12,6 @@ from cangraph.data.graphs import Graphs
 from cangraph.deploy.latency import latency
 from cangraph.evaluation.alarms import alarm_rule
 from cangraph.evaluation.scores import Scores
-from cangraph.extras import named_extra
 from cangraph.features import windows
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
@@ -75,8 +74,7 @@ def proof(window: int) -> dict[str, np.ndarray]:
 
 def session(content: bytes) -> Any:
     """An ONNX model in onnxruntime, on one thread."""
-    with named_extra("an ONNX file"):
-        import onnxruntime
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

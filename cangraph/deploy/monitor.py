@@ -32,7 +32,7 @@ class Monitor:
 
     | event | meaning |
     |---|---|
-    | window | a window was judged: its `value` |
+    | window | a window was judged: its `value`, the ID it blames, the likely attack |
     | alarm | an alarm was raised, or (`again`) one that ended less than `hold` s ago is reopened |
     | over | the alarm ended |
     | ongoing | from `ongoing`: the alarm has not ended |
@@ -128,6 +128,7 @@ class Monitor:
     def _see(self, seen: Seen) -> list[Event]:
         self.count["windows"] += 1
         window = {"start": seen.start, "value": seen.value, "id": f"{seen.blamed:X}"}
+        window["attack"] = seen.attack_type
         events: list[Event] = [{"event": "window", "time": seen.end} | window]
         if self.clean is not None:
             if seen.end <= self.calibrate:

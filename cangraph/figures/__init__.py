@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "style": ["described", "use_style"],
-        "bus": ["frames", "graph", "split_timeline"],
+        "bus": ["frames", "graph", "second", "split_timeline", "watched"],
         "results": ["alarm_curves", "bars", "explanation", "forest", "heat", "learning_curves",
                     "mistakes", "mixing", "pareto", "portraits", "precision_recall",
                     "reliability", "roc", "score_distributions", "timelines", "training_trace",

@@ -1,5 +1,6 @@
 """The bus as figures: frames, graphs, splits, and what a data set is like."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyArrowPatch
 
@@ -113,6 +114,65 @@ def _arrow(ax, tail, head, shrink, look):
     look |= {"connectionstyle": f"arc3,rad={inward * min(depth, 0.5) + 0.05}", "mutation_scale": 8}
     look |= {"arrowstyle": "-|>,head_length=.45,head_width=.2"}
     ax.add_patch(FancyArrowPatch(tail, head, shrinkA=shrink[0], shrinkB=shrink[1], **look))
+
+
+def second(timestamp, mine, data, odd, usual, name, title=None):
+    """What an ID did in a second or so, in three panels: frames of the bus in each 10 ms, the gap
+    to the frame before on a logarithmic axis, and the bytes of each payload.
+
+    `timestamp` (n,) s, of all frames; `mine` (n,) bool, those of the ID; of these, `data` (m, 8)
+    u1 and `odd` (m,) bool, those to look at; `usual`: its period in ms or None; its `name`. An
+    injected frame stands under the dashed line, and in a payload that jumps and returns.
+    """
+    _, (top, middle, bottom) = plt.subplots(3, 1, sharex=True, figsize=(5.6, 4.2))
+    time, own, odd = np.asarray(timestamp), timestamp[mine], np.asarray(odd, bool)
+    bins = np.arange(time[0], time[-1] + 0.02, 0.01)
+    of_all, of_own = (np.histogram(times, bins)[0] for times in (time, own))
+    top.stairs(of_all, bins, fill=True, color=BENIGN)
+    top.stairs(of_own, bins, fill=True, color=ATTACK)
+    top.set(ylabel="frames/10 ms")
+    gap = np.maximum(1e3 * np.diff(own), 0.01)  # a logarithm needs something
+    for shown, color in ((~odd[1:], BENIGN), (odd[1:], ATTACK)):
+        middle.plot(own[1:][shown], gap[shown], ".", color=color, ms=4)
+    middle.set(yscale="log", ylabel="gap (ms)")
+    if usual:
+        middle.axhline(usual, **style.DASHED)
+        text = f"usual: {usual:,.1f} ms"
+        place = middle.get_yaxis_transform()
+        style.note(middle, text, (1, usual), (-3, 6), place, ha="right", bbox=style.PLAIN)
+    if len(own):
+        edges = np.r_[own, own[-1] + max(np.median(gap) / 1e3 if len(gap) else 0.01, 1e-3)]
+        edges = np.maximum.accumulate(edges)
+        bottom.pcolormesh(edges, np.arange(data.shape[1] + 1), data.T, vmin=0, vmax=255)
+        bottom.plot(own[odd], np.full(odd.sum(), -0.5), "v", color=ATTACK, ms=3, clip_on=False)
+    bottom.set(ylabel="byte", xlabel="time (s)", ylim=(data.shape[1], -0.9))
+    bottom.locator_params("y", integer=True)
+    text = f"{name}: {len(own):,} of {len(time):,} frames here, {odd.sum():,} of them odd"
+    return style.heading([top, middle, bottom], title or text)
+
+
+def watched(start, end, value, spans, at, ax=None, title=None):
+    """What a detector said of a log: the highest `value` in each stretch, windows from `start` to
+    `end` (B,) s; alarms, `spans` (begin, end), shaded; the threshold `at` dashed."""
+    start, end, value = map(np.asarray, (start, end, value))
+    ax = style.axes(ax, 1.55)
+    for span in spans:
+        ax.axvspan(*span, color=ATTACK, alpha=0.18, lw=0)
+    if len(value):
+        long = max(end[-1] - start[0], 1e-9)
+        cell = np.minimum((400 * (start - start[0]) / long).astype(int), 399)
+        first = np.flatnonzero(np.r_[True, np.diff(cell) > 0])
+        most = np.maximum.reduceat(value, first)
+        ax.vlines(start[first], min(0, value.min()), most, color=BENIGN, lw=1)
+        lit = most >= at
+        ax.plot(start[first][lit], most[lit], ".", color=ATTACK, ms=3)
+    ax.axhline(at, **style.DASHED)
+    ax.set(xlabel="time (s)", ylabel="score", xmargin=0)
+    seconds = sum(b - a for a, b in spans)
+    text = (
+        f"{len(spans)} alarms, {seconds:,.1f} s of {(end - start[:1])[-1] if len(end) else 0:,.1f}"
+    )
+    return style.title(ax, title or text)
 
 
 def split_timeline(capture, start, end, part, names, ax=None, title=None):

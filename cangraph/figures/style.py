@@ -3,6 +3,7 @@
 Vermillion means attack, or what is wrong; a calm blue benign.
 """
 
+import sys
 from pathlib import Path
 from textwrap import fill
 
@@ -23,10 +24,10 @@ def use_style():
     """Apply `cangraph.mplstyle` to every figure made from here on, and give the figures that a
     notebook shows an alternative text (`described`); call it once a notebook."""
     plt.style.use(Path(__file__).with_name("cangraph.mplstyle"))
-    import IPython
-    from IPython.core.pylabtools import print_figure
+    ipython = sys.modules.get("IPython")  # loaded wherever a notebook runs
+    if shell := ipython and ipython.get_ipython():
+        from IPython.core.pylabtools import print_figure
 
-    if shell := IPython.get_ipython():
         plt.switch_backend(plt.get_backend())  # or the first figure would set the formatter anew
         png = shell.display_formatter.formatters["image/png"]
         # nbconvert puts the metadata `alt` into a page; JupyterLab 4.6 keeps it in the notebook

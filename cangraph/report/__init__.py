@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "diagnostics": ["Report", "build"],
         "literature": ["citations", "published"],
         "compare": ["compare_runs"],
+        "scan": ["Names", "scan"],
         "summary": [
             "MODELS",
             "beside_published",

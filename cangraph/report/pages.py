@@ -12,8 +12,6 @@ import sys
 from html import escape, unescape
 from pathlib import Path
 
-import nbformat
-
 PRINTED = ("diagnostics", "summary")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # what a browser may do with a page: show its own style and pictures, load and run nothing
@@ -25,6 +23,7 @@ def html(notebook: Path) -> str:
     the page's policy a browser runs no script and loads nothing from elsewhere.
     Cells that are tagged `not-in-<page>` are left out of that page.
     """
+    import nbformat
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
 
@@ -35,7 +34,12 @@ def html(notebook: Path) -> str:
     left_out = TagRemovePreprocessor(remove_cell_tags={f"not-in-{notebook.stem}"}, enabled=True)
     exporter.register_preprocessor(left_out)
     body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
-    title = next(iter(re.findall(r"<h1[^>]*>(.*?)</h1>", body, re.S)), notebook.stem)
+    return shell(body, notebook.stem)
+
+
+def shell(body: str, name: str) -> str:
+    """A body as a whole page: a title (its h1, or the `name`), style, and links to its h2."""
+    title = next(iter(re.findall(r"<h1[^>]*>(.*?)</h1>", body, re.S)), escape(name))
     headings = re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', body, re.S)
     links = "".join(f'<li><a href="#{at}">{_plain(text)}</a></li>' for at, text in headings)
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")

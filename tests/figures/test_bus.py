@@ -76,3 +76,26 @@ def test_split_timeline_merges_neighbours_of_one_part():
     assert spans[to_hex(bus.PART["test"])] == [(0, 1), (100, 1)]
     key = [text.get_text() for text in ax.get_legend().get_texts()]
     assert key == ["train", "test", "dropped"]
+
+
+def test_a_second_of_an_id_has_its_gaps_beside_the_usual_one_and_its_bytes():
+    time = np.arange(40) * 0.01
+    mine, odd = np.arange(40) % 2 == 0, np.arange(20) == 11
+    data = np.arange(160, dtype=np.uint8).reshape(20, 8)
+    top, middle, bottom = bus.second(time, mine, data, odd, 20.0, "0x1A0")
+    dots = [line for line in middle.lines if line.get_marker() == "."]
+    assert [len(line.get_xdata()) for line in dots] == [18, 1]
+    assert dots[1].get_ydata() == pytest.approx([20.0]) and same_color(dots[1].get_color(), ATTACK)
+    assert "20.0 ms" in " ".join(words(middle)) and top.patches
+    assert bottom.collections[0].get_array().size == data.size
+    assert "20 of 40 frames" in top.figure.get_suptitle()
+
+
+def test_watched_shades_the_alarms_and_dots_what_reaches_the_threshold():
+    start = np.arange(1000) * 0.1
+    value = np.where((start >= 40) & (start < 50), 0.9, 0.1)
+    ax = bus.watched(start, start + 0.1, value, [(40, 50)], 0.5)
+    (dots,) = [line for line in ax.lines if line.get_marker() == "."]
+    assert dots.get_xdata().min() >= 40 and dots.get_xdata().max() < 50
+    assert [patch.get_x() for patch in ax.patches] == [40] and numbers(ax)[0] == "1"
+    assert bus.watched([], [], [], [], 0.5).get_title(loc="left").startswith("0 alarms")

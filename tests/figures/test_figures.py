@@ -20,6 +20,8 @@ WINDOW = {"arbitration_id": IDS, "edge_index": EDGES, "attack": IDS == 0}
 CALLS = {
     "frames": (SECONDS / 100, IDS[[0, 1, 2, 3, 1, 0]], SECONDS > 3),
     "graph": (IDS, EDGES, np.ones(5), IDS == 0, np.zeros(5, bool)),
+    "second": (SECONDS / 9, SECONDS > 1, np.full((4, 8), 7), SECONDS[2:] > 4, 9.5, "0x1A0"),
+    "watched": (SECONDS, SECONDS + 1, SECONDS / 9, [(3, 5)], 0.4),
     "split_timeline": (SECONDS * 0, SECONDS, SECONDS + 1, np.repeat(["train", "test"], 3), ["a"]),
     "learning_curves": ({"GAT": EPOCHS},),
     "training_trace": ({"reward": SECONDS},),

@@ -1,0 +1,350 @@
+"""`cangraph scan`: the command, and what `scan` found as text and as a page."""
+
+import base64
+import io
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cangraph.deploy.box import boxed
+from cangraph.deploy.detector import Exported
+from cangraph.files import put
+from cangraph.report.pages import shell
+from cangraph.report.scan import Names, Scan, Step, scan, unreadable
+
+SHOWN = 8  # alarms with a picture, rows on the first screen
+_SECOND = 0.5  # s of a picture on either side of the frame
+
+
+def run_scan(words: Sequence[str]) -> int:
+    """Run `cangraph scan`; returns its exit status. Raises `ValueError` and `OSError` where the
+    detector or the DBC cannot be read."""
+    about = "Say whether logs look under attack, when, which ID, and why. Exit status: 0 nothing "
+    about += "was found, 1 an alarm, 2 a log that cannot be read, or is too short to be judged."
+    parser = ArgumentParser("cangraph scan", description=about)
+    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="of any format it reads")
+    parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
+    parser.add_argument("--html", type=Path, metavar="OUT", help="write a page, too")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    labels = "compare the alarms with the attacks that the log itself names"
+    parser.add_argument("--labels", action="store_true", help=labels)
+    parser.add_argument("--dbc", type=Path, help="names of messages and signals (needs cantools)")
+    given = parser.parse_args(words)
+    names = Names(given.dbc) if given.dbc else None
+    detector = Exported(given.detector or boxed())
+    scans = []
+    for log in given.logs:
+        with _progress(log) as step:
+            try:
+                found = scan(log, detector, names, given.labels, step)
+            except (ValueError, OSError) as error:
+                found = unreadable(log, error, detector)
+        scans.append(found)
+        if not given.json:
+            print(told(found), flush=True)
+    status = max(found.status for found in scans)
+    if given.json:
+        about_it = {"file": str(detector.path), "sha256": detector.sha256, "kind": detector.kind}
+        facts = {"schema": 1, "status": status, "detector": about_it}
+        print(json.dumps(facts | {"logs": [found.facts for found in scans]}))
+    if given.html:
+        put(given.html, page(scans).encode())
+        if not given.json:
+            print(f"{given.html} shows it")
+    return status
+
+
+@contextmanager
+def _progress(log: Path) -> Iterator[Step]:
+    """A bar on a terminal, gone when it is done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"reading {_clean(log.name)}", total=None)
+
+        def step(done: int, total: int) -> None:
+            progress.update(
+                task, description=f"judging {_clean(log.name)}", total=total, completed=done
+            )
+
+        yield step
+
+
+def _clean(text: Any) -> str:
+    """What comes from a file, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+# what is said, in text and on the page
+
+
+def read_lines(found: Scan) -> list[str]:
+    """What was read, and what of it could not be judged."""
+    facts = found.facts
+    if "read" not in facts:
+        return [facts["why"]]
+    read = facts["read"]
+    names = [bus["bus"] for bus in facts["buses"] if bus["bus"]]
+    buses = f" on {len(facts['buses'])} buses ({', '.join(names)})" if len(names) > 1 else ""
+    began = f", from {read['begins']}" if read["begins"] else ""
+    lines = [f"{read['frames']:,} frames of {read['ids']:,} IDs{buses}"]
+    lines[0] += f" in {read['seconds']:,.1f} s{began}"
+    if read.get("dialect"):
+        lines.append(f"read as {read['dialect']}")
+    lines += read.get("notes", ())
+    counted = {"refused": "rows refused", "error_frames": "error frames", "others": "other rows"}
+    counted |= {"reordered": "steps back in time sorted", "padded": "payloads cut to their length"}
+    lines += [f"{read[key]:,} {text}" for key, text in counted.items() if read.get(key)]
+    lines += read["first_refused"][:3]
+    for bus in facts["buses"]:
+        lines += [f"{_at(bus['bus'])}not judged: {text}" for text in bus["not_judged"]]
+        if labels := bus.get("labels"):
+            lines.append(
+                f"{_at(bus['bus'])}by the labels of the log {labels['found']} of "
+                f"{labels['events']} attacks raise an alarm, and {labels['false_alarms']} of "
+                f"{labels['alarms']} alarms are false"
+            )
+    return lines
+
+
+def _at(bus: str) -> str:
+    return f"{bus}: " if bus else ""
+
+
+def who(alarm: dict[str, Any]) -> str:
+    """The ID that an alarm is about, with its name and its part in diagnosis."""
+    if (
+        alarm["many"] > 3
+        and len(alarm["reasons"])
+        and 3 * max(alarm["blamed"].values()) <= alarm["called"]
+    ):
+        return f"{alarm['many']:,} IDs, such as 0x{alarm['id']}"
+    part = f" (diagnostic {alarm['part']})" if alarm["part"] else ""
+    return f"0x{alarm['id']}{' ' + alarm['message'] if alarm['message'] else ''}{part}"
+
+
+def lasted(alarm: dict[str, Any]) -> str:
+    seconds = f"{alarm['end'] - alarm['begin']:,.1f} s"
+    return f"{seconds}, to the end" if alarm["ongoing"] else seconds
+
+
+def how_sure(alarm: dict[str, Any]) -> str:
+    windows = f"{alarm['called']} of {alarm['windows']} windows"
+    return f"{alarm['sure']}: {windows}, up to {alarm['peak']:.3f}"
+
+
+def reason_lines(alarm: dict[str, Any]) -> list[str]:
+    """Why, a sentence for each reason."""
+    lines = []
+    for reason in alarm["reasons"]:
+        elsewhere = reason["elsewhere"]
+        rare = f"; elsewhere in {100 * elsewhere:.2g} % of its frames" if elsewhere else ""
+        rare = "; never elsewhere" if elsewhere == 0 else rare
+        lines.append(f"{reason['time']:,.3f} s: {reason['says']}{rare}")
+    if not lines:
+        lines = ["no frame of this ID is odd by itself: it may well be a false alarm"]
+    if alarm["part"] == "tester":
+        lines.append("a diagnostic tester sends this ID: one at work looks like this, too")
+    return lines
+
+
+def talk_lines(found: Scan) -> list[str]:
+    """The diagnostic conversations."""
+    lines = []
+    for row in found.facts["diagnostics"]:
+        services = ", ".join(f"{name} ×{times:,}" for name, times in row["services"].items())
+        sessions = f"; sessions: {', '.join(row['sessions'])}" if row["sessions"] else ""
+        refused = f"; {row['refused']:,} refused" if row["refused"] else ""
+        grave = "; this can change an ECU" if row["grave"] else ""
+        what = f"{_at(row['bus'])}{row['id']} ({row['part']}), {row['frames']:,} frames"
+        lines.append(f"{what}: {services}{sessions}{refused}{grave}")
+    return lines
+
+
+def ranked(found: Scan) -> list[dict[str, Any]]:
+    """The alarms that are shown, the surest and highest of them, in order of time."""
+    order = ("high", "medium", "low")
+    first = sorted(found.facts["alarms"], key=lambda a: (order.index(a["sure"]), -a["peak"]))
+    return sorted(first[:SHOWN], key=lambda alarm: alarm["begin"])
+
+
+def told(found: Scan) -> str:
+    """A scan as text, without what a terminal would obey."""
+    facts, shown = found.facts, ranked(found)
+    lines = [f"{facts['log']} {facts['verdict']}"]
+    lines += [f"  {line}" for line in read_lines(found)]
+    for alarm in shown:
+        kind = alarm["kind"] or "of no known kind"
+        what = f"{_at(alarm['bus'])}{who(alarm)}, {kind}, for {lasted(alarm)}"
+        lines.append(f"  ALARM at {alarm['begin']:,.2f} s: {what} ({how_sure(alarm)})")
+        lines += [f"      {line}" for line in reason_lines(alarm)]
+        if frame := alarm["frame"]:
+            before, after = frame["before"].split(), frame["after"].split()
+            marked = [f"[{b}]" if j in frame["changed"] else f" {b} " for j, b in enumerate(after)]
+            lines.append(f"      before  {''.join(f' {b} ' for b in before) or ' none'}")
+            lines.append(f"      then    {''.join(marked)}  at {frame['time']:,.6f} s")
+            lines += [f"      {n}: {a} → {b}" for n, (a, b) in frame.get("signals", {}).items()]
+    if more := len(facts["alarms"]) - len(shown):
+        lines.append(f"  and {more:,} more alarms (--json has all)")
+    lines += [f"  diagnosis: {line}" for line in talk_lines(found)]
+    return "\n".join(_clean(line) for line in lines)
+
+
+# the page
+
+
+def page(scans: Sequence[Scan]) -> str:
+    """Scans as one page that needs nothing else: the verdict on one screen, then each alarm."""
+    from cangraph import figures
+
+    with _drawing():
+        figures.use_style()
+        if len(scans) == 1:
+            return shell(_section(scans[0], 0, "h1"), "scan")
+        lit = sum(found.status == 1 for found in scans)
+        rows = [[_link(f"log-{k}", s.facts["log"]), escape(s.facts["verdict"]),
+                 str(len(s.facts["alarms"]))] for k, s in enumerate(scans)]  # fmt: skip
+        body = f"<h1>{lit} of {len(scans)} logs look under attack</h1>"
+        body += _table(["log", "verdict", "alarms"], rows)
+        return shell(body + "".join(_section(s, k, "h2") for k, s in enumerate(scans)), "scan")
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """Figures without a window, and no setting of them left behind."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    backend = plt.get_backend()
+    with matplotlib.rc_context():
+        plt.switch_backend("agg")
+        yield
+    plt.switch_backend(backend)
+
+
+def _section(found: Scan, k: int, heading: str) -> str:
+    facts, shown = found.facts, ranked(found)
+    lit = ' class="alarm"' if facts["alarms"] else ""
+    name, verdict = escape(_clean(Path(facts["log"]).name)), escape(facts["verdict"])
+    at = f' id="log-{k}"' if heading == "h2" else ""
+    lines = read_lines(found)
+    parts = [f"<{heading}{at}>{name} <span{lit}>{verdict}</span></{heading}>"]
+    parts.append(f'<p class="facts">{escape(_clean(lines[0]))}</p>')
+    parts += [_timeline(found, bus) for bus in found.streams if len(found.streams[bus].windows)]
+    if shown:
+        rows = [_row(alarm, f"alarm-{k}-{n}") for n, alarm in enumerate(shown)]
+        parts.append(_table(["at", "for", "ID", "attack", "sure", "because"], rows))
+    if more := len(facts["alarms"]) - len(shown):
+        parts.append(
+            f"<p>and {more:,} more alarms, less sure ones; <code>--json</code> has all</p>"
+        )
+    parts += [_detail(found, alarm, f"alarm-{k}-{n}") for n, alarm in enumerate(shown)]
+    parts.append(f'<h2 id="read-{k}">What was read, and what not judged</h2>{_list(lines)}')
+    if talks := talk_lines(found):
+        parts.append(f'<h2 id="diagnosis-{k}">Diagnostic tools on the bus</h2>{_list(talks)}')
+    about = f"{found.detector.path.name}: {found.detector.kind}, {found.detector.sha256[:12]}"
+    return "".join(parts) + f'<p class="facts">Judged by {escape(about)}.</p>'
+
+
+def _row(alarm: dict[str, Any], at: str) -> list[str]:
+    because = reason_lines(alarm)[0].partition(" s: ")
+    cells = [lasted(alarm), f"{_at(alarm['bus'])}{who(alarm)}", alarm["kind"] or "not known"]
+    cells += [alarm["sure"], because[2] or because[0]]
+    return [_link(at, f"{alarm['begin']:,.2f} s"), *(escape(_clean(cell)) for cell in cells)]
+
+
+def _detail(found: Scan, alarm: dict[str, Any], at: str) -> str:
+    what = f"{alarm['begin']:,.2f} s: {_at(alarm['bus'])}{who(alarm)}"
+    kind = alarm["kind"] or "of no known kind"
+    parts = [f'<h2 id="{at}">{escape(_clean(what))}</h2>']
+    parts.append(
+        f'<p class="facts">{escape(f"{kind}, for {lasted(alarm)}; {how_sure(alarm)}")}</p>'
+    )
+    parts.append(_list(reason_lines(alarm)))
+    if frame := alarm["frame"]:
+        after = [
+            f"<mark>{b}</mark>" if j in frame["changed"] else b
+            for j, b in enumerate(frame["after"].split())
+        ]
+        before = frame["before"] or "none"
+        rows = [["before", f'<code class="bytes">{before}</code>']]
+        rows.append([f"{frame['time']:,.6f} s", f'<code class="bytes">{" ".join(after)}</code>'])
+        rows += [[escape(_clean(n)), escape(_clean(f"{a} → {b}"))]
+                 for n, (a, b) in frame.get("signals", {}).items()]  # fmt: skip
+        parts.append(_table(["", "payload"], rows))
+        parts.append(_picture(found, alarm))
+    return "".join(parts)
+
+
+def _timeline(found: Scan, bus: str) -> str:
+    from cangraph import figures
+
+    stream = found.streams[bus]
+    start, end, value = stream.windows.T
+    alarms = [alarm for alarm in found.facts["alarms"] if alarm["bus"] == bus]
+    spans = [(alarm["begin"], alarm["end"]) for alarm in alarms]
+    began = stream.since
+    of = f"{len(value):,} windows of {found.detector.window} frames"
+    title = f"{_at(bus)}{len(alarms)} alarms in {of}"
+    ax = figures.watched(
+        start + began, end + began, value, spans, found.detector.threshold, title=title
+    )
+    return _png(ax.figure)
+
+
+def _picture(found: Scan, alarm: dict[str, Any]) -> str:
+    from cangraph import figures
+
+    stream, number = found.streams[alarm["bus"]], int(alarm["id"], 16)
+    own, frames = stream.own[number], stream.frames
+    time = frames.timestamp - frames.timestamp[0] + stream.since
+    middle = alarm["frame"]["time"]
+    part = slice(*np.searchsorted(time, [middle - _SECOND, middle + _SECOND]))
+    mine = frames.arbitration_id[part] == number
+    shown = (own.at >= part.start) & (own.at < part.stop)
+    features = [r["feature"] for r in alarm["reasons"] if r["feature"] in own.odd]
+    odd = np.any([own.odd[name][shown] for name in features], 0)
+    odd = np.broadcast_to(odd, shown.sum())  # where no feature is odd
+    bytes_used = max(int(own.used[shown].max(initial=1)), 1)
+    data = own.data[shown, :bytes_used]
+    ax = figures.second(time[part], mine, data, odd, alarm["period_ms"], _clean(who(alarm)))
+    return _png(ax[0].figure)
+
+
+def _png(figure: Any) -> str:
+    """A figure as an image within the page."""
+    import matplotlib.pyplot as plt
+
+    from cangraph.figures import described
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{escape(described(figure))}" src="data:image/png;base64,{data}">'
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are HTML already."""
+    head = "".join(f"<th>{escape(text)}</th>" for text in headings)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="output_subarea scan"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(_clean(line))}</li>' for line in lines)}</ul>"
+
+
+def _link(at: str, text: str) -> str:
+    return f'<a href="#{at}">{escape(_clean(text))}</a>'
