@@ -1,4 +1,4 @@
-"""The commands `cangraph scan`, `monitor` and `train`, also as `python -m cangraph`.
+"""The commands `cangraph scan`, `monitor`, `data` and `train`, also as `python -m cangraph`.
 
     cangraph scan my.log --html my.html      # status 0: nothing found, 1: an alarm, 2: not readable
     cangraph monitor gat.onnx --interface socketcan --channel can0
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = {
         "scan": "say whether logs look under attack, when, which ID, and why",
         "monitor": "watch a CAN bus, or a log, with an exported detector",
+        "data": "list the datasets, where to get them, and what is there",
         "train": "train the two teachers of a dataset, with one process or with several",
     }
     for name, does in about.items():
@@ -57,6 +58,10 @@ def _run(command: str, words: Sequence[str]) -> int:
         from cangraph.deploy.console import run_monitor
 
         run_monitor(words)
+    elif command == "data":
+        from cangraph.data.catalog import run_data
+
+        return run_data(words)
     else:
         _train(words)
     return 0

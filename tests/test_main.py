@@ -201,11 +201,13 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize(
     "words, status, says",
     [
-        (["--help"], 0, ["scan ", "monitor ", "train "]),
+        (["--help"], 0, ["scan ", "monitor ", "data ", "train "]),
         (["monitor", "--help"], 0, ["--calibrate", "--interface"]),
         (["train", "--help"], 0, ["name=value"]),
         (["scan", "--help"], 0, ["--detector", "--dbc"]),
         (["scan", "bus.log", "--dbc", "car.dbc"], 2, ["cantools", ".[dbc]"]),
+        (["data", "demo"], 0, ["demo: simulated"]),
+        (["data", "demos"], 1, ["demos: no such dataset", "hcrl_sa"]),
         (["train", "dataset=demo"], 1, ["yaml", ".[train]"]),
         (["drive"], 2, ["invalid choice: 'drive'"]),
     ],

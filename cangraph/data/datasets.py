@@ -128,12 +128,18 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
 def present() -> list[str]:
     """The datasets that can be read now, by the names of files alone: the demo bus, and those with
     captures in `CANGRAPH_DATA`."""
-    found = []
-    for name, known in DATASETS.items():
-        originals = _logs((data_home() / name).rglob("*")) if known.originals else []
-        if name == "demo" or _filed(name) or any(_roles(p, known.originals) for p in originals):
-            found.append(name)
-    return found
+    return [name for name in DATASETS if name == "demo" or captures_of_disk(name)]
+
+
+def captures_of_disk(dataset: str) -> list[tuple[Path, list[str]]]:
+    """The files of a dataset in `CANGRAPH_DATA` and the scenarios that each belongs to, by the
+    names of files alone."""
+    if filed := _filed(dataset):
+        return [(path, [scenario]) for path, scenario in filed]
+    originals = DATASETS[dataset].originals
+    paths = _logs((data_home() / dataset).rglob("*")) if originals else []
+    named = [(path, _roles(path, originals)) for path in paths]
+    return [(path, [r.scenario for r in roles if r.scenario]) for path, roles in named if roles]
 
 
 def wanting(dataset: str) -> str:
