@@ -9,6 +9,7 @@ import numpy as np
 
 __all__ = [
     "ATTACK_TYPES",
+    "BUSES",
     "LATEST",
     "PAYLOAD_LENGTHS",
     "AttackSpan",
@@ -32,6 +33,7 @@ ATTACK_TYPES = (
 
 PAYLOAD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)  # bytes; CAN, then CAN FD
 LATEST = 1e11  # s, the year 5138; a log with larger times counts in milliseconds or less
+BUSES = 16  # of a vehicle, at most
 
 COLUMNS = {
     "timestamp": np.float64,
@@ -42,6 +44,7 @@ COLUMNS = {
     "is_remote_frame": np.bool_,
     "attack": np.bool_,
     "attack_type": np.uint8,
+    "bus": np.uint8,
 }
 _NAMES = ("name", "scenario", "vehicle", "recording")  # where a capture belongs
 
@@ -69,11 +72,13 @@ class AttackSpan(NamedTuple):
 
 
 class ReadReport(NamedTuple):
-    """What became of the rows of a file: `rows` = frames + `error_frames` + `refused`.
+    """What became of the rows of a file: `rows` = frames + `error_frames` + `refused` + `others`.
 
-    Repaired rows are frames: `reordered` steps back
-    in time that the stable sort mended, `padded` payloads whose bytes past the DLC were cut off.
-    `first_refused` holds one message for each kind of refusal, at its first line.
+    Repaired rows are frames: `reordered` steps back in time that the stable sort mended, `padded`
+    payloads whose bytes past the DLC were cut off. `first_refused` holds one message for each kind
+    of refusal, at its first line. `others` hold no frame of a bus: remarks, states of the recorder,
+    requests to send whose frame follows. `dialect` says what the file was read as, `notes` what was
+    told from it (the unit of its times) and what is odd.
     """
 
     rows: int = 0
@@ -82,6 +87,9 @@ class ReadReport(NamedTuple):
     error_frames: int = 0
     refused: int = 0
     first_refused: tuple[str, ...] = ()
+    others: int = 0
+    dialect: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class CaptureInfo(NamedTuple):
@@ -124,6 +132,7 @@ class Frames:
     | is_extended_id, is_remote_frame | bool (n,) | |
     | attack | bool (n,) | True: injected or altered by an attacker |
     | attack_type | u1 (n,) | index into `ATTACK_TYPES` |
+    | bus | u1 (n,) | index into `bus_names`, where a log holds several |
 
     Captures with one `recording` derive from the same drive; `copies` names captures of equal
     content that were left out. `attack_spans` labels suppression, which `attack` cannot label by
@@ -131,7 +140,7 @@ class Frames:
     its own time.
 
     Raises `ValueError` when columns differ in length, a DLC exceeds the columns of `data`,
-    timestamps are not finite and sorted, or a span is not one.
+    timestamps are not finite and sorted, a bus has no name, or a span is not one.
 
     >>> frames = Frames(timestamp=np.array([0.0, 0.01]), arbitration_id=np.array([0x1A0, 0x2B0]))
     >>> frames
@@ -148,6 +157,7 @@ class Frames:
     is_remote_frame: np.ndarray = _filled_in()
     attack: np.ndarray = _filled_in()
     attack_type: np.ndarray = _filled_in()
+    bus: np.ndarray = _filled_in()
     name: str = ""
     scenario: str = ""
     vehicle: str = ""
@@ -155,6 +165,7 @@ class Frames:
     copies: tuple[str, ...] = ()
     report: ReadReport = ReadReport()
     attack_spans: tuple[AttackSpan, ...] = ()
+    bus_names: tuple[str, ...] = ("",)
 
     def __post_init__(self):
         n, where = len(self.timestamp), f"Frames {self.name!r}"
@@ -167,6 +178,7 @@ class Frames:
             "is_remote_frame": np.zeros(n, np.bool_),
             "attack": kind > 0 if len(kind) == n else attack,
             "attack_type": np.where(attack, attack_code("other"), 0),
+            "bus": np.zeros(n, np.uint8),
         }
         for column, dtype in COLUMNS.items():
             values = np.asarray(getattr(self, column))
@@ -181,6 +193,11 @@ class Frames:
             raise ValueError(
                 f"{where}: data has shape {self.data.shape} and dlc goes up to "
                 f"{self.dlc.max(initial=0)}; expected at least 8 columns and dlc; pad with zeros"
+            )
+        if n and self.bus.max() >= len(self.bus_names):
+            raise ValueError(
+                f"{where}: bus goes up to {self.bus.max()}; expected an index into the bus_names "
+                f"{self.bus_names}; name each bus"
             )
         if not np.array_equal(self.attack, self.attack_type > 0):
             raise ValueError(
@@ -238,8 +255,10 @@ class Frames:
     def __repr__(self) -> str:
         ids = len(np.unique(self.arbitration_id))
         spans = f", {len(self.attack_spans)} attack spans" if self.attack_spans else ""
+        buses = len(np.unique(self.bus))
+        on = f" on {buses} buses" if buses > 1 else ""
         return (
-            f"Frames({self.name!r}: {len(self):,} frames, {ids} IDs, "
+            f"Frames({self.name!r}: {len(self):,} frames, {ids} IDs{on}, "
             f"{self.duration:.1f} s, {int(self.attack.sum()):,} attack frames{spans})"
         )
 
@@ -253,10 +272,31 @@ class Frames:
         """Payload bytes in use: `dlc`, and 0 for remote frames. u1 (n,)."""
         return np.where(self.is_remote_frame, 0, self.dlc).astype(np.uint8)
 
+    def by_bus(self) -> dict[str, "Frames"]:
+        """The frames of each bus that has any, by its name: streams of one vehicle, each with the
+        profile of its own IDs. An attack span is taken along by all of them.
+
+        >>> frames = Frames(np.arange(3.0), np.ones(3), bus=np.array([0, 1, 0]),
+        ...                 bus_names=("can0", "can1"))
+        >>> {name: len(part) for name, part in frames.by_bus().items()}
+        {'can0': 2, 'can1': 1}
+        """
+        parts = {}
+        for code in np.unique(self.bus).tolist():
+            mine = self.bus == code
+            part = self if mine.all() else self[mine]
+            zeros = np.zeros(len(part), np.uint8)
+            parts[self.bus_names[code]] = replace(
+                part, bus=zeros, bus_names=(self.bus_names[code],)
+            )
+        return parts
+
     def sha256(self) -> str:
-        """Hash of the content: columns and spans, not the name."""
+        """Hash of the content: columns and spans, not the name; nor the bus where there is one."""
         digest = hashlib.sha256()
         for column in COLUMNS:
+            if column == "bus" and not (len(self) and self.bus.any()):
+                continue
             digest.update(getattr(self, column).reshape(-1).view(np.uint8))
         for span in self.attack_spans:
             digest.update(repr(tuple(span)).encode())

@@ -1,8 +1,11 @@
 """What the tests of readers share: small logs, packages, and chunks put together again."""
 
+import bz2
 import gzip
+import io
 import lzma
 import sqlite3
+import zipfile
 from contextlib import closing
 
 import numpy as np
@@ -23,9 +26,20 @@ SPACED = (
     "Timestamp: 1479121434.850977        ID: 0430    100    DLC: 8\n"
 )
 CANDUMP = "(1.500000) can0 1A0#00FF\n(1.600000) can0 000001A0#R4\n(1.700000) can0 20000080#00\n"
+
+
+def zipped(raw):
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as files:
+        files.writestr("bus.csv", raw)
+    return package.getvalue()
+
+
 PACK = {
     "": bytes,
     ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zip": zipped,
     ".zst": lambda raw: zstandard.ZstdCompressor().compress(raw),
     ".xz": lzma.compress,
 }
@@ -53,8 +67,9 @@ def joined(chunks):
     columns = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame",
                "attack", "attack_type")  # fmt: skip
     whole = {column: np.concatenate([getattr(c, column) for c in chunks]) for column in columns}
-    *counts, first = zip(*(c.report for c in chunks), strict=True)
-    report = ReadReport(*map(sum, counts), sum(first, ()))
+    *counts, first, others, dialects, notes = zip(*(c.report for c in chunks), strict=True)
+    counts, (first, notes) = map(sum, counts), (sum(part, ()) for part in (first, notes))
+    report = ReadReport(*counts, first, sum(others), "".join(dialects), notes)
     return Frames(**whole, data=np.concatenate(pad)), report
 
 

@@ -95,6 +95,7 @@ def transmit(frames: Frames, added: Sequence[Queued], attack_type: str) -> Frame
     }
     columns["attack_type"] = np.concatenate([frames.attack_type, label])
     columns["attack"] = np.concatenate([frames.attack, label > 0])
+    columns["bus"] = np.concatenate([frames.bus, np.full(len(label), frames.bus[0])])
     extended = columns["is_extended_id"].astype(np.bool_)
     used = np.where(columns["is_remote_frame"], 0, columns["dlc"])
     moment = np.concatenate([recorded, release])

@@ -1,43 +1,31 @@
-"""python-can's formats → columns: Vector, PEAK, ASAM, SQLite and python-can's own CSV.
+"""Binary logs → columns: Vector's .blf, ASAM's .mf4 and SQLite by python-can, .pcap by dpkt.
 
-python-can's readers skip unknown lines, stop at the first that they cannot parse, and check no
-values. Here each line becomes a frame, an error frame, a known remark, or a numbered refusal.
+python-can's readers check no values and may leave parts out. Here each message becomes a frame, an
+error frame, or a numbered refusal.
 """
 
 import logging
 import math
-import re
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from itertools import islice
 from logging.handlers import BufferingHandler
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import numpy as np
 
-from cangraph.frames import COLUMNS, LATEST, PAYLOAD_LENGTHS, ReadReport
-from cangraph.io.unpack import refuse_carriage_returns, refuse_empty, unpacked
+from cangraph.frames import BUSES, COLUMNS, LATEST, PAYLOAD_LENGTHS, ReadReport
+from cangraph.io.unpack import unpacked
 
-CAN_SUFFIXES = (".asc", ".blf", ".trc", ".mf4", ".db")
-PYTHON_CAN_HEADER = "timestamp,arbitration_id,extended,remote,error,dlc,data"
-
-# Lines of text formats that hold no frame: of the header, remarks that python-can rightly skips,
-# and error frames, which it skips too.
-_HEADERS = {".csv": PYTHON_CAN_HEADER, ".asc": r"\s*(date\s|base\s|//|$)", ".trc": r"\s*(;|$)"}
-_REMARKS = {
-    ".csv": r"\s*$",
-    ".asc": r"\s*($|//|date\s|base\s|begin\s+triggerblock|end\s+triggerblock|previous log file"
-    r"|(no\s+)?internal events|\d+\.\d+\s+((\d+|can)\s+)?(start of measurement|statistic"
-    r"|j1939tp|sv:|log trigger|status:|chip status))",
-    ".trc": r"\s*($|;|\d+\)?\s+[\d.]+\s+(\d+\s+)?(ST|EC|EV|Warng|FFFFFFFF)\b)",
-}
-_ERROR_FRAMES = {".trc": r"\s*\d+\)?\s+[\d.]+\s+(\d+\s+)?(ER|Error)\b"}
 _OWN = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame")
-_ANEW = "record or convert the log again"
-_UNREAD = "is no CAN frame; expected a frame of this format"
+_EXTRAS = {".mf4": "asammdf", ".pcap": "dpkt"}
+_SOCKETCAN, _COOKED = (
+    227,
+    113,
+)  # link types of packets that hold a frame, the latter behind 16 bytes
 
 
 class _Tally:
@@ -72,24 +60,24 @@ def _brief(error: Exception) -> str:
 
 def read_messages(
     path: Path, suffix: str, strict: bool, size: int | None
-) -> Iterator[tuple[dict[str, np.ndarray], ReadReport]]:
-    """The columns of `Frames` and the report of every `size` messages (None: of all) of a log in
-    the format of `suffix`. `first_refused` names only kinds that no report before it named.
+) -> Iterator[tuple[dict[str, np.ndarray], ReadReport, tuple[str, ...]]]:
+    """The columns of `Frames`, the report and the buses of every `size` messages (None: of all) of
+    a log in the format of `suffix`. `first_refused` names only kinds that no report before named.
 
-    Raises `ValueError` for a refused row if `strict`, an empty file, and .mf4 without asammdf.
+    Raises `ValueError` for a refused message if `strict`, and without the package that a format
+    needs.
     """
-    if suffix == ".mf4" and find_spec("asammdf") is None:
-        raise ValueError(f"{path}: .mf4 needs the package asammdf; pip install asammdf")
-    binary = suffix in (".blf", ".mf4", ".db")
-    tally = _Tally(path, strict, _ANEW if binary else "mend or delete the line")
+    package = _EXTRAS.get(suffix)
+    if package and find_spec(package) is None:
+        raise ValueError(f"{path}: {suffix} needs the package {package}; pip install {package}")
+    tally = _Tally(path, strict, "record or convert the log again")
     # python-can only warns of parts of a file that it leaves out
     log, warned = logging.getLogger("can"), BufferingHandler(sys.maxsize)
     warned.setLevel(logging.WARNING)
+    buses: dict[str, int] = {}
     with unpacked(path) as plain:
-        with plain.open("rb") as stream:
-            refuse_empty(path, stream.read(4096))
-        read, more = _from_objects if binary else _from_lines, True
-        messages = read(path, plain, suffix, tally)
+        more, dialect = True, f"{suffix} log"
+        messages = _from_objects(path, plain, suffix, tally)
         while more:
             log.addHandler(warned)
             try:
@@ -105,12 +93,22 @@ def read_messages(
                     tally.refuse(where, f"has {fault}")
                 else:
                     kept.append(message)
-            if binary:  # of a line the outcome is known
-                for record in warned.buffer:
-                    left_out = f"a part was left out ({record.getMessage()})"
-                    tally.refuse(":", f"{left_out}; expected frames")
+            for record in warned.buffer:
+                left_out = f"a part was left out ({record.getMessage()})"
+                tally.refuse(":", f"{left_out}; expected frames")
             warned.flush()
-            yield columns_of(kept), tally.report(len(kept))
+            columns = columns_of(kept)
+            channels = [str("" if m.channel is None else m.channel) for m in kept]
+            columns["bus"] = np.array([_code(path, buses, c) for c in channels], np.uint8)
+            yield columns, tally.report(len(kept))._replace(dialect=dialect), tuple(buses)
+            dialect = ""
+
+
+def _code(path: Path, buses: dict[str, int], channel: str) -> int:
+    code = buses.setdefault(channel, len(buses))
+    if code >= BUSES:
+        raise ValueError(f"{path}: more than {BUSES} buses; expected fewer; split the log by bus")
+    return code
 
 
 def columns_of(messages: list) -> dict[str, np.ndarray]:
@@ -139,74 +137,6 @@ def fault_of(message) -> str | None:
     return None
 
 
-class _Source:
-    """The lines of a text log for python-can's readers: `header` first, then on from where the
-    reader before ended. `at` lines are read, `seen` are those of the current message, `ahead` is
-    the next, None at the end."""
-
-    def __init__(self, path: Path, stream: TextIO, suffix: str):
-        self.stream, self.seen = stream, list[str]()
-        self.ahead = next(stream, "").removeprefix("\xef\xbb\xbf") or None
-        refuse_carriage_returns(path, (self.ahead or "")[:4096].encode("latin-1"))
-        self.header, self.at = list[str](), 0
-        while self.ahead and re.match(_HEADERS[suffix], self.ahead, re.I):
-            self.header.append(self.ahead)
-            self.at, self.ahead = self.at + 1, next(stream, None)
-        if suffix == ".asc":  # ends the header; python-can swallows the first line behind it
-            self.header.append("no internal events logged\n")
-
-    def feed(self) -> Iterator[str]:
-        yield from self.header
-        while (line := self.ahead) is not None:
-            self.at, self.ahead = self.at + 1, next(self.stream, None)
-            self.seen.append(line)
-            if line.strip():  # python-can's CSV reader fails at a blank line
-                yield line.removesuffix("\n") + "\n"
-
-
-def _line(number: int, line: str) -> str:
-    return f":{number}: {line[:80].strip()!r}"
-
-
-def _from_lines(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
-    """(message, where) of a text log. A reader that fails is started anew, with the log's
-    header, at the line behind."""
-    import can
-
-    reader = {".asc": can.ASCReader, ".trc": can.TRCReader, ".csv": can.CSVReader}[suffix]
-    error_frame = _ERROR_FRAMES.get(suffix, "(?!)")  # which matches nothing
-    with plain.open(encoding="latin-1", newline="\n") as stream:
-        source = _Source(path, stream, suffix)
-        messages: Iterator | None = None
-        while messages or source.ahead is not None:
-            messages = messages or iter(reader(source.feed()))
-            source.seen.clear()
-            failure = message = None
-            try:
-                message = next(messages, None)
-            except Exception as error:  # python-can's readers raise what their parsing raises
-                failure = error
-            last = source.seen.pop() if source.seen and (message or failure) else None
-            first = source.at - len(source.seen) + (last is None)
-            for number, line in enumerate(source.seen, first):
-                if re.match(error_frame, line):
-                    tally.error_frames += 1
-                elif not re.match(_REMARKS[suffix], line, re.I):
-                    tally.refuse(_line(number, line), _UNREAD)
-            if failure and last is None:  # not a line failed but the header
-                raise ValueError(
-                    f"{path}:1: the header cannot be read {_brief(failure)}; {_ANEW}"
-                ) from failure
-            if failure:
-                tally.refuse(_line(source.at, last or ""), _UNREAD)
-            if message is None:
-                messages = None
-                continue
-            if suffix == ".trc" and message.is_fd:  # python-can leaves the code, 9 to 15
-                message.dlc = can.util.dlc2len(message.dlc)
-            yield message, _line(source.at, last or "")
-
-
 def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
     """(message, where) of a binary log; what python-can leaves out is refused."""
     import can
@@ -216,7 +146,8 @@ def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterat
         with ExitStack() as stack:
             # python-can leaves a file open whose header it cannot read
             source = plain if suffix == ".db" else stack.enter_context(plain.open("rb"))
-            readers = {".blf": _blf_reader(), ".mf4": can.MF4Reader, ".db": can.SqliteReader}
+            readers: dict[str, Any] = {".blf": _blf_reader(), ".mf4": can.MF4Reader}
+            readers |= {".db": can.SqliteReader, ".pcap": _packets}
             reader = stack.enter_context(readers[suffix](source))
             for message in reader:
                 count += 1
@@ -250,3 +181,33 @@ def _blf_reader():
             return bool(self._tail.strip(b"\0"))
 
     return BLFReader
+
+
+@contextmanager
+def _packets(stream) -> Iterator[Iterator]:
+    """The messages in the packets that SocketCAN hands to tcpdump or Wireshark."""
+    import can
+    import dpkt
+
+    def messages():
+        for number, (time, packet) in enumerate(packets, 1):
+            frame = packet[16:] if kind == _COOKED else packet
+            if len(frame) < 8 or (kind == _COOKED and packet[14:16] not in (b"\0\x0c", b"\0\x0d")):
+                raise ValueError(f"packet {number} holds no CAN frame")
+            flags, length = int.from_bytes(frame[:4], "big"), frame[4]
+            remote = bool(flags >> 30 & 1)
+            yield can.Message(
+                timestamp=float(time),
+                arbitration_id=flags & 0x1FFFFFFF,
+                is_extended_id=bool(flags >> 31),
+                is_remote_frame=remote,
+                is_error_frame=bool(flags >> 29 & 1),
+                dlc=length,
+                data=b"" if remote else frame[8 : 8 + length],
+            )
+
+    packets = dpkt.pcap.UniversalReader(stream)
+    kind = packets.datalink()
+    if kind not in (_SOCKETCAN, _COOKED):
+        raise ValueError(f"packets of link type {kind}, not of SocketCAN ({_SOCKETCAN})")
+    yield messages()

@@ -1,42 +1,61 @@
 """Capture files in, `Frames` out: one door for every supported log format."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from cangraph.frames import Frames, ReadReport, attack_code
-from cangraph.io.pythoncan import CAN_SUFFIXES, PYTHON_CAN_HEADER, read_messages
-from cangraph.io.text import read_text
-from cangraph.io.unpack import MARK, ending, plain_suffix, refuse_empty, text_blocks
+from cangraph.io.pythoncan import read_messages
+from cangraph.io.text import Asked, Columns, Piece, read_text
+from cangraph.io.unpack import format_of, plain_suffix, text_blocks
 
-ENDINGS = (".csv", ".txt", ".parquet", ".log", *CAN_SUFFIXES)  # plain or packed
+# of logs, plain or packed; `read_frames` goes by what is in a file
+ENDINGS = (".csv", ".txt", ".parquet", ".log", ".candump", ".asc", ".trc", ".blf", ".mf4", ".db",
+           ".pcap", ".pcapng")  # fmt: skip
 _HELD = 10.0  # s that a row waits for earlier ones behind it in the file
-
-_Columns = dict[str, np.ndarray]
-_Piece = tuple[_Columns, ReadReport]
 
 
 def read_frames(
-    path: str | Path, *, strict: bool = True, attack_type: str = "other", **where: str
+    path: str | Path,
+    *,
+    strict: bool = True,
+    attack_type: str = "other",
+    columns: Mapping[str, str | int | Sequence[str]] | None = None,
+    time_unit: str | None = None,
+    base: int | None = None,
+    **where: str,
 ) -> Frames:
     """Read a CAN log into `Frames`, sorted by time.
 
-    Known are the text layouts of `text.LAYOUTS` (can-train-and-test, HCRL, candump .log), Parquet
-    with the columns of the first (IDs and payloads as hexadecimal text), and through python-can
-    Vector .asc (times from its beginning) and .blf, PEAK .trc, SQLite .db, python-can's .csv, and
-    ASAM .mf4 (needs asammdf), each plain or packed as .gz, .zst or .xz. An ID of eight digits is a
-    29-bit one. Rows with an attack label get `attack_type`; `where` names the capture (see
-    `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes, else 8.
+    What a log is, its content says, not its ending: text in one of `dialects.DIALECTS`, a table
+    with a header or Parquet (by the names of its columns), Vector's .blf, SQLite's .db (both by
+    python-can), .mf4 (needs asammdf) or .pcap (needs dpkt); each plain or packed by gzip, zstd, xz,
+    bzip2 or zip, as ASCII, UTF-8 or UTF-16. `Frames.report` says what it was read as.
+
+    Of another table, `columns` names those that are timestamp, arbitration_id, data (one, or one a
+    byte), and perhaps dlc, attack, bus, is_extended_id, is_remote_frame and is_error_frame (without
+    a header by their numbers, from 0), `time_unit` is s, ms, us or ns, `base` that of the IDs, 16
+    or 10. Both are told from the whole file where they are not given and the dialect leaves them
+    open; `Frames.report.notes` tell what was found, and what is odd: a rate that no bus can carry,
+    hours without a frame.
+
+    An ID of eight digits is a 29-bit one, unless the dialect says it otherwise. Frames of several
+    buses keep theirs (`Frames.by_bus`). Rows with an attack label get `attack_type`; `where` names
+    the capture (see `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes,
+    else 8.
 
     No row is dropped silently: `strict` raises at the first that cannot be read; without it
     `Frames.report` counts them and names the first line of each kind. It counts error frames too.
+    A file of which more than one row, and more than 1 in 100, cannot be read, is none of its
+    dialect, and refused as a whole.
 
     Raises `FileNotFoundError`, and `ValueError` that names file, line and remedy for an empty file,
-    an unknown layout, a row that cannot be read if `strict`, and a file without one that can.
+    an unknown dialect, a row that cannot be read if `strict`, and a file without one that can.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "bus.csv")
@@ -46,17 +65,21 @@ def read_frames(
     (Frames('bus': 1 frames, 1 IDs, 0.0 s, 1 attack frames), 1)
     """
     path = Path(path)
-    ((columns, report),) = _pieces(path, strict, None)
-    return _frames(columns, report, attack_type, {"name": _name(path)} | where)
+    asked = Asked(columns or {}, time_unit, base)
+    (found, report, names), *rest = _pieces(path, strict, None, asked)
+    for _, more, _ in rest:  # the notes come last
+        report = _sum(report, more)
+    return _frames(found, report, names, attack_type, {"name": _name(path)} | where)
 
 
 @dataclass(frozen=True)
 class LogFile:
     """A CAN log on disk, for captures larger than memory: read in chunks, as often as needed.
 
-    Reads what `read_frames` reads, with `attack_type` and `strict` as there; the other fields say
-    where the capture belongs, as in `Frames` (`name`: by default the file's). Raises `ValueError`
-    for an attack type that is unknown.
+    Reads what `read_frames` reads, with `attack_type`, `strict`, `columns`, `time_unit` and `base`
+    as there; the other fields say where the capture belongs, as in `Frames` (`name`: by default the
+    file's). A table whose unit or base is open is read twice. Raises `ValueError` for an attack
+    type that is unknown.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "bus.csv")
@@ -72,6 +95,9 @@ class LogFile:
     vehicle: str = ""
     recording: str = ""
     strict: bool = True
+    columns: Mapping[str, str | int | Sequence[str]] | None = None
+    time_unit: str | None = None
+    base: int | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
@@ -98,15 +124,16 @@ class LogFile:
             raise ValueError(f"LogFile.chunks: size is {size}; expected at least 1 frame")
         path = Path(self.path)
         where = {n: getattr(self, n) for n in ("name", "scenario", "vehicle", "recording")}
-        pieces = _pieces(path, self.strict, size)
-        for columns, report in _in_time_order(path, pieces, size):
-            yield _frames(columns, report, self.attack_type, where)
+        asked = Asked(self.columns or {}, self.time_unit, self.base)
+        pieces = _pieces(path, self.strict, size, asked)
+        for columns, report, names in _in_time_order(path, pieces, size):
+            yield _frames(columns, report, names, self.attack_type, where)
 
 
 def is_log(path: Path) -> bool:
-    """Whether a file's ending is one that `read_frames` knows.
+    """Whether a file's ending is one that logs have.
 
-    >>> is_log(Path("bus.CSV.gz")), is_log(Path("bus.csv.zip")), is_log(Path("bus.blf"))
+    >>> is_log(Path("bus.CSV.gz")), is_log(Path("bus.pdf.zip")), is_log(Path("bus.blf"))
     (True, False, True)
     """
     return plain_suffix(path) in ENDINGS
@@ -117,42 +144,41 @@ def _name(path: Path) -> str:
 
 
 def _frames(
-    columns: _Columns, report: ReadReport, attack_type: str, where: dict[str, str]
+    columns: Columns,
+    report: ReadReport,
+    names: tuple[str, ...],
+    attack_type: str,
+    where: dict[str, str],
 ) -> Frames:
     labels = np.where(columns["attack"], attack_code(attack_type), 0).astype(np.uint8)
-    frames = Frames.in_order(**columns, attack_type=labels, report=report, **where)
+    names = names or ("",)
+    frames = Frames.in_order(**columns, attack_type=labels, bus_names=names, report=report, **where)
     # the steps back of a chunk, which is sorted already, were counted before
     return replace(frames, report=report) if report.reordered else frames
 
 
-def _pieces(path: Path, strict: bool, size: int | None) -> Iterator[_Piece]:
-    """Columns and report of about `size` rows at a time (None: of all), in the file's order."""
-    suffix = ending(path, ENDINGS)
-    if suffix in CAN_SUFFIXES:
-        pieces = read_messages(path, suffix, strict, size)
+def _pieces(path: Path, strict: bool, size: int | None, asked: Asked) -> Iterator[Piece]:
+    """Columns, report and buses of about `size` rows at a time (None: of all), in the file's order;
+    the last may be a report alone."""
+    kind = format_of(path)
+    if kind in ("", ".parquet"):
+        blocks = partial(text_blocks, path, size, kind == ".parquet")
+        pieces = read_text(path, blocks, strict, asked, size is None)
     else:
-        blocks = text_blocks(path, suffix, size)
-        first = next(blocks, b"")
-        begin = bytes(first[:4096])
-        refuse_empty(path, begin)
-        if begin.removeprefix(MARK).startswith(PYTHON_CAN_HEADER.encode()):
-            pieces = read_messages(path, ".csv", strict, size)
-        else:
-            pieces = read_text(path, chain([first], blocks), suffix, strict)
-        del first  # so that it goes when it is read
+        pieces = read_messages(path, kind, strict, size)
     frames, total = 0, ReadReport()
-    for columns, report in pieces:
+    for columns, report, names in pieces:
         if report.refused and strict:
             raise ValueError(report.first_refused[0])
-        frames += len(columns["timestamp"])
+        frames += len(columns.get("timestamp", ()))
         total = _sum(total, report)
-        yield columns, report
+        yield columns, report, names
         del columns
     if not frames and total.refused:
         raise ValueError(f"{total.first_refused[0]}; no other of {total.rows:,} rows can be read")
     if not frames:
         came = f"{total.error_frames} error frames" if total.error_frames else "a header"
-        raise ValueError(f"{path}: {came} and no rows; expected CAN frames; download it again")
+        raise ValueError(f"{path}: {came} and no rows; expected CAN frames; record the log again")
 
 
 def _sum(one: ReadReport, other: ReadReport) -> ReadReport:
@@ -160,16 +186,18 @@ def _sum(one: ReadReport, other: ReadReport) -> ReadReport:
     return ReadReport(*(a + b for a, b in zip(one, other, strict=True)))  # type: ignore[operator]
 
 
-def _in_time_order(path: Path, pieces: Iterable[_Piece], size: int) -> Iterator[_Piece]:
+def _in_time_order(path: Path, pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
     """The pieces cut anew into `size` rows, sorted stably by time. A row leaves when one of `_HELD`
     seconds later has come; `rows` of a report is counted with the frames that leave."""
-    held: _Columns = {}
+    held: Columns = {}
     pending, last, latest = ReadReport(), -np.inf, -np.inf
+    names: tuple[str, ...] = ()
     for piece in chain(pieces, [None]):
-        if piece is None:  # the end: all rows leave, the last piece may be shorter
+        if piece is None or not piece[0]:  # the end: all rows leave, the last piece may be shorter
+            pending = _sum(pending, piece[1] if piece else ReadReport())
             ready = len(held.get("timestamp", ()))
         else:
-            columns, report = piece
+            columns, report, names = piece
             time = columns["timestamp"]
             if len(time):
                 before = np.maximum.accumulate(np.concatenate(([latest], time)))
@@ -195,18 +223,19 @@ def _in_time_order(path: Path, pieces: Iterable[_Piece], size: int) -> Iterator[
             part = _taken(held, slice(begin, begin + size))
             if part["dlc"].max(initial=0) <= 8:
                 part["data"] = part["data"][:, :8]
-            rows = len(part["timestamp"]) + pending.error_frames + pending.refused
-            yield part, pending._replace(rows=rows)
+            rows = len(part["timestamp"])
+            rows += pending.error_frames + pending.refused + pending.others
+            yield part, pending._replace(rows=rows), names
             pending = ReadReport()
         if ready:
             held = _taken(held, slice(ready, None))
 
 
-def _taken(columns: _Columns, rows: slice | np.ndarray) -> _Columns:
+def _taken(columns: Columns, rows: slice | np.ndarray) -> Columns:
     return {key: np.array(values[rows]) for key, values in columns.items()}
 
 
-def _joined(one: _Columns, other: _Columns) -> _Columns:
+def _joined(one: Columns, other: Columns) -> Columns:
     data = [columns["data"] for columns in (one, other)]
     width = max(part.shape[1] for part in data)
     data = [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in data]

@@ -102,12 +102,12 @@ ENDING, NAME = "the ending is not known", "no original file has this name; expec
     [
         ("hcrl", "a.csv", "", "'hcrl' is unknown; expected one of demo, hcrl_ch"),
         ("set_02", f"{TRAIN[0]}/b.csv", table(1) + "x,y,z\n", rf"{TRAIN[0]}/b\.csv:22: 'x,y,z'"),
-        ("set_02", f"{TRAIN[0]}/drive.csv.zip", "x", f"drive.csv.zip: {ENDING}"),
+        ("set_02", f"{TRAIN[0]}/drive.csv.zip", "x", "drive.csv.zip:1: 'x' is of no dialect"),
         ("set_02", f"{TRAIN[0]}/drive.7z", "x", f"drive.7z: {ENDING}"),
         ("set_02", f"{TRAIN[0]}/drive", "x", f"drive: {ENDING}"),
         ("set_02", f"{TRAIN[0]}/drive.CSV.bak", "x", f"drive.CSV.bak: {ENDING}"),
         ("hcrl_ch", "Fuzzy.csv", hcrl(2), f"Fuzzy.csv: {NAME}"),
-        ("hcrl_sa", "Fuzzy_dataset_KIA.7z", "packed", f"Fuzzy_dataset_KIA.7z: {ENDING}"),
+        ("hcrl_sa", "Fuzzy_dataset_KIA.7z", "packed", "KIA.7z:1: 'packed' is of no dialect"),
     ],
 )
 def test_what_is_no_capture_is_named_and_not_passed_over(data, dataset, file, content, said):

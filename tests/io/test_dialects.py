@@ -9,25 +9,7 @@ from cangraph.io.readers import read_frames
 
 FOLDER = Path(__file__).parents[1] / "dialects"
 CASES = {case["file"]: case for case in json.loads((FOLDER / "manifest.json").read_text())}
-TO_BE_READ = """
-    annotated_bytes.log asc_dec.asc asc_dlc13.asc asc_fd.asc asc_german.asc asc_mixed.asc
-    asc_nodir.asc asc_relative.asc asc_status.asc battery_emulator.txt bool.parquet bus.log.bz2
-    bus.log.zip busmaster_dec.log busmaster_hex.log busmaster_no_header.log bytes.parquet
-    cabana_new.csv cabana_old.csv can.pcap canalyzer_default.asc canalyzer_semicolon.csv
-    candump_L.txt candump_comments.log candump_error_text.log candump_id_data_only.log
-    candump_len8.log candump_tA.log candump_ta.log candump_tail_text.log candump_terminal.log
-    candump_two_buses.log candump_tz.log candump_unpadded.log canhacker_comma.trc
-    canhacker_dot.trc carbus.trc ciciov_decimal.csv crtd.txt css_mdf2csv.csv datetime.parquet
-    epoch_ms.csv generic_id.csv gvret.csv gvret_dir.csv gvret_renamed.csv hcrl_challenge.csv
-    hcrl_challenge_submit.csv hcrl_decimal.csv hcrl_signal.csv hex0x.csv ints.parquet ixxat.trc
-    kvaser_canking.txt kvaser_memorator.asc kvaser_memorator.txt label_column.csv
-    label_words.csv log.candump microchip.log mirgu_label.log nmfta.csv ns.parquet
-    pandas_index.csv python_can2.csv python_can_print_new.txt python_can_print_old.txt
-    python_logger_datetime.csv quoted.csv savvy_trc_text.csv similarity_ids.log slcan.txt
-    spaced_bytes.csv syncan.csv trc10.trc trc12.trc trc13.trc trc20.trc trc20_basic.trc
-    trc21_dlc10.trc ttids.csv two_channels.asc uptime_ms.csv utf16.csv utf16.log vspy.csv
-    ydwg.txt
-""".split()  # noqa: SIM905
+TO_BE_READ = ()
 
 
 def rows_of(frames):

@@ -38,14 +38,16 @@ def test_asc(read):
         frames = read(text, "bus.asc")
         assert frames.timestamp.tolist() == [0, 1]
         assert rows_of(frames) == ["1a0#0102", "1a0x#R4"]
-        assert frames.report[:5] == (3, 0, 0, 1, 0)
+        report = frames.report
+        assert (len(frames), report.error_frames, report.refused) == (2, 1, 0)
+        assert report.rows == 3 + report.others and report.dialect == "Vector .asc"
 
 
 def test_trc(read):
     frames = read(TRC, "bus.trc")
     assert frames.timestamp.round(6).tolist() == [0.5, 0.6, 0.7]
     assert rows_of(frames) == ["1a0#0102", "1a0x#" + "ab" * 12, "1a0#R4"]
-    assert frames.report[:5] == (4, 0, 0, 1, 0)
+    assert frames.report[:5] == (9, 0, 0, 1, 0) and frames.report.others == 5
 
 
 def test_python_cans_own_csv_is_known_by_its_header(read):
@@ -75,11 +77,13 @@ def test_python_cans_own_csv_is_known_by_its_header(read):
     ],
 )
 def test_a_line_that_is_no_frame_is_refused_by_number(read, text, name, broken):
+    frame = next(row for row in text.splitlines() if re.search("1A0#|Rx   d|DT|AP8=", row))
+    text = text.strip("\n") + "\n" + (frame + "\n") * 250  # two rows are less than 1 in 100
     whole, number = read(text, name), text.count("\n") + 1
     named = re.escape(f"{name}:{number}: {broken.strip()!r}")
     with pytest.raises(ValueError, match=named):
         read(text + broken + "\n", name)
-    again = text.splitlines()[-1:] if name == "bus.log" else []  # an error frame
+    again = ["(1.700000) can0 20000080#00"] if name == "bus.log" else []  # an error frame
     frames = read(text + "\n".join([broken, broken, *again]), name, strict=False)
     assert frames.report.refused == 2 and len(frames) == len(whole)
     assert re.search(named, frames.report.first_refused[0])

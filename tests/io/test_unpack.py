@@ -7,7 +7,7 @@ from logs import PACK
 from cangraph.io.readers import read_frames
 from cangraph.io.unpack import text_blocks, unpacked
 
-TEXT = "".join(f"{i},{i * 7919 % 1009:x}\n" for i in range(9000)).encode()
+TEXT = "".join(f"{i},{i * 7919 % 1009:x}\n" for i in range(90_000)).encode()
 
 
 @pytest.fixture(params=PACK)
@@ -21,17 +21,17 @@ def log(request, tmp_path):
 def test_blocks_are_whole_lines_and_in_a_row_the_file(log, end):
     text = TEXT.rstrip() + end.encode()
     log.write_bytes(PACK[log.suffix.replace(".csv", "")](text))
-    blocks = [*text_blocks(log, ".csv", 200)]
+    blocks = [*text_blocks(log, 200)]
     assert b"".join(blocks) == text
     assert all(block.endswith(b"\n") for block in blocks[:-1])
-    assert all(len(block) < 8100 for block in blocks) and len(blocks) >= 10
-    assert [bytes(block) for block in text_blocks(log, ".csv", None)] == [text]
+    assert all(len(block) < 66_000 for block in blocks) and len(blocks) >= 10
+    assert [bytes(block) for block in text_blocks(log, None)] == [text]
 
 
 def test_a_line_longer_than_a_block_is_one(log):
-    text = b"a\n" + b"b" * 50_000 + b"\nc\n"
+    text = b"a\n" + b"b" * 150_000 + b"\nc\n"
     log.write_bytes(PACK[log.suffix.replace(".csv", "")](text))
-    blocks = [*text_blocks(log, ".csv", 100)]
+    blocks = [*text_blocks(log, 100)]
     assert b"".join(blocks) == text and all(block.endswith(b"\n") for block in blocks)
 
 
@@ -44,17 +44,19 @@ def test_a_package_that_is_cut_is_refused(tmp_path, packed, size):
     whole = PACK[packed](b"timestamp,arbitration_id,data_field\n" + rows.encode())
     for share in (0.3, 0.9, 0.999):  # some way behind the first rows
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(ValueError, match=r"cannot be unpacked .*; download it again"):
-            for _ in text_blocks(path, ".csv", size):
+        with pytest.raises(ValueError, match=r"cannot be unpacked .*; copy or record it again"):
+            for _ in text_blocks(path, size):
                 pass
         with pytest.raises(ValueError, match="cannot be unpacked"):
             read_frames(path, strict=False)
 
 
 def test_packages_in_a_row_are_one(log):
+    if log.suffix == ".zip":
+        pytest.skip("a zip file ends with its list of files")
     log.write_bytes(log.read_bytes() * 2)
-    assert b"".join(text_blocks(log, ".csv", 200)) == TEXT * 2
-    assert b"".join(bytes(block) for block in text_blocks(log, ".csv", None)) == TEXT * 2
+    assert b"".join(text_blocks(log, 200)) == TEXT * 2
+    assert b"".join(bytes(block) for block in text_blocks(log, None)) == TEXT * 2
 
 
 def test_a_packed_file_is_unpacked_beside_for_those_who_need_one(log):
