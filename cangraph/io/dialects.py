@@ -37,8 +37,8 @@ class Dialect(NamedTuple):
 
 def _vector(base: str) -> dict:
     """The rows of Vector's .asc with numbers in base 16 (""), or 10 ("010")."""
-    row = f"~{{time}} {{bus}} {{id:x{base}}}"
-    fd = "~{time} CANFD {bus} {dir} "
+    row = f"~{{time}} {{bus:digits}} {{id:x{base}}}"
+    fd = "~{time} CANFD {bus:digits} {dir} "
     flags = f"{{n}} {{n}} {{nibble}} {{dlc:any}}{{list:{base}}}< {{rest}}>"
     return {
         "frames": (
@@ -47,11 +47,11 @@ def _vector(base: str) -> dict:
             f"{fd}{{id:x{base}}} {flags}",
             f"{fd}{{id:x{base}}} {{name}} {flags}",
         ),
-        "errors": ("~{time} {bus} ErrorFrame< {rest}>", fd + "ErrorFrame< {rest}>"),
+        "errors": ("~{time} {bus:digits} ErrorFrame< {rest}>", fd + "ErrorFrame< {rest}>"),
         "others": (
             f"{row} TxRq {{rest}}",  # asked for; the frame itself follows as Tx
-            "~{time} {bus} OverloadFrame< {rest}>",
-            "~{time} {bus} Statistic:{rest}",
+            "~{time} {bus:digits} OverloadFrame< {rest}>",
+            "~{time} {bus:digits} Statistic:{rest}",
             "~{time} CANFD{refuse}",
             "~{time} {letters}{rest}",  # of LIN, Ethernet, system variables, the state of the chip
             "//{rest}",

@@ -7,7 +7,7 @@ error frame, or a numbered refusal.
 import logging
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from itertools import islice
@@ -60,7 +60,7 @@ def _brief(error: Exception) -> str:
 
 def read_messages(
     path: Path, suffix: str, strict: bool, size: int | None
-) -> Iterator[tuple[dict[str, np.ndarray], ReadReport, tuple[str, ...]]]:
+) -> Generator[tuple[dict[str, np.ndarray], ReadReport, tuple[str, ...]], None, None]:
     """The columns of `Frames`, the report and the buses of every `size` messages (None: of all) of
     a log in the format of `suffix`. `first_refused` names only kinds that no report before named.
 

@@ -1,7 +1,8 @@
 """Capture files in, `Frames` out: one door for every supported log format."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -161,19 +162,21 @@ def _pieces(path: Path, strict: bool, size: int | None, asked: Asked) -> Iterato
     """Columns, report and buses of about `size` rows at a time (None: of all), in the file's order;
     the last may be a report alone."""
     kind = format_of(path)
+    pieces: Generator[Piece, None, None]
     if kind in ("", ".parquet"):
         blocks = partial(text_blocks, path, size, kind == ".parquet")
         pieces = read_text(path, blocks, strict, asked, size is None)
     else:
         pieces = read_messages(path, kind, strict, size)
     frames, total = 0, ReadReport()
-    for columns, report, names in pieces:
-        if report.refused and strict:
-            raise ValueError(report.first_refused[0])
-        frames += len(columns.get("timestamp", ()))
-        total = _sum(total, report)
-        yield columns, report, names
-        del columns
+    with closing(pieces):
+        for columns, report, names in pieces:
+            if report.refused and strict:
+                raise ValueError(report.first_refused[0])
+            frames += len(columns.get("timestamp", ()))
+            total = _sum(total, report)
+            yield columns, report, names
+            del columns
     if not frames and total.refused:
         raise ValueError(f"{total.first_refused[0]}; no other of {total.rows:,} rows can be read")
     if not frames:

@@ -1,7 +1,8 @@
 """Text logs → columns: which of the `DIALECTS` a log has, and its rows."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, product
@@ -67,8 +68,12 @@ class _Way(NamedTuple):
 
 
 def read_text(
-    path: Path, blocks: Callable[[], Iterator[Any]], strict: bool, asked: Asked, whole: bool
-) -> Iterator[Piece]:
+    path: Path,
+    blocks: Callable[[], Generator[Any, None, None]],
+    strict: bool,
+    asked: Asked,
+    whole: bool,
+) -> Generator[Piece, None, None]:
     """The columns, the report and the buses of each block of whole lines of a log; `blocks` begins
     anew whenever it is called. `first_refused` names only kinds that no report before it named;
     `notes` come with the last report.
@@ -76,36 +81,36 @@ def read_text(
     Raises `ValueError` for a dialect that is not known, and at the end, if not `strict`, for a log
     of which less than 99 rows in 100 are of its dialect.
     """
-    parts = blocks()
-    first = next(parts, b"")
-    head = _head(first)
-    way = _recognised(path, head, asked)
-    timing = TimeBase(way.dialect, head.decode("latin-1"), way.per_second, way.base)
-    named: set[int] = set()
-    body, skipped, refused, total = way.body, way.above, 0, 0
-    buses: tuple[str, ...] = ()
-    chained = chain([first], parts)
-    del first  # so that it goes when it is read
-    for block in chained:
-        found = read_rows(block, body, way.program, buses)
-        if total == 0 and not timing.settled(found):
-            for part, (other, begin) in enumerate(_again(blocks, way)) if not whole else ():
-                timing.survey(read_rows(other, begin, way.program) if part else found)
-            if whole:
-                timing.survey(found)
-            timing.decide()
-        columns, late = timing.seconds(found)
-        messages = _messages(path, block, body, found, late, skipped, named)
-        lost = int(found.faults[1 : rows.PADDED, 0].sum()) + len(late)
-        padded, errors, others = found.faults[rows.PADDED :, 0].tolist()
-        read = len(columns["timestamp"]) + errors + others + lost
-        report = ReadReport(
-            read, 0, padded, errors, lost, messages, others, "" if total else way.dialect.name
-        )
-        refused, total = refused + lost, total + read
-        skipped, body, buses = skipped + found.lines, 0, found.buses
-        del block, found  # before the caller's work begins
-        yield columns, report, buses
+    with closing(blocks()) as parts:
+        first = next(parts, b"")
+        head = _head(first)
+        way = _recognised(path, head, asked)
+        timing = TimeBase(way.dialect, head.decode("latin-1"), way.per_second, way.base)
+        named: set[int] = set()
+        body, skipped, refused, total = way.body, way.above, 0, 0
+        buses: tuple[str, ...] = ()
+        chained = chain([first], parts)
+        del first  # so that it goes when it is read
+        for block in chained:
+            found = read_rows(block, body, way.program, buses)
+            if total == 0 and not timing.settled(found):
+                for part, (other, begin) in enumerate(_again(blocks, way)) if not whole else ():
+                    timing.survey(read_rows(other, begin, way.program) if part else found)
+                if whole:
+                    timing.survey(found)
+                timing.decide()
+            columns, late = timing.seconds(found)
+            messages = _messages(path, block, body, found, late, skipped, named)
+            lost = int(found.faults[1 : rows.PADDED, 0].sum()) + len(late)
+            padded, errors, others = found.faults[rows.PADDED :, 0].tolist()
+            read = len(columns["timestamp"]) + errors + others + lost
+            report = ReadReport(
+                read, 0, padded, errors, lost, messages, others, "" if total else way.dialect.name
+            )
+            refused, total = refused + lost, total + read
+            skipped, body, buses = skipped + found.lines, 0, found.buses
+            del block, found  # before the caller's work begins
+            yield columns, report, buses
     if not strict and _misfit(refused, total):
         raise ValueError(
             f"{path}: {refused:,} of {total:,} rows are no {way.dialect.name}, more than 1 in 100; "
@@ -125,7 +130,9 @@ def _misfit(refused: int, total: int) -> bool:
     return refused > 1 + total // 100
 
 
-def _again(blocks: Callable[[], Iterator[Any]], way: _Way) -> Iterator[tuple[Any, int]]:
+def _again(
+    blocks: Callable[[], Generator[Any, None, None]], way: _Way
+) -> Iterator[tuple[Any, int]]:
     for i, block in enumerate(blocks()):
         yield block, way.body if i == 0 else 0
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def format_of(path: Path) -> str:
     return known[0] if known else ""
 
 
-def text_blocks(path: Path, size: int | None, table: bool = False) -> Iterator[bytes | mmap.mmap]:
+def text_blocks(path: Path, size: int | None, table: bool = False) -> Generator[Any, None, None]:
     """The text of a log, cut at newlines into blocks of about `size` rows, or for None in one (a
     plain file mapped); a Parquet file (`table`) is the CSV of its table. Raises `ValueError` for
     what cannot be unpacked."""
