@@ -118,7 +118,7 @@ def _arrow(ax, tail, head, shrink, look):
 
 def second(timestamp, mine, data, odd, usual, name, title=None):
     """What an ID did in a second or so, in three panels: frames of the bus in each 10 ms, the gap
-    to the frame before on a logarithmic axis, and the bytes of each payload.
+    to the frame before, and the bytes of each payload.
 
     `timestamp` (n,) s, of all frames; `mine` (n,) bool, those of the ID; of these, `data` (m, 8)
     u1 and `odd` (m,) bool, those to look at; `usual`: its period in ms or None; its `name`. An
@@ -134,7 +134,8 @@ def second(timestamp, mine, data, odd, usual, name, title=None):
     gap = np.maximum(1e3 * np.diff(own), 0.01)  # a logarithm needs something
     for shown, color in ((~odd[1:], BENIGN), (odd[1:], ATTACK)):
         middle.plot(own[1:][shown], gap[shown], ".", color=color, ms=4)
-    middle.set(yscale="log", ylabel="gap (ms)")
+    wide = len(gap) and gap.max() > 4 * gap.min()
+    middle.set(yscale="log" if wide else "linear", ylabel="gap (ms)")
     if usual:
         middle.axhline(usual, **style.DASHED)
         text = f"usual: {usual:,.1f} ms"

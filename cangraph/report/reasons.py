@@ -29,6 +29,7 @@ RARE = 0.01  # share of an ID's other frames that a telling reason is seen in at
 _MOST = 4  # reasons of an alarm
 _PAST = 500  # frames before an alarm that rules are looked for in
 _RULE = 0.95  # of them keep a rule
+_WARM = 5.0  # s; an ID that comes later is new
 _KNOWN = 8  # frames; with fewer nothing is usual
 _AWAY = 3.0  # periods that an ID must be silent to be called so
 _OFTEN = 1.5  # times its usual number of frames
@@ -85,6 +86,8 @@ def why(own: Own | None, span: tuple[float, float], quiet: np.ndarray) -> dict[s
     reasons = [*_amounts(own, span, inside, period)]
     for name, shown in own.odd.items():
         mine = inside[shown[inside]]
+        if name == "distrust" and own.time[0] < _WARM:
+            continue  # it was there from the beginning, only irregular
         if len(mine) and (period is not None or name == "distrust"):  # else nothing is usual
             i = int(mine[0])
             elsewhere = float(shown[quiet].mean()) if period is not None else None
@@ -134,7 +137,7 @@ def _words(own: Own, name: str, i: int, period: float | None) -> str:
         return f"{len(now)} bytes instead of {len(ago)}"
     if name == "distrust":
         first = f"it first came {own.time[0]:,.2f} s into the log"
-        return f"an ID without trust: {first}, and has not kept a period for long"
+        return f"a new ID: {first}, and has not kept a period for long"
     if name == "intruder":
         return f"two frames for one turn: {gap}{usual}; this one keeps the clock, not that before"
     if name == "gap_surprise":

@@ -27,7 +27,7 @@ _PIECE = 20_000  # frames between two steps of a progress bar
 _DATED = 1e8  # s; timestamps above it count from 1970
 _PAUSE = 0.5  # s without any frame on a bus
 _WARM = 5.0  # s in which every ID that comes is taken for normal
-_MANY = 3  # suspicious windows of an alarm that is sure
+_MANY = 3  # suspicious windows of an alarm that is sure; IDs that are new together
 _RARE_ID = 9  # frames; an ID with fewer has no period
 
 Step = Callable[[int, int], None]  # takes the number of frames that were judged, and of all
@@ -114,15 +114,15 @@ def scan(
         seen = [[e["start"], e["time"], e["value"]] for e in events if e["event"] == "window"]
         windows = np.array(seen, float).reshape(-1, 3)
         since = float(part.timestamp[0] - frames.timestamp[0])
-        stream = streams[bus] = OneBus(part, since, own_frames(part), windows)
-        mine = _alarms(bus, stream, events, detector, names)
+        one = streams[bus] = OneBus(part, since, own_frames(part), windows)
+        mine = _alarms(bus, one, events, detector, names)
         alarms += mine
-        buses.append(_bus(bus, stream, mine, detector, labels))
+        buses.append(_bus(bus, one, mine, detector, labels))
         diagnostics += [
             row | {"bus": bus, "id": f"{row['id']:03X}"} for row in diagnosis.conversations(part)
         ]
     alarms.sort(key=lambda alarm: alarm["begin"])
-    judged = any(len(stream.windows) for stream in streams.values())
+    judged = any(len(one.windows) for one in streams.values())
     facts: dict[str, Any] = {"log": frames.name if isinstance(log, Frames) else str(log)}
     facts |= {"status": ALARM if alarms else NOTHING if judged else NOT_JUDGED}
     facts |= {"verdict": _verdict(alarms, judged), "read": _read(frames), "buses": buses}
@@ -154,7 +154,7 @@ def _verdict(alarms: Sequence[dict], judged: bool) -> str:
 
 
 def _alarms(
-    bus: str, stream: OneBus, events: Sequence[dict], detector: Exported, names: Names | None
+    bus: str, one: OneBus, events: Sequence[dict], detector: Exported, names: Names | None
 ) -> list[dict[str, Any]]:
     """The alarms of a bus, each once, as it was when it ended; one that was reopened is the same.
     Times are s since the log's first frame."""
@@ -164,41 +164,58 @@ def _alarms(
     ends = np.sort([event["time"] for event in raised])
     windows = [event for event in events if event["event"] == "window"]
     return [
-        _alarm(event, bus, stream, windows, (begins, ends), detector.threshold, names)
+        _alarm(event, bus, one, windows, (begins, ends), detector.threshold, names)
         for event in raised
     ]
 
 
-def _alarm(event, bus, stream, windows, spans, at, names) -> dict[str, Any]:
+def _alarm(event, bus, one, windows, spans, at, names) -> dict[str, Any]:
     """What is said of one alarm, among the `spans` (begins, ends) of all."""
     begin, end = event["since"] - event["delay"], event["time"]
-    first, last = np.searchsorted(stream.windows[:, 0], [begin - 1e-9, end]).tolist()
+    first, last = np.searchsorted(one.windows[:, 0], [begin - 1e-9, end]).tolist()
     called = [window for window in windows[first:last] if window["value"] >= at]
     number, kind, blamed = _blamed(event, called)
-    own, found = stream.own.get(number), why(None, (begin, end), np.zeros(0))
+    own, found = one.own.get(number), why(None, (begin, end), np.zeros(0))
     if own:
         quiet = np.searchsorted(spans[0], own.time, "right") == np.searchsorted(spans[1], own.time)
         found = why(own, (begin, end), quiet)
+    spread = 3 * max(blamed.values(), default=0) <= len(called)
+    if spread:
+        found["reasons"] = [*_newcomers(one, (begin, end)), *found["reasons"]]
     telling = [r for r in found["reasons"] if (r["elsewhere"] or 0.0) <= RARE]
     often = 2 * len(called) >= last - first
     for moment in (*found["reasons"], *filter(None, [found["frame"]])):
-        moment["time"] = round(moment["time"] + stream.since, 6)
+        moment["time"] = round(moment["time"] + one.since, 6)
     times = {"begin": begin, "raised": event["since"], "end": end}
-    alarm = {"bus": bus} | {k: round(t + stream.since, 6) for k, t in times.items()}
+    alarm = {"bus": bus} | {k: round(t + one.since, 6) for k, t in times.items()}
     alarm |= {"ongoing": event["event"] == "ongoing", "id": f"{number:03X}"}
     alarm |= {"message": names.message(number) if names else "", "kind": kind}
     alarm |= {"part": diagnosis.part_of(number), "peak": event["peak"]}
     alarm |= {"windows": last - first, "called": len(called)}
-    spread = 3 * max(blamed.values(), default=0) <= len(called)
     alarm |= {"blamed": dict(blamed.most_common(4)), "many": len(blamed) if spread else 1}
     alarm["sure"] = "medium" if telling or often else "low"
-    if telling and often and len(called) >= _MANY:
+    alarm["most"] = 2 * (last - first) > len(one.windows)
+    if telling and often and len(called) >= _MANY and not alarm["most"]:
         alarm["sure"] = "high"
     if names and found["frame"]:
         before, after = (names.signals(number, found["frame"][k]) for k in ("before", "after"))
         changed = {k: [before.get(k, ""), v] for k, v in after.items() if before.get(k) != v}
         found["frame"]["signals"] = changed
     return alarm | found
+
+
+def _newcomers(one: OneBus, span: tuple[float, float]) -> Iterable[dict[str, Any]]:
+    """What IDs that are new on the bus send in a span (s), if there are several."""
+    sent = []
+    for own in one.own.values():
+        if own.time[0] > _WARM:
+            inside = slice(*np.searchsorted(own.time, span))
+            sent.append(int(own.odd["distrust"][inside].sum()))
+    new = sum(frames > 0 for frames in sent)
+    if new >= _MANY:
+        says = f"{new:,} new IDs send {sum(sent):,} frames in {span[1] - span[0]:.2f} s"
+        found = {"feature": "newcomers", "time": round(span[0], 6), "frames": sum(sent)}
+        yield found | {"says": says, "elsewhere": None}
 
 
 def _blamed(event: dict, called: Sequence[dict]) -> tuple[int, str, Counter[str]]:
@@ -228,22 +245,22 @@ def _read(frames: Frames) -> dict[str, Any]:
 
 
 def _bus(
-    bus: str, stream: OneBus, alarms: Sequence[dict], detector: Exported, labels: bool
+    bus: str, one: OneBus, alarms: Sequence[dict], detector: Exported, labels: bool
 ) -> dict[str, Any]:
     """What is said of a bus as a whole."""
-    frames, values = stream.frames, stream.windows[:, 2]
-    facts = {"bus": bus, "frames": len(frames), "ids": len(stream.own)}
+    frames, values = one.frames, one.windows[:, 2]
+    facts = {"bus": bus, "frames": len(frames), "ids": len(one.own)}
     facts |= {"seconds": round(frames.duration, 6), "windows": len(values)}
     facts |= {"called": int((values >= detector.threshold).sum()), "alarms": len(alarms)}
     if labels and len(values):
-        facts["labels"] = _labelled(stream, detector)
-    return facts | {"not_judged": list(_not_judged(stream, detector))}
+        facts["labels"] = _labelled(one, detector)
+    return facts | {"not_judged": list(_not_judged(one, detector))}
 
 
-def _labelled(stream: OneBus, detector: Exported) -> dict[str, Any]:
+def _labelled(one: OneBus, detector: Exported) -> dict[str, Any]:
     """The alarms of a bus beside the attacks that its log names: `event_metrics`."""
-    start, end, value = stream.windows.T
-    frames = stream.frames
+    start, end, value = one.windows.T
+    frames = one.frames
     time = frames.timestamp[frames.attack] - frames.timestamp[0]
     label = np.searchsorted(time, end, "right") > np.searchsorted(time, start)
     for span in frames.attack_spans:
@@ -253,11 +270,11 @@ def _labelled(stream: OneBus, detector: Exported) -> dict[str, Any]:
     return event_metrics(scores, *detector.rule)
 
 
-def _not_judged(stream: OneBus, detector: Exported) -> Iterable[str]:
+def _not_judged(one: OneBus, detector: Exported) -> Iterable[str]:
     """What of a bus could not be judged, or only in part."""
-    frames = stream.frames
-    left = len(frames) - detector.window - max(len(stream.windows) - 1, 0) * detector.stride
-    if not len(stream.windows):
+    frames = one.frames
+    left = len(frames) - detector.window - max(len(one.windows) - 1, 0) * detector.stride
+    if not len(one.windows):
         yield f"all of it: {len(frames):,} frames, where a window takes {detector.window}"
         return
     if left > 0:
@@ -270,7 +287,7 @@ def _not_judged(stream: OneBus, detector: Exported) -> Iterable[str]:
             f"{len(long):,} pauses of the whole bus, {long.sum():,.1f} s in all: what comes behind "
             "one is late for everybody"
         )
-    rare = [f"{number:03X}" for number, own in stream.own.items() if len(own.at) < _RARE_ID]
+    rare = [f"{number:03X}" for number, own in one.own.items() if len(own.at) < _RARE_ID]
     if rare:
         more = f" and {len(rare) - 8} more" if len(rare) > 8 else ""
         few = f"{len(rare):,} IDs with fewer than {_RARE_ID} frames, which have no period"

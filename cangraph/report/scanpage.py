@@ -149,8 +149,12 @@ def reason_lines(alarm: dict[str, Any]) -> list[str]:
         rare = f"; elsewhere in {100 * elsewhere:.2g} % of its frames" if elsewhere else ""
         rare = "; never elsewhere" if elsewhere == 0 else rare
         lines.append(f"{reason['time']:,.3f} s: {reason['says']}{rare}")
-    if not lines:
-        lines = ["no frame of this ID is odd by itself: it may well be a false alarm"]
+    if alarm["most"]:
+        lines.append(
+            "it lasts for most of the log, as with a vehicle that the detector knows little"
+        )
+    if not alarm["reasons"]:
+        lines.append("no frame of this ID is odd by itself: it may well be a false alarm")
     if alarm["part"] == "tester":
         lines.append("a diagnostic tester sends this ID: one at work looks like this, too")
     return lines
@@ -208,13 +212,15 @@ def page(scans: Sequence[Scan]) -> str:
     with _drawing():
         figures.use_style()
         if len(scans) == 1:
-            return shell(_section(scans[0], 0, "h1"), "scan")
+            return shell(_section(scans[0], 0, "h1", SHOWN), "scan")
         lit = sum(found.status == 1 for found in scans)
         rows = [[_link(f"log-{k}", s.facts["log"]), escape(s.facts["verdict"]),
                  str(len(s.facts["alarms"]))] for k, s in enumerate(scans)]  # fmt: skip
         body = f"<h1>{lit} of {len(scans)} logs look under attack</h1>"
         body += _table(["log", "verdict", "alarms"], rows)
-        return shell(body + "".join(_section(s, k, "h2") for k, s in enumerate(scans)), "scan")
+        most = max(SHOWN // len(scans), 1)  # pictures of a log
+        body += "".join(_section(found, k, "h2", most) for k, found in enumerate(scans))
+        return shell(body, "scan")
 
 
 @contextmanager
@@ -230,7 +236,7 @@ def _drawing() -> Iterator[None]:
     plt.switch_backend(backend)
 
 
-def _section(found: Scan, k: int, heading: str) -> str:
+def _section(found: Scan, k: int, heading: str, pictures: int) -> str:
     facts, shown = found.facts, ranked(found)
     lit = ' class="alarm"' if facts["alarms"] else ""
     name, verdict = escape(_clean(Path(facts["log"]).name)), escape(facts["verdict"])
@@ -246,7 +252,9 @@ def _section(found: Scan, k: int, heading: str) -> str:
         parts.append(
             f"<p>and {more:,} more alarms, less sure ones; <code>--json</code> has all</p>"
         )
-    parts += [_detail(found, alarm, f"alarm-{k}-{n}") for n, alarm in enumerate(shown)]
+    parts += [
+        _detail(found, alarm, f"alarm-{k}-{n}", n < pictures) for n, alarm in enumerate(shown)
+    ]
     parts.append(f'<h2 id="read-{k}">What was read, and what not judged</h2>{_list(lines)}')
     if talks := talk_lines(found):
         parts.append(f'<h2 id="diagnosis-{k}">Diagnostic tools on the bus</h2>{_list(talks)}')
@@ -261,7 +269,7 @@ def _row(alarm: dict[str, Any], at: str) -> list[str]:
     return [_link(at, f"{alarm['begin']:,.2f} s"), *(escape(_clean(cell)) for cell in cells)]
 
 
-def _detail(found: Scan, alarm: dict[str, Any], at: str) -> str:
+def _detail(found: Scan, alarm: dict[str, Any], at: str, picture: bool) -> str:
     what = f"{alarm['begin']:,.2f} s: {_at(alarm['bus'])}{who(alarm)}"
     kind = alarm["kind"] or "of no known kind"
     parts = [f'<h2 id="{at}">{escape(_clean(what))}</h2>']
@@ -280,18 +288,18 @@ def _detail(found: Scan, alarm: dict[str, Any], at: str) -> str:
         rows += [[escape(_clean(n)), escape(_clean(f"{a} → {b}"))]
                  for n, (a, b) in frame.get("signals", {}).items()]  # fmt: skip
         parts.append(_table(["", "payload"], rows))
-        parts.append(_picture(found, alarm))
+        parts += [_picture(found, alarm)] if picture else []
     return "".join(parts)
 
 
 def _timeline(found: Scan, bus: str) -> str:
     from cangraph import figures
 
-    stream = found.streams[bus]
-    start, end, value = stream.windows.T
+    one = found.streams[bus]
+    start, end, value = one.windows.T
     alarms = [alarm for alarm in found.facts["alarms"] if alarm["bus"] == bus]
     spans = [(alarm["begin"], alarm["end"]) for alarm in alarms]
-    began = stream.since
+    began = one.since
     of = f"{len(value):,} windows of {found.detector.window} frames"
     title = f"{_at(bus)}{len(alarms)} alarms in {of}"
     ax = figures.watched(
@@ -301,21 +309,30 @@ def _timeline(found: Scan, bus: str) -> str:
 
 
 def _picture(found: Scan, alarm: dict[str, Any]) -> str:
+    """What the ID did in the second around its frame; where many are blamed, all that are new."""
     from cangraph import figures
 
-    stream, number = found.streams[alarm["bus"]], int(alarm["id"], 16)
-    own, frames = stream.own[number], stream.frames
-    time = frames.timestamp - frames.timestamp[0] + stream.since
+    one = found.streams[alarm["bus"]]
+    time = one.frames.timestamp - one.frames.timestamp[0] + one.since
     middle = alarm["frame"]["time"]
-    part = slice(*np.searchsorted(time, [middle - _SECOND, middle + _SECOND]))
-    mine = frames.arbitration_id[part] == number
-    shown = (own.at >= part.start) & (own.at < part.stop)
-    features = [r["feature"] for r in alarm["reasons"] if r["feature"] in own.odd]
-    odd = np.any([own.odd[name][shown] for name in features], 0)
-    odd = np.broadcast_to(odd, shown.sum())  # where no feature is odd
-    bytes_used = max(int(own.used[shown].max(initial=1)), 1)
-    data = own.data[shown, :bytes_used]
-    ax = figures.second(time[part], mine, data, odd, alarm["period_ms"], _clean(who(alarm)))
+    begin, end = np.searchsorted(time, [middle - _SECOND, middle + _SECOND]).tolist()
+    features = [r["feature"] for r in alarm["reasons"]]
+    numbers = alarm["blamed"] if alarm["many"] > 1 else [alarm["id"]]
+    blamed = [one.own[int(number, 16)] for number in numbers]
+    if any(reason["feature"] == "newcomers" for reason in alarm["reasons"]):
+        blamed = [own for own in one.own.values() if own.odd["distrust"].any()]
+    at = np.concatenate([own.at for own in blamed])
+    odd = [
+        np.any([own.odd[f] for f in features if f in own.odd] or [own.at < 0], 0) for own in blamed
+    ]
+    order = np.argsort(at)
+    order = order[(at[order] >= begin) & (at[order] < end)]
+    at, odd = at[order], np.concatenate(odd)[order]
+    mine = np.isin(np.arange(begin, end), at)
+    used = max(int(one.frames.bytes_used[at].max(initial=1)), 1)
+    data = one.frames.data[at, :used]
+    name = f"{len(blamed):,} IDs" if len(blamed) > 1 else _clean(who(alarm))
+    ax = figures.second(time[begin:end], mine, data, odd, alarm["period_ms"], name)
     return _png(ax[0].figure)
 
 
