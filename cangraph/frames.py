@@ -273,22 +273,21 @@ class Frames:
         return np.where(self.is_remote_frame, 0, self.dlc).astype(np.uint8)
 
     def by_bus(self) -> dict[str, "Frames"]:
-        """The frames of each bus that has any, by its name: streams of one vehicle, each with the
-        profile of its own IDs. An attack span is taken along by all of them.
+        """The frames of each bus that has any, by its name: streams of one vehicle and one drive,
+        each named after its bus too if there are several. All have the attack spans.
 
-        >>> frames = Frames(np.arange(3.0), np.ones(3), bus=np.array([0, 1, 0]),
-        ...                 bus_names=("can0", "can1"))
-        >>> {name: len(part) for name, part in frames.by_bus().items()}
-        {'can0': 2, 'can1': 1}
+        >>> log = Frames(np.arange(3.0), np.ones(3), bus=np.array([0, 1, 0]), name="drive",
+        ...              bus_names=("can0", "can1"))
+        >>> [(bus, part.name, len(part)) for bus, part in log.by_bus().items()]
+        [('can0', 'drive can0', 2), ('can1', 'drive can1', 1)]
         """
-        parts = {}
-        for code in np.unique(self.bus).tolist():
-            mine = self.bus == code
-            part = self if mine.all() else self[mine]
+        codes, parts = np.unique(self.bus).tolist(), {}
+        for code in codes or [0]:
+            bus = self.bus_names[code]
+            part = self if len(codes) < 2 else self[self.bus == code]
+            name = self.name if len(codes) < 2 else f"{self.name} {bus}".strip()
             zeros = np.zeros(len(part), np.uint8)
-            parts[self.bus_names[code]] = replace(
-                part, bus=zeros, bus_names=(self.bus_names[code],)
-            )
+            parts[bus] = replace(part, name=name, bus=zeros, bus_names=(bus,))
         return parts
 
     def sha256(self) -> str:

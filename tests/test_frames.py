@@ -171,3 +171,31 @@ def test_spans_count_as_content():
 def test_a_span_that_is_none_is_refused(span, message):
     with pytest.raises(ValueError, match=message):
         suppressed().label(attack_spans=[span])
+
+
+# buses
+
+
+def test_a_log_of_two_buses_is_two_streams_of_one_recording():
+    codes = np.arange(100) % 3 % 2
+    log = Frames(
+        np.arange(100.0), np.arange(100), bus=codes, bus_names=("can0", "can1"), name="drive"
+    ).label(recording="r")
+    streams = log.by_bus()
+    for code, (bus, part) in enumerate(streams.items()):
+        assert bus == f"can{code}" and part.name == f"drive can{code}" and part.recording == "r"
+        assert part.timestamp.tolist() == np.flatnonzero(codes == code).tolist()
+        assert part.bus_names == (bus,) and not part.bus.any() and part.by_bus().keys() == {bus}
+    assert "on 2 buses" in repr(log) and log[10:].bus_names == log.bus_names
+
+
+def test_the_hash_of_a_log_of_one_bus_does_not_depend_on_it():
+    one = Frames(np.arange(3.0), np.arange(3))
+    assert one.sha256() == replace(one, bus_names=("can7",)).sha256()
+    two = replace(one, bus=np.array([0, 1, 0]), bus_names=("a", "b"))
+    assert two.sha256() != one.sha256()
+
+
+def test_a_bus_without_a_name_is_refused():
+    with pytest.raises(ValueError, match=r"bus goes up to 1; expected an index"):
+        Frames(np.arange(3.0), np.arange(3), bus=np.array([0, 1, 0]))

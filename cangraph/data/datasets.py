@@ -112,7 +112,8 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
     The files in `CANGRAPH_DATA` are `<dataset>/<scenario>/*`, of any format that `read_frames`
     knows, or the original HCRL files anywhere under `<dataset>/`. Hidden files and documents (a
     README, a licence, .md, .pdf, …) are ignored. Of captures with equal content the first is kept
-    and names the others in `Frames.copies`. Only the demo bus depends on `seed`.
+    and names the others in `Frames.copies`. A log of several buses is one capture for each, of one
+    recording. Only the demo bus depends on `seed`.
 
     Raises `FileNotFoundError` that names the folder, the files and their publisher, and
     `ValueError` for a file that is neither a known capture nor a document.
@@ -122,7 +123,8 @@ def read(dataset: str, seed: int = 0) -> list[Frames]:
     captures = demo_captures(seed) if dataset == "demo" else _read_folder(dataset)
     captures = _distinct(captures)
     recordings = same_recording(captures)
-    return [c.label(recording=r) for c, r in zip(captures, recordings, strict=True)]
+    named = (c.label(recording=r) for c, r in zip(captures, recordings, strict=True))
+    return [part for capture in named for part in capture.by_bus().values()]
 
 
 def present() -> list[str]:

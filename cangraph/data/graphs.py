@@ -82,7 +82,7 @@ class Graphs:
 
     def require(self, captures: Sequence[Frames], who: str) -> None:
         """Raises `ValueError`, in the name of `who`, unless the windows are of `captures`."""
-        found = [(frames.name, len(frames)) for frames in captures]
+        found = [(frames.name, len(frames)) for frames in captures]  # a log of two buses is two
         expected = [(info.name, info.frames) for info in self.captures]
         if found != expected:
             raise ValueError(
@@ -164,11 +164,22 @@ def stream(
         return tuple(pool.map(run, range(len(captures))))
 
 
+def streams(captures: Sequence[Capture]) -> list[Capture]:
+    """The captures, those of several buses as one for each bus: profiles of IDs are of a bus."""
+    several = [c.by_bus().values() if isinstance(c, Frames) else [c] for c in captures]
+    return [part for parts in several for part in parts]
+
+
 def _noted(capture: Capture, seen: dict[str, Any]) -> Iterator[Frames]:
     """The chunks of a capture; behind the last, `seen` holds what `CaptureInfo` says of them."""
     count, ids = Counter({"frames": 0}), set[int]()
     first, last = np.inf, -np.inf  # s
     for frames in capture.chunks():
+        if frames.bus.any():
+            raise ValueError(
+                f"capture {capture.name!r}: it holds the buses {', '.join(frames.bus_names)}; "
+                "expected one, as each has its own IDs; read it whole, or name one: LogFile(bus=…)"
+            )
         said = {name: getattr(frames.report, name) for name in _REPORTED}
         count.update(said, frames=len(frames), attack_frames=int(frames.attack.sum()))
         ids.update(np.unique(frames.arbitration_id).tolist())
@@ -218,7 +229,8 @@ def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100)
     """Cut captures into windows of `window` frames, one every `stride`, and make each a graph.
 
     The profile of every ID runs through each capture from its first frame, so a window knows
-    its own past and nothing else. Frames behind the last whole window belong to no window.
+    its own past and nothing else. Frames behind the last whole window belong to no window. A
+    capture of several buses is one for each of them (`Frames.by_bus`).
     All graphs lie in memory; `store.prepare` makes the same ones on disk.
 
     Raises `ValueError` when no capture is given, or one is shorter than a window.
@@ -228,6 +240,7 @@ def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100)
     >>> graphs.node_id, graphs.edge_index.tolist(), graphs.edge_attr[:, 0].round(2)
     (array([1, 2], dtype=uint32), [[0, 1], [1, 0]], array([1.58, 1.  ], dtype=float32))
     """
+    captures = streams(captures)
     parts: list[list[Part]] = [[] for _ in captures]  # of each capture
     infos = stream(captures, window, stride, [mine.append for mine in parts])
     joined = _concatenated([part for mine in parts for part in mine])

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from cangraph.data.graphs import Capture, Graphs, Part, stream
+from cangraph.data.graphs import Capture, Graphs, Part, stream, streams
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import whole_folder
 from cangraph.frames import CaptureInfo
@@ -47,7 +47,7 @@ def prepare(
     ...     prepare([log], window=4, stride=4, folder=folder)
     Graphs(2 windows of 4 frames, 4 nodes, 4 edges, 0 windows under attack)
     """
-    folder = Path(folder)
+    folder, captures = Path(folder), streams(captures)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = list(pool.map(lambda capture: capture.sha256(), captures))
     identities = [

@@ -79,8 +79,8 @@ class LogFile:
 
     Reads what `read_frames` reads, with `attack_type`, `strict`, `columns`, `time_unit` and `base`
     as there; the other fields say where the capture belongs, as in `Frames` (`name`: by default the
-    file's). A table whose unit or base is open is read twice. Raises `ValueError` for an attack
-    type that is unknown.
+    file's). Of several buses, `bus` names the one whose frames are given. A table whose unit or
+    base is open is read twice. Raises `ValueError` for an attack type that is unknown.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "bus.csv")
@@ -99,6 +99,7 @@ class LogFile:
     columns: Mapping[str, str | int | Sequence[str]] | None = None
     time_unit: str | None = None
     base: int | None = None
+    bus: str | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
@@ -128,7 +129,11 @@ class LogFile:
         asked = Asked(self.columns or {}, self.time_unit, self.base)
         pieces = _pieces(path, self.strict, size, asked)
         for columns, report, names in _in_time_order(path, pieces, size):
-            yield _frames(columns, report, names, self.attack_type, where)
+            frames = _frames(columns, report, names, self.attack_type, where)
+            if self.bus is None:
+                yield frames
+            else:
+                yield frames.by_bus().get(self.bus, frames[:0])
 
 
 def is_log(path: Path) -> bool:

@@ -13,6 +13,7 @@ from cangraph.data.graphs import Graphs, GraphSpec, join, to_graphs
 from cangraph.features.profile import profile
 from cangraph.features.schema import EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames, attack_code
+from cangraph.io.readers import LogFile
 
 A, B, C = 0x30, 0x10, 0x20
 NODE = {feature.name: i for i, feature in enumerate(NODE_FEATURES)}
@@ -224,3 +225,27 @@ def test_what_makes_no_window_is_refused(clean, few, sizes, said):
     with pytest.raises(ValueError, match=said):
         to_graphs([clean, clean[:few]] if few else [], *sizes)
     assert len(to_graphs([clean[:100]], 100, 100)) == 1
+
+
+def test_each_bus_of_a_log_has_windows_and_profiles_of_its_own(clean, tmp_path):
+    one = clean[:600]
+    twice = np.repeat(np.arange(600), 2)  # the same on both buses
+    both = replace(one[twice], bus=np.arange(1200) % 2, bus_names=("can0", "can1"))
+    graphs, alone = to_graphs([both, one]), to_graphs([one])
+    assert [info.name for info in graphs.captures] == [
+        f"{one.name} can0",
+        f"{one.name} can1",
+        one.name,
+    ]
+    for number in range(3):
+        part = graphs[graphs.capture == number]
+        assert np.array_equal(part.x, alone.x) and np.array_equal(part.edge_attr, alone.edge_attr)
+    path = tmp_path / "two.log"
+    rows = zip(both.timestamp, both.bus, both.arbitration_id, both.data, strict=True)
+    path.write_text(
+        "".join(f"({t:.6f}) can{b} {i:03X}#{d.tobytes().hex()}\n" for t, b, i, d in rows)
+    )
+    with pytest.raises(ValueError, match=r"holds the buses can0, can1.*LogFile\(bus="):
+        to_graphs([LogFile(path)])
+    streamed = to_graphs([LogFile(path, bus="can1")])
+    assert streamed.captures[0].frames == 600 and np.array_equal(streamed.node_id, alone.node_id)
