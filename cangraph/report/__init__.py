@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "literature": ["citations", "published"],
         "compare": ["compare_runs"],
         "scan": ["Names", "scan"],
+        "scanpage": ["alarm_rows", "page", "picture", "read_lines", "timeline", "told"],
         "summary": [
             "MODELS",
             "beside_published",

@@ -103,7 +103,10 @@ def scan(
     """
     frames = log if isinstance(log, Frames) else read_frames(log, strict=False)
     streams, alarms, buses, diagnostics, done = {}, [], [], [], 0
-    for bus, part in _by_bus(frames).items():
+    parts = frames.by_bus()
+    if len(parts) < 2:  # the only bus needs no name
+        parts = {"": frames}
+    for bus, part in parts.items():
         monitor, events = Monitor(detector), []
         for piece in part.chunks(_PIECE):
             events += monitor.feed(piece)
@@ -138,10 +141,6 @@ def unreadable(log: Path | str, error: Exception, detector: Exported) -> Scan:
         "why": str(error),
     }
     return Scan(facts | {"buses": [], "alarms": [], "diagnostics": []}, {}, detector)
-
-
-def _by_bus(frames: Frames) -> dict[str, Frames]:
-    return {"": frames}
 
 
 def _verdict(alarms: Sequence[dict], judged: bool) -> str:
@@ -241,6 +240,7 @@ def _read(frames: Frames) -> dict[str, Any]:
         "ids": len(np.unique(frames.arbitration_id)),
         "seconds": round(frames.duration, 6),
         "begins": begins,
+        "buses": [*frames.by_bus()],
     }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported
 from cangraph.files import put
+from cangraph.io.readers import read_frames
 from cangraph.report.pages import shell
 from cangraph.report.scan import Names, Scan, Step, scan, unreadable
 
@@ -35,14 +36,22 @@ def run_scan(words: Sequence[str]) -> int:
     labels = "compare the alarms with the attacks that the log itself names"
     parser.add_argument("--labels", action="store_true", help=labels)
     parser.add_argument("--dbc", type=Path, help="names of messages and signals (needs cantools)")
+    table = parser.add_argument_group("a table that is not known")
+    column = "timestamp=t, arbitration_id=addr, data=b0,b1,… (repeated)"
+    table.add_argument("--column", action="append", default=[], metavar="NAME=HEADING", help=column)
+    table.add_argument("--time-unit", choices=["s", "ms", "us", "ns"], help="of its times")
+    table.add_argument("--base", type=int, choices=[10, 16], help="of its IDs")
     given = parser.parse_args(words)
+    columns = dict(map(_named_column, given.column)) or None
+    reading = {"columns": columns, "time_unit": given.time_unit, "base": given.base}
     names = Names(given.dbc) if given.dbc else None
     detector = Exported(given.detector or boxed())
     scans = []
     for log in given.logs:
         with _progress(log) as step:
             try:
-                found = scan(log, detector, names, given.labels, step)
+                frames = read_frames(log, strict=False, **reading)
+                found = scan(frames.label(name=str(log)), detector, names, given.labels, step)
             except (ValueError, OSError) as error:
                 found = unreadable(log, error, detector)
         scans.append(found)
@@ -58,6 +67,19 @@ def run_scan(words: Sequence[str]) -> int:
         if not given.json:
             print(f"{given.html} shows it")
     return status
+
+
+def _named_column(word: str) -> tuple[str, str | int | list[str | int]]:
+    """One column of a table by its heading, or, without headings, by its number from 0.
+
+    >>> _named_column("timestamp=t"), _named_column("data=b0,b1"), _named_column("dlc=2")
+    (('timestamp', 't'), ('data', ['b0', 'b1']), ('dlc', 2))
+    """
+    name, equals, headings = word.partition("=")
+    if not (name and equals and headings):
+        raise ValueError(f"--column {word}: expected NAME=HEADING; write timestamp=t")
+    found = [int(part) if part.isdigit() else part for part in headings.split(",")]
+    return name, found[0] if len(found) == 1 else found
 
 
 @contextmanager
@@ -92,8 +114,9 @@ def read_lines(found: Scan) -> list[str]:
     if "read" not in facts:
         return [facts["why"]]
     read = facts["read"]
-    names = [bus["bus"] for bus in facts["buses"] if bus["bus"]]
-    buses = f" on {len(facts['buses'])} buses ({', '.join(names)})" if len(names) > 1 else ""
+    names = ", ".join(filter(None, read["buses"]))
+    buses = f" on {len(read['buses'])} buses ({names})" if len(read["buses"]) > 1 else ""
+    buses = f" on bus {names}" if names and not buses else buses
     began = f", from {read['begins']}" if read["begins"] else ""
     lines = [f"{read['frames']:,} frames of {read['ids']:,} IDs{buses}"]
     lines[0] += f" in {read['seconds']:,.1f} s{began}"
@@ -149,15 +172,15 @@ def reason_lines(alarm: dict[str, Any]) -> list[str]:
         rare = f"; elsewhere in {100 * elsewhere:.2g} % of its frames" if elsewhere else ""
         rare = "; never elsewhere" if elsewhere == 0 else rare
         lines.append(f"{reason['time']:,.3f} s: {reason['says']}{rare}")
-    if alarm["most"]:
-        lines.append(
-            "it lasts for most of the log, as with a vehicle that the detector knows little"
-        )
-    if not alarm["reasons"]:
-        lines.append("no frame of this ID is odd by itself: it may well be a false alarm")
-    if alarm["part"] == "tester":
-        lines.append("a diagnostic tester sends this ID: one at work looks like this, too")
-    return lines
+    said = {
+        "it lasts for most of the log: so does an alarm on a vehicle of an unknown kind": alarm[
+            "most"
+        ],
+        "no frame of this ID is odd by itself: it may well be false": not alarm["reasons"],
+        "a diagnostic tester sends this ID, and one at work looks like this": alarm["part"]
+        == "tester",
+    }
+    return lines + [f"{alarm['begin']:,.3f} s: {text}" for text, holds in said.items() if holds]
 
 
 def talk_lines(found: Scan) -> list[str]:
@@ -178,6 +201,16 @@ def ranked(found: Scan) -> list[dict[str, Any]]:
     order = ("high", "medium", "low")
     first = sorted(found.facts["alarms"], key=lambda a: (order.index(a["sure"]), -a["peak"]))
     return sorted(first[:SHOWN], key=lambda alarm: alarm["begin"])
+
+
+def alarm_rows(found: Scan) -> list[dict[str, str]]:
+    """The alarms that are shown as rows of a table."""
+    return [
+        {"at": f"{alarm['begin']:,.2f} s", "for": lasted(alarm)}
+        | {"ID": f"{_at(alarm['bus'])}{who(alarm)}", "attack": alarm["kind"] or "not known"}
+        | {"sure": alarm["sure"], "because": reason_lines(alarm)[0].partition(" s: ")[2]}
+        for alarm in ranked(found)
+    ]
 
 
 def told(found: Scan) -> str:
@@ -213,10 +246,10 @@ def page(scans: Sequence[Scan]) -> str:
         figures.use_style()
         if len(scans) == 1:
             return shell(_section(scans[0], 0, "h1", SHOWN), "scan")
-        lit = sum(found.status == 1 for found in scans)
+        lit = sum(bool(found.facts["alarms"]) for found in scans)
         rows = [[_link(f"log-{k}", s.facts["log"]), escape(s.facts["verdict"]),
                  str(len(s.facts["alarms"]))] for k, s in enumerate(scans)]  # fmt: skip
-        body = f"<h1>{lit} of {len(scans)} logs look under attack</h1>"
+        body = f"<h1>{lit} of {len(scans)} logs raise an alarm</h1>"
         body += _table(["log", "verdict", "alarms"], rows)
         most = max(SHOWN // len(scans), 1)  # pictures of a log
         body += "".join(_section(found, k, "h2", most) for k, found in enumerate(scans))
@@ -240,39 +273,39 @@ def _section(found: Scan, k: int, heading: str, pictures: int) -> str:
     facts, shown = found.facts, ranked(found)
     lit = ' class="alarm"' if facts["alarms"] else ""
     name, verdict = escape(_clean(Path(facts["log"]).name)), escape(facts["verdict"])
-    at = f' id="log-{k}"' if heading == "h2" else ""
+    at, below = (f' id="log-{k}"', "h3") if heading == "h2" else ("", "h2")
     lines = read_lines(found)
     parts = [f"<{heading}{at}>{name} <span{lit}>{verdict}</span></{heading}>"]
     parts.append(f'<p class="facts">{escape(_clean(lines[0]))}</p>')
-    parts += [_timeline(found, bus) for bus in found.streams if len(found.streams[bus].windows)]
+    judged = [bus for bus, one in found.streams.items() if len(one.windows)]
+    parts += [_png(timeline(found, bus).figure) for bus in judged]
     if shown:
-        rows = [_row(alarm, f"alarm-{k}-{n}") for n, alarm in enumerate(shown)]
-        parts.append(_table(["at", "for", "ID", "attack", "sure", "because"], rows))
+        cells = [[escape(_clean(cell)) for cell in row.values()] for row in alarm_rows(found)]
+        rows = [[_link(f"alarm-{k}-{n}", row[0]), *row[1:]] for n, row in enumerate(cells)]
+        parts.append(_table([*alarm_rows(found)[0]], rows))
     if more := len(facts["alarms"]) - len(shown):
         parts.append(
             f"<p>and {more:,} more alarms, less sure ones; <code>--json</code> has all</p>"
         )
     parts += [
-        _detail(found, alarm, f"alarm-{k}-{n}", n < pictures) for n, alarm in enumerate(shown)
+        _detail(found, alarm, f'{below} id="alarm-{k}-{n}"', n < pictures)
+        for n, alarm in enumerate(shown)
     ]
-    parts.append(f'<h2 id="read-{k}">What was read, and what not judged</h2>{_list(lines)}')
+    parts.append(
+        f'<{below} id="read-{k}">What was read, and what not judged</{below}>{_list(lines)}'
+    )
     if talks := talk_lines(found):
-        parts.append(f'<h2 id="diagnosis-{k}">Diagnostic tools on the bus</h2>{_list(talks)}')
+        parts.append(
+            f'<{below} id="diagnosis-{k}">Diagnostic tools on the bus</{below}>{_list(talks)}'
+        )
     about = f"{found.detector.path.name}: {found.detector.kind}, {found.detector.sha256[:12]}"
     return "".join(parts) + f'<p class="facts">Judged by {escape(about)}.</p>'
 
 
-def _row(alarm: dict[str, Any], at: str) -> list[str]:
-    because = reason_lines(alarm)[0].partition(" s: ")
-    cells = [lasted(alarm), f"{_at(alarm['bus'])}{who(alarm)}", alarm["kind"] or "not known"]
-    cells += [alarm["sure"], because[2] or because[0]]
-    return [_link(at, f"{alarm['begin']:,.2f} s"), *(escape(_clean(cell)) for cell in cells)]
-
-
-def _detail(found: Scan, alarm: dict[str, Any], at: str, picture: bool) -> str:
+def _detail(found: Scan, alarm: dict[str, Any], at: str, drawn: bool) -> str:
     what = f"{alarm['begin']:,.2f} s: {_at(alarm['bus'])}{who(alarm)}"
     kind = alarm["kind"] or "of no known kind"
-    parts = [f'<h2 id="{at}">{escape(_clean(what))}</h2>']
+    parts = [f"<{at}>{escape(_clean(what))}</{at[:2]}>"]
     parts.append(
         f'<p class="facts">{escape(f"{kind}, for {lasted(alarm)}; {how_sure(alarm)}")}</p>'
     )
@@ -288,11 +321,12 @@ def _detail(found: Scan, alarm: dict[str, Any], at: str, picture: bool) -> str:
         rows += [[escape(_clean(n)), escape(_clean(f"{a} → {b}"))]
                  for n, (a, b) in frame.get("signals", {}).items()]  # fmt: skip
         parts.append(_table(["", "payload"], rows))
-        parts += [_picture(found, alarm)] if picture else []
+    parts += [_png(picture(found, alarm)[0].figure)] if drawn else []
     return "".join(parts)
 
 
-def _timeline(found: Scan, bus: str) -> str:
+def timeline(found: Scan, bus: str) -> Any:
+    """The scores of a bus and its alarms, as matplotlib Axes."""
     from cangraph import figures
 
     one = found.streams[bus]
@@ -302,19 +336,19 @@ def _timeline(found: Scan, bus: str) -> str:
     began = one.since
     of = f"{len(value):,} windows of {found.detector.window} frames"
     title = f"{_at(bus)}{len(alarms)} alarms in {of}"
-    ax = figures.watched(
+    return figures.watched(
         start + began, end + began, value, spans, found.detector.threshold, title=title
     )
-    return _png(ax.figure)
 
 
-def _picture(found: Scan, alarm: dict[str, Any]) -> str:
-    """What the ID did in the second around its frame; where many are blamed, all that are new."""
+def picture(found: Scan, alarm: dict[str, Any]) -> Any:
+    """What the ID of an alarm did in the second around its frame, as matplotlib Axes; where many
+    IDs are blamed, what all that are new did."""
     from cangraph import figures
 
     one = found.streams[alarm["bus"]]
     time = one.frames.timestamp - one.frames.timestamp[0] + one.since
-    middle = alarm["frame"]["time"]
+    middle = (alarm["frame"] or {"time": alarm["begin"]})["time"]
     begin, end = np.searchsorted(time, [middle - _SECOND, middle + _SECOND]).tolist()
     features = [r["feature"] for r in alarm["reasons"]]
     numbers = alarm["blamed"] if alarm["many"] > 1 else [alarm["id"]]
@@ -332,8 +366,7 @@ def _picture(found: Scan, alarm: dict[str, Any]) -> str:
     used = max(int(one.frames.bytes_used[at].max(initial=1)), 1)
     data = one.frames.data[at, :used]
     name = f"{len(blamed):,} IDs" if len(blamed) > 1 else _clean(who(alarm))
-    ax = figures.second(time[begin:end], mine, data, odd, alarm["period_ms"], name)
-    return _png(ax[0].figure)
+    return figures.second(time[begin:end], mine, data, odd, alarm["period_ms"], name)
 
 
 def _png(figure: Any) -> str:

@@ -18,7 +18,7 @@ from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.writers import write_frames
 from cangraph.report.diagnosis import conversations
 from cangraph.report.scan import Names, scan
-from cangraph.report.scanpage import page, told
+from cangraph.report.scanpage import page, picture, told
 
 LOUD = [f.name for f in NODE_FEATURES].index("broken_rule_max")
 
@@ -107,7 +107,7 @@ def test_the_command_says_it_as_text_as_json_and_as_a_page(log, quiet, plain, tm
     text = capsys.readouterr().out
     assert "ALARM at 1" in text and "shows no attack" in text
     html = out.read_text()
-    assert "1 of 2 logs look under attack" in html and html.count("<img") >= 3
+    assert "1 of 2 logs raise an alarm" in html and html.count("<img") >= 3
     assert not re.search(r'(?:src|href)="(?!data:|#)', html), "nothing from elsewhere"
     links = re.findall(r'href="#([^"]+)"', html)
     assert links and all(f'id="{at}"' in html for at in links)
@@ -130,6 +130,53 @@ def test_what_cannot_be_read_is_2_and_leaves_the_others(log, plain, tmp_path, ca
     assert main(["scan", str(log), "--json"]) == 1
     read = json.loads(capsys.readouterr().out.splitlines()[-1])["logs"][0]["read"]
     assert read["refused"] == 1 and "bus.log" in read["first_refused"][0]
+
+
+def test_two_buses_are_two_streams_each_with_its_own_alarms(quiet, attacked, plain):
+    n, both = len(quiet), [quiet, attacked]
+    assert len(attacked) == n, "a masquerade takes the place of frames"
+    columns = {
+        name: np.concatenate([getattr(frames, name) for frames in both])
+        for name in ("arbitration_id", "dlc", "data", "attack")
+    }
+    frames = Frames.in_order(
+        np.r_[quiet.timestamp, attacked.timestamp + 3.0],
+        **columns,
+        bus=np.repeat([0, 1], n),
+        bus_names=("can0", "can1"),
+    )
+    found = scan(frames, plain)
+    alone = scan(attacked, plain).facts["alarms"]
+    assert [bus["alarms"] for bus in found.facts["buses"]] == [0, len(alone)]
+    for alarm, same in zip(found.facts["alarms"], alone, strict=True):
+        assert (alarm["bus"], alarm["id"]) == ("can1", same["id"])
+        assert alarm["begin"] == pytest.approx(same["begin"] + 3.0, abs=1e-5)
+        assert alarm["frame"]["after"] == same["frame"]["after"]
+    assert "on 2 buses (can0, can1)" in told(found) and "can1: 0x" in page([found])
+
+
+@pytest.mark.usefixtures("closed_figures")
+def test_a_missing_message_is_drawn_without_a_frame(quiet, plain):
+    missing = inject(quiet, "suppression", spans=[(12.0, 13.0)], seed=1)
+    found = scan(missing, plain)
+    number = missing.attack_spans[0].arbitration_id
+    alarm = {"bus": "", "begin": 12.0, "id": f"{number:03X}", "many": 1, "reasons": []}
+    alarm |= {"frame": None, "period_ms": 10.0, "message": "", "part": ""}
+    assert picture(found, alarm)[0].patches
+
+
+def test_a_table_of_another_shape_is_read_by_its_columns(quiet, plain, tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    rows = zip(quiet.timestamp * 1e3, quiet.arbitration_id, quiet.data[:, :2], strict=True)
+    text = "".join(f"{t:.3f};{i};{a};{b}\n" for t, i, (a, b) in rows)
+    path.write_text(f"when;who;p;q\n{text}")
+    given = ["--column", "timestamp=when", "--column", "arbitration_id=who", "--column", "data=p,q"]
+    assert main(["scan", str(path), *given, "--time-unit", "ms", "--base", "10", "--json"]) == 0
+    read = json.loads(capsys.readouterr().out)["logs"][0]["read"]
+    assert (read["frames"], read["ids"]) == (len(quiet), 45)
+    assert read["seconds"] == pytest.approx(quiet.duration, abs=1e-3)
+    assert main(["scan", str(path), "--column", "when"]) == 2
+    assert "write timestamp=t" in capsys.readouterr().err
 
 
 def test_without_a_detector_in_the_box_the_command_says_what_makes_it(
