@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with named_extra(f"cangraph {command}"):
             return _run(command, words[1:])
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell says of SIGPIPE
     except (MissingExtraError, ValueError, OSError) as error:
         where = "" if isinstance(error, MissingExtraError) else f"cangraph {command}: "
         print(f"{where}{error}", file=sys.stderr)

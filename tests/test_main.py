@@ -218,3 +218,10 @@ def test_commands_run_or_name_the_extra_that_they_need(words, status, says):
     )
     assert done.returncode == status, done.stderr
     assert all(word in done.stdout + done.stderr for word in says)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "cangraph", "data"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True) as running:
+        running.stdout.close()
+        assert running.stderr.read() == "" and running.wait(60) == 141

@@ -32,7 +32,7 @@ _RULE = 0.95  # of them keep a rule
 _WARM = 5.0  # s; an ID that comes later is new
 _KNOWN = 8  # frames; with fewer nothing is usual
 _AWAY = 3.0  # periods that an ID must be silent to be called so
-_OFTEN = 1.5  # times its usual number of frames
+_OFTEN, _FEW = 1.5, 5  # times its usual number of frames, and so many more
 
 
 class Own(NamedTuple):
@@ -109,7 +109,7 @@ def _amounts(own, span, inside, period) -> Iterator[dict[str, Any]]:
     if period is None:
         return
     expected = 1e3 * seconds / max(period, 1e-3)
-    if len(inside) > _OFTEN * expected + 2:
+    if len(inside) > _OFTEN * expected + _FEW:
         says = f"{len(inside):,} frames in {seconds:.2f} s, where {expected:,.0f} are usual"
         yield _counted("count", span[0], says, len(inside))
     near = own.time[(own.time < span[1]) & (own.time > span[0] - _AWAY * period / 1e3)]

@@ -106,6 +106,8 @@ def scan(
     parts = frames.by_bus()
     if len(parts) < 2:  # the only bus needs no name
         parts = {"": frames}
+    if step:
+        step(0, len(frames))
     for bus, part in parts.items():
         monitor, events = Monitor(detector), []
         for piece in part.chunks(_PIECE):
