@@ -30,6 +30,7 @@ class Dialect(NamedTuple):
     per_second: float | None = 1.0  # unit of its times; None: told from the whole file
     relative: str = ""  # what says that each time counts from the one before
     deltas: bool = False  # or that most times are smaller than the one before
+    block: str = ""  # the line at which times may begin anew, with its date
     start: str = ""  # what gives the days since 1899-12-30 at which times begin
     wraps: float = 0.0  # times begin anew after so many units
     lacks: str = ""  # why such a log cannot be read
@@ -64,6 +65,7 @@ def _vector(base: str) -> dict:
             "keine {rest}",
         ),
         "relative": r"timestamps\s+relative",
+        "block": r"^Begin Trigger\w*(.*)",
     }
 
 
@@ -94,11 +96,12 @@ def _busmaster(base: str) -> dict:
         ),
         "errors": ("{time} {dir} {bus} ERR{rest}",),
         "others": ("***{rest}",),
+        "relative": r"^\*\*\*RELATIVE MODE",
     }
 
 
 _CANDUMP = "(~{time}~) {bus} "
-_TERMINAL = "(~{time}~) {bus}< RX - ->< TX - -> {id:candump} "
+_TERMINAL = "(~{time}~) {bus}< {dir} {word} {word}> {id:candump} "
 _HCRL = "{time}|{id}|{dlc}"
 _TRACE = "~{n}) {time} "  # of PEAK
 _PRINTED = "Timestamp: {time} ID: {id} "
@@ -141,7 +144,7 @@ DIALECTS = (
         "candump on the terminal",
         " (1700000000.388103)  can0  1A0   [8]  00 11 22 33 44 55 66 77",
         frames=(
-            _TERMINAL + "[{dlc:any}]{list}",
+            _TERMINAL + "[{dlc:any}]{list}< '{rest}>",
             _TERMINAL + "[{dlc:any}] remote request{set:remote}",
         ),
         errors=(_TERMINAL + "[{dlc:any}]{list} ERRORFRAME",),
@@ -154,10 +157,7 @@ DIALECTS = (
         lacks=_NO_TIMES,
     ),
     Dialect(
-        "ID#data without times",
-        "309#40",
-        frames=("<{n} >{id:candump}#{data}",),
-        lacks=_NO_TIMES,
+        "ID#data without times", "309#40", frames=("<{n} >{id:candump}#{data}",), lacks=_NO_TIMES
     ),
     Dialect(
         "Battery-Emulator",
@@ -182,13 +182,6 @@ DIALECTS = (
         "HCRL in decimal",
         "1513468795.000668,688,8,16,0,0,86,0,0,0,0",
         frames=("{time}|{id:10}|{dlc}{list:10}<|{label}>",),
-        separator=",",
-        per_second=None,
-    ),
-    Dialect(
-        "HCRL, bytes of one digit",
-        "1478198376.389427,0316,8,5,21,68,9,21,21,0,6f",
-        frames=(_HCRL + "{list:cutloose}",),
         separator=",",
         per_second=None,
     ),
@@ -220,11 +213,7 @@ DIALECTS = (
         sign=r"^base\s+dec",
         **_vector("010"),
     ),
-    Dialect(
-        "Vector .asc",
-        "   0.100000 1  1A0             Rx   d 2 C2 4A",
-        **_vector(""),
-    ),
+    Dialect("Vector .asc", "   0.100000 1  1A0             Rx   d 2 C2 4A", **_vector("")),
     Dialect(
         "PEAK .trc 1.x",
         "     3)      1298.945 1  Tx    18FEF100 2  00 00",
@@ -287,10 +276,7 @@ DIALECTS = (
         **_busmaster("010"),
     ),
     Dialect(
-        "BUSMASTER .log",
-        "11:49:12:9530 Rx 1 0x18FEF100 x 2 01 02 ",
-        wraps=86400,
-        **_busmaster(""),
+        "BUSMASTER .log", "11:49:12:9530 Rx 1 0x18FEF100 x 2 01 02 ", wraps=86400, **_busmaster("")
     ),
     Dialect(
         "Microchip CAN BUS Analyzer",

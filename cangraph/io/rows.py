@@ -120,11 +120,11 @@ FIELDS = {
 }
 _STEPS = {
     "time": _TIMES, "id": _IDS, "dlc": _DLCS, "data": _DATA, "list": _LIST, "label": _LABELS,
-    "base64": _BASE64, "bus": _BUSES, "flag": _FLAG, "set": _SET, "refuse": _REFUSE,
+    "base64": _BASE64, "bus": _BUSES, "flag": _FLAG, "set": _SET, "refuse": _REFUSE
 }  # fmt: skip
 _SIGNS = {
     " ": (_SPAN, _span(_BLANK), 0), "~": (_SPAN, _span(_BLANK, 0), 0), "|": (_SEPARATOR, 0, 0),
-    ">": (_CLOSE, 0, 0),
+    ">": (_CLOSE, 0, 0)
 }  # fmt: skip
 
 
@@ -251,20 +251,26 @@ _LENGTH_EXISTS = np.isin(np.arange(66), PAYLOAD_LENGTHS)
 _LENGTH_OF_CODE = np.array(PAYLOAD_LENGTHS)
 _ERROR_FLAG = 0x20000000  # bit of a candump ID, from linux/can.h
 _TOO_WIDE = -1  # a payload of CAN FD, for which `data` lacks the columns
-_CALM, _ATTACKS = (words.split() for words in (
+
+
+def _known(no: str, yes: str) -> tuple[np.ndarray, int]:
+    """A row of bytes for each word, and how many of them say no."""
+    known = no.split() + yes.split()
+    words = np.array([[*word.encode().ljust(16, b"\0")] for word in known], np.uint8)
+    return words, len(no.split())
+
+
+_LABELLED, _ATTACKED = _known(
     "0 r n normal benign false no none regular free attack_free attack-free",
     "1 t a attack true yes attacked abnormal anomaly injected malicious dos ddos fuzzy fuzzing "
     "flooding spoofing replay malfunction suppression masquerade impersonation gear rpm speed",
-))  # fmt: skip
-_WORDS = np.zeros((len(_CALM) + len(_ATTACKS), 16), np.uint8)
-for _i, _label in enumerate(_CALM + _ATTACKS):
-    _WORDS[_i, : len(_label)] = np.frombuffer(_label.encode(), np.uint8)
-_FIRST_ATTACK = len(_CALM)
+)
+_FLAGGED, _YES = _known("0 f false n no s std standard", "1 t true y yes x xtd ext extended")
 _SETS = np.full(256, _ANY | _NOT_SEPARATOR, np.int64)  # the sets that a character is of
 for _set, _characters in (
     (_BLANK, bytes(range(33))), (_WORD, bytes(sorted({*range(33, 256)} - {34}))),
     (_DIGITS10, b"0123456789"), (_DIGITS16, b"0123456789abcdefABCDEF"), (_WAY, b"rRtTxX"),
-    (_LETTER, bytes(i for i in range(128) if chr(i).isalpha())),
+    (_LETTER, bytes(i for i in range(128) if chr(i).isalpha()))
 ):  # fmt: skip
     _SETS[list(_characters)] |= _set
 
@@ -411,7 +417,12 @@ def _time(buffer, i, stop, comma):
         seconds, i = _clock(buffer, i, stop, hour) if 0 <= hour < 24 else (-1.0, i)
         if i < stop and buffer[i] | 32 == 122:  # Z
             i += 1
-        return (days * 86400 + seconds, i, True) if seconds >= 0 else (-1.0, begin, True)
+        elif i + 5 < stop and (buffer[i] == 43 or buffer[i] == 45) and buffer[i + 3] == 58:
+            hours, minutes = _digits(buffer, i + 1, stop)[0], _digits(buffer, i + 4, stop)[0]
+            east = (hours * 60 + minutes) * (60 if buffer[i] == 43 else -60)
+            seconds, i = seconds - east if min(hours, minutes) >= 0 else -1e9, i + 6
+        total = days * 86400 + seconds
+        return (total, i, True) if total >= 0 and hour >= 0 else (-1.0, begin, True)
     if byte | 32 == 101 and i + 1 < stop:  # an exponent
         sign = -1 if buffer[i + 1] == 45 else 1
         exponent, end = _digits(buffer, i + 1 + (buffer[i + 1] == 45 or buffer[i + 1] == 43), stop)
@@ -538,17 +549,6 @@ def _index(buffer, i, end, words, lower):
 
 
 @numba.njit(cache=True, nogil=True)
-def _flag(buffer, i, end):
-    """1 for 1, T(rue), X, Ext…, Y(es); 0 for 0, F(alse), S(td), N(o), or nothing; else -1."""
-    if i == end:
-        return 0
-    first = _lower(buffer[i])
-    if first == 49 or first == 116 or first == 120 or first == 101 or first == 121:
-        return 1
-    return 0 if first == 48 or first == 102 or first == 115 or first == 110 else -1
-
-
-@numba.njit(cache=True, nogil=True)
 def _identifier(buffer, i, stop, how, row):
     """Read an ID into its registers. Returns where it ends, or minus a fault."""
     kind, base = how // 10 * 10, how % 10
@@ -667,10 +667,11 @@ def _value(buffer, i, stop, kind, how, separator, row, clock):
         row[_R_BUS], row[_R_BUS_END] = i, end
         return end if i < end <= i + _NAME else -_BUS
     if kind == _FLAG:
-        row[how] = max(_flag(buffer, i, end), 0)
-        return end if _flag(buffer, i, end) >= 0 else -_TEXT
-    label = _index(buffer, i, end, _WORDS, True)
-    row[_R_LABEL] = label >= _FIRST_ATTACK
+        word = _index(buffer, i, end, _FLAGGED, True) if end > i else 0
+        row[how] = word >= _YES
+        return end if word >= 0 else -_TEXT
+    label = _index(buffer, i, end, _LABELLED, True)
+    row[_R_LABEL] = label >= _ATTACKED
     return -_LABEL if label < 0 or (how and not 48 <= buffer[i] <= 49) else end
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain, product
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -99,7 +99,7 @@ def read_text(
                 if whole:
                     timing.survey(found)
                 timing.decide()
-            columns, late = timing.seconds(found)
+            columns, late = timing.seconds(found, block)
             messages = _messages(path, block, body, found, late, skipped, named)
             lost = int(found.faults[1 : rows.PADDED, 0].sum()) + len(late)
             padded, errors, others = found.faults[rows.PADDED :, 0].tolist()
@@ -173,6 +173,9 @@ def _recognised(path: Path, head: bytes, asked: Asked) -> _Way:
     """The way that fits most of the first rows. Raises `ValueError` if it fits too few."""
     text = head.decode("latin-1")
     header = _header(text, asked)
+    if asked.columns and not header:
+        first = text.split("\n")[0][:200].strip()
+        raise ValueError(f"{path}:1: {first!r} has not the columns {asked.columns}; name others")
     tables = [*_tables(text, header, asked)]
     ways = tables or [*_row_ways(text, asked)]  # what has the header of a table is one
     begin = _head(head, (header.body if header else 0) + _FEW)
@@ -227,6 +230,7 @@ def _tried(way: _Way, head: bytes) -> _Way:
 class _Header(NamedTuple):
     names: list[str]
     separator: str
+    begin: int  # bytes before it
     body: int  # bytes up to the rows
     above: int  # lines up to the rows
 
@@ -251,11 +255,11 @@ def _header(text: str, asked: Asked) -> _Header | None:
             if len(names) < 2:
                 continue
             if numbers and all(isinstance(number, int) for number in numbers):
-                return _Header([str(i) for i in range(len(names))], separator, at, above)
+                return _Header([str(i) for i in range(len(names))], separator, at, at, above)
             given = numbers and {str(n) for n in numbers} <= set(names)
             words = not any(name[:1] in "0123456789(#." for name in names if name)
             if given or (words and sum(map(_has_role, names)) >= 2):
-                return _Header(names, separator, at + len(line) + 1, above + 1)
+                return _Header(names, separator, at, at + len(line) + 1, above + 1)
         at += len(line) + 1
     return None
 
@@ -267,10 +271,8 @@ def _roles(names: list[str], asked: Asked) -> dict[str, list[int]]:
         return {role: [names.index(str(c)) for c in columns] for role, columns in given.items()}
     plain, found = [_plain(name) for name in names], {}
     for role, pattern in ROLES.items():
-        if (
-            i := next((i for i, p in enumerate(plain) if re.fullmatch(pattern, p)), None)
-        ) is not None:
-            found[role] = [i]
+        if named := [i for i, name in enumerate(plain) if re.fullmatch(pattern, name)]:
+            found[role] = named[:1]
     if listed := [i for i, p in enumerate(plain) if re.fullmatch(BYTE, p)]:
         found.setdefault("data", listed)
     return found
@@ -290,31 +292,35 @@ def _tables(text: str, header: _Header | None, asked: Asked) -> Iterator[_Way]:
         yield _Way(dialect, _program(("{rest}",), (), (), "\0"), header.body, header.above)
     if dialect.lacks or not {"timestamp", "arbitration_id", "data"} <= set(found):
         return
-    unit = re.fullmatch(ROLES["timestamp"], _plain(header.names[found["timestamp"][0]]))
-    named = (
-        UNITS.get({"sec": "s", "secs": "s", "seconds": "s"}.get(unit[2], unit[2])) if unit else None
-    )
+    when, who = (header.names[found[role][0]] for role in ("timestamp", "arbitration_id"))
+    unit = re.fullmatch(ROLES["timestamp"], _plain(when))
+    named = UNITS.get("s" if unit[2] and unit[2][0] == "s" else unit[2]) if unit else None
     per = UNITS[asked.time_unit] if asked.time_unit else dialect.per_second or named
-    decimal = asked.base == 10 or _plain(header.names[found["arbitration_id"][0]]).endswith("dec")
-    bytes_in = ("hex", "10", "loose") if len(found["data"]) > 1 else ("hex",)
-    for listed, ids in product(
-        bytes_in, ("10",) if decimal else ("",) if asked.base else ("", "10")
-    ):
+    base = asked.base or (10 if _plain(who).endswith("dec") else None)
+    several = len(found["data"]) > 1
+    for listed, ids in _BASES_OF if several else (("", ""), ("", "10")):
+        if base and base != (10 if ids else 16):
+            continue
         fields = {"arbitration_id": f"{{id:{ids}}}"} | dialect.fields
         if header.separator != ",":
             fields["timestamp"] = "{time:comma}"
-        if len(found["data"]) > 1:
+        if several:
             fields["data"] = f"{{columns{len(found['data'])}:{listed}}}"
-        base = asked.base or (10 if ids or ":10" in fields["arbitration_id"] else None)
+        mine = 10 if ":10" in fields["arbitration_id"] else base
         pattern = _pattern(found, fields, len(header.names))
         program = _program((pattern,), (), (), header.separator)
-        yield _Way(dialect, program, header.body, header.above, per, base)
+        # a header with rows above it is one of the rows that do not fit
+        above = read_rows(text[: header.begin].encode("latin-1"), 0, program).columns["line"]
+        place = (0, 0) if len(above) else (header.body, header.above)
+        yield _Way(dialect, program, *place, per, mine)
 
 
+# what the bytes of a table and its IDs may be written in, the likelier first
+_BASES_OF = (("hex", ""), ("10", "10"), ("hex", "10"), ("10", ""), ("loose", ""), ("loose", "10"))
 _FIELDS = {
     "timestamp": "{time}", "data": "{data:spaced}", "dlc": "{dlc:any}", "attack": "{label}",
     "bus": "{bus}", "is_extended_id": "{flag:extended}", "is_remote_frame": "{flag:remote}",
-    "is_error_frame": "{flag:error}",
+    "is_error_frame": "{flag:error}"
 }  # fmt: skip
 
 
@@ -342,10 +348,11 @@ def _refuse(
     told = " or ".join(f"{name} ({share})" for name, share in shares.items())
     lines = text.split("\n")
     number = next((i for i, line in enumerate(lines) if line.strip()), 0)
-    where = f"{number + 1}: {lines[number][:80].strip()!r} is of no dialect that is known"
-    shown = near[0] if near else best if header and best else None
-    where = shown.first if shown and shown.first else where
-    example = f"; expected rows such as {shown.dialect.example.strip()!r}" if shown else ""
+    shown = ascii(lines[number][:80].strip())
+    where = f"{number + 1}: {shown} is of no dialect that is known"
+    way = near[0] if near else best if header and best else None
+    where = way.first if way and way.first else where
+    example = f"; expected rows such as {way.dialect.example.strip()!r}" if way else ""
     nearest = f"; the nearest are {told}" if told else "; no row is of a dialect that is known"
     raise ValueError(
         f"{path}:{where}{nearest}, too few to read any{example}; if it is a table, say what its "

@@ -1,6 +1,7 @@
 """Times of a log → seconds: their unit, and the base of IDs, told from the whole file."""
 
 import re
+from datetime import date
 
 import numpy as np
 
@@ -13,6 +14,7 @@ _CARRIES = 25_000  # frames a second of one bus: 1 Mbit/s of frames without data
 _SLOWEST = 0.5  # frames a second
 _TYPICAL = 700.0
 _MANY = 50  # rows of which the rate says more than that seconds are usual
+_LONG = 100.0  # s between frames
 _SOME = 4096  # rows that tell whether seconds are likely
 _EPOCH = (1e9, 4.1e9)  # s, 2001 to 2099
 _STOPS = 3600.0  # s without a frame that are told
@@ -23,19 +25,16 @@ _BEFORE_UNIX = 25569  # days from 1899-12-30 to 1970
 class TimeBase:
     """What is known of the times and IDs of a log, block by block."""
 
-    def __init__(
-        self,
-        dialect: Dialect,
-        head: str,
-        per_second: float | None,
-        base: int | None,
-    ):
+    def __init__(self, dialect: Dialect, head: str, per_second: float | None, base: int | None):
         self.dialect, self.per_second, self.base = dialect, per_second, base
         self.unit_told, self.base_told = per_second is None, False
         flags = re.MULTILINE | re.IGNORECASE
         self.relative = bool(dialect.relative and re.search(dialect.relative, head, flags))
         begins = dialect.start and re.search(dialect.start, head, flags)
         self.start = (float(begins[1]) - _BEFORE_UNIX) * 86400 if begins else 0.0
+        self._blocks = re.compile(dialect.block.encode(), flags) if dialect.block else None
+        began = self._blocks.search(head.encode("latin-1")) if self._blocks else None
+        self._began, self._later = _date(began[1]) if began else None, 0.0
         self._deltas_told = False
         self._carry, self._previous = 0.0, -np.inf  # of times that count anew, in their unit
         self._rows, self._gap, self._span = 0, 0.0, 0.0  # of what was surveyed, in their unit
@@ -49,7 +48,8 @@ class TimeBase:
         """Whether the first block tells the unit and the base."""
         time = found.columns["timestamp"]
         if self.dialect.deltas and len(time) > 8:
-            self.relative = self._deltas_told = bool((np.diff(time) < 0).mean() > 0.2)
+            back = (np.diff(time) < 0).mean()  # of times since 1970 a few may step back
+            self.relative = self._deltas_told = bool(back > 0.2 and np.median(time) < _LONG)
         if self.base is None and found.seen & HEXADECIMAL:
             self.base = 16
         if self.per_second is None and found.seen & FRACTION and len(time) >= _MANY:
@@ -107,12 +107,14 @@ class TimeBase:
 
     # blocks → seconds
 
-    def seconds(self, found: Rows) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The columns of `Frames` of a block, and the lines of rows that are too late to be."""
+    def seconds(self, found: Rows, block) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The columns of `Frames` of a block of text, and the lines of rows too late to be."""
         columns = dict(found.columns)
         line, time = columns.pop("line"), columns["timestamp"]
         if len(time) and (self.relative or self.dialect.wraps):
             time = self._counted_on(time)
+        if self._blocks and len(time):
+            time = self._in_blocks(time, line, self._blocks.finditer(block), block)
         assert self.per_second
         time = time / self.per_second if self.per_second != 1 else time
         columns["timestamp"] = time + self.start if self.start else time
@@ -135,6 +137,24 @@ class TimeBase:
         time = time + self._carry + np.cumsum(back) * self.dialect.wraps
         self._carry += back.sum() * self.dialect.wraps
         return time
+
+    def _in_blocks(self, time, line, beginnings, block) -> np.ndarray:
+        """Times of a log in blocks that each begin anew, as long after the first as their dates
+        say, or else after the end of the one before."""
+        if (np.diff(time, prepend=self._previous) >= 0).all():
+            self._previous = time[-1]
+            return time + self._later
+        later = np.full(len(time), self._later)
+        for begins in beginnings:
+            i = int(np.searchsorted(line, bytes(block[: begins.start()]).count(b"\n") + 1))
+            last = time[i - 1] if i else self._previous
+            if i < len(time) and time[i] < last:
+                when = _date(begins[1])
+                since = when - self._began if when and self._began else 0.0
+                end = last + (later[i - 1] if i else self._later)
+                later[i:] = since if since + time[i] >= end else end
+        self._previous, self._later = time[-1], later[-1]
+        return time + later
 
     def _remember(self, time: np.ndarray, buses: int) -> None:
         if not len(time):
@@ -178,6 +198,22 @@ class TimeBase:
                 "the clock was set, or the log holds several drives"
             )
         return tuple(notes)
+
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_GERMAN = {"m\xe4r": "mar", "mai": "may", "okt": "oct", "dez": "dec", "mrz": "mar"}
+
+
+def _date(text: bytes) -> float | None:
+    """Seconds of a date such as `Wed Jan 15 10:30:00.000 am 2026`, in English or German."""
+    form = r"(\w{3})\w*\s+(\d+)\s+(\d+):(\d+):([\d.]+)\s*([ap]m)?\s+(\d{4})"
+    said = re.search(form, text.decode("latin-1").lower())
+    month = _GERMAN.get(said[1], said[1]) if said else ""
+    if not said or month not in _MONTHS:
+        return None
+    hour = int(said[3]) % 12 + 12 * (said[6] == "pm") if said[6] else int(said[3])
+    days = date.toordinal(date(int(said[7]), _MONTHS.index(month) + 1, int(said[2])))
+    return days * 86400 + hour * 3600 + int(said[4]) * 60 + float(said[5])
 
 
 def _duration(seconds: float) -> str:

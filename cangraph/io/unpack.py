@@ -31,7 +31,7 @@ FORMATS = {  # what a file begins with
     ".mf4": (b"MDF     ", b"UnFinMF "),
     ".db": (b"SQLite format 3\0",),
     ".pcap": (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d",
-              b"\x0a\x0d\x0d\x0a"),
+              b"\x0a\x0d\x0d\x0a")
 }  # fmt: skip
 
 

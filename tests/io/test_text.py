@@ -9,7 +9,7 @@ from logs import CANDUMP, HCRL, HEADER, SPACED, TABLE, rows_of, same
 from cangraph.frames import ATTACK_TYPES
 from cangraph.io import rows as matcher
 from cangraph.io.dialects import DIALECTS
-from cangraph.io.readers import read_frames
+from cangraph.io.readers import LogFile, read_frames
 
 # dialects
 
@@ -57,9 +57,6 @@ ROWS = {
     ),
     "R is a remote frame, eight digits are 29 bit": (
         HEADER + "1,000001A0,R8,0\n2,01A0,r,0\n3,1A0,00,0\n", ["1a0x#R8", "1a0#R0", "1a0#00"],
-    ),
-    "one digit is a byte where no row has a label": (
-        "1,0316,1,0\n2,0316,2,5,21\n3,0316,0\n", ["316#00", "316#0521", "316#"],
     ),
     "blanks between bytes, as in HCRL's Survival set": (
         "1,0316,8,05 22 68 09 22 20 00 75\n2,02b0,2, ff  7f \n3,02b0,0,\n",
@@ -275,3 +272,71 @@ def test_a_candump_line_is_read(read, line):
 def test_error_frames_of_candump_are_counted(read):
     text = "(1.4) can0 20000088#0000000000000000\n(1.5) can0 1A0#00\n(1.6) can0 20000080# R\n"
     assert read(text, "bus.log").report[:5] == (3, 0, 0, 2, 0)
+
+
+# oddities of dialects
+
+ROW = "1  100   Rx   d 1"
+ODD = {
+    "blocks that begin anew, with dates": (
+        "base hex  timestamps absolute\nBegin Triggerblock Mit Jan 15 10:30:00.000 2026\n"
+        f" 0.01 {ROW} 01\n 0.02 {ROW} 02\nEnd Triggerblock\n"
+        f"Begin Triggerblock Mit Jan 15 10:31:00.500 2026\n 0.01 {ROW} 03\n 0.02 {ROW} 04\n",
+        [0.01, 0.02, 60.51, 60.52],
+    ),
+    "blocks that begin anew, without": (
+        f"base hex\nBegin Triggerblock\n 1.0 {ROW} 01\n 2.0 {ROW} 02\n"
+        f"Begin Triggerblock\n 0.5 {ROW} 03\n", [1.0, 2.0, 2.5],
+    ),
+    "blocks that go on": (
+        "base hex\nBegin Triggerblock Wed Jan 15 10:30:00.000 am 2026\n"
+        f" 1.0 {ROW} 01\nBegin Triggerblock Wed Jan 15 11:30:00.000 am 2026\n 7.5 {ROW} 03\n",
+        [1.0, 7.5],
+    ),
+    "past midnight": (
+        "23:59:59.900 R 15FD0723 01\n00:00:00.100 R 15FD0723 02\n", [86399.9, 86400.1],
+    ),
+    "a timer of 16 bit": ("t1000EA5F\nt10000001\nt10000005\n", [59.999, 60.001, 60.005]),
+    "differences": (
+        "***RELATIVE MODE***\n00:00:00:0010 Rx 1 0x023 s 1 40\n00:00:00:0020 Rx 1 0x023 s 1 41\n",
+        [0.001, 0.003],
+    ),
+    "candump -td": (
+        "".join(f" (000.{i * 3 % 7 + 1:03d}000)  can0  1A0   [1]  00\n" for i in range(9)),
+        np.cumsum([i * 3 % 7 + 1 for i in range(9)]) / 1000,
+    ),
+    "other time zones": (
+        "timestamp,id,data\n1970-01-01T01:00:01.5+01:00,1A0,00\n1970-01-01 00:00:02.5Z,1A0,00\n",
+        [1.5, 2.5],
+    ),
+    "scientific, as pandas writes": (
+        "timestamp,id,data\n9e-06,1A0,\"\"\n1.5e+1,1A0,00\n", [9e-6, 15],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [None, 1])
+@pytest.mark.parametrize(("text", "times"), ODD.values(), ids=ODD)
+def test_times_are_those_of_the_bus(read, tmp_path, text, times, size):
+    whole = read(text)
+    assert whole.timestamp.tolist() == pytest.approx(list(times), abs=1e-9)
+    if size:
+        chunks = LogFile(tmp_path / "bus.csv").chunks(size)
+        assert [c.timestamp[0] for c in chunks] == whole.timestamp.tolist()
+
+
+def test_what_was_asked_to_be_sent_is_no_second_frame(read):
+    text = " 1.0 1  69E  TxRq d 1 29\n 1.1 1  69E  Tx   d 1 29\n 1.2 1  69E  Rx   d 1 29\n"
+    frames = read(text)
+    assert frames.timestamp.tolist() == [1.1, 1.2] and frames.report.others == 1
+
+
+def test_a_bus_has_one_code_in_all_parts_and_chunks(read, tmp_path):
+    rows = [f"({i / 1000:.3f}) can{i // 60_000} 1A0#{i % 256:02X}\n" for i in range(180_000)]
+    frames = read("".join(rows), "bus.log")
+    assert frames.bus_names == ("can0", "can1", "can2")
+    assert [len(part) for part in frames.by_bus().values()] == [60_000] * 3
+    chunks = [*LogFile(tmp_path / "bus.log").chunks(50_000)]
+    assert np.array_equal(np.concatenate([c.bus for c in chunks]), frames.bus)
+    with pytest.raises(ValueError, match=r"bus.log:17: .* has a bus that is not known"):
+        read("".join(f"({i}.5) can{i} 1A0#00\n" for i in range(17)), "bus.log")
