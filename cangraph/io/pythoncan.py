@@ -18,97 +18,55 @@ from typing import Any
 import numpy as np
 
 from cangraph.frames import BUSES, COLUMNS, LATEST, PAYLOAD_LENGTHS, ReadReport
+from cangraph.io.text import Piece
 from cangraph.io.unpack import unpacked
 
 _OWN = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame")
 _EXTRAS = {".mf4": "asammdf", ".pcap": "dpkt"}
-_SOCKETCAN, _COOKED = (
-    227,
-    113,
-)  # link types of packets that hold a frame, the latter behind 16 bytes
+# link types of packets that hold a frame, the latter behind 16 bytes
+_SOCKETCAN, _COOKED = 227, 113
 
 
-class _Tally:
-    """Counts what is not a frame, and raises at the first refusal if it is `strict`."""
-
-    def __init__(self, path: Path, strict: bool, remedy: str):
-        self.path, self.strict, self.remedy = path, strict, remedy
-        self.error_frames = self.refused = 0
-        self.first: list[str] = []
-        self._known: set[str] = set()
-
-    def refuse(self, where: str, fault: str) -> None:
-        message = f"{self.path}{where} {fault}; {self.remedy}"
-        if self.strict:
-            raise ValueError(message)
-        self.refused += 1
-        if fault not in self._known:
-            self._known.add(fault)
-            self.first.append(message)
-
-    def report(self, frames: int) -> ReadReport:
-        """What came beside so many frames since the last report."""
-        rows = frames + self.error_frames + self.refused
-        report = ReadReport(rows, 0, 0, self.error_frames, self.refused, tuple(self.first))
-        self.error_frames, self.refused, self.first = 0, 0, []
-        return report
-
-
-def _brief(error: Exception) -> str:
-    return f"({type(error).__name__}: {' '.join(str(error).split())[:120]})"
-
-
-def read_messages(
-    path: Path, suffix: str, strict: bool, size: int | None
-) -> Generator[tuple[dict[str, np.ndarray], ReadReport, tuple[str, ...]], None, None]:
+def read_messages(path: Path, suffix: str, size: int | None) -> Generator[Piece, None, None]:
     """The columns of `Frames`, the report and the buses of every `size` messages (None: of all) of
     a log in the format of `suffix`. `first_refused` names only kinds that no report before named.
 
-    Raises `ValueError` for a refused message if `strict`, and without the package that a format
-    needs.
+    Raises `ValueError` without the package that a format needs, and for too many buses.
     """
     package = _EXTRAS.get(suffix)
     if package and find_spec(package) is None:
         raise ValueError(f"{path}: {suffix} needs the package {package}; pip install {package}")
-    tally = _Tally(path, strict, "record or convert the log again")
-    # python-can only warns of parts of a file that it leaves out
-    log, warned = logging.getLogger("can"), BufferingHandler(sys.maxsize)
-    warned.setLevel(logging.WARNING)
     buses: dict[str, int] = {}
+    known, dialect = set[str](), f"{suffix} log"
     with unpacked(path) as plain:
-        more, dialect = True, f"{suffix} log"
-        messages = _from_objects(path, plain, suffix, tally)
-        while more:
-            log.addHandler(warned)
-            try:
-                batch = list(islice(messages, size))
-            finally:
-                log.removeHandler(warned)
-            more = len(batch) == size
-            kept = []
-            for message, where in batch:
-                if message.is_error_frame:
-                    tally.error_frames += 1
-                elif fault := fault_of(message):
-                    tally.refuse(where, f"has {fault}")
-                else:
-                    kept.append(message)
-            for record in warned.buffer:
-                left_out = f"a part was left out ({record.getMessage()})"
-                tally.refuse(":", f"{left_out}; expected frames")
-            warned.flush()
+        messages = _checked(plain, suffix)
+        while batch := list(islice(messages, size)):
+            kept = [m for m, _, fault in batch if m and not (fault or m.is_error_frame)]
+            faults: dict[str, str] = {}
+            for _, where, fault in batch:
+                if fault:
+                    faults.setdefault(fault, where)
+            first = tuple(
+                f"{path}: {where} {fault}; record or convert the log again"
+                for fault, where in faults.items()
+                if fault not in known
+            )
+            known.update(faults)
+            refused = sum(fault is not None for _, _, fault in batch)
             columns = columns_of(kept)
-            channels = [str("" if m.channel is None else m.channel) for m in kept]
-            columns["bus"] = np.array([_code(path, buses, c) for c in channels], np.uint8)
-            yield columns, tally.report(len(kept))._replace(dialect=dialect), tuple(buses)
+            for message in kept:
+                buses.setdefault(_channel(message), len(buses))
+            if len(buses) > BUSES:
+                raise ValueError(f"{path}: more than {BUSES} buses; expected fewer; split the log")
+            columns["bus"] = np.array([buses[_channel(m)] for m in kept], np.uint8)
+            errors = len(batch) - len(kept) - refused
+            report = ReadReport(len(batch), 0, 0, errors, refused, first, dialect=dialect)
+            yield columns, report, tuple(buses)
             dialect = ""
 
 
-def _code(path: Path, buses: dict[str, int], channel: str) -> int:
-    code = buses.setdefault(channel, len(buses))
-    if code >= BUSES:
-        raise ValueError(f"{path}: more than {BUSES} buses; expected fewer; split the log by bus")
-    return code
+def _channel(message) -> str:
+    return "" if message.channel is None else str(message.channel)
 
 
 def columns_of(messages: list) -> dict[str, np.ndarray]:
@@ -137,10 +95,15 @@ def fault_of(message) -> str | None:
     return None
 
 
-def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterator[tuple]:
-    """(message, where) of a binary log; what python-can leaves out is refused."""
+def _checked(plain: Path, suffix: str) -> Iterator[tuple]:
+    """(message, which it is, what is wrong with it) of a binary log; what python-can only warns of,
+    or stops at, is a fault without a message."""
     import can
 
+    # python-can only warns of parts of a file that it leaves out
+    log, warned = logging.getLogger("can"), BufferingHandler(sys.maxsize)
+    warned.setLevel(logging.WARNING)
+    log.addHandler(warned)
     count = 0
     try:
         with ExitStack() as stack:
@@ -149,16 +112,20 @@ def _from_objects(path: Path, plain: Path, suffix: str, tally: _Tally) -> Iterat
             readers: dict[str, Any] = {".blf": _blf_reader(), ".mf4": can.MF4Reader}
             readers |= {".db": can.SqliteReader, ".pcap": _packets}
             reader = stack.enter_context(readers[suffix](source))
-            for message in reader:
-                count += 1
-                yield message, f": message {count}"
+            for count, message in enumerate(reader, 1):
+                fault = None if message.is_error_frame else fault_of(message)
+                yield message, f"message {count}", fault and f"has {fault}"
             if suffix == ".blf" and (reader.file_size > plain.stat().st_size or reader.left_over):
-                tally.refuse(f": after message {count} the file", "ends early")
+                yield None, f"after message {count}", "the file ends early"
     except Exception as error:  # struct, zlib, sqlite3, asammdf: whatever the parsing raises
-        if tally.strict and isinstance(error, ValueError) and str(error).startswith(str(path)):
-            raise
-        fault = f"the rest cannot be read {_brief(error)}; expected a {suffix} log"
-        tally.refuse(f": after message {count}", fault)
+        why = f"({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+        fault = f"the rest cannot be read {why}; expected a {suffix} log"
+        yield None, f"after message {count}", fault
+    finally:
+        log.removeHandler(warned)
+    for record in warned.buffer:
+        fault = f"a part was left out ({record.getMessage()}); expected frames"
+        yield None, f"up to message {count}", fault
 
 
 def _blf_reader():

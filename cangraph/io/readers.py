@@ -172,7 +172,7 @@ def _pieces(path: Path, strict: bool, size: int | None, asked: Asked) -> Iterato
         blocks = partial(text_blocks, path, size, kind == ".parquet")
         pieces = read_text(path, blocks, strict, asked, size is None)
     else:
-        pieces = read_messages(path, kind, strict, size)
+        pieces = read_messages(path, kind, size)
     frames, total = 0, ReadReport()
     with closing(pieces):
         for columns, report, names in pieces:

@@ -3,7 +3,7 @@
 A pattern is a row with fields in braces: `({time}) {bus} {id:candump}#{data}< {dir}>`. A blank
 stands for one or more, `~` for any number, `|` for the separator of a table with the blanks and
 quotes around it, `<...>` for what may be missing; other characters stand for themselves in either
-case. `_FIELDS` lists the fields. A row is matched from left to right without a second try but for
+case. `FIELDS` lists them. A row is matched from left to right without a second try but for
 what may be missing, so reading takes the time of looking at each byte once.
 """
 
@@ -494,24 +494,14 @@ def _listed(buffer, i, stop, separator, most, base, row, data, n):
 def _columns(buffer, i, stop, separator, columns, base, row, data, n):
     """Fill data[n] from a table's columns of one byte each, of which the last ones may be empty or
     missing. Returns where they end, or minus a fault."""
-    count, empty = 0, False
-    for column in range(columns):
+    i = _blanks_and_quotes(buffer, i, stop)
+    if i == stop or buffer[i] != separator:
+        i = _listed(buffer, i, stop, separator, columns, base, row, data, n)
+    for _ in range(columns - max(row[_R_COUNT], 1)):
         i = _blanks_and_quotes(buffer, i, stop)
         if i < stop and buffer[i] != separator:
-            value, end, digits, _ = _integer(buffer, i, stop, base)
-            i = _blanks_and_quotes(buffer, end, stop)
-            if empty or not 0 <= value <= 255 or (i < stop and buffer[i] != separator):
-                return -_PAYLOAD
-            if base == _HEX and digits != 2:
-                return -_PAYLOAD
-            if count < data.shape[1]:
-                data[n, count] = value
-            count += 1
-        else:
-            empty = True
-        if column < columns - 1:
-            i += i < stop
-    row[_R_COUNT] = count
+            return -_PAYLOAD
+        i += i < stop
     return i
 
 
