@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from cangraph.figures import style
 from cangraph.figures.style import ATTACK, BENIGN, MUTED, PALE
@@ -136,6 +137,8 @@ def second(timestamp, mine, data, odd, usual, name, title=None):
         middle.plot(own[1:][shown], gap[shown], ".", color=color, ms=4)
     wide = len(gap) and gap.max() > 4 * gap.min()
     middle.set(yscale="log" if wide else "linear", ylabel="gap (ms)")
+    middle.yaxis.set_major_formatter(ScalarFormatter())  # 10, not 10¹
+    middle.yaxis.set_minor_formatter(NullFormatter())
     if usual:
         middle.axhline(usual, **style.DASHED)
         text = f"usual: {usual:,.1f} ms"

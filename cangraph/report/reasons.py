@@ -93,6 +93,8 @@ def why(own: Own | None, span: tuple[float, float], quiet: np.ndarray) -> dict[s
             elsewhere = float(shown[quiet].mean()) if period is not None else None
             found = {"feature": name, "time": round(float(own.time[i]), 6), "frames": len(mine)}
             said = _words(own, name, i, period)
+            if name == "distrust" and len(mine) > 1:
+                said += f"; {len(mine):,} frames of it here"
             reasons.append(found | {"says": said, "elsewhere": elsewhere})
     telling = [reason for reason in reasons if (reason["elsewhere"] or 0.0) <= RARE]
     reasons = (telling or reasons)[:_MOST]

@@ -149,7 +149,7 @@ def _verdict(alarms: Sequence[dict], judged: bool) -> str:
     if not judged:
         return "is too short to be judged"
     if not alarms:
-        return "shows no attack"
+        return "raises no alarm"
     sure = any(alarm["sure"] == "high" for alarm in alarms)
     return "looks under attack" if sure else "may be under attack"
 
