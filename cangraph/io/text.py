@@ -18,6 +18,7 @@ from cangraph.io.rows import FAULTS, Rows, read_rows
 from cangraph.io.times import TimeBase
 
 HEAD = 1 << 16  # bytes that tell the dialect
+_PREAMBLE = 200  # lines before the header of a table, at most
 _FEW = 1 << 12  # of them, those that tell what to try
 Columns = dict[str, np.ndarray]
 Piece = tuple[Columns, ReadReport, tuple[str, ...]]  # the columns, their report, names of buses
@@ -247,7 +248,7 @@ def _header(text: str, asked: Asked) -> _Header | None:
     """The first line that names columns, or None."""
     at = 0
     numbers = [c for v in asked.columns.values() for c in (v if isinstance(v, list) else [v])]
-    for above, line in enumerate(text.split("\n")[:40]):
+    for above, line in enumerate(text.split("\n")[:_PREAMBLE]):
         for separator in ",;\t|":
             names = [name.strip(' \t\r"') for name in line.split(separator)]
             while names and not names[-1]:
@@ -298,7 +299,8 @@ def _tables(text: str, header: _Header | None, asked: Asked) -> Iterator[_Way]:
     per = UNITS[asked.time_unit] if asked.time_unit else dialect.per_second or named
     base = asked.base or (10 if _plain(who).endswith("dec") else None)
     several = len(found["data"]) > 1
-    for listed, ids in _BASES_OF if several else (("", ""), ("", "10")):
+    likely = _BASES_OF[: 2 if declared else None] if several else (("", ""), ("", "10"))
+    for listed, ids in likely:
         if base and base != (10 if ids else 16):
             continue
         fields = {"arbitration_id": f"{{id:{ids}}}"} | dialect.fields

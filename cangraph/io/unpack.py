@@ -137,7 +137,7 @@ def _as_text(column: Any) -> Any:
     if kind in (pl.List, pl.Array):
         return column.cast(pl.List(pl.UInt8)).map_elements(lambda b: bytes(b).hex(), pl.String)
     if kind.is_integer() and column.name.lower().removesuffix("_hex").endswith(("id", "addr")):
-        names = {i: f"{i:08X}" if i > 0x7FF else f"{i:03X}" for i in column.unique().drop_nulls()}
+        names = {i: f"0x{i:X}" for i in column.unique().drop_nulls()}
         return column.replace_strict(names, return_dtype=pl.String)
     return column
 
