@@ -318,8 +318,13 @@ def _integer(buffer, i, stop, base):
     """Value of up to 8 hexadecimal or 10 decimal digits, 0x before them or not, or -1; where they
     end; how many; whether they are surely hexadecimal."""
     sure = False
-    if i + 1 < stop and buffer[i] == 48 and buffer[i + 1] | 32 == 120:  # 0x
-        i, base, sure = i + 2, _HEX, True
+    if (
+        i + 2 < stop
+        and buffer[i] == 48
+        and buffer[i + 1] | 32 == 120
+        and _DIGIT[buffer[i + 2]] >= 0
+    ):
+        i, base, sure = i + 2, _HEX, True  # 0x
     begin, value = i, np.int64(0)
     if base >= _DECIMAL:
         value, i = _digits(buffer, i, stop)
@@ -479,7 +484,11 @@ def _listed(buffer, i, stop, separator, most, base, row, data, n):
         if at < stop and buffer[at] == separator:
             at = _blanks_and_quotes(buffer, at + 1, stop)
         value, end, digits, _ = _integer(buffer, at, stop, base)
-        if not 0 <= value <= 255 or (base == _HEX and digits != 2):
+        if (
+            not 0 <= value <= 255
+            or (base <= _LOOSE and digits > 2)
+            or (base == _HEX and digits < 2)
+        ):
             break
         if end < stop and buffer[end] > 32 and buffer[end] != separator and buffer[end] != 34:
             break
