@@ -193,6 +193,11 @@ def _recognised(path: Path, head: bytes, asked: Asked) -> _Way:
         _refuse(path, text, header, ways, best)
     elif best.dialect.lacks:
         raise ValueError(f"{path}: this is {best.dialect.name}: {best.dialect.lacks}")
+    elif asked.base and not tables:
+        raise ValueError(
+            f"{path}: base {asked.base} came for {best.dialect.name}, which is no table and has a "
+            "base of its own; leave it out"
+        )
     return best
 
 

@@ -156,6 +156,18 @@ def test_mf4_is_read(tmp_path):
     gc.collect()
 
 
+def test_pcapng_is_read(tmp_path):
+    dpkt = pytest.importorskip("dpkt", reason="needs dpkt")
+    path, flags = tmp_path / "bus.pcapng", (0x1A0, 0x1A0 | 1 << 31, 1 << 30 | 0x1A0, 1 << 29)
+    with path.open("wb") as file:
+        packets = dpkt.pcapng.Writer(file, linktype=227)
+        for i, word in enumerate(flags):
+            packets.writepkt(struct.pack(">IB3x", word, 2) + b"\x01\x02", ts=1.5 + i)
+    frames = read_frames(path)
+    assert rows_of(frames) == ["1a0#0102", "1a0x#0102", "1a0#R2"]
+    assert frames.timestamp.tolist() == [1.5, 2.5, 3.5] and frames.report.error_frames == 1
+
+
 def test_mf4_names_the_package_it_needs(read, monkeypatch):
     monkeypatch.setattr("cangraph.io.pythoncan.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"bus.mf4: .*needs.*asammdf; pip install asammdf"):

@@ -37,6 +37,17 @@ def test_what_is_said_wrong_is_refused(read, how, said):
         read("who,when,x\n", **how)
 
 
+def test_a_base_is_said_of_tables_alone(read):
+    with pytest.raises(ValueError, match="base 10 came for candump log, which is no table"):
+        read("(1.5) can0 1A0#00\n", base=10)
+    assert read("(1500) can0 1A0#00\n", time_unit="ms").timestamp.tolist() == [1.5]
+
+
+def test_columns_that_are_not_there_are_named(read):
+    with pytest.raises(ValueError, match="bus.csv:1: 'a,b,c' has not the columns"):
+        read("a,b,c\n1,2,3\n", columns=ASKED)
+
+
 def test_the_refusal_prints_the_call_with_what_was_found(error_of):
     message = error_of("label,moment,id,content\n0,0.5,1A0,00FF00FF\n")
     columns = {"timestamp": "moment", "arbitration_id": "id", "data": "content"}
