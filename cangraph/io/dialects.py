@@ -36,6 +36,9 @@ class Dialect(NamedTuple):
     lacks: str = ""  # why such a log cannot be read
 
 
+_SAID_OF_A_BUS = ("OverloadFrame", "Statistic", "J1939TP", "Status", "chip status", "Log Trigger")
+
+
 def _vector(base: str) -> dict:
     """The rows of Vector's .asc with numbers in base 16 (""), or 10 ("010")."""
     row = f"~{{time}} {{bus:digits}} {{id:x{base}}}"
@@ -51,8 +54,7 @@ def _vector(base: str) -> dict:
         "errors": ("~{time} {bus:digits} ErrorFrame< {rest}>", fd + "ErrorFrame< {rest}>"),
         "others": (
             f"{row} TxRq {{rest}}",  # asked for; the frame itself follows as Tx
-            "~{time} {bus:digits} OverloadFrame< {rest}>",
-            "~{time} {bus:digits} Statistic:{rest}",
+            *(f"~{{time}} {{bus:digits}} {said}{{rest}}" for said in _SAID_OF_A_BUS),
             "~{time} CANFD{refuse}",
             "~{time} {letters}{rest}",  # of LIN, Ethernet, system variables, the state of the chip
             "//{rest}",
@@ -102,7 +104,7 @@ def _busmaster(base: str) -> dict:
 
 _CANDUMP = "(~{time}~) {bus} "
 _TERMINAL = "(~{time}~) {bus}< {dir} {word} {word}> {id:candump} "
-_HCRL = "{time}|{id}|{dlc}"
+_HCRL = "{time}|{id}|{dlc:any}"
 _TRACE = "~{n}) {time} "  # of PEAK
 _PRINTED = "Timestamp: {time} ID: {id} "
 _KVASER = "{bus} {id}{set:standard} <X {set:extended}>{dlc}{list} "
@@ -260,6 +262,12 @@ DIALECTS = (
         frames=("{time:comma} {id} {dlc}{list}< {rest}>",),
         sign=r"^Time\s+ID\s+DLC\s+Data",
         preamble=True,
+    ),
+    Dialect(
+        "time, ID, DLC and bytes between blanks",
+        "1597759710.1258929 153 8 20 A1 10 FF 00 FF 50 1F",
+        frames=("~{time} {id} {dlc:any}{list}",),
+        per_second=None,
     ),
     Dialect(
         "CarBus Analyzer .trc",

@@ -44,7 +44,7 @@ def test_a_base_is_said_of_tables_alone(read):
 
 
 def test_columns_that_are_not_there_are_named(read):
-    with pytest.raises(ValueError, match="bus.csv:1: 'a,b,c' has not the columns"):
+    with pytest.raises(ValueError, match=r"bus.csv:1: 'a,b,c' has not the columns"):
         read("a,b,c\n1,2,3\n", columns=ASKED)
 
 

@@ -325,6 +325,14 @@ def test_times_are_those_of_the_bus(read, tmp_path, text, times, size):
         assert [c.timestamp[0] for c in chunks] == whole.timestamp.tolist()
 
 
+@pytest.mark.parametrize("said", ["CAN 1 Status:chip status error active", "1  Statistic: D 1 R 0",
+                                  "1  J1939TP FEE3p 6 0 0 - Rx d 23", "Start der Messung",
+                                  "Li 1  3c Rx 8 01", "SV: 2 0 1 ::Sys::Var = 5"])  # fmt: skip
+def test_what_a_recorder_says_is_no_frame_and_counted(read, said):
+    frames = read(f" 1.0 {ROW} 29\n 1.05 {said}\n 1.1 {ROW} 2A\n")
+    assert len(frames) == 2 and frames.report[3:5] == (0, 0) and frames.report.others == 1
+
+
 def test_what_was_asked_to_be_sent_is_no_second_frame(read):
     text = " 1.0 1  69E  TxRq d 1 29\n 1.1 1  69E  Tx   d 1 29\n 1.2 1  69E  Rx   d 1 29\n"
     frames = read(text)
