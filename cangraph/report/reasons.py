@@ -27,6 +27,7 @@ ODD = {
 }
 RARE = 0.01  # share of an ID's other frames that a telling reason is seen in at most
 _MOST = 4  # reasons of an alarm
+_SEVERAL = 3  # IDs that are new together
 _PAST = 500  # frames before an alarm that rules are looked for in
 _RULE = 0.95  # of them keep a rule
 _WARM = 5.0  # s; an ID that comes later is new
@@ -91,11 +92,10 @@ def why(own: Own | None, span: tuple[float, float], quiet: np.ndarray) -> dict[s
         if len(mine) and (period is not None or name == "distrust"):  # else nothing is usual
             i = int(mine[0])
             elsewhere = float(shown[quiet].mean()) if period is not None else None
-            found = {"feature": name, "time": round(float(own.time[i]), 6), "frames": len(mine)}
             said = _words(own, name, i, period)
             if name == "distrust" and len(mine) > 1:
                 said += f"; {len(mine):,} frames of it here"
-            reasons.append(found | {"says": said, "elsewhere": elsewhere})
+            reasons.append(_reason(name, float(own.time[i]), len(mine), said, elsewhere))
     telling = [reason for reason in reasons if (reason["elsewhere"] or 0.0) <= RARE]
     reasons = (telling or reasons)[:_MOST]
     return {
@@ -113,19 +113,33 @@ def _amounts(own, span, inside, period) -> Iterator[dict[str, Any]]:
     expected = 1e3 * seconds / max(period, 1e-3)
     if len(inside) > _OFTEN * expected + _FEW:
         says = f"{len(inside):,} frames in {seconds:.2f} s, where {expected:,.0f} are usual"
-        yield _counted("count", span[0], says, len(inside))
+        yield _reason("count", span[0], len(inside), says)
     near = own.time[(own.time < span[1]) & (own.time > span[0] - _AWAY * period / 1e3)]
     edges = np.r_[near[:1] if len(near) else span[0], near, span[1]]
     k = int(np.diff(edges).argmax())
     away = 1e3 * float(edges[k + 1] - edges[k])
     if away > _AWAY * period:
         says = f"no frame for {away:,.0f} ms, where one comes every {period:,.1f} ms"
-        yield _counted("silence", float(edges[k]), says, 0)
+        yield _reason("silence", float(edges[k]), 0, says)
 
 
-def _counted(feature: str, time: float, says: str, frames: int) -> dict[str, Any]:
+def newcomers(own: dict[int, Own], span: tuple[float, float]) -> list[dict[str, Any]]:
+    """What IDs that are new on the bus send in a span (s), as a reason, if there are several."""
+    sent = [
+        int(one.odd["distrust"][slice(*np.searchsorted(one.time, span))].sum())
+        for one in own.values()
+        if one.time[0] > _WARM
+    ]
+    new, frames = sum(number > 0 for number in sent), sum(sent)
+    says = f"{new:,} new IDs send {frames:,} frames in {span[1] - span[0]:.2f} s"
+    return [_reason("newcomers", span[0], frames, says)] if new >= _SEVERAL else []
+
+
+def _reason(
+    feature: str, time: float, frames: int, says: str, elsewhere: float | None = None
+) -> dict[str, Any]:
     found = {"feature": feature, "time": round(time, 6), "frames": frames}
-    return found | {"says": says, "elsewhere": None}
+    return found | {"says": says, "elsewhere": elsewhere}
 
 
 def _words(own: Own, name: str, i: int, period: float | None) -> str:

@@ -20,14 +20,14 @@ from cangraph.extras import named_extra
 from cangraph.frames import Frames
 from cangraph.io.readers import read_frames
 from cangraph.report import diagnosis
-from cangraph.report.reasons import RARE, Own, own_frames, why
+from cangraph.report.reasons import RARE, Own, newcomers, own_frames, why
 
 NOTHING, ALARM, NOT_JUDGED = range(3)  # exit statuses
 _PIECE = 20_000  # frames between two steps of a progress bar
 _DATED = 1e8  # s; timestamps above it count from 1970
 _PAUSE = 0.5  # s without any frame on a bus
 _WARM = 5.0  # s in which every ID that comes is taken for normal
-_MANY = 3  # suspicious windows of an alarm that is sure; IDs that are new together
+_MANY = 3  # suspicious windows of an alarm that is sure
 _RARE_ID = 9  # frames; an ID with fewer has no period
 
 Step = Callable[[int, int], None]  # takes the number of frames that were judged, and of all
@@ -95,13 +95,15 @@ def scan(
     names: Names | None = None,
     labels: bool = False,
     step: Step | None = None,
+    **reading: Any,
 ) -> Scan:
     """Read a log, whatever of it is readable, and judge each bus of it. With `labels` the alarms
-    are compared with the attacks that the log itself names; `step` hears of what was judged.
+    are compared with the attacks that the log itself names; `step` hears of what was judged;
+    `reading` is of `read_frames`, for a table of no known shape.
 
     Raises as `read_frames` does where nothing can be read.
     """
-    frames = log if isinstance(log, Frames) else read_frames(log, strict=False)
+    frames = log if isinstance(log, Frames) else read_frames(log, strict=False, **reading)
     streams, alarms, buses, diagnostics, done = {}, [], [], [], 0
     parts = frames.by_bus()
     if len(parts) < 2:  # the only bus needs no name
@@ -136,13 +138,9 @@ def scan(
 
 def unreadable(log: Path | str, error: Exception, detector: Exported) -> Scan:
     """The scan of a log that cannot be read."""
-    facts: dict[str, Any] = {
-        "log": str(log),
-        "status": NOT_JUDGED,
-        "verdict": "cannot be read",
-        "why": str(error),
-    }
-    return Scan(facts | {"buses": [], "alarms": [], "diagnostics": []}, {}, detector)
+    nothing: dict[str, Any] = {"buses": [], "alarms": [], "diagnostics": []}
+    said = {"log": str(log), "verdict": "cannot be read", "why": str(error)}
+    return Scan(nothing | said | {"status": NOT_JUDGED}, {}, detector)
 
 
 def _verdict(alarms: Sequence[dict], judged: bool) -> str:
@@ -182,7 +180,7 @@ def _alarm(event, bus, one, windows, spans, at, names) -> dict[str, Any]:
         found = why(own, (begin, end), quiet)
     spread = 3 * max(blamed.values(), default=0) <= len(called)
     if spread:
-        found["reasons"] = [*_newcomers(one, (begin, end)), *found["reasons"]]
+        found["reasons"] = [*newcomers(one.own, (begin, end)), *found["reasons"]]
     telling = [r for r in found["reasons"] if (r["elsewhere"] or 0.0) <= RARE]
     often = 2 * len(called) >= last - first
     for moment in (*found["reasons"], *filter(None, [found["frame"]])):
@@ -203,20 +201,6 @@ def _alarm(event, bus, one, windows, spans, at, names) -> dict[str, Any]:
         changed = {k: [before.get(k, ""), v] for k, v in after.items() if before.get(k) != v}
         found["frame"]["signals"] = changed
     return alarm | found
-
-
-def _newcomers(one: OneBus, span: tuple[float, float]) -> Iterable[dict[str, Any]]:
-    """What IDs that are new on the bus send in a span (s), if there are several."""
-    sent = []
-    for own in one.own.values():
-        if own.time[0] > _WARM:
-            inside = slice(*np.searchsorted(own.time, span))
-            sent.append(int(own.odd["distrust"][inside].sum()))
-    new = sum(frames > 0 for frames in sent)
-    if new >= _MANY:
-        says = f"{new:,} new IDs send {sum(sent):,} frames in {span[1] - span[0]:.2f} s"
-        found = {"feature": "newcomers", "time": round(span[0], 6), "frames": sum(sent)}
-        yield found | {"says": says, "elsewhere": None}
 
 
 def _blamed(event: dict, called: Sequence[dict]) -> tuple[int, str, Counter[str]]:

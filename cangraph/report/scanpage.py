@@ -15,7 +15,6 @@ import numpy as np
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported
 from cangraph.files import put
-from cangraph.io.readers import read_frames
 from cangraph.report.pages import shell
 from cangraph.report.scan import Names, Scan, Step, scan, unreadable
 
@@ -50,8 +49,7 @@ def run_scan(words: Sequence[str]) -> int:
     for log in given.logs:
         with _progress(log) as step:
             try:
-                frames = read_frames(log, strict=False, **reading)
-                found = scan(frames.label(name=str(log)), detector, names, given.labels, step)
+                found = scan(log, detector, names, given.labels, step, **reading)
             except (ValueError, OSError) as error:
                 found = unreadable(log, error, detector)
         scans.append(found)

@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import cangraph.report.scanpage as scanpage
 from cangraph.__main__ import main
@@ -177,6 +179,24 @@ def test_a_table_of_another_shape_is_read_by_its_columns(quiet, plain, tmp_path,
     assert read["seconds"] == pytest.approx(quiet.duration, abs=1e-3)
     assert main(["scan", str(path), "--column", "when"]) == 2
     assert "write timestamp=t" in capsys.readouterr().err
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32), st.integers(1, 900), st.sampled_from([0.0, 0.001, 3.0]))
+def test_any_frames_give_facts_that_json_holds_and_lines_that_are_printed(seed, n, step):
+    dice = np.random.default_rng(seed)
+    frames = Frames(
+        np.cumsum(dice.choice([0.0, step], n)),
+        dice.choice(dice.integers(0, 1 << 29, 40), n),
+        dice.integers(0, 9, n),
+        dice.integers(0, 256, (n, 8)),
+        is_remote_frame=dice.random(n) < 0.1,
+        bus=dice.integers(0, 2, n),
+        bus_names=("can0", "can1"),
+    )
+    found = scan(frames, Plain("plain.onnx"), labels=True)
+    assert json.loads(json.dumps(found.facts, allow_nan=False))["read"]["frames"] == n
+    assert all(line.isprintable() for line in told(found).splitlines())
 
 
 def test_without_a_detector_in_the_box_the_command_says_what_makes_it(
