@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from reported import put_run
 
+from cangraph.io.writers import write_frames
 from cangraph.params import Params, assignments
 from cangraph.runs import STAGES
 
@@ -25,7 +26,7 @@ def notebook(request):
 
 
 def test_there_are_exactly_these_notebooks():
-    assert {path.stem for path in PATHS} == {*STAGES, "tune", "your_car", "runs"}
+    assert {path.stem for path in PATHS} == {*STAGES, "tune", "your_car", "runs", "scan"}
 
 
 def code(notebook):
@@ -48,6 +49,8 @@ def test_parameters_come_first_and_are_known(notebook):
     if "dataset" in values:
         assert set(values) <= set(Params.model_fields) | OWN
         assert values["dataset"] in ("demo", "your_car")
+    elif "capture" in values:  # scan judges a simulated log with the detector in the box
+        assert values == {"capture": "", "detector": "", "dbc": ""}
     else:  # runs compares nothing unless two are named
         assert values == {"before": "", "after": "", "metric": "auprc"}
 
@@ -123,3 +126,11 @@ def test_all_runs_are_on_the_page_and_two_of_them_compared(home):
     facts = json.loads((home / "runs/compare.json").read_text())
     assert (facts["before"], facts["metric"], len(facts["changes"])) == ("before", "f1", 1)
     assert not (home / "runs/summary.json").exists()
+
+
+def test_a_scan_shows_the_alarm_of_a_log_and_writes_its_page(home, detector_file, drive):
+    write_frames(drive, home / "<b>bus.log")
+    given = ["-p", "capture", str(home / "<b>bus.log"), "-p", "detector", str(detector_file)]
+    text = executed("scan", home, *given)
+    assert f"{len(drive):,} frames read, 0 rows refused" in text
+    assert "&lt;b&gt;bus.log" in (home / "runs/scan.html").read_text()
