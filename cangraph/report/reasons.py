@@ -112,7 +112,7 @@ def _amounts(own, span, inside, period) -> Iterator[dict[str, Any]]:
         return
     expected = 1e3 * seconds / max(period, 1e-3)
     if len(inside) > _OFTEN * expected + _FEW:
-        says = f"{len(inside):,} frames in {seconds:.2f} s, where {expected:,.0f} are usual"
+        says = f"comes {len(inside):,} times in {seconds:.2f} s, where {expected:,.0f} are usual"
         yield _reason("count", span[0], len(inside), says)
     near = own.time[(own.time < span[1]) & (own.time > span[0] - _AWAY * period / 1e3)]
     edges = np.r_[near[:1] if len(near) else span[0], near, span[1]]
@@ -131,7 +131,7 @@ def newcomers(own: dict[int, Own], span: tuple[float, float]) -> list[dict[str, 
         if one.time[0] > _WARM
     ]
     new, frames = sum(number > 0 for number in sent), sum(sent)
-    says = f"{new:,} new IDs send {frames:,} frames in {span[1] - span[0]:.2f} s"
+    says = f"new IDs: {new:,} of them send {frames:,} frames in {span[1] - span[0]:.2f} s"
     return [_reason("newcomers", span[0], frames, says)] if new >= _SEVERAL else []
 
 
@@ -150,7 +150,7 @@ def _words(own: Own, name: str, i: int, period: float | None) -> str:
     if name == "broken_rule":
         return broken(own.data[max(i - _PAST, 0) : i + 1], len(now))
     if name == "dlc_change":
-        return f"{len(now)} bytes instead of {len(ago)}"
+        return f"payload of {len(now)} bytes instead of {len(ago)}"
     if name == "distrust":
         first = f"it first came {own.time[0]:,.2f} s into the log"
         return f"a new ID: {first}, and has not kept a period for long"
