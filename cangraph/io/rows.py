@@ -250,6 +250,8 @@ for _i, _character in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 _LENGTH_EXISTS = np.isin(np.arange(66), PAYLOAD_LENGTHS)
 _LENGTH_OF_CODE = np.array(PAYLOAD_LENGTHS)
 _ERROR_FLAG = 0x20000000  # bit of a candump ID, from linux/can.h
+_OWNER = np.full(_ACCEPT, _TEXT)  # the fault of what is wrong behind a step
+_OWNER[[_TIMES, _IDS, _DLCS]], _OWNER[_DATA : _BASE64 + 1] = (_TIME, _ID, _DLC), _PAYLOAD
 _TOO_WIDE = -1  # a payload of CAN FD, for which `data` lacks the columns
 
 
@@ -706,7 +708,7 @@ def _bytes(buffer, i, stop, kind, how, separator, row, data, n):
 def _match(buffer, begin, stop, steps, separator, row, clock, data, n):
     """Match the line from `begin` to `stop` with one pattern after the other. Returns what it is,
     and 0, a fault, or `_TOO_WIDE`."""
-    i, pc, again, fault, furthest, field = begin, 0, 0, _TEXT, -1, _TIME
+    i, pc, again, fault, furthest, last = begin, 0, 0, _TEXT, -1, _TIMES
     option, saved, skipped = False, 0, 0  # what may be missing: whether it is read, from where
     while True:
         kind, how, jump = steps[pc, 0], steps[pc, 1], steps[pc, 2]
@@ -718,20 +720,13 @@ def _match(buffer, begin, stop, steps, separator, row, clock, data, n):
         elif kind == _SET:
             row[how // 2] = how % 2
         elif kind <= _BUSES:
-            field = (
-                _TIME
-                if kind == _TIMES
-                else _ID
-                if kind == _IDS
-                else _DLC
-                if kind == _DLCS
-                else _TEXT
-            )
+            last = kind
             i = _value(buffer, i, stop, kind, how, separator, row, clock)
         elif kind <= _BASE64:
-            i, field = _bytes(buffer, i, stop, kind, how, separator, row, data, n), _PAYLOAD
+            last = kind
+            i = _bytes(buffer, i, stop, kind, how, separator, row, data, n)
         elif kind == _OPTION and how:  # a pattern begins
-            i, again, option, field = begin, jump, False, _TIME
+            i, again, option, last = begin, jump, False, _TIMES
             row[:] = 0
             row[_R_DLC] = -1
         elif kind == _OPTION:
@@ -753,7 +748,7 @@ def _match(buffer, begin, stop, steps, separator, row, clock, data, n):
             furthest = at
             ended = _blanks_and_quotes(buffer, at, stop) >= stop and kind != _ACCEPT
             # what is behind a field belongs to it
-            fault = _FEW if ended and wrong != _DLC else field if wrong == _TEXT else wrong
+            fault = _FEW if ended and wrong != _DLC else _OWNER[last] if wrong == _TEXT else wrong
         if option:
             i, pc, option = saved, skipped, False
         elif again < len(steps):
