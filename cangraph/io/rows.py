@@ -391,24 +391,23 @@ def _time(buffer, i, stop, comma):
     -1 for what is none. Also returns whether it is no integer. A number of up to 2⁵³ without its
     point is the nearest float64, as Python's `float`; beyond, the whole and the rest are rounded
     apart."""
-    value, scale, digits, point, places = np.int64(0), np.int64(1), 0, False, 0
-    begin = i
-    while i < stop:
-        byte = buffer[i]
-        if 48 <= byte <= 57:
-            digits += 1
-            if digits <= 18 or (not point and digits == 19 and value < 922337203685477580):
-                value = value * 10 + np.int64(byte - 48)
-                if point:
-                    scale, places = scale * 10, places + 1
-            elif not point:
-                return -1.0, begin, False
-        elif (byte == 46 or (comma and byte == 44)) and not point:
-            point = True
-        else:
-            break
+    begin, value, scale = i, np.int64(0), np.int64(1)
+    while i < stop and 48 <= buffer[i] <= 57:
+        if value > 922337203685477579:  # the next digit would be one too many
+            return -1.0, begin, False
+        value = value * 10 + np.int64(buffer[i] - 48)
         i += 1
-    if not digits:
+    digits, places = i - begin, 0
+    point = i < stop and (buffer[i] == 46 or (comma and buffer[i] == 44))
+    if point:
+        i += 1
+        while i < stop and 48 <= buffer[i] <= 57:
+            if digits + places < 18:
+                value = value * 10 + np.int64(buffer[i] - 48)
+                scale *= 10
+                places += 1
+            i += 1
+    if digits + places == 0:
         return -1.0, begin, False
     byte = buffer[i] if i < stop else 0
     if byte == 58 and not point:

@@ -169,7 +169,10 @@ def _zipped(path: Path) -> Any:
     names = [info.filename for info in package.infolist() if not info.is_dir()]
     if len(names) != 1:
         raise ValueError(f"{len(names)} files are in it: {', '.join(names[:9])}; expected one")
-    return package.open(names[0])
+    try:
+        return package.open(names[0])
+    except (NotImplementedError, RuntimeError) as error:  # a method that is not known; a password
+        raise ValueError(str(error)) from error
 
 
 class _ZstdFile(io.RawIOBase):
