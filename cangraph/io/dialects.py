@@ -36,6 +36,8 @@ class Dialect(NamedTuple):
     lacks: str = ""  # why such a log cannot be read
 
 
+_SAID_OF_A_LOG = ("//", "date ", "base ", "Begin Trigger", "End Trigger", "Previous log file",
+                  "<no >internal events", "keine ")  # fmt: skip
 _SAID_OF_A_BUS = ("OverloadFrame", "Statistic", "J1939TP", "Status", "chip status", "Log Trigger")
 
 
@@ -57,14 +59,7 @@ def _vector(base: str) -> dict:
             *(f"~{{time}} {{bus:digits}} {said}{{rest}}" for said in _SAID_OF_A_BUS),
             "~{time} CANFD{refuse}",
             "~{time} {letters}{rest}",  # of LIN, Ethernet, system variables, the state of the chip
-            "//{rest}",
-            "date {rest}",
-            "base {rest}",
-            "Begin Trigger{rest}",
-            "End Trigger{rest}",
-            "Previous log file{rest}",
-            "<no >internal events{rest}",
-            "keine {rest}",
+            *(f"{said}{{rest}}" for said in _SAID_OF_A_LOG),
         ),
         "relative": r"timestamps\s+relative",
         "block": r"^Begin Trigger\w*(.*)",
