@@ -168,6 +168,11 @@ def _replayed(given: Namespace, monitor: Monitor, stop: Flag) -> Pieces:
     reports = []
     for chunk in LogFile(given.log, strict=False).chunks():
         reports.append(chunk.report)
+        if chunk.bus.any():  # one profile of two buses would halve every period
+            raise ValueError(
+                f"{given.log}: it holds the buses {', '.join(chunk.bus_names)}; expected one; part "
+                "it by bus, or let `cangraph scan` judge each"
+            )
         skipped = min(passed, len(chunk))
         passed -= skipped
         size = monitor.sliding.stride if given.realtime else _PIECE

@@ -141,6 +141,12 @@ def test_what_is_wrong_is_said_in_one_line(refused):
     assert "no.onnx: " in refused(detector="no.onnx")
 
 
+def test_a_log_of_two_buses_is_not_replayed_as_one(refused, tmp_path):
+    log = tmp_path / "two.log"
+    log.write_text("".join(f"({i}.5) can{i % 2} 1A0#00\n" for i in range(20)))
+    assert "two.log: it holds the buses can0, can1; " in refused("--log", str(log))
+
+
 def test_the_settings_of_python_can_are_read(detector_file, tmp_path):
     (tmp_path / ".can").write_text("[default]\ninterface = virtual\nchannel = from a file\n")
     environment = os.environ | {"HOME": str(tmp_path)}
