@@ -357,14 +357,17 @@ def _refuse(
     number = next((i for i, line in enumerate(lines) if line.strip()), 0)
     shown = ascii(lines[number][:80].strip())
     where = f"{number + 1}: {shown} is of no dialect that is known"
-    way = near[0] if near else best if header and best else None
+    way = near[0] if near else best if header else None
     where = way.first if way and way.first else where
+    if told:
+        nearest = f"; the nearest are {told}, too few to read any"
+    else:
+        nearest = f"; not one row is {way.dialect.name}" if way else "; expected a CAN log"
+    table = way.dialect.name.startswith("table of") if way else re.search("[,;\t|]", lines[number])
+    call = _CALL.format(path=path.name, columns="{…}", unit="s", base=16)
     example = f"; expected rows such as {way.dialect.example.strip()!r}" if way else ""
-    nearest = f"; the nearest are {told}" if told else "; no row is of a dialect that is known"
-    raise ValueError(
-        f"{path}:{where}{nearest}, too few to read any{example}; if it is a table, say what its "
-        f"columns are: {_CALL.format(path=path.name, columns='{…}', unit='s', base=16)}"
-    )
+    remedy = f"; say what its columns are: {call}" if table else "; record or export it again"
+    raise ValueError(f"{path}:{where}{nearest}{example}{remedy}")
 
 
 def _refuse_table(path: Path, text: str, header: _Header) -> NoReturn:
