@@ -39,8 +39,6 @@ OFF = {  # the value at which a constant does nothing
     "clock.wait": FOREVER,
     "clock.pull": FOREVER,
     "clock.steady": FOREVER,
-    "eager.gain": 0.0,
-    "eager.resting": FOREVER,
     "trust.warm_up": FOREVER,
     "trust.loss": 0.0,
     "flips.memory": FOREVER,

@@ -29,7 +29,7 @@ def main() -> None:
     record = {}
     for dataset in given.datasets:
         for capture in cg.read(dataset):
-            features, _, _ = profile(capture)
+            features, *_ = profile(capture)
             told = features[:, NAMES.index(given.feature)] > given.over
             attack = capture.attack
             ids = Counter(f"{i:X}" for i in capture.arbitration_id[told & ~attack].tolist())

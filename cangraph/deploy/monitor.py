@@ -14,6 +14,7 @@ from cangraph.deploy.detector import Exported
 from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
+from cangraph.features.kernel import HEARD
 from cangraph.features.profile import Profiles
 from cangraph.features.windows import Sliding
 from cangraph.files import put
@@ -122,6 +123,9 @@ class Monitor:
         keys = np.array(list(profiles.slots))[kept].tolist()
         profiles.slots = {key: slot for slot, key in enumerate(keys)}
         profiles.table, sliding.last = profiles.table[kept], sliding.last[kept]
+        sliding.last["lower"] = np.argsort(
+            np.argsort(sliding.last["arbitration_id"], kind="stable")
+        )
         sliding.held[4] = np.searchsorted(kept, sliding.held[4])  # `kept` is sorted and holds them
         return [{"event": "forgot", "time": self.time, "ids": n - len(kept)}]
 
@@ -178,7 +182,7 @@ class Monitor:
     def save(self, path: Path, **beside: Any) -> None:
         """Write the state, and facts `beside` it, to a file: whole or not at all."""
         sliding, profiles = self.sliding, self.sliding.profiles
-        state = {"settings": self._settings(), "beside": beside, "began": profiles.began}
+        state: dict[str, Any] = {"settings": self._settings(), "beside": beside}
         state |= {"watch": self.watch.state(), "at": self.watch.at}
         state |= {name: getattr(self, name) for name in ("clean", "count", "time")}
         state["sliding"] = [sliding.passed, sliding.told, sliding.origin]
@@ -186,6 +190,7 @@ class Monitor:
         arrays["slots"] = np.array(list(profiles.slots), np.int64)
         arrays |= {f"held/{k}": column for k, column in enumerate(sliding.held)}
         arrays |= {"profiles": profiles.table, "last": sliding.last}
+        arrays |= {"heard": profiles.heard}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         put(path, buffer.getvalue())
@@ -214,7 +219,7 @@ class Monitor:
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         sliding = Sliding(self.sliding.window, self.sliding.stride)
         slots = {int(key): slot for slot, key in enumerate(arrays["slots"])}
-        sliding.profiles = Profiles(slots, began=state["began"])
+        sliding.profiles = Profiles(slots, heard=arrays["heard"].astype(HEARD))
         sliding.profiles.make_room(arrays["profiles"]["data"].shape[1])
         sliding.profiles.table = arrays["profiles"].astype(sliding.profiles.table.dtype)
         sliding.last = arrays["last"].astype(sliding.last.dtype)

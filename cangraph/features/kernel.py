@@ -5,8 +5,8 @@ its constants, what it remembers of an ID (a record), `judge_…` and `learn_…
 
 | part | what it judges |
 |---|---|
+| pause | since when the bus is heard without a pause |
 | clock | when a frame comes: its gap, in periods of its ID |
-| eager | frames ahead of time whose payload the next frame on time repeats |
 | trust | whether an ID was there from the beginning, or has been there for long |
 | flips | which bits of the payload change, by the flip rate of each bit |
 | moves | how long a byte rests and how far it steps, and which values it takes |
@@ -36,12 +36,14 @@ per_byte = numba.njit(nogil=True, error_model="numpy", inline="always")  # eight
 
 class Columns(NamedTuple):
     """Frames as the kernel reads them: `timestamp` f8 (n,) in s, `bytes_used` u1 (n,), `data`
-    u1 (n, width), and the `slot` of each frame's ID, i8 (n,)."""
+    u1 (n, width), the `slot` of each frame's ID, i8 (n,), and `since` when (s) the bus was heard
+    without a pause, f8 (n,)."""
 
     timestamp: np.ndarray
     bytes_used: np.ndarray
     data: np.ndarray
     slot: np.ndarray
+    since: np.ndarray
 
 
 WIDTH = -1  # bytes of the longest payload, in the shape of a field
@@ -63,6 +65,42 @@ SCALE = _constants(
 )
 
 
+# Pause: nobody keeps time while the recorder does not listen, so all clocks start anew behind it
+
+PAUSE = _constants(
+    least=0.2,  # s; a silence of the whole bus is a pause if it is longer than this
+    gaps=32.0,  # and than so many usual gaps between two frames
+    memory=20.0,  # s; time constant of the usual rate of the bus
+)
+HEARD = np.dtype(
+    [
+        ("frames", np.int64),
+        ("last_time", np.float64),  # s
+        ("time", np.float64),  # s that the bus was heard, without pauses
+        ("rate", np.float64),  # 1/s, frames of the bus
+        ("since", np.float64),  # s; the first frame behind the last pause
+    ]
+)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def hear(timestamp, heard, since, rate):
+    """Write since when (s) the bus is heard without a pause, and its usual `rate` (1/s), at each
+    frame; `heard`, a record `HEARD`, goes on from one piece to the next."""
+    for i in range(len(timestamp)):
+        now, known = timestamp[i], heard.frames > SCALE.young
+        gap = now - heard.last_time
+        pause = known and gap > PAUSE.least and gap * heard.rate > PAUSE.gaps
+        if heard.frames == 0 or gap < 0 or pause:
+            heard.since = now
+        else:
+            heard.time += gap
+            memory = min(max(heard.time, SCALE.tick), PAUSE.memory)
+            heard.rate += (1.0 - heard.rate * gap) / memory
+        heard.frames, heard.last_time = heard.frames + 1, now
+        since[i], rate[i] = heard.since, heard.rate
+
+
 # Clock: when a frame comes
 
 CLOCK = _constants(
@@ -72,6 +110,10 @@ CLOCK = _constants(
     most=1.0,  # octaves; but one that is earlier than this always is
     wait=6.0,  # octaves · ticks; slack is at most wait/period: a frame waits for the bus by ms
     steady=0.1,  # octaves; a frame nearer to its time is no reason to excuse the next one
+    settle=5.0,  # s; while an ID is heard for less, its shortest gap goes an eighth of the way to a
+    down=8.0,  # shorter one and a 32nd to a longer one, so that it takes bursts to make a habit,
+    up=32.0,  # not a few forged frames;
+    drift=0.02,  # octaves a s; then it moves by no more
 )
 CLOCK_RECORD = [
     ("last_time", np.float64),  # s, of the last frame
@@ -80,6 +122,9 @@ CLOCK_RECORD = [
     ("clock_time", np.float64),  # s, of the frame on time before it
     ("log_period", np.float64),  # log2 of ticks
     ("jitter", np.float64),  # octaves
+    ("shortest", np.float64),  # log2 of ticks; the usual gap within a burst
+    ("heard", np.float64),  # s that the ID was heard, without pauses
+    ("rate", np.float64),  # 1/ms, frames
 ]
 
 
@@ -87,7 +132,8 @@ class Timing(NamedTuple):
     """What the clock says of a frame: `since` the last frame and `gap` since the last on time (s),
     `tick` (log2 of the gap in ticks), `ratio` (octaves over the period), `intruder` (octaves that
     its predecessor is out of turn), `early` (the ratio from which on it is on time), whether it
-    `learns`, whether it `replaces` its predecessor, and the `period` (ticks)."""
+    `learns`, whether it `replaces` its predecessor, the `period` (ticks), and whether it is the
+    first one behind a pause (`resumed`); `habit` is how early, in octaves, the ID is in bursts."""
 
     since: float
     gap: float
@@ -98,6 +144,8 @@ class Timing(NamedTuple):
     learns: bool
     replaces: bool
     period: float
+    resumed: bool
+    habit: float
 
 
 @part
@@ -106,17 +154,21 @@ def ticks(seconds):
 
 
 @part
-def judge_clock(clock, n, now):
-    """The `Timing` of a frame at `now` after `n` others of its ID."""
+def judge_clock(clock, n, now, resumed):
+    """The `Timing` of a frame at `now` after `n` others of its ID, the first one behind a pause if
+    `resumed`: that one is on time."""
     since, gap = ticks(now - clock.last_time), ticks(now - clock.base_time)
     tick, period = np.log2(gap + 1.0), 2.0**clock.log_period
     # learning counts whole ticks too: a rate of learning that knows finer ones tells them
     since, gap = since * SCALE.tick, gap * SCALE.tick
     ratio, intruder, replaces, late = 0.0, 0.0, False, False
-    if n >= 2:  # no period before
+    if n >= 2 and not resumed:  # no period before
         ratio = min(max(tick - clock.log_period, -SCALE.clip), SCALE.clip)
     slack = min(CLOCK.slack, CLOCK.wait / period)
     early = -min(slack + CLOCK.per_jitter * clock.jitter, CLOCK.most)
+    # who sends bursts, or at two paces, is not early within them
+    habit = min(clock.shortest - clock.log_period, 0.0)
+    early = min(early, habit - slack)
     if ratio <= early and n > SCALE.young:
         steady, over = min(CLOCK.steady, slack), ticks(now - clock.clock_time)
         away = np.log2(over + 1.0) - clock.log_period
@@ -126,13 +178,40 @@ def judge_clock(clock, n, now):
         if clock.base_ratio < -steady and 2 * abs(away) < -clock.base_ratio:
             ratio, gap, replaces, intruder = away, over * SCALE.tick, True, -ratio
     learns = ratio > early or n <= SCALE.young or late
-    return Timing(since, gap, tick, ratio, intruder, early, learns, replaces, period)
+    return Timing(
+        since, gap, tick, ratio, intruder, early, learns, replaces, period, resumed, habit
+    )
+
+
+@part
+def learn_rate(clock, n, time):
+    """Let the shortest gap follow, in bounds, and the rate of the frames on time."""
+    tick = np.log2(time.since / SCALE.tick + 1.0)
+    if n == 1:
+        clock.shortest = tick
+    elif clock.heard <= CLOCK.settle:
+        step = 1.0 / CLOCK.down if tick < clock.shortest else 1.0 / CLOCK.up
+        clock.shortest += step * (tick - clock.shortest)
+    elif tick < clock.shortest:
+        clock.shortest -= min(clock.shortest - tick, CLOCK.drift * time.since)
+    else:
+        clock.shortest += min(clock.log_period - clock.shortest, CLOCK.drift * time.since)
+    if time.learns:
+        memory, gap = min(max(clock.heard, SCALE.tick), SCALE.memory), max(time.gap, SCALE.tick)
+        weight = 1.0 - np.exp(-gap / memory) if n > 1 else 1.0
+        clock.rate += weight * (SCALE.tick / gap - clock.rate)
+    clock.heard += time.since
 
 
 @part
 def learn_clock(clock, n, now, time):
     """Let the period and the jitter follow, and keep the time of a frame on time."""
     weight = max(min(1.0, time.since / SCALE.memory), 1.0 / max(n, 1) if n <= SCALE.young else 0.0)
+    if time.resumed:
+        clock.base_time, clock.clock_time, clock.base_ratio, clock.last_time = now, now, 0.0, now
+        return
+    if n:
+        learn_rate(clock, n, time)
     if n == 1:
         clock.log_period = time.tick
     elif n > 1:
@@ -145,52 +224,6 @@ def learn_clock(clock, n, now, time):
             clock.clock_time = clock.base_time
         clock.base_time, clock.base_ratio = now, time.ratio
     clock.last_time = now
-
-
-# Eager: a car that has news says it early and goes on saying it. Next to a forged frame the genuine
-# one says something else. So who keeps his word may be early again.
-
-EAGER = _constants(
-    gain=0.25,  # of what is missing, that a repeated early frame earns; a broken word
-    # leaves as much of what was earned
-    resting=1.25,  # bits a frame; an ID that flips more repeats a frame by chance
-)
-EAGER_RECORD = [
-    ("amount", np.float32),  # octaves that a frame may be early
-    ("ahead", np.float32),  # octaves that the frames since the last one on time were early
-    ("data", np.uint8, (WIDTH,)),  # payload of the last of these,
-    ("dlc", np.uint8),  # its length,
-    ("own", np.uint8),  # and whether it had only values that the ID had before
-]
-
-
-@part
-def judge_eager(eager, time):
-    """The gap ratio, beyond how early the ID may be, octaves."""
-    return time.ratio if time.learns else min(time.ratio + eager.amount, 0.0)
-
-
-@part
-def learn_eager(p, payload, time):
-    """Whether the payload of an early frame is repeated. What never rests is repeated by chance;
-    behind a forged frame in its turn comes what was said before; what is early with foreign values
-    does not count against the ID."""
-    dlc, eager = len(payload), p.eager
-    same = dlc == eager.dlc and not time.replaces and p.flips.rate[:dlc].sum() < EAGER.resting
-    news, own = False, True
-    for j in range(dlc):
-        same &= payload[j] == eager.data[j]
-        news |= payload[j] != p.before[j]
-        own &= p.moves.values[j, payload[j] >> 3] >> (payload[j] & 7) & 1 > 0
-    if eager.ahead > 0 and (time.learns or not same):
-        if same:
-            eager.amount += np.float32(EAGER.gain * max(eager.ahead - eager.amount, 0.0))
-        elif eager.own:
-            eager.amount *= np.float32(EAGER.gain)
-        eager.ahead = 0.0
-    if not time.learns:
-        eager.ahead, eager.dlc = max(eager.ahead, -time.ratio) if news else 0.0, dlc
-        eager.data[:dlc], eager.own = payload, own
 
 
 # Trust: who was there from the beginning is normal; who turns up later earns it by time, since
@@ -552,7 +585,7 @@ GRAIN = _constants(
 )
 # The largest amounts that enter what is usual, so that one frame cannot excuse many.
 LEVEL = _constants(
-    gap=1.0,
+    gap=6.0,
     flip=3.0,
     novel=1.0,
     leap=3.0,
@@ -613,7 +646,9 @@ SLOT_RECORD = [
     ("seen", np.int64),  # frames
     ("data", np.uint8, (WIDTH,)),  # the payload of the last frame on time,
     ("before", np.uint8, (WIDTH,)),  # that of the frame on time before it,
-    ("dlc", np.uint8),  # and the length of the former
+    ("dlc", np.uint8),  # and the length of the former;
+    ("early", np.uint8, (WIDTH,)),  # the payload of the last frame that was not on time,
+    ("early_dlc", np.uint8),  # and its length
 ]
 WORK_RECORD = [
     ("flips", np.float64, (8,)),  # sums over the payload, one for each bit of a byte: of f,
@@ -626,8 +661,8 @@ WORK_RECORD = [
 ]
 PARTS = {
     "scale": SCALE,
+    "pause": PAUSE,
     "clock": CLOCK,
-    "eager": EAGER,
     "trust": TRUST,
     "flips": FLIPS,
     "moves": MOVES,
@@ -641,7 +676,6 @@ def slot_record(width: int) -> np.dtype:
     """What is remembered of one ID with payloads of up to `width` bytes: a record of each part."""
     records = {
         "clock": CLOCK_RECORD,
-        "eager": EAGER_RECORD,
         "trust": TRUST_RECORD,
         "flips": FLIPS_RECORD,
         "moves": MOVES_RECORD,
@@ -726,7 +760,7 @@ def read_payload(p, payload, pace, work):
         if n and (changed or p.flips.moves[j]):
             judge_flips(p.flips, j, changed, work)
             learn_flips(p.flips, j, changed, pace.step)
-            passed = p.eager.data[j] if pace.overtaken and j < p.eager.dlc else before
+            passed = p.early[j] if pace.overtaken and j < p.early_dlc else before
             count = Count(value, before, passed, pace.missing)
             lost, held, ruled = judge_counters(p.counters, j, count, work.hit)
             learn_counters(p.counters, j, count, work.hit, pace)
@@ -774,9 +808,8 @@ def read_frame(p, now, payload, began, out, work):
     n, dlc, clock = p.seen, len(payload), p.clock
     # a clock set back must not have to catch up before the ID is on time again
     clock.base_time = min(clock.base_time, now)
-    time = judge_clock(clock, n, now)
-    if n > SCALE.young and (p.eager.ahead > 0 or not time.learns):
-        learn_eager(p, payload, time)
+    resumed = n > 0 and clock.last_time < began
+    time = judge_clock(clock, n, now, resumed)
     trust = judge_trust(p.trust, n, now, began, time.gap)
     pace = pace_of(clock, n, time)
     clear(work)
@@ -784,34 +817,39 @@ def read_frame(p, now, payload, began, out, work):
     summed = 0.0
     if dlc and (read.moved or n == 0):
         summed = read_checksums(p, payload, pace, work.delta[:, : read.moved])
-    excess, ratio = flip_excess(work), judge_eager(p.eager, time)
+    excess, ratio = flip_excess(work), time.ratio
+    if ratio < 0:
+        ratio = min(ratio - time.habit, 0.0)
     if time.learns:
         p.flips.trend += (np.float32(excess) - p.flips.trend) / np.float32(FLIPS.trend)
     rule = max(surprise_of(read.broken, n), summed)
     raw = Raw(abs(ratio), flip_surprise(work), read.novel, np.log2(read.leap), rule)
+    if resumed:  # what it did in the pause nobody knows
+        raw, excess = Raw(0.0, 0.0, 0.0, 0.0, 0.0), 0.0
     judge_usual(p.usual, raw, n, out)
     out.gap_ratio, out.jitter, out.intruder = ratio, clock.jitter, time.intruder
-    out.distrust, out.rate = 1.0 - trust, trust / time.period if n >= 2 else 0.0
+    out.distrust, out.rate = 1.0 - trust, trust * clock.rate if n >= 2 else 0.0
     out.flip_excess, out.flip_trend = excess, p.flips.trend
-    out.stuck = min(np.log2(read.stuck), SCALE.clip)
+    out.stuck = 0.0 if resumed else min(np.log2(read.stuck), SCALE.clip)
     out.dlc_change = 1.0 if n and dlc != p.dlc else 0.0
-    if n:
+    if n and not resumed:
         learn_usual(p.usual, raw, n, time)
-    learn_trust(p.trust, n, time)
+        learn_trust(p.trust, n, time)
     learn_clock(clock, n, now, time)
     if time.learns:
         p.dlc = dlc
+    else:
+        p.early[:dlc], p.early_dlc = payload, dlc
     p.seen = n + 1
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def judge_and_learn(frames, began, table, work, out, log_period, share, shares):
+def judge_and_learn(frames, table, work, out, log_period, share, shares):
     """Write `out`, records `FRAME`, and the `log_period` before the frame, of those `frames`
-    (`Columns`) whose slot in `table` falls to this `share` of `shares`; the bus was first heard at
-    `began` s."""
+    (`Columns`) whose slot in `table` falls to this `share` of `shares`."""
     for i in range(len(frames.timestamp)):
         s = frames.slot[i]
         if s % shares == share:
             payload = frames.data[i, : frames.bytes_used[i]]
             log_period[i] = table[s].clock.log_period
-            read_frame(table[s], frames.timestamp[i], payload, began, out[i], work[share])
+            read_frame(table[s], frames.timestamp[i], payload, frames.since[i], out[i], work[share])

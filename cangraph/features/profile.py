@@ -11,10 +11,19 @@ and payload statistics learn only from frames that did not come early.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from cangraph.features.kernel import FRAME, Columns, judge_and_learn, slot_record, work_record
+from cangraph.features.kernel import (
+    FRAME,
+    HEARD,
+    Columns,
+    hear,
+    judge_and_learn,
+    slot_record,
+    work_record,
+)
 from cangraph.features.schema import FRAME_FEATURES
 from cangraph.frames import Frames
 
@@ -22,11 +31,12 @@ from cangraph.frames import Frames
 @dataclass
 class Profiles:
     """The state of the kernel: one slot of `table` for each ID, in order of first appearance. Hand
-    it to the next `profile` call to go on. `began` is the time of the first frame in s."""
+    it to the next `profile` call to go on. `heard` is what
+    is known of pauses."""
 
     slots: dict[int, int] = field(default_factory=dict)
     table: np.ndarray = field(default_factory=lambda: np.zeros(0, slot_record(8)))
-    began: float = np.nan
+    heard: np.ndarray = field(default_factory=lambda: np.zeros(1, HEARD))
 
     def slots_of(self, key: np.ndarray, width: int) -> np.ndarray:
         """The slot of each frame's ID, i8 (n,), from `key`, u4 (n,), the ID with bit 31 set if it
@@ -55,20 +65,33 @@ def _copy(old: np.ndarray, new: np.ndarray) -> None:
         _copy(old[name], new[name])
 
 
-def profile(
-    frames: Frames, state: Profiles | None = None, threads: int = 1
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features of each frame relative to its ID's past, f4 (n, 14) in `FRAME_FEATURES` order,
-    the slot of its ID, i8 (n,), and log2 of the ID's period in ticks before it, f8 (n,). Updates
-    `state`. The IDs are shared out among `threads`, which changes no bit.
+class Told(NamedTuple):
+    """What `profile` says of each of n frames: its `features`, f4 (n, 14) in `FRAME_FEATURES`
+    order, the `slot` of its ID, i8 (n,), log2 of the ID's period in ticks before it, f8 (n,), and
+    `since` when (s) the bus was heard without a pause, and its usual `rate` (frames/s), f8 (n,)."""
+
+    features: np.ndarray
+    slot: np.ndarray
+    log_period: np.ndarray
+    since: np.ndarray
+    rate: np.ndarray
+
+
+def profile(frames: Frames, state: Profiles | None = None, threads: int = 1) -> Told:
+    """What each frame says relative to its ID's past. Updates `state`. The IDs are shared out
+    among `threads`, which changes no bit.
 
     Gap g and period p are in ticks of 1 ms (g = ⌊Δt/1 ms⌋ + 1), Δt since the ID's last frame that
     was on time, δt since its last frame, both in whole ms, r = log2(g/p), n the ID's gaps so far;
     bit b flips (f_b = 1) or not, at the ID's rate q_b; u_b = q_b(1-q_b):
 
         log2 p ← log2 p + w·clip(r, ±½),  w = min(1, δt/20 s), and at least 1/n while n <= 8
-        on time: r > -min(min(.25, 6/p) + 2·jitter, 1), or n <= 8, or, behind a frame that was late
-                 by over .1 octaves, log2(g'/2p) > -min(.1, 6/p), g' from the one before that
+        on time: r > -min(min(.25, 6/p) + 2·jitter, 1), or r > h - min(.25, 6/p), or n <= 8, or,
+                 behind a frame that was late by over .1 octaves, log2(g'/2p) > -min(.1, 6/p),
+                 g' from the one before that; h = log2(s/p), at most 0
+        log2 s, s the shortest gap that is usual, moves by at most .02 octaves a second; in the
+                 ID's first 5 s by an eighth of the way to a shorter gap, a 32nd to a longer one
+        rate ← rate + (1 - exp(-Δt/20 s))·(1/Δt - rate), if on time, or the time heard for 20 s
         intruder = -r if early, but 2·|log2(g'/p)| < -r' and r' < -min(.1, 6/p), where r' is that
                    of the last frame on time and g' the gap since the one before it: that one was
                    out of turn, and r and flips count from the one before it
@@ -83,11 +106,11 @@ def profile(
 
     What is told of |r|, flip_surprise, novel_bytes, leap and broken_rule, a raw value v with the
     running mean m of what it was and the grain c(1 + 8/n), c in `kernel.GRAIN`, is what it has
-    over what is usual: log2((grain + v)/(grain + m)), at least 0. Of a frame that is not on time,
-    r is told as min(r + e, 0), e how early, in octaves, those before it were whose payload the next
-    frame on time repeated: e rises by a quarter of what is missing, and loses three quarters at
-    each that is not repeated, or where Σ q_b is 1.25 or more. One that says what was said before
-    the last frame on time is no news, and one with values that the ID never had costs it nothing.
+    over what is usual: log2((grain + v)/(grain + m)), at least 0. A negative r is told as
+    min(r - h, 0): within its bursts an ID is not early.
+
+    Behind a pause, longer than .2 s and than 32 usual gaps of the bus, all clocks start anew: the
+    first frame of an ID is on time and surprises nobody, and IDs of the next 5 s are trusted.
 
     Rules are two-bit counters (the lower bits of wider ones too) that turn by the same step at each
     frame, learnt or not, or by as many steps as frames are missing, or from 14 to 0 as in AUTOSAR's
@@ -100,25 +123,26 @@ def profile(
     does while the payload rests.
 
     >>> frames = Frames(np.arange(40) * 0.01, np.full(40, 0x1A0))
-    >>> features, slots, log_period = profile(frames)
+    >>> features, slots, *_ = profile(frames)
     >>> features[-1, 0].item(), features[0, 2].item()  # on time; seen for the first time
     (0.0, 0.0)
     """
     state = state or Profiles()
     key = frames.arbitration_id | (frames.is_extended_id.astype(np.uint32) << 31)
     slots = state.slots_of(key, frames.data.shape[1])
-    if len(frames) and np.isnan(state.began):
-        state.began = float(frames.timestamp[0])
+    since, rate = np.empty((2, len(frames)))
+    hear(frames.timestamp, state.heard[0], since, rate)
     out, log_period = np.empty(len(frames), FRAME), np.empty(len(frames))
     work = np.zeros(threads, work_record(frames.data.shape[1]))
-    columns = Columns(frames.timestamp, frames.bytes_used, frames.data, slots)
+    columns = Columns(frames.timestamp, frames.bytes_used, frames.data, slots, since)
 
     def run(share: int) -> None:  # IDs know nothing of each other
-        judge_and_learn(columns, state.began, state.table, work, out, log_period, share, threads)
+        judge_and_learn(columns, state.table, work, out, log_period, share, threads)
 
     if threads == 1:  # frame by frame, a pool would cost more than the kernel
         run(0)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(run, range(threads)))
-    return out.view(np.float32).reshape(len(frames), len(FRAME_FEATURES)), slots, log_period
+    features = out.view(np.float32).reshape(len(frames), len(FRAME_FEATURES))
+    return Told(features, slots, log_period, since, rate)

@@ -10,6 +10,7 @@ FAMILIES = {
     "values": "which values the payload takes",
     "rules": "counters and checksums",
     "silence": "IDs that are missing",
+    "bus": "how fast the bus is, and how many IDs come and go",
     "succession": "which ID follows which",
 }
 
@@ -120,7 +121,7 @@ NODE_FEATURES = (
     Feature(
         "count_ratio",
         "octaves",
-        "log2 of the frames seen over those its period predicts; "
+        "log2 of the frames seen over those its rate predicts; "
         "an ID without trust is not expected at all",
         "amount",
     ),
@@ -137,6 +138,15 @@ NODE_FEATURES = (
         "above 0 an ID is a node even of a window without its frames",
         "silence",
     ),
+    Feature("share", "0..1", "share of the window's frames that are the ID's", "amount"),
+    Feature(
+        "rank", "0..1", "share of the IDs heard so far that are lower and win the bus", "identity"
+    ),
+    Feature("bus_rate", "octaves of 1/ms", "log2 of the frames of the bus in a ms", "bus"),
+    Feature("bus_pace", "octaves", "log2 of the usual time of so many frames over theirs", "bus"),
+    Feature("arrivals", "octaves", "log2 of 1 + the IDs first heard in the last 2 s", "bus"),
+    Feature("strays", "octaves", "log2 of 1 + the IDs of the last 10 s heard once or twice", "bus"),
+    Feature("missed", "0..1", "share of the IDs heard so far that are missing", "bus"),
 )
 
 EDGE_FEATURES = (

@@ -33,12 +33,26 @@ LAST = np.dtype(
         ("time", np.float64),
         ("log_period", np.float64),  # log2 of ticks
         ("jitter", np.float64),
+        ("rate", np.float64),
         ("trust", np.float64),
+        ("first", np.float64),
         ("seen", np.int64),
+        ("lower", np.int64),  # IDs heard so far that are lower
         ("arbitration_id", np.uint32),
     ],
     align=True,
 )
+
+
+class Company(NamedTuple):
+    """Who else is new."""
+
+    arrival: float = 2.0  # s; an ID first heard so short ago has just arrived,
+    stray: float = 10.0  # s; one of so short ago that was heard once or twice
+    heard: int = 2  # frames; is a stray
+
+
+COMPANY = Company()
 
 
 class Silence(NamedTuple):
@@ -47,7 +61,7 @@ class Silence(NamedTuple):
     known: int = 8  # frames; an ID seen less often is not missed,
     trust: float = 0.5  # nor one that is trusted less,
     steady: float = 0.3  # octaves; nor one with more jitter: events, each sent up to thrice
-    gone: float = 60.0  # s; what stayed away so long is not expected back
+    gone: float = 15.0  # s; what stayed away so long is not expected back
     patience: float = 2.0  # octaves over its period that any ID may stay away,
     unsteady: float = 4.0  # and as many more for each octave of its jitter
     clip: float = 6.0  # octaves
@@ -62,7 +76,7 @@ def constants() -> dict[str, float]:
     >>> constants()["clock.pull"], constants()["silence.patience"]
     (0.5, 2.0)
     """
-    parts: dict[str, Any] = PARTS | {"silence": SILENCE}
+    parts: dict[str, Any] = PARTS | {"silence": SILENCE, "company": COMPANY}
     return {f"{part}.{k}": v for part, of in parts.items() for k, v in of._asdict().items()}
 
 
@@ -75,6 +89,8 @@ class Stream(NamedTuple):
     features: np.ndarray
     slot: np.ndarray
     log_period: np.ndarray
+    since: np.ndarray
+    rate: np.ndarray
     named: np.ndarray
 
 
@@ -196,7 +212,7 @@ class Sliding:
         return Pool(
             stamp=np.full(slots, -1),
             node=np.zeros(slots, np.int64),
-            slot=np.zeros(window, np.int64),
+            slot=np.zeros(window + slots, np.int64),
             pooled=pooled,
             named=pooled.view(FRAME)[..., 0],
             departures=np.zeros(window, np.int64),
@@ -227,27 +243,41 @@ def tell(last, stream, begin, end):
     for i in range(begin, end):
         p, frame = last[stream.slot[i]], stream.named[i]
         p.time, p.log_period = stream.timestamp[i], stream.log_period[i]
-        p.jitter, p.trust = frame.jitter, 1.0 - frame.distrust
-        p.seen += 1
+        p.jitter, p.rate, p.trust = frame.jitter, frame.rate, 1.0 - frame.distrust
         p.arbitration_id = stream.arbitration_id[i]
+        if not p.seen:
+            p.first = p.time
+            rank(last, p)
+        p.seen += 1
 
 
 @compiled
-def octaves_away(p, now):
-    """Octaves of its period that the ID has stayed away at time `now`."""
-    ticks = np.floor(max(now - p.time, 0.0) * 1e3 + 5e-4) + 1.0
+def rank(last, p):
+    """Count an ID that is new among those heard so far."""
+    for s in range(len(last)):
+        other = last[s]
+        if other.seen:
+            p.lower += other.arbitration_id < p.arbitration_id
+            other.lower += other.arbitration_id > p.arbitration_id
+
+
+@compiled
+def octaves_away(p, now, since):
+    """Octaves of its period that the ID has stayed away at time `now`, of what was heard of the bus
+    without a pause `since` then."""
+    ticks = np.floor(max(now - max(p.time, since), 0.0) * 1e3 + 5e-4) + 1.0
     return min(max(np.log2(ticks) - p.log_period, -SILENCE.clip), SILENCE.clip)
 
 
 @compiled
-def silence_of(p, now):
+def silence_of(p, now, since):
     """Octaves that the ID has stayed away beyond what is usual for it, 0 while it is not missed."""
     if p.seen < SILENCE.known or p.trust < SILENCE.trust or p.jitter > SILENCE.steady:
         return 0.0
     if now - p.time > SILENCE.gone:
         return 0.0
     usual = SILENCE.patience + SILENCE.unsteady * p.jitter
-    return max(octaves_away(p, now) - usual, 0.0)
+    return max(octaves_away(p, now, since) - usual, 0.0)
 
 
 @compiled
@@ -271,7 +301,8 @@ def count(stream, begin, pool, last, told):
         tell(last, stream, told, stop)
         told = stop
         for s in range(len(last)):
-            n += stamp[s] != w and silence_of(last[s], stream.timestamp[stop - 1]) > 0
+            silence = silence_of(last[s], stream.timestamp[stop - 1], stream.since[stop - 1])
+            n += stamp[s] != w and silence > 0
         node_size[w], edge_size[w] = n, e
     return node_size, edge_size
 
@@ -285,16 +316,19 @@ def fill(stream, begin, pool, last, told, found):
         n = pool_nodes(stream, start, pool, found, w, row)
         e = link_nodes(stream, start, pool, found, w, edge)
         tell(last, stream, told, stop)
-        told, now = stop, stream.timestamp[stop - 1]
+        told, now, since = stop, stream.timestamp[stop - 1], stream.since[stop - 1]
         span = (now - stream.timestamp[start]) * 1e3
         seen_nodes(pool, n, found, row, span)
         for v in range(n):
-            found.node[row + v].silence = silence_of(last[pool.slot[v]], now)
-        row += n
+            found.node[row + v].silence = silence_of(last[pool.slot[v]], now, since)
+        first, row = row, row + n
         for s in range(len(last)):
-            if pool.stamp[s] != w and silence_of(last[s], now) > 0:
-                missed_node(last[s], found, row, now, span)
+            if pool.stamp[s] != w and silence_of(last[s], now, since) > 0:
+                missed_node(last[s], found, row, now, since, span)
+                pool.slot[row - first] = s
                 row += 1
+        pace = np.log2(window / (span + 1.0)), np.log2(1e3 / stream.rate[start])
+        bus_nodes(last, pool, found, (first, row), row - first - n, now, pace)
         for k in range(edge, edge + e):
             said, departures = found.edge[k], pool.departures[found.edge_index[0, k]]
             times = said.log_count
@@ -366,6 +400,7 @@ def seen_nodes(pool, n, found, first, span):
         row = first + v
         count = found.node_count[row]
         rate = pool.named[v, SUM].rate / count
+        found.node[row].share = count / len(pool.of)
         found.node[row].count_ratio = np.log2((count + 1) / (span * rate + 1))
         for c in range(len(table)):
             column, how = table[c]
@@ -374,13 +409,35 @@ def seen_nodes(pool, n, found, first, span):
 
 
 @compiled
-def missed_node(p, found, row, now, span):
+def bus_nodes(last, pool, found, rows, missed, now, pace):
+    """What a window says of the whole bus, on each of its nodes in `rows`, of which the last
+    `missed` are missing: who came, and its `pace`, log2 of the frames in a ms and of the ms that
+    one usually takes."""
+    arrived, strays, heard = 0, 0, 0
+    for s in range(len(last)):
+        age = now - last[s].first
+        if last[s].seen and age >= 0:
+            heard += 1
+            arrived += age < COMPANY.arrival
+            strays += age < COMPANY.stray and last[s].seen <= COMPANY.heard
+    arrivals, stray, share = np.log2(1.0 + arrived), np.log2(1.0 + strays), missed / heard
+    ahead = min(max(pace[0] + pace[1], -SILENCE.clip), SILENCE.clip)
+    first, stop = rows
+    for row in range(first, stop):
+        said = found.node[row]
+        said.rank = last[pool.slot[row - first]].lower / heard
+        said.bus_rate, said.bus_pace, said.missed = pace[0], ahead, share
+        said.arrivals, said.strays = arrivals, stray
+
+
+@compiled
+def missed_node(p, found, row, now, since, span):
     """The features of a node that is missing from a window of `span` ms: the gap so far."""
     found.node_id[row], found.node_count[row] = p.arbitration_id, 0
     found.node_attack[row] = False
     found.x[row] = 0.0
-    said, away = found.node[row], octaves_away(p, now)
-    said.count_ratio = np.log2(1.0 / (span * p.trust / 2.0**p.log_period + 1.0))
+    said, away = found.node[row], octaves_away(p, now, since)
+    said.count_ratio = np.log2(1.0 / (span * p.rate + 1.0))
     said.gap_ratio_mean, said.gap_ratio_min, said.gap_ratio_max = away, away, away
     said.jitter_mean, said.distrust_max = p.jitter, 1.0 - p.trust
-    said.silence = silence_of(p, now)
+    said.silence = silence_of(p, now, since)

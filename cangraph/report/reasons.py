@@ -54,7 +54,7 @@ class Own(NamedTuple):
 
 def own_frames(frames: Frames) -> dict[int, Own]:
     """The frames of each ID, with what is odd about them."""
-    features, *_ = profile(frames)
+    features = profile(frames).features
     names = [feature.name for feature in FRAME_FEATURES]
     odd = {name: features[:, names.index(name)] > least for name, least in ODD.items()}
     time = frames.timestamp - frames.timestamp[:1]

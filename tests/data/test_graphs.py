@@ -11,7 +11,12 @@ from pytest import approx
 
 from cangraph.data.graphs import Graphs, GraphSpec, join, to_graphs
 from cangraph.features.profile import profile
-from cangraph.features.schema import EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
+from cangraph.features.schema import (
+    AGGREGATES,
+    EDGE_FEATURES,
+    FRAME_FEATURES,
+    NODE_FEATURES,
+)
 from cangraph.frames import ATTACK_TYPES, Frames, attack_code
 from cangraph.io.readers import LogFile
 
@@ -102,7 +107,7 @@ def test_a_window_has_its_span_its_sizes_and_its_attack(drawn):
 def test_a_node_sums_up_the_features_of_its_frames(drive):
     window, stride = 50, 30
     graphs = to_graphs([drive], window, stride)
-    frames, _, _ = profile(drive)
+    frames, *_ = profile(drive)
     how = {"mean": np.mean, "min": np.min, "max": np.max}
     seen = 0
     for b in (0, 7, len(graphs) - 1):
@@ -112,10 +117,9 @@ def test_a_node_sums_up_the_features_of_its_frames(drive):
             mine = frames[cut][drive.arbitration_id[cut] == identifier]
             if not len(mine):  # a silent one, see test_windows
                 continue
-            for name, column in NODE.items():
-                if name in ("count_ratio", "silence"):
-                    continue
-                frame_feature, aggregate = name.rsplit("_", 1)
+            for frame_feature, aggregate in AGGREGATES:
+                name = f"{frame_feature}_{aggregate}"
+                column = NODE[name]
                 at = [f.name for f in FRAME_FEATURES].index(frame_feature)
                 expected = how[aggregate](mine[:, at])
                 assert part["x"][v, column] == approx(expected, abs=1e-5), name
@@ -123,12 +127,12 @@ def test_a_node_sums_up_the_features_of_its_frames(drive):
     assert seen > 300
 
 
-def test_count_ratio_compares_with_what_the_period_predicts():
-    # A at its period of 11 ticks for 6 s; then B, which is new, floods
+def test_count_ratio_compares_with_what_the_rate_predicts():
+    # A every 10 ms for 6 s; then B, which is new, floods
     graphs = to_graphs([bus([A] * 600 + [A] + [B] * 7, [10.0] * 600 + [0.1] * 7)], 8, 8)
     settled, last = (window_of(graphs, b)["x"][:, NODE["count_ratio"]] for b in (70, 75))
-    assert settled == approx([log2((8 + 1) / (70 / 11 + 1))], abs=1e-3)
-    of_a, of_b = log2((1 + 1) / (0.7 / 11 + 1)), log2((7 + 1) / (0 + 1))
+    assert settled == approx([log2((8 + 1) / (70 / 10 + 1))], abs=1e-3)
+    of_a, of_b = log2((1 + 1) / (0.7 / 10 + 1)), log2((7 + 1) / (0 + 1))
     assert last == approx([of_a, of_b], abs=1e-3)
 
 

@@ -60,7 +60,8 @@ def test_real_test_captures_are_judged_as_in_the_notebooks(detector, real_data):
     for path in paths:
         frames = next(LogFile(path).chunks(60_000))
         scores = detector.score(to_graphs([frames]))
-        for rule in ((float(np.quantile(scores.value, 0.8)), 2, 3), (0.5, 0, 0)):
+        for share, *rule in ((0.8, 2, 3), (0.5, 0, 0)):
+            rule = (float(np.quantile(scores.value, share)), *rule)
             judged_as_in_the_notebooks(detector, frames, scores, rule)
 
 

@@ -46,7 +46,7 @@ def test_growing_keeps_what_is_known():
 
 
 PER_BYTE = """
-    /data /before /eager/data /flips/rate /flips/moves /moves/rest /moves/longest /moves/step
+    /data /before /early /flips/rate /flips/moves /moves/rest /moves/longest /moves/step
     /moves/changes /moves/values /counters/turn /counters/kept /counters/lapsed
 """
 

@@ -12,7 +12,7 @@ from pytest import approx
 
 from cangraph.bus.attacks import inject
 from cangraph.features.schema import NODE_FEATURES
-from cangraph.features.windows import windows
+from cangraph.features.windows import SILENCE, windows
 from cangraph.frames import AttackSpan, Frames
 
 NODE = {feature.name: i for i, feature in enumerate(NODE_FEATURES)}
@@ -71,9 +71,12 @@ def test_a_missed_id_is_a_node_without_frames_or_edges():
     x = made["x"][last][1]
     ticks = np.floor((made["end"][-1] - 0.9812) * 1e3) + 1  # B's period is 20 ms: 21 ticks
     away = log2(ticks / 21)
-    told = {"silence": away - 2, "count_ratio": log2(1 / (45 / 21 + 1))}
+    told = {"silence": away - 2, "count_ratio": log2(1 / (45 / 20 + 1))}
     told |= dict.fromkeys(["gap_ratio_mean", "gap_ratio_min", "gap_ratio_max"], away)
-    assert x == approx([told.get(name, 0) for name in NODE], abs=1e-3)
+    frames_so_far = len(frames)  # in 1.995 s; A alone has 10 in 45 ms
+    told |= {"missed": 0.5, "rank": 0.5, "bus_rate": log2(10 / 46), "arrivals": log2(3)}
+    told |= {"bus_pace": told["bus_rate"] + log2(1995 / frames_so_far)}
+    assert x == approx([told.get(name, 0) for name in NODE], abs=2e-2)
 
 
 @pytest.mark.parametrize("b_again, missed", [(1.06, False), (1.1, True)])
@@ -97,11 +100,11 @@ def test_what_keeps_no_period_is_not_missed(times):
     assert not (arrays([with_b(6, bursts)], 10, 10)["node_count"] == 0).any()
 
 
-def test_what_is_gone_for_a_minute_is_not_expected_back():
-    made = arrays([bus(70.0, b_until=1.0)], 10, 10)
+def test_what_is_gone_for_long_is_not_expected_back():
+    made = arrays([bus(20.0, b_until=1.0)], 10, 10)
     silent = made["node_count"][np.cumsum(made["node_size"]) - 1] == 0
-    gone = made["end"] > 61.0
-    assert silent[(made["end"] > 1.2) & (made["end"] < 60.9)].all()
+    gone = made["end"] > 1 + SILENCE.gone
+    assert silent[(made["end"] > 1.2) & (made["end"] < 0.9 + SILENCE.gone)].all()
     assert not silent[gone].any()
 
 
@@ -115,6 +118,60 @@ def test_a_silent_id_is_the_attacked_one():
     assert made["label"][of_window[attacked]].all()
     missed = (made["start"] <= span.end) & (made["end"] >= span.start)
     assert np.array_equal(made["label"], missed) and not missed.all()
+
+
+# the bus as a whole
+
+
+def column(made, name):
+    return made["x"][:, NODE[name]]
+
+
+def test_nobody_is_missed_behind_a_pause():
+    frames = bus(2.0, b_until=5.0)
+    later = replace(frames, timestamp=frames.timestamp + 9.0)
+    both = Frames(
+        *(
+            np.concatenate(pair)
+            for pair in zip(
+                (frames.timestamp, frames.arbitration_id),
+                (later.timestamp, later.arbitration_id),
+                strict=True,
+            )
+        )
+    )
+    told = arrays([both], 10, 10)
+    assert column(told, "silence").max() == 0
+    assert np.abs(column(told, "gap_ratio_max")).max() < 0.5, "all clocks start anew"
+
+
+def test_who_comes_with_others_and_who_comes_alone():
+    times = np.arange(0, 12, 0.01)
+    ids = np.concatenate([np.full(len(times), A), np.arange(5) + 100, [B] * 3])
+    came = np.concatenate([times, 4.0 + np.arange(5) * 0.1 + 0.005, [8.0031, 8.5031, 9.0031]])
+    made = arrays([Frames.in_order(came, arbitration_id=ids)], 10, 10)
+    of_a = made["node_id"] == A
+    at = made["end"][np.repeat(np.arange(len(made["begin"])), made["node_size"])][of_a]
+    arrivals, strays = (column(made, name)[of_a] for name in ("arrivals", "strays"))
+    assert arrivals[np.searchsorted(at, 5.0)] == approx(log2(6))
+    assert arrivals[np.searchsorted(at, 7.0)] == 0
+    assert arrivals[np.searchsorted(at, 8.2)] == 1
+    assert strays[np.searchsorted(at, 8.2)] == approx(log2(7)), "the five, and B"
+    assert strays[np.searchsorted(at, 9.2)] == approx(log2(6)), "B came back"
+
+
+def test_a_burst_takes_the_bus():
+    times = np.concatenate([np.arange(0, 6, 0.01), 6 + np.arange(90) * 2e-4, [6.02]])
+    ids = np.where((times >= 6) & (times < 6.02), B, A)
+    made = arrays([Frames(times, ids)], 10, 10)
+    burst = (made["node_id"] == B) & (made["node_count"] == 10)
+    assert burst.sum() >= 8
+    assert column(made, "share")[burst] == approx(1.0)
+    assert column(made, "bus_pace")[burst].min() > 4, (
+        "log2(10 ms / 200 us) is 5.6, 2 ms are 3 ticks"
+    )
+    assert column(made, "bus_rate")[burst] == approx(log2(10 / 2.8), abs=0.1)
+    assert column(made, "rank")[burst] == approx(0.5)
 
 
 # chunks
