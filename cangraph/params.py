@@ -48,6 +48,7 @@ class SplitParams(_Group):  # of `data.splits.split`
 class SynthesisParams(_Group):  # of `data.synthesis.Synthesis`
     seconds: Positive
     fleet: Annotated[int, Field(ge=0)]
+    wild: bool
     varied: Annotated[float, Field(ge=0, le=1)]
     gross: Annotated[float, Field(gt=0, le=1)]
     subtle: Annotated[float, Field(gt=0, le=1)]

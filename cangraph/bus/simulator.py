@@ -13,6 +13,19 @@ import numpy as np
 
 from cangraph.bus.arbitration import arbitrate, frame_duration
 from cangraph.bus.attacks import ATTACKS, inject
+from cangraph.bus.fleet import (
+    IDS,
+    PERIODS,
+    Rhythm,
+    batched,
+    bursts,
+    diagnosis,
+    inside,
+    on_change,
+    rhythm,
+    slower,
+    waking,
+)
 from cangraph.frames import Frames, attack_code
 
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
@@ -26,8 +39,12 @@ _PERIODS = {  # vehicle: how many messages have which period in ms
 VEHICLES = tuple(_PERIODS)
 _FLEET = 1000  # the number of the first vehicle that is drawn
 _FRAME_TIME = 0.25e-3  # s, of a frame of 8 bytes at 500 kbit/s with its stuff bits
+_TRUCKS = 0.1  # share of the drawn vehicles with 29 bit IDs
+_TESTED = 0.25  # share of the drives of drawn vehicles in which a tester asks
 _PARKED = 20.0  # s that a drawn vehicle stands before it drives, at most; half of them do not
-_BUSY = 0.6  # largest share of the bus that a drawn vehicle takes
+_BUSY = (0.6, 0.75)  # largest shares of the bus that a drawn vehicle takes, and a wild one;
+_IDLE = 0.02  # the least that a wild one does
+WILD = "wild-"  # vehicles with the habits of `bus.fleet`
 
 _ANALOG = ("speed", "rpm", "pedal", "brake", "steering", "lateral", "temperature", "fuel")
 _DISCRETE = ("gear", "braking", "lights", "wipers", "climate")
@@ -40,8 +57,10 @@ class Field(NamedTuple):
     counter: frames sent so far modulo `values[0]`, with the bits `values[1]` set.
     signal: `values[0]` + `values[1]` × channel (0..1) + `noise` LSB, big-endian.
     enum: one of `values`, by the state of the channel.
+    word: any of `values[0]` values, a new one from time to time: every `noise` s.
     switch: one of `values`, the next at each event.
-    xor, sum: checksum of all other bytes and `values[0]`.
+    ramp: frames sent so far while the channel is high, modulo 256.
+    xor, sum, crc: checksum of all other bytes and `values[0]`; crc is CRC-8 SAE J1850.
     """
 
     kind: str
@@ -64,18 +83,21 @@ class Message(NamedTuple):
     offset: float  # s, in the schedule of the node
     node: int
     fields: tuple[Field, ...]
+    rhythm: Rhythm = Rhythm()
 
 
 @lru_cache
 def messages(vehicle: str) -> tuple[Message, ...]:
     """The messages of a vehicle by rising arbitration ID: one of `VEHICLES`, or `fleet-<n>`, the
-    n-th of endlessly many that are drawn. Raises `ValueError` for an unknown one.
+    n-th of endlessly many that are drawn, or `wild-<n>`, drawn with the habits of real buses, which
+    `bus.fleet` has. Raises `ValueError` for an unknown one.
 
     >>> len(messages("aster")), len(messages("fleet-0")) == len(messages("fleet-1"))
     (45, False)
     """
     rng = np.random.default_rng([2016, _number(vehicle)])  # never changes, unlike a drive
-    periods = _PERIODS.get(vehicle) or _drawn_periods(rng)
+    wild = vehicle.startswith(WILD)
+    periods = _PERIODS.get(vehicle) or (_wild_periods(rng) if wild else _drawn_periods(rng))
     never, twice = (0.0, 2, 0.02), (2, 0.02)
     timing = [(period, *never) for period, count in periods.items() for _ in range(count)]
     # a rare signal, a busy switch, and slow messages that are sent on change too
@@ -85,9 +107,16 @@ def messages(vehicle: str) -> tuple[Message, ...]:
         for _ in range(rng.integers(3)):  # busy ones: the first turn of a rare one is odd indeed
             again = int(rng.integers(1, 6)), rng.uniform(0.01, 0.05)
             timing.append((int(rng.choice([100, 200, 500])), rng.uniform(0.3, 1.5), *again))
+    if wild:
+        for _ in range(rng.integers(5)):
+            again = int(rng.integers(1, 6)), rng.uniform(0.01, 0.05)
+            rate = np.exp(rng.uniform(np.log(0.02), np.log(1.5)))
+            timing.append((int(rng.choice([0, 100, 200, 500])), rate, *again))
     # urgent messages get low IDs, as in a car, with exceptions
     rank = np.log([period or 300 for period, *_ in timing]) + rng.normal(0, 0.6, len(timing))
     ids = np.sort(rng.choice(np.arange(0x040, 0x7C0), len(timing), replace=False))
+    if wild and rng.random() < _TRUCKS:  # J1939: 8 in front, the source behind
+        ids = np.sort(0x18F00000 + (rng.integers(0, 256, len(ids)) << 8) + np.arange(len(ids)))
     pages = 2  # multiplexed messages still to give away, to the first slow ones
     table = []
     for arbitration_id, k in zip(ids.tolist(), np.argsort(rank), strict=True):
@@ -98,10 +127,13 @@ def messages(vehicle: str) -> tuple[Message, ...]:
         jitter = min(period * rng.uniform(0.002, 0.02), 2.0)  # ms
         offset, node = int(rng.integers(max(period, 1))), int(rng.integers(_NODES))
         timed = period * 1e-3, events, repeats, pace, jitter * 1e-3, offset * 1e-3, node
-        fields = _layout(dlc, 0 < period <= 50, multiplexed, rng)
+        fields = _layout(dlc, 0 < period <= 50, multiplexed, rng, wild)
         if k >= known:
             fields = _switched(fields, rng)
-        table.append(Message(arbitration_id, dlc, *timed, fields))
+        beat = rhythm(rng) if wild and period else Rhythm()
+        if beat.burst > 1:  # as many frames in all
+            timed = (period * 1e-3 * beat.burst, *timed[1:])
+        table.append(Message(arbitration_id, dlc, *timed, fields, beat))
     return tuple(table)
 
 
@@ -109,11 +141,11 @@ def _number(vehicle: str) -> int:
     """The number of a vehicle, for the seeds of what is drawn for it."""
     if vehicle in VEHICLES:
         return VEHICLES.index(vehicle)
-    drawn = re.fullmatch(r"fleet-(\d{1,9})", vehicle)
+    drawn = re.fullmatch(r"(fleet|wild)-(\d{1,9})", vehicle)
     if not drawn:
-        known = f"{', '.join(VEHICLES)}, fleet-0, fleet-1, …"
+        known = f"{', '.join(VEHICLES)}, fleet-0, …, wild-0, …"
         raise ValueError(f"vehicle: {vehicle!r} is unknown; expected one of {known}")
-    return _FLEET + int(drawn.group(1))
+    return _FLEET + int(drawn[2]) + 10**9 * (drawn[1] == "wild")
 
 
 def _drawn_periods(rng) -> dict[int, int]:
@@ -121,19 +153,33 @@ def _drawn_periods(rng) -> dict[int, int]:
     choices = list(_PERIODS["aster"])
     while True:
         counts = rng.multinomial(rng.integers(25, 95), rng.dirichlet(np.full(len(choices), 2.0)))
-        periods = dict(zip(choices, counts.tolist(), strict=True))
-        load = sum(n / period for period, n in periods.items()) * 1e3 * _FRAME_TIME
-        if load <= _BUSY:
+        if _load(periods := dict(zip(choices, counts.tolist(), strict=True))) <= _BUSY[0]:
             return periods
 
 
-def _layout(dlc, fast, multiplexed, rng):
+def _wild_periods(rng) -> dict[int, int]:
+    """The same of a wild one, from a handful of messages to a bus that is nearly full."""
+    while True:
+        ids = int(np.exp(rng.uniform(*np.log(IDS))))
+        counts = rng.multinomial(ids, rng.dirichlet(np.full(len(PERIODS), 0.7)))
+        periods = dict(zip(PERIODS, counts.tolist(), strict=True))
+        if _IDLE <= _load(periods) <= _BUSY[1]:
+            return periods
+
+
+def _load(periods: dict[int, int]) -> float:
+    """The share of the bus that messages take."""
+    return sum(n / period for period, n in periods.items()) * 1e3 * _FRAME_TIME
+
+
+def _layout(dlc, fast, multiplexed, rng, wild=False):
     fields, byte, end, checksum = [], 0, dlc, []
     if fast and dlc >= 4 and rng.random() < 0.7:  # control loops guard their messages
         end = dlc - 2
         modulus, high = (256, 0) if rng.random() < 0.3 else (16, int(rng.integers(16)) << 4)
         fields.append(Field("counter", end, (modulus, high)))
-        checksum = [Field(str(rng.choice(["xor", "sum"])), dlc - 1, (int(rng.integers(256)),))]
+        kinds = ["xor", "sum", "crc"] if wild else ["xor", "sum"]
+        checksum = [Field(str(rng.choice(kinds)), dlc - 1, (int(rng.integers(256)),))]
     if multiplexed:
         pages, byte = int(rng.integers(3, 7)), 5
         columns = [range(pages), *rng.integers(0, 256, (4, pages)).tolist()]
@@ -143,6 +189,11 @@ def _layout(dlc, fast, multiplexed, rng):
             values = int(rng.integers(0, 8000)), int(rng.integers(2000, 50000))
             noise = float(rng.choice([0.0, 0.4, 1.0, 4.0]))
             field = Field("signal", byte, values, str(rng.choice(_ANALOG)), noise)
+        elif wild and rng.random() < 0.03:
+            pace = float(np.exp(rng.uniform(*np.log((0.2, 40)))))
+            field = Field("word", byte, (int(2 ** rng.integers(1, 9)),), noise=pace)
+        elif wild and rng.random() < 0.004:
+            field = Field("ramp", byte, (), str(rng.choice(_DISCRETE)))
         elif rng.random() < 0.4:
             shift = int(rng.integers(6))
             states = tuple(k << shift for k in range(int(rng.integers(2, 5))))
@@ -201,15 +252,44 @@ def _drive(seconds, parked, rng):
 def _times(message, seconds, phase, skew, rng):
     """When a message is released, and its events, s, ascending; its clock is off by `skew`."""
     times, period, events = np.zeros(0), message.period, np.zeros(0)
-    if period:
+    if message.rhythm.spread:
+        times = on_change(period, seconds, message.rhythm.spread, rng)
+    elif period:
         times = np.arange((phase + message.offset) % period, seconds, period * (1 + skew))
         # less than half a period, so that a message never overtakes itself
         times += rng.normal(0, message.jitter, len(times)).clip(-period / 3, period / 3)
+    if message.rhythm.factor > 1:
+        times = slower(times, message.rhythm.factor, seconds, rng)
+    if message.rhythm.burst > 1:
+        times = bursts(times, message.rhythm.burst, period, rng)
     if message.events:
         events = np.sort(rng.uniform(0, seconds, rng.poisson(message.events * seconds)))
         again = message.pace * np.arange(message.repeats)
         times = np.concatenate([times, (events + again[:, None]).ravel()])
     return np.sort(times[(times >= 0) & (times < seconds)]), events
+
+
+def _crc(data, start):
+    """CRC-8 SAE J1850 of the rows, from `start`."""
+    crc = np.full(len(data), start, np.uint8)
+    for byte in data.T:
+        crc = _CRC_TABLE[crc ^ byte]
+    return crc
+
+
+def _crc_table():
+    crc = np.arange(256)
+    for _ in range(8):
+        crc = np.where(crc & 0x80, crc << 1 ^ 0x1D, crc << 1) & 0xFF
+    return crc.astype(np.uint8)
+
+
+_CRC_TABLE = _crc_table()
+_CHECKSUMS = {
+    "xor": lambda data, start: np.bitwise_xor.reduce(data, axis=1) ^ np.uint8(start),
+    "sum": lambda data, start: data.sum(1) + start & 0xFF,
+    "crc": _crc,
+}
 
 
 def _payload(message, times, events, drive, rng):
@@ -223,6 +303,12 @@ def _payload(message, times, events, drive, rng):
             data[:, byte] = np.array(values)[turn % len(values)]
         elif kind == "counter":
             data[:, byte] = count % values[0] | values[1]
+        elif kind == "word":
+            turn = np.floor(times / noise + rng.random()).astype(int)
+            turn = np.cumsum(np.diff(turn, prepend=turn[:1]) * (rng.random(len(turn)) < 0.9) > 0)
+            data[:, byte] = rng.integers(0, values[0], len(turn) + 1)[turn]
+        elif kind == "ramp":
+            data[:, byte] = np.cumsum(drive[channel][sample] > 0.4)
         elif kind == "enum":
             data[:, byte] = np.array(values)[(drive[channel][sample] * len(values)).astype(int)]
         elif kind == "signal":
@@ -231,8 +317,7 @@ def _payload(message, times, events, drive, rng):
             raw = np.rint(raw).clip(0, 0xFFFF)
             data[:, byte : byte + 2] = raw.astype(">u2")[:, None].view(np.uint8)
         else:  # the byte of the checksum is still 0, which changes no sum
-            combine = {"xor": np.bitwise_xor, "sum": np.add}[kind]
-            data[:, byte] = combine(combine.reduce(data, axis=1), values[0]) & 0xFF
+            data[:, byte] = _CHECKSUMS[kind](data[:, np.arange(8) != byte], values[0])
     return data
 
 
@@ -279,11 +364,26 @@ def simulate(
     parked = 0.0 if vehicle in VEHICLES else max(rng.uniform(-_PARKED, _PARKED), 0.0)
     drive = _drive(seconds, parked, rng)
     phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
+    wild = vehicle.startswith(WILD)
+    awake = waking(seconds, _NODES, rng) if wild else [[(0.0, seconds)]] * _NODES
+    grids = np.zeros(_NODES)  # s, of the nodes that pass on what others send
+    if wild:
+        grids = np.where(rng.random(_NODES) < 0.1, rng.uniform(5e-3, 5e-2, _NODES), 0)
     parts = []
     for message in table:
-        times, events = _times(message, seconds, phase[message.node], skew[message.node], rng)
+        node = message.node
+        times, events = _times(message, seconds, phase[node], skew[node], rng)
+        if wild:
+            times = batched(times, grids[node]) if grids[node] else times
+            times = times[inside(times, awake[node])]
+        data = _payload(message, times, events, drive, rng)
+        for woke, _ in awake[node]:
+            blank = (times >= woke) & (times < woke + message.rhythm.blank)
+            data[blank, : message.dlc] = message.rhythm.blanks
         ids, dlc = np.full(len(times), message.arbitration_id), np.full(len(times), message.dlc)
-        parts.append((times, ids, dlc, _payload(message, times, events, drive, rng)))
+        parts.append((times, ids, dlc, data))
+    if wild and rng.random() < _TESTED:
+        parts.append(diagnosis(seconds, table[0].arbitration_id > 0x7FF, rng))
     times, ids, dlc, data = (np.concatenate(column) for column in zip(*parts, strict=True))
     release = np.rint(times * 1e6).astype(np.int64) * 1000  # ns
     queue = np.argsort(release, kind="stable")

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from cangraph.bus.attacks import NoVictimError, inject
+from cangraph.bus.recorder import recorded
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import Graphs, join, to_graphs
 from cangraph.data.splits import PARTS, Split, by_time
@@ -38,6 +39,7 @@ _PAUSE = (1.0, 6.0)  # s between two attacks
 _LEAST = {"masquerade": 0.5}  # severity under which most payloads show no trace of the attack
 _LOST = (-4.0, -2.0)  # log10 of the share of frames that a recorder loses
 _FLEET_SECONDS = 30.0  # of a simulated vehicle
+_WILD_SECONDS = (15.0, 60.0)  # of one with the habits of real buses
 _HELD_OUT = 10**6  # draws from here on are never trained on
 
 
@@ -138,6 +140,8 @@ class Synthesis:
         """The windows to train on in epoch `number`. The severity of attacks falls from
         `synthesis.gross` to `synthesis.subtle` as `progress` goes from 0 to 1."""
         if (number, progress) not in self._drawn:
+            while len(self._drawn) > 1:  # the first draw is asked for again and again
+                self._drawn.popitem()
             self._drawn[number, progress] = self._mixed(number, progress, "train")
         return self._drawn[number, progress]
 
@@ -172,6 +176,10 @@ class Synthesis:
             if which < 0:
                 vehicle = 2 * int(rng.integers(10**8)) + (number >= _HELD_OUT)
                 drive = int(rng.integers(2**31))
+                if run.wild:
+                    seconds = float(np.exp(rng.uniform(*np.log(_WILD_SECONDS))))
+                    log = attacked(simulate(f"wild-{vehicle}", seconds, seed=drive), rng, severity)
+                    return recorded(log, rng)
                 capture = simulate(f"fleet-{vehicle}", _FLEET_SECONDS, seed=drive)
             else:
                 capture = self.clean[which]
