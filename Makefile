@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export CANGRAPH_HOME := $(CURDIR)
 # threads that spin while they wait slow every other process on a shared machine
 export OMP_WAIT_POLICY := PASSIVE
-NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics runs tune your_car,\
+NOTEBOOKS := $(foreach s,data_prep teacher distillation fusion diagnostics runs tune your_car scan,\
 	notebooks/$(s).ipynb)
 
 help:  ## list what can be made
