@@ -95,7 +95,7 @@ def material(how: str, left_out: Sequence[str], seed: int) -> tuple[cg.Synthesis
         return cg.Synthesis(data, cg.clean_captures(captures), params), params
     cut = {"blocks": 8, "val": 0.125, "calib": 0.125, "gap": 0.2}  # logs may last 8 s only
     if how == "simulator":
-        params = cg.load_params("demo", seed=seed, split=cut, synthesis={"fleet": 12})
+        params = cg.load_params("demo", seed=seed, split=cut, synthesis={"fleet": 32})
         cars = [cg.simulate(f"fleet-{2 * k}", 30.0) for k in range(4)]
         return cg.train.stretch(cars, params), params
     params = cg.load_params("hcrl_sa", seed=seed, split=cut)
