@@ -73,17 +73,13 @@ ALONE = "hcrl_sa GAT, both, no other cars"
 _ALL_FOUR = ["test_01", "test_02", "test_03", "test_04"]
 PROSE: dict[str, dict[str, list[Place]]] = {
     "README.md": {
-        "{} false alarms an hour ({} in {} hours; upper 95 % bound {})": [
-            ("box", "clean", "per hour", ".1f"),
+        "{} false alarms in {} hours of clean traffic of {} vehicles (upper 95 % bound {}": [
             ("box", "clean", "alarms", ""),
             ("box", "clean", "hours", ".2f"),
+            ("box", "clean", "vehicles", ""),
             ("box", "clean", "high", ".0f"),
         ],
-        "traffic of {} vehicles, of which {} stayed without": [
-            ("box", "clean", "vehicles", ""),
-            ("box", "clean", "silent", ""),
-        ],
-        "on a race car {} an hour": [("box", "race car", "per hour", ".0f")],
+        "on a student race car {} an hour": [("box", "race car", "per hour", ".0f")],
         "finds {} of the gross ones, {} of the middle and {} of the subtle ones": [
             ("box", f"{severity} later", "found", ".2f")
             for severity in ("gross", "middle", "subtle")
