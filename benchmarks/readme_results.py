@@ -396,7 +396,7 @@ def constants(record: dict) -> str:
         "thousandths are noise. What a constant does stands beside it in the code. Four show",
         "nothing here: `scale.rounding` is for times since 1970, `flips.rest` for speed, and half",
         "a minute under attacks of 6 s at most is too short for `silence.gone` and `rules.faded`.",
-        "Measured before the features of the bus: `pause`, `company` and `settle`, `down`, `up` and",
+        "Measured before the features of the bus: `pause`, `company`, and `settle`, `down`, `up`,",
         "`drift` of the clock are not in it yet, and `silence.gone` was 60 s.",
         "",
         *head("constant", ["value", "−25 %", "+25 %", "off"]),
