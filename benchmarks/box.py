@@ -1,6 +1,6 @@
-"""Train the detector in the box, `cangraph/deploy/any_vehicle.onnx`, and write its model card.
+"""Train the detector in the box, `cangraph/deploy/any_vehicle.onnx` (card: docs/any_vehicle.md).
 
-    python benchmarks/box.py [--cars 64] [--epochs 12] [--hours 3] [--out FILE] [--card FILE]
+    python benchmarks/box.py [--cars 48] [--epochs 12] [--hours 3] [--seed 0] [--out FILE]
 
 A GAT learns from simulated vehicles alone (`bus.fleet`), new ones in every epoch, recorded by
 simulated recorders and attacked by the synthesiser; nothing of it may not be redistributed. Its
@@ -69,7 +69,7 @@ def chosen(scores: cg.Scores, hours: float) -> tuple[float, list[dict]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cars", type=int, default=64, help="simulated vehicles in an epoch")
+    parser.add_argument("--cars", type=int, default=48, help="simulated vehicles in an epoch")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--hours", type=float, default=3.0, help="to choose the threshold on")
     parser.add_argument("--seed", type=int, default=0)

@@ -330,6 +330,32 @@ def _spans(seconds, bursts, rng):
     return np.column_stack([begin, begin + length]).tolist()
 
 
+def _released(vehicle, seconds, drive, rng):
+    """What the nodes of a vehicle release in a drive: times (s), arbitration ID, DLC, payload."""
+    table, wild = messages(vehicle), vehicle.startswith(WILD)
+    phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
+    awake = waking(seconds, _NODES, rng) if wild else [[(0.0, seconds)]] * _NODES
+    grids = np.zeros(_NODES)  # s, of the nodes that pass on what others send
+    if wild:
+        grids = np.where(rng.random(_NODES) < 0.1, rng.uniform(5e-3, 5e-2, _NODES), 0)
+    parts = []
+    for message in table:
+        node = message.node
+        times, events = _times(message, seconds, phase[node], skew[node], rng)
+        if wild:
+            times = batched(times, grids[node]) if grids[node] else times
+            times = times[inside(times, awake[node])]
+        data = _payload(message, times, events, drive, rng)
+        for woke, _ in awake[node]:
+            blank = (times >= woke) & (times < woke + message.rhythm.blank)
+            data[blank, : message.dlc] = message.rhythm.blanks
+        ids, dlc = np.full(len(times), message.arbitration_id), np.full(len(times), message.dlc)
+        parts.append((times, ids, dlc, data))
+    if wild and rng.random() < _TESTED:
+        parts.append(diagnosis(seconds, table[0].arbitration_id > 0x7FF, rng))
+    return (np.concatenate(column) for column in zip(*parts, strict=True))
+
+
 def simulate(
     vehicle: str,
     seconds: float,
@@ -352,7 +378,6 @@ def simulate(
     >>> simulate("borage", 16.0, attack="flooding", bursts=1).name
     'flooding-borage'
     """
-    table = messages(vehicle)
     if attack and attack not in ATTACKS:
         raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
     if not (0 < seconds < np.inf and bursts > 0 and seed >= 0):
@@ -362,29 +387,7 @@ def simulate(
     rng = np.random.default_rng([seed, number])
     # a car of the fleet may be parked at first; those of the demo drive from the start
     parked = 0.0 if vehicle in VEHICLES else max(rng.uniform(-_PARKED, _PARKED), 0.0)
-    drive = _drive(seconds, parked, rng)
-    phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
-    wild = vehicle.startswith(WILD)
-    awake = waking(seconds, _NODES, rng) if wild else [[(0.0, seconds)]] * _NODES
-    grids = np.zeros(_NODES)  # s, of the nodes that pass on what others send
-    if wild:
-        grids = np.where(rng.random(_NODES) < 0.1, rng.uniform(5e-3, 5e-2, _NODES), 0)
-    parts = []
-    for message in table:
-        node = message.node
-        times, events = _times(message, seconds, phase[node], skew[node], rng)
-        if wild:
-            times = batched(times, grids[node]) if grids[node] else times
-            times = times[inside(times, awake[node])]
-        data = _payload(message, times, events, drive, rng)
-        for woke, _ in awake[node]:
-            blank = (times >= woke) & (times < woke + message.rhythm.blank)
-            data[blank, : message.dlc] = message.rhythm.blanks
-        ids, dlc = np.full(len(times), message.arbitration_id), np.full(len(times), message.dlc)
-        parts.append((times, ids, dlc, data))
-    if wild and rng.random() < _TESTED:
-        parts.append(diagnosis(seconds, table[0].arbitration_id > 0x7FF, rng))
-    times, ids, dlc, data = (np.concatenate(column) for column in zip(*parts, strict=True))
+    times, ids, dlc, data = _released(vehicle, seconds, _drive(seconds, parked, rng), rng)
     release = np.rint(times * 1e6).astype(np.int64) * 1000  # ns
     queue = np.argsort(release, kind="stable")
     order, end = arbitrate(release[queue], ids[queue], frame_duration(dlc[queue]))
