@@ -1,10 +1,13 @@
-"""Where files lie, and writing them whole or not at all."""
+"""Where files lie, writing them whole or not at all, and telling whether they still are."""
 
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def home() -> Path:
@@ -25,6 +28,37 @@ def put(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; its folder is made."""
     with _replacing(path) as part:
         part.write_bytes(content)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, hexadecimal, read in a stream."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sealed(record: dict[str, Any]) -> bytes:
+    """A record as JSON of which the last entry, `sha256`, is the hash of what stands before it.
+
+    Raises `ValueError` for what is no JSON, such as NaN.
+    """
+    text = json.dumps(record, indent=1, allow_nan=False).removesuffix("\n}")
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    return f'{text},\n "sha256": "{seal}"\n}}'.encode()
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """The record that `sealed` made the file of. Raises `ValueError` when a byte of it differs,
+    `OSError` when it cannot be read."""
+    content = path.read_bytes()
+    try:
+        record = json.loads(content)
+        del record["sha256"]
+        whole = sealed(record) == content
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: {error!r}; expected JSON with its own sha256") from error
+    if not whole:
+        raise ValueError(f"{path}: damaged, or changed by hand; expected what its sha256 says")
+    return record
 
 
 @contextmanager

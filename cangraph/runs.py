@@ -2,6 +2,10 @@
 
 Notebooks meet only here. Nothing is unpickled: arrays are safetensors, weights are loaded with
 `weights_only=True`, everything else is JSON. `Run` reads the JSON alone, without torch.
+
+Each JSON holds its own hash and those of the files beside it (`files`), which are compared on
+loading, and of each stage before it the hash of all that it says but its `cost` (`inputs`): a stage
+that was made of others than those that lie here counts as missing.
 """
 
 import hashlib
@@ -16,13 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
-from safetensors.numpy import load_file
+from safetensors.numpy import load as read_arrays
 from safetensors.numpy import save as serialized
 
 from cangraph.data.splits import Split
 from cangraph.data.store import keep, open_graphs
 from cangraph.evaluation.scores import Scores
-from cangraph.files import home, put
+from cangraph.files import home, put, sealed, unsealed
 from cangraph.frames import CaptureInfo
 from cangraph.params import Params, versions
 
@@ -91,17 +95,21 @@ def save(
     The JSON is written last: where it lies, the stage is complete. Checkpoints in `training_folder`
     are then removed, unless `fit.checkpoints` asks for several.
 
-    Raises `ValueError` for an unknown stage and for facts that are no JSON, such as NaN.
+    Raises `ValueError` for an unknown stage, for facts that are no JSON, such as NaN, and where the
+    JSON of a stage before it is damaged.
     """
     if stage not in STAGES:
         raise ValueError(f"runs.save: {stage!r} is no stage; expected one of {', '.join(STAGES)}")
+    arrays, said = _arrays(scores or {})
+    contents = ({".ckpt": _weights(models)} if models else {}) | _serialized(arrays)
+    _save(stage, params, contents, facts | (said if scores else {}))
+
+
+def _save(stage: str, params: Params, contents: dict[str, bytes], facts: dict[str, Any]) -> None:
+    """Write the files of a stage, the `contents` by their ending, and then its JSON."""
     place = folder(params)
-    if models:
-        _put_models(place / f"{stage}.ckpt", models)
-    if scores:
-        facts |= _put_scores(place / f"{stage}.safetensors", scores)
     before = (place / f"{name}.json" for name in STAGES[: STAGES.index(stage)])
-    hashes = {p.stem: hashlib.sha256(p.read_bytes()).hexdigest() for p in before if p.is_file()}
+    inputs = {path.stem: _identity(unsealed(path)) for path in before if path.is_file()}
     threads = os.environ.get("OMP_NUM_THREADS", "")
     record = {
         "stage": stage,
@@ -109,20 +117,40 @@ def save(
         "seed": params.seed,
         "params": params.model_dump(),
         "versions": versions(),
-        "inputs": hashes,
+        "inputs": inputs,
+        "files": {f"{stage}{ending}": _sha256(content) for ending, content in contents.items()},
         "cost": {  # of this process so far: s on the clock and on processors, OpenMP threads
             "seconds": round(time.time() - psutil.Process().create_time(), 1),
             "cpu_seconds": round(time.process_time(), 1),
             "threads": int(threads) if threads.isdecimal() else os.cpu_count() or 1,
         },
     }
-    put(place / f"{stage}.json", json.dumps(record | facts, indent=1, allow_nan=False).encode())
+    written = sealed(record | facts)
+    for ending, content in contents.items():
+        put(place / f"{stage}{ending}", content)
+    put(place / f"{stage}.json", written)
     if params.fit.checkpoints == 1:
         for key in {checkpoint.parent for checkpoint in place.glob(f"{stage}/*/*/*.ckpt")}:
             shutil.rmtree(key)
 
 
-def _put_models(path: Path, models: dict[str, Any]) -> None:
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _identity(record: dict[str, Any]) -> str:
+    """A hash of what a stage says, but for what it cost: the same where it was run again alike."""
+    rest = {name: said for name, said in record.items() if name != "cost"}
+    return _sha256(json.dumps(rest, sort_keys=True).encode())
+
+
+def _serialized(arrays: dict[str, np.ndarray]) -> dict[str, bytes]:
+    # safetensors writes the bytes of an array as they lie, whatever its strides
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return {".safetensors": serialized(whole)} if whole else {}
+
+
+def _weights(models: dict[str, Any]) -> bytes:
     import torch
 
     content = {
@@ -131,11 +159,11 @@ def _put_models(path: Path, models: dict[str, Any]) -> None:
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    put(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def _put_scores(path: Path, scores: dict[str, Scores]) -> dict[str, Any]:
-    """Write the arrays of scores; returns their part of the JSON."""
+def _arrays(scores: dict[str, Scores]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of scores, and their part of the JSON."""
     arrays: dict[str, np.ndarray] = {}
     facts: dict[str, Any] = {"states": {name: list(s.state_names) for name, s in scores.items()}}
     for name, s in scores.items():
@@ -143,25 +171,49 @@ def _put_scores(path: Path, scores: dict[str, Scores]) -> dict[str, Any]:
         if name.endswith(f"/{_DRAWN}"):
             arrays |= {f"{name}/{column}": getattr(s, column) for column in _COLUMNS}
             facts.setdefault("drawn", {})[name] = [info._asdict() for info in s.captures]
-    # safetensors writes the bytes of an array as they lie, whatever its strides
-    put(path, serialized({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
-    return facts
+    return arrays, facts
 
 
 def save_data(params: Params, data: Split, **facts: Any) -> None:
     """Save the split and which graphs it is of, with what is known of every capture. Graphs that
     `prepare` did not keep in `graphs_folder` are written there."""
     key = keep(data.graphs, graphs_folder(params))
-    part = np.ascontiguousarray(data.part)
-    put(folder(params) / "data_prep.safetensors", serialized({"part": part}))
-    captures = [capture._asdict() for capture in data.graphs.captures]
-    split, notes = data.counts(), list(data.notes)
-    save("data_prep", params, graphs=key, captures=captures, split=split, notes=notes, **facts)
+    facts["graphs"], facts["split"], facts["notes"] = key, data.counts(), list(data.notes)
+    facts["captures"] = [capture._asdict() for capture in data.graphs.captures]
+    _save("data_prep", params, _serialized({"part": data.part}), facts)
 
 
 def load(stage: str, params: Params) -> dict[str, Any]:
-    """The JSON of a stage. Raises `FileNotFoundError` that names the command which makes it."""
-    return json.loads(_existing(params, stage, ".json").read_text(encoding="utf-8"))
+    """The JSON of a stage.
+
+    Raises `FileNotFoundError` when it is missing or was made of other stages than those that lie
+    here, `ValueError` when it is damaged or of another run; both name the command that makes it.
+    """
+    path, again = _existing(params, stage, ".json"), remedy(params, stage)
+    try:
+        record = unsealed(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {again}") from error
+    for name, asked in (("stage", stage), ("dataset", params.dataset), ("seed", params.seed)):
+        if record[name] != asked:
+            raise ValueError(f"{path}: of {name} {record[name]}; expected {asked}; {again}")
+    for name, known in record["inputs"].items():
+        before = path.with_stem(name)
+        if before.is_file() and _identity(unsealed(before)) != known:
+            raise FileNotFoundError(f"{path}: made of another {before.name}; {again}")
+    return record
+
+
+def _content(stage: str, params: Params, ending: str) -> bytes:
+    """The file of a stage. Raises as `load` does, and `ValueError` when the file is damaged."""
+    path = _existing(params, stage, ending)
+    content, known = path.read_bytes(), load(stage, params)["files"].get(path.name)
+    if _sha256(content) != known:
+        raise ValueError(
+            f"{path}: damaged, or of another run; expected the sha256 that {stage}.json holds; "
+            f"{remedy(params, stage)}"
+        )
+    return content
 
 
 def load_data(params: Params) -> Split:
@@ -177,7 +229,7 @@ def load_data(params: Params) -> Split:
                 f"run {params.dataset!r}: data_prep ran with {name} = {record['params'][name]}; "
                 f"expected {asked[name]}; run data_prep with the same parameters"
             )
-    part = load_file(_existing(params, "data_prep", ".safetensors"))["part"]
+    part = read_arrays(_content("data_prep", params, ".safetensors"))["part"]
     try:
         graphs = open_graphs(graphs_folder(params), record["graphs"])
     except (FileNotFoundError, ValueError) as error:
@@ -186,8 +238,9 @@ def load_data(params: Params) -> Split:
 
 
 def load_scores(stage: str, params: Params, data: Split) -> dict[str, Scores]:
-    """The scores that a stage saved, by the names it gave them."""
-    arrays = load_file(_existing(params, stage, ".safetensors"))
+    """The scores that a stage saved, by the names it gave them. Raises as `load` does, and
+    `ValueError` when the arrays are damaged."""
+    arrays = read_arrays(_content(stage, params, ".safetensors"))
     found, record = {}, load(stage, params)
     for name, states in record["states"].items():
         value, state = arrays[f"{name}/value"], arrays[f"{name}/state"]
@@ -204,20 +257,21 @@ def load_scores(stage: str, params: Params, data: Split) -> dict[str, Scores]:
 def load_models(stage: str, params: Params) -> dict[str, Any]:
     """The models in a stage's checkpoint, in evaluation mode, each in a task that can `score`.
 
-    Raises `ValueError` for a checkpoint with a kind of model that cangraph does not have.
+    Raises as `load` does, and `ValueError` for a checkpoint that is damaged or has a kind of model
+    that cangraph does not have.
     """
     import torch
 
     from cangraph.nn.models import GAT, VGAE
     from cangraph.train.tasks import Detector, Reconstructor
 
-    path = _existing(params, stage, ".ckpt")
+    content = io.BytesIO(_content(stage, params, ".ckpt"))
     kinds: dict[str, tuple[Any, Any]] = {"GAT": (GAT, Detector), "VGAE": (VGAE, Reconstructor)}
     tasks = {}
-    for name, saved in torch.load(path, weights_only=True).items():
+    for name, saved in torch.load(content, weights_only=True).items():
         if saved["kind"] not in kinds:
-            said = f"{path}: {name} is a {saved['kind']!r}; expected one of {', '.join(kinds)}"
-            raise ValueError(f"{said}; run {stage} again")
+            said = f"{stage}.ckpt: {name} is a {saved['kind']!r}; expected one of "
+            raise ValueError(f"{said}{', '.join(kinds)}; {remedy(params, stage)}")
         model, task = kinds[saved["kind"]]
         net = model(**saved["config"])
         net.load_state_dict(saved["weights"])
@@ -252,8 +306,8 @@ class Run(NamedTuple):
 def read_run(name: str) -> Run:
     """The run in a folder below `runs/`: `hcrl_sa`, `hcrl_sa/seed_1`, or a copy that was kept.
 
-    Raises `ValueError` for another name and for a record that is no JSON, `FileNotFoundError` that
-    names the command which makes a run.
+    Raises `ValueError` for another name and for a damaged record, `FileNotFoundError` that names
+    the command which makes a run.
     """
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)*", name):
         raise ValueError(f"run {name!r}: not a folder below runs/; expected hcrl_sa/seed_1 or such")
@@ -262,9 +316,9 @@ def read_run(name: str) -> Run:
         path = home() / "runs" / name / f"{stage}.json"
         if path.is_file():
             try:
-                stages[stage] = json.loads(path.read_text(encoding="utf-8"))
+                stages[stage] = unsealed(path)
             except ValueError as error:
-                raise ValueError(f"{path}: {error}; run {stage}.ipynb again") from None
+                raise ValueError(f"{error}; run {stage}.ipynb again") from error
     if not stages:
         dataset, _, seed = name.partition("/seed_")
         raise FileNotFoundError(

@@ -1,14 +1,16 @@
 """What a stage leaves behind comes back as it was; nothing untrusted is unpickled, and no name of
 a run leads out of runs/."""
 
-import json
+import io
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from reported import put_run
+from reported import put_run, resealed
+from safetensors.numpy import load, save
 
 from cangraph import runs
 from cangraph.bus.simulator import simulate
@@ -17,6 +19,7 @@ from cangraph.data.graphs import Graphs, to_graphs
 from cangraph.data.splits import split
 from cangraph.data.store import prepare
 from cangraph.evaluation.scores import Scores
+from cangraph.files import file_sha256
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
 
@@ -95,7 +98,7 @@ def test_graphs_that_are_lost_or_damaged_name_the_command(params, data, left, na
 def test_a_path_in_place_of_the_key_is_refused(params, data):
     runs.save_data(params, data)
     record = runs.folder(params) / "data_prep.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"graphs": "../../x"}))
+    resealed(record, lambda said: said.update(graphs="../../x"))
     with pytest.raises(ValueError, match=r"'../../x' is no key of graphs"):
         runs.load_data(params)
 
@@ -120,6 +123,93 @@ def test_models_come_back_and_score_the_same(params, data):
             assert torch.equal(back[name].model(batch), net(batch))
 
 
+def save_all(params, data):
+    """Save data_prep and a teacher that was not trained, with scores of both kinds."""
+    runs.save_data(params, data)
+    n = len(data.test)
+    test = Scores.of(data.test, np.linspace(0, 1, n), np.ones((n, 2), np.float32), "ab")
+    models = {"gat": GAT(data.graphs.spec, hidden=4, heads=2, layers=1)}
+    scores = {"gat/test": test, "gat/drawn": replace(test, value=test.value[::-1])}
+    runs.save("teacher", params, models=models, scores=scores)
+
+
+def load_all(params):
+    data = runs.load_data(params)
+    return runs.load_models("teacher", params), runs.load_scores("teacher", params, data)
+
+
+def flipped(place, content):
+    """The bytes with one bit flipped, at a share of their length."""
+    at = bytearray(content)
+    at[int(place * len(at))] ^= 1 << int(place * 1e6) % 8
+    return bytes(at)
+
+
+def rearranged(change, content):
+    """A file of arrays after a change to their dict."""
+    arrays = load(content)
+    return save({name: np.ascontiguousarray(a) for name, a in change(arrays).items()})
+
+
+def faults(files, other):
+    """(file, its damaged content) for about 200 faults. `other`: the files of another run."""
+    dice = np.random.default_rng(0)
+    for path, content in files.items():
+        flips = {".ckpt": 60, ".npy": 4, ".json": 12, ".safetensors": 12}[path.suffix]
+        made = [flipped(place, content) for place in dice.random(flips)]
+        made += [content[:-1], content[: len(content) // 2], b"", content + b"\0"]
+        yield from ((path, each) for each in made)
+        if other[path.name] != content:
+            yield path, other[path.name]
+    by_name = {path.name: path for path in files}
+    for name, change in (
+        ("data_prep", lambda a: {"part": np.roll(a["part"], 1)}),
+        ("data_prep", lambda a: {"part": a["part"].astype(np.int32)}),
+        ("data_prep", lambda a: {"part": a["part"][:-1]}),
+        ("teacher", lambda a: a | {"gat/test/value": a["gat/test/value"].astype(np.float32)}),
+        ("teacher", lambda a: a | {"gat/test/value": a["gat/drawn/value"]}),
+        ("teacher", lambda a: a | {"gat/drawn/label": ~a["gat/drawn/label"]}),
+        ("teacher", lambda a: a | {"gat/test/state": a["gat/test/state"][:, :1]}),
+    ):
+        path = by_name[f"{name}.safetensors"]
+        yield path, rearranged(change, files[path])
+    for one, two in (("start", "end"), ("node_count", "node_id"), ("label", "node_attack")):
+        yield by_name[f"{one}.npy"], files[by_name[f"{two}.npy"]]
+
+
+@pytest.mark.acceptance
+def test_whatever_is_damaged_or_swapped_in_a_run_is_refused_by_name(params, data, tmp_path):
+    other = params.model_copy(update={"seed": 1})
+    save_all(other, data)
+    shutil.move(runs.graphs_folder(params), tmp_path / "others")
+    save_all(params, split(data.graphs[np.arange(len(data.graphs)) % 9 > 0], params.split))
+    read = {"data_prep.safetensors", "teacher.safetensors", "data_prep.json", "teacher.json"}
+    read |= {"teacher.ckpt", "about.json", *(f"{name}.npy" for name in Graphs.names())}
+    places = runs.folder(params), runs.folder(other)
+    mine = [*places[0].glob("*.*"), *runs.graphs_folder(params).glob("*/*")]
+    files = {path: path.read_bytes() for path in mine if path.name in read}
+    others = [*places[1].glob("*.*"), *(tmp_path / "others").glob("*/*")]
+    count = 0
+    for path, content in faults(files, {p.name: p.read_bytes() for p in others}):
+        path.write_bytes(content)
+        with pytest.raises((ValueError, FileNotFoundError), match=rf"{path.name}: .*; run `pa"):
+            load_all(params)
+        path.write_bytes(files[path])
+        count += 1
+    load_all(params)
+    assert len(files) == 20 and count > 200
+    print(f"{count} faults in {len(files)} files, each refused by the file's name")
+
+
+def test_a_stage_of_other_stages_than_those_that_lie_here_counts_as_missing(params, data):
+    save_all(params, data)
+    runs.save_data(params, data)  # again alike
+    load_all(params)
+    runs.save_data(params, replace(data, part=np.roll(data.part, 1)), note="other")
+    with pytest.raises(FileNotFoundError, match=r"teacher\.json: made of another data_prep\.json"):
+        runs.load("teacher", params)
+
+
 @pytest.mark.parametrize("layout", ["C", "F"])
 @pytest.mark.parametrize("part", ["test", "drawn"])
 def test_scores_come_back_however_their_bytes_lie(params, data, layout, part):
@@ -141,13 +231,19 @@ def test_checkpoints_of_unknown_kinds_are_refused_and_no_pickle_is_run(params, t
         def __reduce__(self):
             return (tmp_path.joinpath("boom").touch, ())
 
-    path = runs.folder(params) / "teacher.ckpt"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
+    def put(content):
+        path = runs.folder(params) / "teacher.ckpt"
+        path.write_bytes(content)
+        said = {"files": {path.name: file_sha256(path)}}
+        resealed(path.with_suffix(".json"), lambda record: record.update(said))
+
+    runs.save("teacher", params)
+    put(pickle.dumps(Bomb(), protocol=2))
     with pytest.raises(pickle.UnpicklingError):
         runs.load_models("teacher", params)
     assert not (tmp_path / "boom").exists()
-    torch.save({"gat": {"kind": "Other", "config": {}, "weights": {}}}, path)
+    torch.save({"gat": {"kind": "Other", "config": {}, "weights": {}}}, other := io.BytesIO())
+    put(other.getvalue())
     with pytest.raises(ValueError, match="gat is a 'Other'; expected one of GAT, VGAE"):
         runs.load_models("teacher", params)
 

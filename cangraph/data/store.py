@@ -1,8 +1,9 @@
 """Graphs on disk: written in a stream, since a capture may be larger than memory, then mapped.
 
 `<folder>/<key>/` holds a `.npy` file for each array of `Graphs`, and `about.json`, which describes
-them. The key hashes the content of the captures, the parameters and the code that makes graphs of
-a log: when one of them changes, the graphs are made again.
+them and holds their hashes: files are read and compared with these whenever they are opened. The
+key hashes the content of the captures, the parameters and the code that makes graphs of a log: when
+one of them changes, the graphs are made again.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ import numpy as np
 
 from cangraph.data.graphs import Capture, Graphs, Part, stream, streams
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
-from cangraph.files import whole_folder
+from cangraph.files import file_sha256, sealed, unsealed, whole_folder
 from cangraph.frames import CaptureInfo
 
 _SOURCES = ("frames.py", "io/*.py", "features/*.py", "data/graphs.py")
@@ -61,8 +62,8 @@ def prepare(
         with tempfile.TemporaryDirectory(dir=place) as spooled:
             spools = [_Spool(Path(spooled, str(number))) for number in range(len(captures))]
             infos = stream(captures, window, stride, [spool.take for spool in spools], digests)
-            arrays = _joined(spools, place)
-        _describe(place, of, infos, arrays)
+            _join(spools, place)
+        _describe(place, of, infos)
     return open_graphs(folder, _key(of))
 
 
@@ -80,7 +81,7 @@ def keep(graphs: Graphs, folder: Path) -> str:
         with whole_folder(folder / _key(of)) as place:
             for name, array in arrays.items():
                 np.save(place / f"{name}.npy", array)
-            _describe(place, of, graphs.captures, arrays)
+            _describe(place, of, graphs.captures)
     return _key(of)
 
 
@@ -94,21 +95,23 @@ def open_graphs(folder: Path, key: str) -> Graphs:
         raise ValueError(f"{folder}: {key!r} is no key of graphs; expected 64 hexadecimal digits")
     path = folder / key / "about.json"
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = unsealed(path)
         if _key(about["of"]) != key:
             raise ValueError("it describes other graphs")
         arrays = {}
-        for name in Graphs.names():
+        for name, found in _hashes(folder / key).items():
             path = folder / key / f"{name}.npy"
-            arrays[name] = _mapped(path, *about["arrays"][name])
-        for kind, owned in (("node", "x"), ("edge", "edge_attr")):
-            if arrays[f"{kind}_ptr"][-1] != len(arrays[owned]):
-                raise ValueError(f"its {kind}s are not those that its windows own")
+            if found != about["arrays"][name]:
+                raise ValueError("damaged; its SHA-256 is not the one in about.json")
+            # nothing that is written to it reaches the file
+            arrays[name] = np.lib.format.open_memmap(path, "c").view(np.ndarray)
         infos = tuple(CaptureInfo(**info) for info in about["captures"])
         graphs = Graphs(**arrays, captures=infos, window=about["of"]["window"])
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} is not there; expected prepared graphs") from error
-    except (OSError, LookupError, TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise FileNotFoundError(
+            f"{error.filename} is not there; expected prepared graphs"
+        ) from error
+    except (OSError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}; expected prepared graphs, whole") from error
     object.__setattr__(graphs, "key", key)
     return graphs
@@ -169,9 +172,8 @@ class _Spool:
         return np.memmap(self.folder / name, dtype, "r").reshape(-1, *row)
 
 
-def _joined(spools: list[_Spool], place: Path) -> dict[str, np.ndarray]:
-    """Write the arrays of `Graphs` from those of all captures, and map them."""
-    arrays: dict[str, np.ndarray] = {}
+def _join(spools: list[_Spool], place: Path) -> None:
+    """Write the arrays of `Graphs` from those of all captures."""
     for name in Graphs.names():
         spooled = _ENDS if name == "edge_index" else [name.replace("_ptr", "_size")]
         pieces = [spool.array(each) for each in spooled for spool in spools]
@@ -181,24 +183,17 @@ def _joined(spools: list[_Spool], place: Path) -> dict[str, np.ndarray]:
         shape = (2, rows // 2) if name == "edge_index" else (rows, *row)
         whole = np.lib.format.open_memmap(place / f"{name}.npy", "w+", pieces[0].dtype, shape)
         np.concatenate(pieces, out=whole.reshape(rows, *row))
-        arrays[name] = whole
-    return arrays
+        whole.flush()
 
 
-def _describe(place: Path, of: dict, infos: Sequence[CaptureInfo], arrays: dict) -> None:
-    about = {
-        "of": of,
-        "captures": [info._asdict() for info in infos],
-        "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
-    }
-    (place / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+def _describe(place: Path, of: dict, infos: Sequence[CaptureInfo]) -> None:
+    captures = [info._asdict() for info in infos]
+    about = {"of": of, "captures": captures, "arrays": _hashes(place)}
+    (place / "about.json").write_bytes(sealed(about))
 
 
-def _mapped(path: Path, dtype: str, shape: list[int]) -> np.ndarray:
-    """The array of a .npy file, mapped into memory; nothing written to it reaches the file.
-    Raises `ValueError` when the file is not of this dtype and shape, or shorter or longer."""
-    array = np.lib.format.open_memmap(path, "c")
-    told = array.dtype.str, [*array.shape], array.offset + array.nbytes
-    if told != (dtype, shape, path.stat().st_size) or not array.flags.c_contiguous:
-        raise ValueError(f"it holds no {dtype} array of shape {shape}")
-    return array.view(np.ndarray)
+def _hashes(place: Path) -> dict[str, str]:
+    """The SHA-256 of each .npy file, several at once."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(file_sha256, [place / f"{name}.npy" for name in Graphs.names()])
+        return dict(zip(Graphs.names(), found, strict=True))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Required
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # of pydantic, which takes no other before Python 3.12
 
-VERSION = "1.0"  # the first number changes when a field goes or means something else
+VERSION = "1.1"  # the first number changes when a field goes or means something else
 
 Number = float | None  # None: undefined, see `undefined`
 Row = dict[str, Any]
@@ -145,8 +145,10 @@ class Record(Findings):
     seed: int
     params: Row
     versions: dict[str, str]
-    inputs: dict[str, str] = Field(description="stage → SHA-256 of its JSON")
+    inputs: dict[str, str] = Field(description="stage → SHA-256 of its JSON without `cost`")
+    files: dict[str, str] = Field(description="file beside this one → SHA-256")
     cost: dict[str, float] = Field(description="of the notebook: s, s of processors, threads")
+    sha256: str = Field(description="of what stands before it")
 
 
 if __name__ == "__main__":  # writes docs/diagnostics.schema.json

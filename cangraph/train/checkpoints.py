@@ -7,8 +7,8 @@ import io
 import json
 import random
 import warnings
-import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,16 @@ def key_of(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+_COMMENT = (32).to_bytes(2, "little")  # the length of a zip file's comment, which stands before it
+
+
 def _whole(path: Path) -> bool:
-    """Whether a checkpoint, a zip file, has all its parts, with their CRC-32."""
-    try:
-        with zipfile.ZipFile(path) as parts:
-            return parts.testzip() is None
-    except (zipfile.BadZipFile, OSError):
-        return False
+    """Whether a checkpoint is as `WholeFiles` wrote it."""
+    with suppress(OSError):
+        content = path.read_bytes()
+        sha256 = hashlib.sha256(content[:-32]).digest()
+        return content.endswith(_COMMENT + sha256)
+    return False
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
@@ -97,13 +100,15 @@ def newest(folder: Path) -> Path | None:
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Write checkpoints beside their place and rename them, so that each is whole or absent.
+    """Write checkpoints beside their place and rename them, so that each is whole or absent. They
+    are zip files, as torch writes them, whose comment is the SHA-256 of what stands before it.
     (Lightning copies from the system's temporary folder where that is another file system.)"""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        put(Path(path), buffer.getvalue())
+        content = buffer.getvalue()[:-2] + _COMMENT
+        put(Path(path), content + hashlib.sha256(content).digest())
 
 
 def keeping(folder: Path, task: Task, keep: int) -> tuple[ModelCheckpoint, ModelCheckpoint]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reported import resealed
 
 from cangraph.bus.attacks import inject
 from cangraph.data import store
@@ -224,9 +225,13 @@ DAMAGES = {
     "other pointers": altered("edge_ptr", lambda ptr: ptr + 1),
     "text for JSON": rewritten("about.json", lambda content: b"not JSON {"),
     "a list": rewritten("about.json", lambda content: b"[" * 100_000),
-    "other key": rewritten("about.json", lambda c: c.replace(b'"stride": 30', b'"stride": 31')),
-    "no captures": rewritten(
-        "about.json", lambda c: json.dumps(json.loads(c) | {"captures": [{}]}).encode()
+    "a number": rewritten("about.json", lambda content: b"7"),
+    "one byte": rewritten("about.json", lambda c: c.replace(b'"frames": ', b'"frames": 1', 1)),
+    "other key": lambda place: resealed(
+        place / "about.json", lambda about: about["of"].update(stride=31)
+    ),
+    "no captures": lambda place: resealed(
+        place / "about.json", lambda about: about.update(captures=[{}])
     ),
 }
 

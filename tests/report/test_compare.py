@@ -1,10 +1,8 @@
 """Changes are named, noise is not called an improvement, an improvement is."""
 
-import json
-
 import numpy as np
 import pytest
-from reported import SCENARIOS, put_run
+from reported import SCENARIOS, put_run, resealed
 from scipy import stats
 
 from cangraph.report.compare import capture_metrics, changes, compare_runs, replicates
@@ -29,18 +27,12 @@ def put(home, name, seed, key, captures=10, fit=None, **more):
     )
 
 
-def rewrite(path, change):
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
-
-
 def test_parameters_versions_captures_and_stages_that_changed_are_named(home):
     put(home, "one", 0, key=1)
     put(home, "other", 0, key=1)
     assert changes(read_run("one"), read_run("other")) == []
     put(home, "other", 0, key=1, captures=11, fit={"batch_size": 3})
-    rewrite(home / "runs/other/teacher.json", lambda r: r["versions"].update(torch="3.0"))
+    resealed(home / "runs/other/teacher.json", lambda r: r["versions"].update(torch="3.0"))
     (home / "runs/other/diagnostics.json").unlink()
     rows = changes(read_run("one"), read_run("other"))
     found = {(r["kind"], r["what"]): (r["before"], r["after"], r["stages"]) for r in rows}
@@ -144,7 +136,7 @@ def test_captures_of_one_recording_are_one_witness(home):
             capture["recording"] = f"drive {k // 5}"
 
     for name in ("one", "other"):
-        rewrite(home / "runs" / name / "data_prep.json", drives)
+        resealed(home / "runs" / name / "data_prep.json", drives)
     row = row_of("one", "other")
     assert (row["captures"], row["recordings"]) == (10, 2)
     assert row["verdict"] == "not told apart: of 2 recordings p cannot be below 0.5"

@@ -68,6 +68,11 @@ def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
+def flipped(content, place):
+    """The bytes with one bit flipped."""
+    return (int.from_bytes(content, "little") ^ 1 << place).to_bytes(len(content), "little")
+
+
 def only(folder):
     (run,) = [path for path in folder.iterdir() if path.is_dir()]
     return run
@@ -212,12 +217,12 @@ def test_a_half_written_checkpoint_is_never_loaded(data, detector, whole, tmp_pa
         task = fit(detector(), data, params, "student", tmp_path)
     assert same(task.state_dict(), whole.state_dict())
 
-    # a flipped bit is seen too
-    content = bytearray(last.read_bytes())
-    content[len(content) // 2] ^= 1
-    last.write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged"):
-        read_checkpoint(last)
+    # a flipped bit is seen too, wherever it lies
+    content = last.read_bytes()
+    for place in np.random.default_rng(0).integers(8 * len(content), size=60).tolist():
+        last.write_bytes(flipped(content, place))
+        with pytest.raises(ValueError, match=r"last\.ckpt is damaged"):
+            read_checkpoint(last)
 
 
 def test_a_run_goes_on_where_its_folder_was_moved_to(data, detector, whole, tmp_path):
