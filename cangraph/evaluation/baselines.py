@@ -182,9 +182,9 @@ def decided(
     """Every cheap detector over `graphs` by name, with a threshold that no test label influenced.
 
     Trees decide at an even chance; the rules calibrated on a capture's first `seconds` where their
-    authors would: `COUNT_THRESHOLD`, a single unknown ID, `ENTROPY_THRESHOLD`. All others take the
-    `clean_threshold` of the benign windows of `train`. Without attacks in `train` there are no
-    trees, without `captures` no leak canary.
+    authors would: `COUNT_THRESHOLD`, a single unknown ID, `ENTROPY_THRESHOLD`; they say nothing of
+    a capture without such a stretch. All others take the `clean_threshold` of the benign windows of
+    `train`. Without attacks in `train` there are no trees, without `captures` no leak canary.
     """
     rules: dict[str, Callable[[Graphs], Scores]] = {
         name: partial(rule, train=train) for name, rule in _FITTED.items()
@@ -198,6 +198,8 @@ def decided(
     }
     if train.label.any() and not train.label.all():
         found["boosted trees"] = boosted(train, graphs), 0.5
+    ready = np.isin(graphs.capture, graphs.capture[clean_stretch(graphs, seconds)])
+    graphs = graphs if ready.all() else graphs[ready]
     cuts = (COUNT_THRESHOLD, 0.5 / graphs.window, ENTROPY_THRESHOLD)
     for (name, rule), at in zip(_FITTED.items(), cuts, strict=True):
         found[f"calibrated {name}"] = rule(graphs, seconds), at

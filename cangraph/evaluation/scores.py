@@ -165,7 +165,7 @@ def why_undefined(row: dict, metric: str) -> str:
     if row.get(metric, 0) is not None:
         return ""
     if not row["windows"]:
-        return "no window"
+        return "no clean seconds to calibrate on, or nothing behind them"
     if not row["attack_windows"] and metric != "fpr":
         return "no attack"
     if row["attack_windows"] == row["windows"] and metric != "precision":
@@ -173,13 +173,16 @@ def why_undefined(row: dict, metric: str) -> str:
     return "nothing called" if metric == "precision" else "all called alike"
 
 
+def named(info: CaptureInfo) -> dict:
+    """The beginning of a capture's row."""
+    return {"scenario": info.scenario, "capture": info.name, "vehicle": info.vehicle}
+
+
 def each_capture(scores: Scores, measure: Callable[[Scores], dict]) -> list[dict]:
     """What `measure` says of each capture: a row for each, with its name, scenario and vehicle."""
     rows = []
     for number in np.unique(scores.capture):
-        info = scores.captures[number]
-        names = {"scenario": info.scenario, "capture": info.name, "vehicle": info.vehicle}
-        rows.append(names | measure(scores[scores.capture == number]))
+        rows.append(named(scores.captures[number]) | measure(scores[scores.capture == number]))
     return sorted(rows, key=lambda row: (row["scenario"], row["capture"]))
 
 

@@ -76,9 +76,9 @@ class Gathered:
 
     @property
     def shown(self) -> list[Judge]:
-        """The detectors that curves show, kind by kind."""
-        kinds = get_args(Kind)
-        return [j for kind in kinds for j in self.judges if j.shown and j.kind == kind]
+        """The detectors that curves show and that judged some window, kind by kind."""
+        shown = [judge for judge in self.judges if judge.shown and len(judge.scores)]
+        return sorted(shown, key=lambda judge: get_args(Kind).index(judge.kind))
 
     @cached_property
     def captures(self) -> list:
@@ -122,7 +122,10 @@ class Gathered:
         told = self.blame if judge is self.main else None
         if told is None and judge.kind == "GAT" and judge.stage:
             told = runs.load_models(judge.stage, self.params)["gat"].blame(self.data.test)
-        return blame.frame_scores(judge.scores, self.data.test, self.captures, told)
+        windows = self.data.test
+        if len(judge.scores) < len(windows):  # captures without clean seconds to calibrate on
+            windows = windows[np.isin(windows.capture, judge.scores.capture)]
+        return blame.frame_scores(judge.scores, windows, self.captures, told)
 
 
 def gather(params: Params, with_baselines: bool = True) -> Gathered:
@@ -185,9 +188,17 @@ def _measured(run: Gathered) -> dict[str, list[dict]]:
     def each(judges: Sequence[Judge], measure: Callable[[Judge], list[dict]]) -> list[dict]:
         return [{"detector": judge.name} | row for judge in judges for row in measure(judge)]
 
+    def windows(judge: Judge) -> list[dict]:
+        """Also of captures that a detector which is calibrated says nothing of."""
+        rows = scores.by_capture(judge.scores, judge.at)
+        nothing = scores.metrics(judge.scores[:0], judge.at)
+        for number in np.setdiff1d(run.data.test.capture, judge.scores.capture):
+            rows.append(scores.named(run.data.test.captures[number]) | nothing)
+        return rows
+
     by_frame = [judge for judge in run.shown if judge.kind in ("GAT", "rule")]
     return {
-        "window": each(run.judges, lambda judge: scores.by_capture(judge.scores, judge.at)),
+        "window": each(run.judges, windows),
         "frame": each(by_frame, lambda judge: scores.by_capture(run.frames(judge), judge.at)),
         "event": each(run.judges, lambda j: alarms.events_by_capture(j.scores, *j.rule)),
     }

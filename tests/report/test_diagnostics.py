@@ -4,17 +4,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from pytest import approx
 from scipy.stats import ks_2samp
 
+import cangraph as cg
 from cangraph import runs
+from cangraph.bus.attacks import inject
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import split
-from cangraph.evaluation.scores import Scores, by_capture
+from cangraph.evaluation.scores import METRICS, Scores, by_capture
 from cangraph.files import home
 from cangraph.fusion.verdict import ALL
 from cangraph.nn.models import GAT, VGAE
@@ -136,6 +139,33 @@ def test_what_is_undefined_says_why(report):
     shared = row_of(report.undefined, detector="all")
     assert shared["why"] == "no attack" and shared["captures"] == "test_02 c3"
     assert "auroc" in shared["metrics"] and "f1" in shared["metrics"]
+
+
+@pytest.mark.acceptance
+@pytest.mark.usefixtures("closed_figures")
+@pytest.mark.parametrize("calm", [0, 1], ids=["no capture begins calmly", "one does"])
+def test_a_capture_that_begins_under_attack_is_reported_whole(calm, home, monkeypatch):
+    train = simulate("aster", 16.0, attack="fuzzing", seed=1).label(scenario="train_02_a")
+    first = simulate("aster", 12.0, seed=2)
+    first = inject(first, "flooding", spans=[(0.0, 1.5), (4.0, 5.0)], seed=1)
+    every = inject(simulate("aster", 2.0, seed=3), "flooding", spans=[(0.0, 2.0)], seed=1)
+    tested = [first, every, simulate("aster", 12.0, attack="flooding", seed=4)][: 2 + calm]
+    made = [train, *(c.label(scenario="test_01_a") for c in tested)]
+    captures = [c.label(recording=f"r{i}", name=f"c{i}") for i, c in enumerate(made)]
+    params = load_params("demo", split={"gap": 0.05})
+    put_teacher(params, captures)
+    monkeypatch.setattr(diagnostics, "read", lambda dataset, seed: captures)
+    monkeypatch.setattr(cg, "params_here", lambda: params, raising=False)
+    notebook = nbformat.read(Path(__file__).parents[2] / "notebooks/diagnostics.ipynb", 4)
+    names: dict = {}
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        exec(cell.source, names)
+    saved = Record.model_validate_json((runs.folder(params) / "diagnostics.json").read_text())
+    row = row_of(saved.undefined, detector="calibrated count", metrics=", ".join(METRICS))
+    assert "no clean seconds" in row["why"]
+    assert row["captures"] == ("test_01 c1, test_01 c2" if calm else "all 2")
+    judged = [row for row in saved.scenarios if row["detector"] == "calibrated count"]
+    assert judged[0]["captures"] == calm
 
 
 def test_drift_is_scipys_distance_from_training(report):
