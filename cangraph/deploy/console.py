@@ -7,7 +7,7 @@ import sys
 import time
 from argparse import ArgumentError, ArgumentParser, Namespace
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
@@ -17,20 +17,24 @@ from typing import Any
 
 import can
 from can.cli import add_bus_arguments, create_bus_from_namespace
+from can.util import load_config
 
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported
 from cangraph.deploy.listener import Listener
-from cangraph.deploy.monitor import Event, Monitor
+from cangraph.deploy.monitor import Buses, Event, Monitor
+from cangraph.deploy.state import Source, SpoiltStateError, resume_state, save_state, set_aside
 from cangraph.evaluation.alarms import AlarmRule
 from cangraph.frames import Frames, ReadReport
 from cangraph.io.readers import LogFile
 
 _PIECE = 4096  # frames of a log that are fed at once
+_PATIENCE = 0.1  # s that frames are waited for
 _DRAWN = 4  # times a second that the screen is drawn
 _BARS = " ▁▂▃▄▅▆▇█"
 _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "resumed": "goes on after {frames:,} frames",
+    "anew": "begins anew: {why}; that file is now {aside}",
     "calibrated": "threshold {at:.3g}, set on {windows} clean windows; false alarms {rate:.2g}",
     "dropped": "{frames:,} frames dropped: they came faster than they could be judged",
     "errors": "{frames:,} error frames on the bus",
@@ -46,15 +50,17 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "stopped": "stopped",
 }
 
+_OF_A_BUS = ("window", "alarm", "over", "ongoing", "statistics")  # which may have no name
+
 Pieces = Iterator[tuple[Frames, list[Event]]]
-Heard = tuple[Pieces, Callable[[], Event]]  # and what else was counted
+Heard = tuple[Pieces, dict[str, Listener]]  # of a bus, and what listens to each
 Say = Callable[[Event], None]
 
 
 def _parser() -> ArgumentParser:
     about = "Watch a CAN bus with an exported detector, or replay a log. Nothing is ever sent. "
     about += "What is not given of the bus is taken from python-can's configuration files."
-    run = ArgumentParser("cangraph monitor", description=about)
+    run = ArgumentParser("cangraph monitor", description=about, conflict_handler="resolve")
     seconds: dict[str, Any] = {"type": float, "metavar": "S"}
     own = "an ONNX file of cangraph; without, the one that cangraph brings"
     run.add_argument("detector", type=Path, nargs="?", help=own)
@@ -76,6 +82,8 @@ def _parser() -> ArgumentParser:
     alarms.add_argument("--hold", default=1.0, help="join alarms within S s", **seconds)
     alarms.add_argument("--stride", type=int, help="frames from one window to the next")
     add_bus_arguments(run)
+    several = "of the interface; give it again for another bus of the vehicle"
+    run.add_argument("-c", "--channel", action="append", dest="channels", default=[], help=several)
     return run
 
 
@@ -86,32 +94,64 @@ def run_monitor(arguments: Sequence[str]) -> None:
     detector = Exported(given.detector or boxed())
     shown = sys.stdout.isatty() and not given.json
     settings = {n: getattr(given, n) for n in ("hold", "stride", "calibrate", "rate")}
-    monitor = Monitor(detector, rule=_rule(given, detector.rule), **settings)
-    source = str(given.log) if given.log else _channel(given)
-    beside: dict[str, Any] = {}
-    if given.state and given.state.is_file():
-        beside = monitor.resume(given.state)
-        if given.log and beside.get("source") != source:
-            came = f"{given.state}: saved at {beside.get('source')}"
-            raise ValueError(f"{came}; expected {source}; give another --state, or delete it")
+    make = partial(Monitor, detector, rule=_rule(given, detector.rule), **settings)
+    channels, source = _watched(given)
+    buses = Buses(make, channels, one_clock=bool(given.log))
+    resumed = _resumed(given, buses, source)
     stop = Flag()
     with ExitStack() as stack:
         say: Say = partial(_line, windows=given.windows)
         if shown:
-            say = _screen(stack, f"{detector.path.name} ({detector.kind})", source)
+            title = f"{detector.path.name} ({detector.kind})"
+            say = _screen(stack, Screen(title, source.name, channels))
         for name in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, name, signal.signal(name, lambda *_: stop.set()))
         if given.log:
-            heard: Heard = (_replayed(given, monitor, stop), dict)
+            heard: Heard = (_replayed(given, buses, stop), {})
         else:
-            listener = Listener(lambda: _bus(given), given.queue)
-            stack.callback(listener.stop)
-            if beside:
-                listener.clock.pause(beside["clock"])
-            heard = _listened(listener, monitor, stop), listener.counters
-        if beside:
-            say({"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]})
-        _run(given, monitor, source, heard, say)
+            listeners = _listeners(stack, given, buses)
+            heard = _listened(listeners, buses, stop), listeners
+        for event in resumed:
+            say(event)
+        _run(given, buses, source, heard, say)
+
+
+def _watched(given: Namespace) -> tuple[list[str], Source]:
+    """The buses that are known before a frame comes, and what a state is bound to."""
+    if given.log:
+        return [], Source.of(given.log) if given.state else Source(str(given.log))
+    interface = getattr(given, "interface", None)
+    try:
+        known = load_config(config={"interface": interface} if interface else None)
+        interface, channel = known["interface"], known.get("channel")
+        given.channels = given.channels or ([] if channel is None else [str(channel)])
+    except can.CanError:  # told when it is opened
+        pass
+    channels = given.channels
+    if twice := {name for name in channels if channels.count(name) > 1}:
+        came = f"the channel {', '.join(twice)} is given twice"
+        raise ValueError(f"{came}; expected each bus once; name another one")
+    name = f"{interface or ''} {', '.join(channels)}".strip()
+    served = [name for name in channels if name and "," not in name]  # by one listener each
+    return served, Source(name or "the configured bus")
+
+
+def _resumed(given: Namespace, buses: Buses, source: Source) -> list[Event]:
+    """Go on from the state, where there is one; what there is to tell of it."""
+    if not given.state:
+        return []
+    try:
+        resume_state(given.state, buses, source)
+    except FileNotFoundError:
+        return []
+    except SpoiltStateError as error:
+        aside = set_aside(given.state)
+        return [{"event": "anew", "time": 0.0, "why": str(error), "aside": str(aside)}]
+    return buses.each(
+        lambda monitor: [
+            {"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]}
+        ]
+    )
 
 
 def _rule(given: Namespace, own: AlarmRule) -> AlarmRule:
@@ -120,62 +160,77 @@ def _rule(given: Namespace, own: AlarmRule) -> AlarmRule:
     return (AlarmRule(own.at) if asked.keys() & {"k", "n"} else own)._replace(**asked)
 
 
-def _bus(given: Namespace) -> can.BusABC:
+def _bus(given: Namespace, channel: str | None) -> can.BusABC:
+    one = {} if channel is None else {"channel": channel}
     try:
-        return create_bus_from_namespace(given)
+        return create_bus_from_namespace(given, **one)
     except ArgumentError as error:  # hides what the interfaces raise
         why = " ".join(str(error.__cause__).split())[:200]
+        where = " ".join(filter(None, [getattr(given, "interface", ""), channel]))
         raise ConnectionError(
-            f"{_channel(given)}: cannot be opened ({why}); expected a CAN interface that is up; "
-            "check --interface and --channel, python-can's configuration file, and the cable"
+            f"{where or 'the configured bus'}: cannot be opened ({why}); expected a CAN interface "
+            "that is up; check --interface and --channel, python-can's configuration file, and the "
+            "cable"
         ) from error
 
 
-def _channel(given: Namespace) -> str:
-    names = (getattr(given, name, "") for name in ("interface", "channel"))
-    return " ".join(filter(None, names)) or "the configured bus"
+def _listeners(stack: ExitStack, given: Namespace, buses: Buses) -> dict[str, Listener]:
+    """What listens to each bus. Raises `ConnectionError` where none can be opened."""
+    found, ready = {}, Flag()
+    for channel in given.channels or [None]:
+        name = channel or ""
+        found[name] = Listener(partial(_bus, given, channel), given.queue, name=name, ready=ready)
+        stack.callback(found[name].stop)
+        served = [name] if name in buses.of else [bus for bus in buses.of if bus not in found]
+        last = [buses.of[bus].last_time for bus in served if bus in buses.since]
+        if last:
+            found[name].clock.pause(max(last))
+    lost = [listener.lost for listener in found.values()]
+    if all(lost):
+        raise ConnectionError(lost[0])
+    return found
 
 
-def _run(given: Namespace, monitor: Monitor, source: str, heard: Heard, say: Say) -> None:
-    def save() -> None:
-        if given.state:
-            clock = monitor.sliding.origin + monitor.time
-            monitor.save(given.state, source=source, clock=clock)
+def _run(given: Namespace, buses: Buses, source: Source, heard: Heard, say: Say) -> None:
+    pieces, listeners = heard
 
-    pieces, counters = heard
+    def statistics() -> list[Event]:
+        told = buses.each(lambda monitor: [monitor.statistics()])
+        counted = {name: listener.counters() for name, listener in listeners.items()}
+        other = next((counted[name] for name in counted if name not in buses.of), {})
+        return [event | counted.get(event.get("bus", ""), other) for event in told]
+
     told = saved = time.monotonic()
     for frames, notices in pieces:
         for notice in notices:
-            say(notice | {"time": monitor.time})
-        for event in monitor.feed(frames):
+            say(notice | {"time": buses.time(notice.get("bus", ""))})
+        for event in buses.feed(frames):
             say(event)
         now = time.monotonic()
         if now - told >= given.statistics:
             told = now
-            say(monitor.statistics() | counters())
-        if now - saved >= given.save_every:
+            for event in statistics():
+                say(event)
+        if given.state and now - saved >= given.save_every:
             saved = now
-            save()
-    save()
-    ends = {"event": "stopped", "time": monitor.time}
-    for event in [*monitor.ongoing(), monitor.statistics() | counters(), ends]:
+            save_state(given.state, buses, source)
+    if given.state:
+        save_state(given.state, buses, source)
+    ends = {"event": "stopped", "time": max(map(buses.time, buses.of), default=0.0)}
+    for event in [*buses.each(Monitor.ongoing), *statistics(), ends]:
         say(event)
 
 
-def _replayed(given: Namespace, monitor: Monitor, stop: Flag) -> Pieces:
-    """The frames of a log that the monitor has not seen, and what its reader repaired."""
-    passed, began = monitor.count["frames"], None
+def _replayed(given: Namespace, buses: Buses, stop: Flag) -> Pieces:
+    """The frames of a log that were not judged yet, and what its reader repaired."""
+    passed, began, size = buses.frames, None, _PIECE
+    if given.realtime:
+        size = buses.pattern.sliding.stride
     reports = []
     for chunk in LogFile(given.log, strict=False).chunks():
         reports.append(chunk.report)
-        if chunk.bus.any():  # one profile of two buses would halve every period
-            raise ValueError(
-                f"{given.log}: it holds the buses {', '.join(chunk.bus_names)}; expected one; part "
-                "it by bus, or let `cangraph scan` judge each"
-            )
         skipped = min(passed, len(chunk))
         passed -= skipped
-        size = monitor.sliding.stride if given.realtime else _PIECE
         for piece in chunk[skipped:].chunks(size):
             if given.realtime and len(piece):
                 began = began or time.monotonic() - piece.timestamp[0]
@@ -198,9 +253,10 @@ def _repaired(reports: Sequence[ReadReport]) -> list[Event]:
     return [event for happened, event in events if happened]
 
 
-def _listened(listener: Listener, monitor: Monitor, stop: Flag) -> Pieces:
+def _listened(listeners: dict[str, Listener], buses: Buses, stop: Flag) -> Pieces:
     while not stop.is_set():
-        yield listener.take(monitor.wanted)
+        for number, (name, listener) in enumerate(listeners.items()):  # the first waits for all
+            yield listener.take(buses.wanted(name), 0.0 if number else _PATIENCE)
 
 
 def _line(event: Event, windows: bool) -> None:
@@ -208,24 +264,22 @@ def _line(event: Event, windows: bool) -> None:
         print(json.dumps(event), flush=True)
 
 
-def _screen(stack: ExitStack, detector: str, source: str) -> Say:
+def _screen(stack: ExitStack, screen: "Screen") -> Say:
     from rich.live import Live
 
-    screen = Screen(detector, source)
     stack.enter_context(Live(screen, refresh_per_second=_DRAWN))
     return screen.tell
 
 
-class Screen:
-    """A panel that rich can draw: `tell` it every event of a monitor."""
+class Shown:
+    """What a screen shows of one bus."""
 
-    def __init__(self, detector: str, source: str):
-        self.title = f"{detector} on {source}"
+    def __init__(self, name: str):
+        self.name = name
         self.values: deque[float] = deque(maxlen=60)
-        self.alarms: deque[Event] = deque(maxlen=8)
-        self.notes: deque[str] = deque(maxlen=4)
         self.facts: Event = {}
-        self.time, self.quiet_since, self.on = 0.0, 0.0, False
+        self.time, self.quiet_since = 0.0, 0.0
+        self.alarm: Event = {}  # that is not over
 
     def tell(self, event: Event) -> None:
         self.time = event["time"]
@@ -233,45 +287,29 @@ class Screen:
             case "window":
                 self.values.append(event["value"])
             case "alarm" | "over" | "ongoing":
-                self.on = event["event"] != "over"
+                self.alarm = {} if event["event"] == "over" else event
                 self.quiet_since = event["time"]
-                if self.alarms and self.alarms[-1]["since"] == event["since"]:
-                    self.alarms.pop()
-                self.alarms.append(event)
             case "statistics":
                 self.facts = event
-        if text := _WORDS.get(event["event"], "").format(**event):
-            self.notes.append(f"{timedelta(seconds=round(event['time']))}  {text}")
 
-    def __rich__(self) -> Any:
-        from rich.console import Group
-        from rich.panel import Panel
-        from rich.table import Table
-        from rich.text import Text
-
-        parts: list = [Text(*self._headline()), Text(self._bars(), "dim"), Text(self._counters())]
-        if self.alarms:
-            parts += [Text(), self._fill(Table(box=None, padding=(0, 2, 0, 0), header_style="dim"))]
-        if self.notes:
-            parts += [Text(), *(Text(note, "dim") for note in self.notes)]
-        return Panel(Group(*parts), title=self.title, title_align="left", padding=(1, 2))
-
-    def _headline(self) -> tuple[str, str]:
-        if self.on:
-            alarm = self.alarms[-1]
-            what = f" {alarm['attack']}" if alarm["attack"] else ""
-            return f"ALARM{what}, ID {alarm['id']}", "bold red"
+    def headline(self) -> tuple[str, str]:
+        """What is the matter, and the style of it."""
+        if self.alarm:
+            what = f" {self.alarm['attack']}" if self.alarm["attack"] else ""
+            return f"ALARM{what}, ID {self.alarm['id']}", "bold red"
+        if self.facts.get("lost"):
+            return "the interface is gone", "bold yellow"
         if self.facts.get("calibrating"):
             return "learning what is normal here", "yellow"
         return f"quiet for {timedelta(seconds=round(self.time - self.quiet_since))}", "green"
 
-    def _bars(self) -> str:
+    def bars(self) -> str:
         """The last scores, full at twice the threshold."""
         at = self.facts.get("at") or 1.0
         levels = [min(max(value / (2 * at), 0.0), 1.0) for value in self.values]
         return "".join(_BARS[round(level * (len(_BARS) - 1))] for level in levels)
 
-    def _counters(self) -> str:
+    def counters(self) -> str:
         f = self.facts
         if not f:
             return "waiting for frames"
@@ -281,14 +319,62 @@ class Screen:
             parts.append(f"{f['p50_ms']:.2f} ms a window, 99 % under {f['p99_ms']:.2f} ms")
         return "   ".join(parts).replace("ids", "IDs").replace("_", " ")
 
+
+class Screen:
+    """A panel that rich can draw: `tell` it every event of the monitors of `buses`."""
+
+    def __init__(self, detector: str, source: str, buses: Iterable[str] = ()):
+        self.title = f"{detector} on {source}"
+        self.buses = {name: Shown(name) for name in buses}
+        self.alarms: deque[Event] = deque(maxlen=8)
+        self.notes: deque[str] = deque(maxlen=4)
+
+    def tell(self, event: Event) -> None:
+        kind, bus = event["event"], event.get("bus", "")
+        if bus or kind in _OF_A_BUS:
+            self.buses.setdefault(bus, Shown(bus)).tell(event)
+        if kind in ("alarm", "over", "ongoing"):
+            same = [
+                a for a in self.alarms if (a.get("bus", ""), a["since"]) == (bus, event["since"])
+            ]
+            for alarm in same:
+                self.alarms.remove(alarm)
+            self.alarms.append(event)
+        if text := _WORDS.get(kind, "").format(**event):
+            of = f"{bus}: " if len(self.buses) > 1 and bus else ""
+            self.notes.append(f"{timedelta(seconds=round(event['time']))}  {of}{text}")
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.table import Table
+        from rich.text import Text
+
+        parts: list = []
+        for shown in [*self.buses.values()] or [Shown("")]:
+            headline, style = shown.headline()
+            of = f"{shown.name}: " if len(self.buses) > 1 else ""
+            parts += [Text(of + headline, style), Text(shown.bars(), "dim"), Text(shown.counters())]
+        if self.alarms:
+            parts += [Text(), self._fill(Table(box=None, padding=(0, 2, 0, 0), header_style="dim"))]
+        if self.notes:
+            parts += [Text(), *(Text(note, "dim") for note in self.notes)]
+        return Panel(Group(*parts), title=Text(self.title), title_align="left", padding=(1, 2))
+
     def _fill(self, table: Any) -> Any:
-        for name in ("alarm at", "lasted", "ID", "attack", "peak", "delay"):
+        from rich.text import Text
+
+        several = len(self.buses) > 1
+        names = ["alarm at", "lasted", *(["bus"] if several else []), "ID", "attack"]
+        for name in [*names, "peak", "delay"]:
             numeric = name in ("lasted", "peak", "delay")
             table.add_column(name, justify="right" if numeric else "left")
         for alarm in reversed(self.alarms):
             over = alarm["event"] == "over"
             lasted = f"{alarm['time'] - alarm['since']:.1f} s" if over else "now"
-            since, kind = str(timedelta(seconds=round(alarm["since"]))), alarm["attack"]
-            row = [since, lasted, alarm["id"], kind or "not known", f"{alarm['peak']:.3g}"]
-            table.add_row(*row, f"{alarm['delay']:.2f} s", style="" if over else "red")
+            row = [str(timedelta(seconds=round(alarm["since"]))), lasted]
+            row += [alarm.get("bus", "")] if several else []
+            row += [alarm["id"], alarm["attack"] or "not known", f"{alarm['peak']:.3g}"]
+            row.append(f"{alarm['delay']:.2f} s")
+            table.add_row(*map(Text, row), style="" if over else "red")
         return table

@@ -68,47 +68,72 @@ class Clock:
 class Listener:
     """A thread that takes frames off a bus into a queue of at most `limit`, and opens the bus again
     when it goes away. Frames that find the queue full are dropped and counted. `open_bus` returns a
-    bus of python-can; errors of the first call are raised."""
+    bus of python-can; while it raises, `lost` says why.
 
-    def __init__(self, open_bus: Callable[[], Any], limit: int = 20_000, retry: float = 1.0):
+    The bus is known by its `name`; an interface that serves several channels at once ("0,1", or ""
+    for all) names the bus of each frame itself. Listeners that share `ready` are waited for at
+    once."""
+
+    def __init__(
+        self,
+        open_bus: Callable[[], Any],
+        limit: int = 20_000,
+        retry: float = 1.0,
+        name: str = "",
+        ready: Event | None = None,
+    ):
         self._open, self._limit, self._retry = open_bus, limit, retry
-        self.clock = Clock()
+        self.name, self.clock = name, Clock()
         self.dropped = self.error_frames = self.refused = 0
+        self.lost = ""
         self._queue: deque = deque()
         self._notices: deque[Notice] = deque()
-        self._ready, self._stopped = Event(), Event()
+        self._ready, self._stopped = ready or Event(), Event()
         self._wanted = 1
         self._heard, self._told = time.monotonic(), (0, 0)  # dropped and error frames told of
         self._silent = self._off = False
-        self._thread = Thread(target=self._listen, args=(open_bus(),), daemon=True)
+        self._thread = Thread(target=self._listen, args=(self._opened(),), daemon=True)
         self._thread.start()
 
     def counters(self) -> Notice:
         """What was counted so far; `behind`: frames that wait in the queue."""
         counted = {n: getattr(self, n) for n in ("dropped", "error_frames", "refused")}
-        return counted | {"behind": len(self._queue), "reordered": self.clock.reordered}
+        counted |= {"behind": len(self._queue), "reordered": self.clock.reordered}
+        return counted | {"lost": bool(self.lost)}
 
     def stop(self) -> None:
         self._stopped.set()
         self._thread.join()
 
+    def _opened(self) -> Any:
+        try:
+            return self._open()
+        except Exception as error:  # OSError, CanError, and what drivers raise beside
+            self._lose(error)
+            return None
+
+    def _lose(self, error: Exception) -> None:
+        if not self.lost:  # it is told once
+            self.lost = " ".join(str(error).split()) or type(error).__name__
+            self._notices.append({"event": "lost", "why": self.lost[:120]})
+            self._ready.set()
+
     def _listen(self, bus) -> None:
         while True:
-            try:
-                self._receive(bus)
-            except Exception as error:  # OSError, CanError, and what drivers raise beside
-                why = " ".join(str(error).split())[:120] or type(error).__name__
-                self._notices.append({"event": "lost", "why": why})
-                self._queue.append(None)  # where frames are missing
-                self._ready.set()
-            with suppress(Exception):  # it is gone
-                bus.shutdown()
-            bus = None
+            if bus is not None:
+                try:
+                    self._receive(bus)
+                except Exception as error:  # as in `_opened`
+                    self._lose(error)
+                    self._queue.append(None)  # where frames are missing
+                with suppress(Exception):  # it is gone
+                    bus.shutdown()
+                bus = None
             while bus is None and not self._stopped.wait(self._retry):
-                with suppress(Exception):  # it is still away
-                    bus = self._open()
+                bus = self._opened()
             if bus is None:
                 return
+            self.lost = ""
             self._notices.append({"event": "back"})
 
     def _receive(self, bus) -> None:
@@ -136,8 +161,8 @@ class Listener:
 
     def take(self, wanted: int = 1, patience: float = 0.1) -> tuple[Frames, list[Notice]]:
         """The frames that came, as soon as they are `wanted` many or `patience` s have passed, and
-        what happened: `lost` and `back` (the interface), `bus-off`, `errors`, `dropped`, `refused`,
-        `clock`, `paused` and `silent`."""
+        what happened to the `bus`: `lost` and `back` (the interface), `bus-off`, `errors`,
+        `dropped`, `refused`, `clock`, `paused` and `silent`."""
         self._wanted = wanted
         if len(self._queue) < wanted:
             self._ready.wait(patience)
@@ -153,6 +178,7 @@ class Listener:
         messages = [message for message in came if message is not None]
         columns: dict[str, Any] = columns_of(messages)
         del columns["attack"]
+        columns["bus_names"], columns["bus"] = self._buses(messages)
         times = [np.zeros(0)]
         for missing, part in groupby(came, key=lambda message: message is None):
             if missing:
@@ -168,7 +194,16 @@ class Listener:
         elif now - self._heard > _QUIET and not self._silent:
             self._silent = True
             notices.append({"event": "silent", "seconds": round(now - self._heard, 1)})
-        return Frames(**columns), notices
+        named = {"bus": self.name} if self.name else {}
+        return Frames(**columns), [notice | named for notice in notices]
+
+    def _buses(self, messages: list) -> tuple[tuple[str, ...], np.ndarray]:
+        """The names of the buses that the messages came from, and the index of each."""
+        if self.name and "," not in self.name:
+            return (self.name,), np.zeros(len(messages), np.uint8)
+        names = ["" if m.channel is None else str(m.channel) for m in messages]
+        known = sorted(set(names)) or [""]
+        return tuple(known), np.array([known.index(name) for name in names], np.uint8)
 
     def _counted(self) -> list[Notice]:
         (dropped, errors), self._told = self._told, (self.dropped, self.error_frames)

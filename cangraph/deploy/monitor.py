@@ -1,11 +1,10 @@
 """A detector on traffic as it comes. A log that is replayed has the windows, scores and alarms of
 `to_graphs`, `Exported.score` and `raise_alarms`, to the bit, in any pieces."""
 
-import io
-import json
 import time
 from collections import deque
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,8 @@ from cangraph.deploy.detector import Exported
 from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
-from cangraph.features.kernel import HEARD
-from cangraph.features.profile import Profiles
+from cangraph.features.profile import Profiles, profile
 from cangraph.features.windows import Sliding
-from cangraph.files import put
 from cangraph.frames import ATTACK_TYPES, Frames
 
 _MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
@@ -69,7 +66,7 @@ class Monitor:
         if not rule.n and detector.rule.n:
             came = f"monitor: k and n are 0, for evidence, with a {detector.kind}"
             raise ValueError(f"{came}; expected probabilities as values; use 2 of 3 windows")
-        self.watch = Watch(*rule, hold)
+        self.watch, self.asked = Watch(*rule, hold), rule.at
         self.sliding = Sliding(detector.window, stride)
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
@@ -83,6 +80,11 @@ class Monitor:
         held = len(self.sliding.held[0]) if self.sliding.held else 0
         first = -self.sliding.passed % self.sliding.stride
         return max(first + self.sliding.window - held, 1)
+
+    @property
+    def last_time(self) -> float:
+        """When the last frame came, by the clock of its bus (s)."""
+        return self.sliding.origin + self.time
 
     def feed(self, frames: Frames) -> list[Event]:
         """Take the next frames; returns the events that they cause."""
@@ -173,62 +175,107 @@ class Monitor:
         on = {"at": self.watch.at, "alarm": self.watch.on, "calibrating": self.clean is not None}
         return {"event": "statistics", "time": self.time} | self.count | facts | on
 
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """What a saved state belongs to."""
-        facts = {"detector": self.detector.sha256, "stride": self.sliding.stride}
+        facts = {"detector": self.detector.sha256, "stride": self.sliding.stride, "at": self.asked}
         facts |= {name: getattr(self.watch, name) for name in ("k", "n", "hold")}
         return facts | {"calibrate": self.calibrate, "rate": self.rate}
 
-    def save(self, path: Path, **beside: Any) -> None:
-        """Write the state, and facts `beside` it, to a file: whole or not at all."""
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """All that is needed to go on later: facts that JSON can hold, and arrays."""
         sliding, profiles = self.sliding, self.sliding.profiles
-        state: dict[str, Any] = {"settings": self._settings(), "beside": beside}
-        state |= {"watch": self.watch.state(), "at": self.watch.at}
-        state |= {name: getattr(self, name) for name in ("clean", "count", "time")}
-        state["sliding"] = [sliding.passed, sliding.told, sliding.origin]
-        arrays: dict[str, Any] = {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)}
-        arrays["slots"] = np.array(list(profiles.slots), np.int64)
-        arrays |= {f"held/{k}": column for k, column in enumerate(sliding.held)}
-        arrays |= {"profiles": profiles.table, "last": sliding.last}
-        arrays |= {"heard": profiles.heard}
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        put(path, buffer.getvalue())
+        facts: dict[str, Any] = {name: getattr(self, name) for name in ("clean", "count", "time")}
+        facts |= {"watch": self.watch.state(), "at": self.watch.at}
+        facts |= {name: getattr(sliding, name) for name in ("passed", "told", "origin")}
+        arrays = {"slots": np.array(list(profiles.slots), np.int64), "profiles": profiles.table}
+        arrays |= {"last": sliding.last, "heard": profiles.heard}
+        held = sliding.held or _nothing()
+        return facts, arrays | {f"held/{k}": column for k, column in enumerate(held)}
 
-    def resume(self, path: Path) -> dict[str, Any]:
-        """Go on from a file that `save` wrote; returns the facts saved beside. Raises `ValueError`
-        for a file that is damaged, or of another detector or other settings."""
-        remedy = "delete it to begin anew"
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            state = json.loads(arrays["state"].tobytes())
-            saved, here = state["settings"], self._settings()
-            odd = [name for name in here if saved.get(name) != here[name]]
-            if not odd:
-                self._restore(state, arrays)
-        except Exception as error:  # zip, json, numpy: whatever reading raises
-            why = f"{type(error).__name__}: {str(error)[:80]}"
-            came = f"{path}: no state of a monitor ({why})"
-            raise ValueError(f"{came}; expected what one saved; {remedy}") from error
-        if odd:
-            came = f"{path}: saved with another {' and '.join(odd)}"
-            raise ValueError(f"{came}; expected the same as now; start it as it was, or {remedy}")
-        return state["beside"]
-
-    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Go on from a `state`."""
         sliding = Sliding(self.sliding.window, self.sliding.stride)
         slots = {int(key): slot for slot, key in enumerate(arrays["slots"])}
-        sliding.profiles = Profiles(slots, heard=arrays["heard"].astype(HEARD))
-        sliding.profiles.make_room(arrays["profiles"]["data"].shape[1])
-        sliding.profiles.table = arrays["profiles"].astype(sliding.profiles.table.dtype)
-        sliding.last = arrays["last"].astype(sliding.last.dtype)
-        columns = sum(name.startswith("held/") for name in arrays)
-        sliding.held = [arrays[f"held/{k}"] for k in range(columns)]
-        sliding.passed, sliding.told, sliding.origin = state["sliding"]
-        self.watch.restore(state["watch"])
-        self.watch.at, self.clean = state["at"], state["clean"]
-        self.sliding, self.count, self.time = sliding, state["count"], state["time"]
+        sliding.profiles = Profiles(slots, arrays["profiles"], arrays["heard"])
+        sliding.last = arrays["last"]
+        held = [arrays[f"held/{k}"] for k in range(len(_nothing()))]
+        sliding.held = held if facts["count"]["frames"] else []
+        for name in ("passed", "told", "origin"):
+            setattr(sliding, name, facts[name])
+        self.watch.restore(facts["watch"])
+        self.watch.at, self.clean = facts["at"], facts["clean"]
+        self.sliding, self.count, self.time = sliding, facts["count"], facts["time"]
+
+
+def _nothing() -> list[np.ndarray]:
+    """The columns that are held between two pieces, without frames."""
+    frames = Frames(np.zeros(0), np.zeros(0))
+    return [frames.timestamp, frames.arbitration_id, frames.attack_type, *profile(frames)]
+
+
+class Buses:
+    """The buses of one vehicle, by name: a `Monitor` of each, which `make` returns, so that each
+    has profiles, windows and alarms of its own. A bus is known by its `names`, or from its first
+    frame on.
+
+    Events are those of `Monitor`; of a bus that has a name they say `bus`. Their times are s since
+    the first frame of all: by `one_clock`, that of a log, or else, where interfaces have clocks of
+    their own, from the last frame of the others on.
+    """
+
+    def __init__(
+        self, make: Callable[[], Monitor], names: Iterable[str] = (), one_clock: bool = True
+    ):
+        self.make, self.one_clock = make, one_clock
+        self.pattern = make()  # raises where the settings are wrong, before a frame comes
+        self.of = {name: make() for name in names}
+        self.since: dict[str, float] = {}  # s, when the first frame of each bus came
+
+    @property
+    def frames(self) -> int:
+        return sum(monitor.count["frames"] for monitor in self.of.values())
+
+    def wanted(self, bus: str) -> int:
+        """Frames until the next window of a bus is whole."""
+        return self.of[bus].wanted if bus in self.of else 1
+
+    def time(self, bus: str) -> float:
+        """When the last frame of a bus came; of one without a frame, of all."""
+        times = {name: since + self.of[name].time for name, since in self.since.items()}
+        return times.get(bus, max(times.values(), default=0.0))
+
+    def feed(self, frames: Frames) -> list[Event]:
+        """Take the next frames, of any buses; returns the events that they cause."""
+        events: list[Event] = []
+        parts = {frames.bus_names[0]: frames}
+        if len(frames.bus_names) > 1:
+            parts = frames.by_bus()
+        if not len(frames):
+            parts = {}
+        for bus, part in parts.items():
+            monitor = self.of[bus] if bus in self.of else self.of.setdefault(bus, self.make())
+            if bus not in self.since:
+                self.since[bus] = self._begins(float(part.timestamp[0]))
+            events += [self.told(bus, event) for event in monitor.feed(part)]
+        return events if len(parts) < 2 else sorted(events, key=itemgetter("time"))
+
+    def _begins(self, timestamp: float) -> float:
+        if not (self.since and self.one_clock):
+            return self.time("")
+        first = min(self.since, key=self.since.__getitem__)
+        return timestamp - self.of[first].sliding.origin
+
+    def told(self, bus: str, event: Event) -> Event:
+        """An event of a bus with the time of all, and the name of the bus."""
+        since = self.since.get(bus, 0.0)
+        late = {k: event[k] + since for k in ("time", "since", "start") if since and k in event}
+        return event | late | ({"bus": bus} if bus else {})
+
+    def each(self, what: Callable[[Monitor], Sequence[Event]]) -> list[Event]:
+        """The events that `what` finds of the monitor of each bus."""
+        return [
+            self.told(bus, event) for bus, monitor in self.of.items() for event in what(monitor)
+        ]
 
 
 def _told(turn: Turn) -> Event:

@@ -5,14 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from io import StringIO
+from threading import Thread
 
 import can
+import numpy as np
 import pytest
 from rich.console import Console
 
 from cangraph.__main__ import main
-from cangraph.deploy import console
+from cangraph.bus.attacks import inject
+from cangraph.deploy import console, listener
+from cangraph.deploy.box import boxed
 from cangraph.deploy.console import Screen
 from cangraph.io.writers import write_frames
 
@@ -28,10 +33,10 @@ def log(drive, tmp_path_factory):
 
 @pytest.fixture
 def said(detector_file, capsys):
-    """The events of the command with the detector and these arguments."""
+    """The events of the command with a detector and these arguments."""
 
-    def run(*arguments):
-        assert main(["monitor", str(detector_file), *map(str, arguments)]) == 0
+    def run(*arguments, detector=detector_file):
+        assert main(["monitor", str(detector), *map(str, arguments)]) == 0
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     return run
@@ -113,24 +118,99 @@ def test_a_state_of_another_log_is_refused(said, refused, log, drive, tmp_path):
     assert str(log) in message and f"expected {other}; " in message
 
 
-def test_a_bus_is_heard_and_nothing_is_sent(said, drive, monkeypatch):
-    heard = []
-    with can.Bus("monitored", interface="virtual") as car:
+@pytest.fixture
+def cars(monkeypatch):
+    """Sends frames on virtual buses by name, once all are listened to; then ends the monitor."""
+    monkeypatch.setattr(listener, "_LEAP", np.inf)  # faster than they came
+    threads, opened = [], []
 
-        def listened(listener, monitor, stop):
-            for ident, data in zip(drive.arbitration_id[:400].tolist(), drive.data, strict=False):
-                car.send(can.Message(arbitration_id=ident, data=data, is_extended_id=False))
-            while sum(heard) < 400:
-                piece = listener.take(monitor.wanted)
-                heard.append(len(piece[0]))
-                yield piece
+    def drive(**frames):
+        senders = {
+            name: can.Bus(name, interface="virtual", preserve_timestamps=True) for name in frames
+        }
 
-        monkeypatch.setattr(console, "_listened", listened)
-        events = said("-i", "virtual", "-c", "monitored", "--windows")
-        assert car.recv(0.05) is None
-    assert len(of(events, "window")) == 4
+        (heard,) = {len(bus.channel) for bus in senders.values()}
+
+        def send():
+            while not all(len(bus.channel) > heard for bus in senders.values()):
+                time.sleep(0.01)
+            sent = [(m, senders[name]) for name, part in frames.items() for m in messages(part)]
+            for message, bus in sorted(sent, key=lambda pair: pair[0].timestamp):
+                bus.send(message)
+            while any(not queue.empty() for bus in senders.values() for queue in bus.channel[1:]):
+                time.sleep(0.01)
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        opened.extend(senders.values())
+        threads.append(Thread(target=send))
+        threads[-1].start()
+        return senders
+
+    yield drive
+    for thread in threads:
+        thread.join()
+    for bus in opened:
+        bus.shutdown()
+
+
+def messages(frames):
+    columns = (frames.timestamp, frames.arbitration_id, frames.data, frames.dlc)
+    return [
+        can.Message(timestamp=t, arbitration_id=i, data=d[:n], is_extended_id=False)
+        for t, i, d, n in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def test_a_bus_is_heard_and_nothing_is_sent(said, drive, cars):
+    (car,) = cars(monitored=drive[:400]).values()
+    events = said("-i", "virtual", "-c", "monitored", "--windows")
+    assert car.recv(0.05) is None
+    assert len(of(events, "window")) == 4 and {e["bus"] for e in events[:-1]} == {"monitored"}
     told = of(events, "statistics")[-1]
     assert (told["frames"], told["dropped"], told["error_frames"]) == (400, 0, 0)
+
+
+def test_an_attack_on_one_of_two_buses_names_that_bus(said, clean, cars, tmp_path):
+    attacked = inject(clean, "flooding", spans=[(7.0, 9.0)])
+    cars(one=clean, two=attacked)
+    buses = ["-i", "virtual", "-c", "one", "-c", "two", "--queue", 99_999]
+    events = said(*buses, "--state", tmp_path / "state", detector=boxed())
+    alarms = of(events, "alarm")
+    assert alarms and {alarm["bus"] for alarm in alarms} == {"two"}
+    assert 7.0 < alarms[0]["time"] < 10.0 and alarms[0]["attack"] == "flooding"
+    counted = {e["bus"]: e["frames"] for e in of(events, "statistics")}
+    assert counted == {"one": len(clean), "two": len(attacked)}, "one state, and one process"
+    cars(one=clean[:99], two=attacked[:99])
+    again = said(*buses, "--state", tmp_path / "state", detector=boxed())
+    assert [e["frames"] for e in of(again, "resumed")] == [len(clean), len(attacked)]
+
+
+def test_a_bus_that_goes_away_does_not_end_the_watch_of_the_other(said, clean, cars, monkeypatch):
+    class Unplugged:
+        state, left = can.BusState.ACTIVE, 3
+
+        def recv(self, timeout):
+            self.left -= 1
+            if not self.left:
+                raise can.CanOperationError("Network is down")
+
+        def shutdown(self):
+            pass
+
+    opened = console._bus
+
+    def plugged(given, channel):
+        return Unplugged() if channel == "two" else opened(given, channel)
+
+    monkeypatch.setattr(console, "_bus", plugged)
+    cars(one=clean[:3000])
+    events = said("-i", "virtual", "-c", "one", "-c", "two")
+    lost = of(events, "lost")
+    assert lost and {(e["bus"], e["why"]) for e in lost} == {("two", "Network is down")}
+    counted = {e["bus"]: e for e in of(events, "statistics")}
+    assert counted["one"]["windows"] == 30 and not counted["one"]["lost"]
+    assert counted["two"]["frames"] == 0 and counted["two"]["lost"]
 
 
 def test_what_is_wrong_is_said_in_one_line(refused):
@@ -141,10 +221,16 @@ def test_what_is_wrong_is_said_in_one_line(refused):
     assert "no.onnx: " in refused(detector="no.onnx")
 
 
-def test_a_log_of_two_buses_is_not_replayed_as_one(refused, tmp_path):
-    log = tmp_path / "two.log"
-    log.write_text("".join(f"({i}.5) can{i % 2} 1A0#00\n" for i in range(20)))
-    assert "two.log: it holds the buses can0, can1; " in refused("--log", str(log))
+def test_a_log_of_two_buses_is_judged_bus_by_bus(said, drive, tmp_path):
+    log, alone = tmp_path / "two.log", tmp_path / "one.log"
+    write_frames(drive, alone)
+    rows = alone.read_text().splitlines(keepends=True)
+    names = [row.split()[1] for row in rows[:1]]
+    log.write_text("".join(row.replace(names[0], bus) for row in rows for bus in ("can7", "can8")))
+    told = of(said("--log", log, "--windows"), "window", "alarm", "over")
+    expected = of(said("--log", alone, "--windows"), "window", "alarm", "over")
+    for bus in ("can7", "can8"):
+        assert [e for e in told if e["bus"] == bus] == [e | {"bus": bus} for e in expected]
 
 
 def test_the_settings_of_python_can_are_read(detector_file, tmp_path):
@@ -188,7 +274,7 @@ def test_it_waits_then_is_quiet_then_alarms_then_tells_of_it():
 
     assert "waiting for frames" in drawn(screen)
     shows(WINDOW, "gat.onnx (GAT) on can0")
-    assert not screen.notes and list(screen.values) == [0.1]
+    assert not screen.notes and list(screen.buses[""].values) == [0.1]
     told = {"event": "statistics", "time": 2.0, "at": 0.5, "calibrating": False} | FACTS
     shows(told | {"calibrating": True, "p50_ms": None, "dropped": 5}, "learning", "5 dropped")
     shows(told, "quiet for 0:00:02", "1,234 frames", "7 IDs", "0.40 ms a window")
@@ -205,3 +291,16 @@ def test_an_event_becomes_a_note_with_its_facts():
     jumped, errors = screen.notes
     assert jumped.startswith("0:01:01  ") and "-3.500 s" in jumped and jumped in drawn(screen)
     assert errors.startswith("1:02:05  ") and "3,000 error frames" in errors
+
+
+def test_two_buses_stand_on_one_screen():
+    screen = Screen("gat.onnx (GAT)", "socketcan can0, can1", ["can0", "can1"])
+    for bus in ("can0", "can1"):
+        screen.tell({"event": "statistics", "time": 2.0, "at": 0.5, "bus": bus, **FACTS})
+    screen.tell({"event": "alarm", "time": 3.0, "bus": "can1"} | ALARM)
+    screen.tell({"event": "lost", "time": 3.0, "bus": "can0", "why": "gone"})
+    text = drawn(screen)
+    assert "can0: quiet" in text and "can1: ALARM replay, ID 1A0" in text
+    assert "can0: the interface is gone" in text and " bus " in text
+    screen.tell({"event": "over", "time": 4.0, "bus": "can1"} | ALARM)
+    assert "can1: quiet" in drawn(screen) and len(screen.alarms) == 1

@@ -2,13 +2,14 @@
 
 from copy import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from cangraph.bus.attacks import inject
 from cangraph.data.graphs import to_graphs
-from cangraph.deploy.monitor import Monitor
+from cangraph.deploy.monitor import Buses, Monitor
 from cangraph.evaluation.alarms import AlarmRule, alarm_rule, raise_alarms
 from cangraph.evaluation.calibration import clean_stretch, clean_threshold
 from cangraph.frames import ATTACK_TYPES, Frames
@@ -126,31 +127,31 @@ def test_an_attack_in_clean_traffic_is_blamed_on_its_id(detector, clean):
     assert alarm["delay"] == graphs.end[1] - graphs.start[0]
 
 
-@pytest.mark.parametrize("cut", [50, 4321, 9000])
-def test_it_goes_on_from_a_file_as_if_it_had_not_stopped(cut, detector, drive, tmp_path):
-    settings = {"stride": 40, "calibrate": 3.0, "rate": 0.05}
-    whole, first, second = (Monitor(detector, **settings) for _ in range(3))
-    events = fed(whole, drive)
-    before = fed(first, drive[:cut])
-    first.save(tmp_path / "state.npz", source="here")
-    assert second.resume(tmp_path / "state.npz") == {"source": "here"}
-    assert before + fed(second, drive[cut:]) == events
-    assert (second.count, second.time) == (whole.count, whole.time)
+def two_buses(one, other, later=0.0):
+    """A log of two buses with the same IDs; the frames of `other` come so many s later."""
+    times = np.concatenate([one.timestamp, other.timestamp + later])
+    columns = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])
+        for name in ("arbitration_id", "dlc", "data", "attack_type")
+    }
+    columns |= {"bus": np.repeat([0, 1], [len(one), len(other)])}
+    return Frames.in_order(times, bus_names=("can0", "can1"), **columns)
 
 
-def test_a_state_that_does_not_fit_is_refused(detector, drive, tmp_path):
-    path = tmp_path / "state.npz"
-    monitor = Monitor(detector)
-    monitor.feed(drive[:500])
-    monitor.save(path)
-    with pytest.raises(ValueError, match="saved with another stride and k and n; expected"):
-        Monitor(detector, stride=7, rule=AlarmRule(0.5, 1, 2)).resume(path)
-    cut = path.read_bytes()[:-100]
-    np.savez(path, state=np.array([object()], dtype=object))
-    for content in (cut, path.read_bytes()):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match="no state of a monitor"):
-            Monitor(detector).resume(path)
+def test_each_bus_is_judged_as_if_it_were_alone(detector, drive, clean):
+    log = two_buses(drive, clean, later=2.5)
+    buses = Buses(partial(Monitor, detector, stride=50))
+    events = [e for piece in log.chunks(701) for e in buses.feed(piece)]
+    for bus, frames in log.by_bus().items():
+        alone = fed(Monitor(detector, stride=50), frames)
+        since = frames.timestamp[0] - log.timestamp[0]
+        mine = [e for e in events if e["bus"] == bus]
+        shifted = [
+            e | {"bus": bus} | {k: e[k] + since for k in ("time", "start", "since") if k in e}
+            for e in alone
+        ]
+        assert len(alone) > 100 and mine == shifted
+    assert buses.frames == len(log)
 
 
 def test_can_fd_and_29_bit_ids(detector):
