@@ -4,6 +4,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["pythoncan", "readers", "text", "unpack", "writers"],
+    submodules=["intervals", "pythoncan", "readers", "text", "unpack", "writers"],
     submod_attrs={"readers": ["LogFile", "read_frames"], "writers": ["write_frames"]},
 )

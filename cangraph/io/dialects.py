@@ -284,7 +284,7 @@ DIALECTS = (
     Dialect(
         "Microchip CAN BUS Analyzer",
         "166064;RX;0x0000021A;8;0xFE;0x36;0x12;0xFE;0x69;0x05;0x07;0xAD;",
-        frames=("{time}|{dir}|{id:size}|{dlc}{list:loose}",),
+        frames=("{time}|{dir}|{id:size}|{dlc}{list}",),
         separator=";",
         sign=r"CAN BUS Analyzer",
         preamble=True,

@@ -6,6 +6,7 @@ error frame, or a numbered refusal.
 
 import logging
 import math
+import struct
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,8 @@ _OWN = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame
 _EXTRAS = {".mf4": "asammdf", ".pcap": "dpkt"}
 # link types of packets that hold a frame, the latter behind 16 bytes
 _SOCKETCAN, _COOKED = 227, 113
+# kinds of objects in a .blf that hold a frame, and where behind their header its direction stands
+_BLF_DIRECTION, _TX_REQUEST = {1: 2, 86: 2, 100: 2, 101: 34}, 2
 
 
 def read_messages(path: Path, suffix: str, size: int | None) -> Generator[Piece, None, None]:
@@ -59,8 +62,9 @@ def read_messages(path: Path, suffix: str, size: int | None) -> Generator[Piece,
             if len(buses) > BUSES:
                 raise ValueError(f"{path}: more than {BUSES} buses; expected fewer; split the log")
             columns["bus"] = np.array([buses[_channel(m)] for m in kept], np.uint8)
-            errors = len(batch) - len(kept) - refused
-            report = ReadReport(len(batch), 0, 0, errors, refused, first, dialect=dialect)
+            others = sum(message is None and not fault for message, _, fault in batch)
+            errors = len(batch) - len(kept) - refused - others
+            report = ReadReport(len(batch), 0, 0, errors, refused, first, others, dialect)
             yield columns, report, tuple(buses)
             dialect = ""
 
@@ -97,7 +101,7 @@ def fault_of(message) -> str | None:
 
 def _checked(plain: Path, suffix: str) -> Iterator[tuple]:
     """(message, which it is, what is wrong with it) of a binary log; what python-can only warns of,
-    or stops at, is a fault without a message."""
+    or stops at, is a fault without a message; neither is a request to send."""
     import can
 
     # python-can only warns of parts of a file that it leaves out
@@ -115,6 +119,7 @@ def _checked(plain: Path, suffix: str) -> Iterator[tuple]:
             for count, message in enumerate(reader, 1):
                 fault = None if message.is_error_frame else fault_of(message)
                 yield message, f"message {count}", fault and f"has {fault}"
+            yield from [(None, "", None)] * getattr(reader, "requests", 0)
             if suffix == ".blf" and (reader.file_size > plain.stat().st_size or reader.left_over):
                 yield None, f"after message {count}", "the file ends early"
     except Exception as error:  # struct, zlib, sqlite3, asammdf: whatever the parsing raises
@@ -132,16 +137,24 @@ def _blf_reader():
     import can
 
     class BLFReader(can.BLFReader):
-        """python-can's reader, which loops forever at an object of size 0 and drops a cut tail."""
+        """python-can's reader, which loops forever at an object of size 0, drops a cut tail, and
+        takes requests to send for frames, whose own follow as sent (`requests` counts them)."""
+
+        requests = 0
 
         def _parse_data(self, data):
+            data = bytearray(data)
             at = data.find(b"LOBJ")
             while at >= 0 and at + 16 <= len(data):
-                size = int.from_bytes(data[at + 8 : at + 12], "little")
+                header, _, size, kind = struct.unpack_from("<HHLL", data, at + 4)
                 if size < 32:  # its two headers alone are as long
                     raise ValueError(f"an object of {size} bytes")
+                way = at + header + _BLF_DIRECTION.get(kind, size)
+                if way < at + size <= len(data) and data[way] & 15 == _TX_REQUEST:
+                    data[at + 12 : at + 16] = bytes(4)  # an object of no kind is passed over
+                    self.requests += 1
                 at = data.find(b"LOBJ", at + size, at + size + 8)
-            yield from super()._parse_data(data)
+            yield from super()._parse_data(bytes(data))
 
         @property
         def left_over(self) -> bool:  # whether the last object is cut

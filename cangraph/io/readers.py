@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cangraph.frames import Frames, ReadReport, attack_code
+from cangraph.io.intervals import injected
 from cangraph.io.pythoncan import read_messages
 from cangraph.io.text import Asked, Columns, Piece, read_text
 from cangraph.io.unpack import format_of, plain_suffix, text_blocks
@@ -29,6 +30,7 @@ def read_frames(
     columns: Mapping[str, str | int | Sequence[str]] | None = None,
     time_unit: str | None = None,
     base: int | None = None,
+    labels: str | Path | None = None,
     **where: str,
 ) -> Frames:
     """Read a CAN log into `Frames`, sorted by time.
@@ -47,8 +49,9 @@ def read_frames(
 
     An ID of eight digits is a 29-bit one, unless the dialect says it otherwise. Frames of several
     buses keep theirs (`Frames.by_bus`). Rows with an attack label get `attack_type`; `where` names
-    the capture (see `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes,
-    else 8.
+    the capture (see `Frames.label`). `labels` is a file of attack intervals as ROAD has them, for a
+    log whose rows have no label (see `intervals.injected`). `data` has 64 columns where a payload
+    is longer than 8 bytes, else 8.
 
     No row is dropped silently: `strict` raises at the first that cannot be read; without it
     `Frames.report` counts them and names the first line of each kind. It counts error frames too.
@@ -70,7 +73,12 @@ def read_frames(
     (found, report, names), *rest = _pieces(path, strict, None, asked)
     for _, more, _ in rest:  # the notes come last
         report = _sum(report, more)
-    return _frames(found, report, names, attack_type, {"name": _name(path)} | where)
+    frames = _frames(found, report, names, attack_type, {"name": _name(path)} | where)
+    if labels is None:
+        return frames
+    attack = frames.attack | injected(frames, labels, _name(path))
+    kind = np.where(attack, attack_code(attack_type), 0)
+    return replace(frames, attack=attack, attack_type=kind)
 
 
 @dataclass(frozen=True)

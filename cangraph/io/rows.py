@@ -69,7 +69,8 @@ class Rows(NamedTuple):
 (_R_ID, _R_EXTENDED, _R_DLC, _R_COUNT, _R_REMOTE, _R_ERROR, _R_LABEL, _R_BUS, _R_BUS_END, _R_PADDED,
  _R_SEEN, _REGISTERS) = range(12)  # fmt: skip
 
-# Bases of numbers: hexadecimal, also of one digit; decimal without and with zeros in front.
+# Bases of numbers: hexadecimal, of two digits or without zeros in front (loose); decimal without
+# and with them. A row of either kind that is damaged must not be read as one of the other.
 _HEX, _LOOSE, _DECIMAL, _PADDED_DECIMAL = range(4)
 _BASES = {"": _HEX, "hex": _HEX, "loose": _LOOSE, "10": _DECIMAL, "010": _PADDED_DECIMAL}
 # How an ID says that it has 29 bits: by eight digits or its size, by its size, by five digits, by
@@ -489,6 +490,7 @@ def _listed(buffer, i, stop, separator, most, base, row, data, n):
             not 0 <= value <= 255
             or (base <= _LOOSE and digits > 2)
             or (base == _HEX and digits < 2)
+            or (base == _LOOSE and digits == 2 and value < 16)
         ):
             break
         if end < stop and buffer[end] > 32 and buffer[end] != separator and buffer[end] != 34:
@@ -518,7 +520,7 @@ def _columns(buffer, i, stop, separator, columns, base, row, data, n):
 @numba.njit(cache=True, nogil=True)
 def _base64(buffer, i, stop, row, data, n):
     """Fill data[n] from digits of base 64. Returns where they end, or minus a fault."""
-    bits, held, count = np.int64(0), 0, 0
+    bits, held, count, begin = np.int64(0), 0, 0, i
     while i < stop and _SIX[buffer[i]] >= 0:
         bits, held, i = (bits << 6 | _SIX[buffer[i]]) & 0xFFFF, held + 6, i + 1
         if held >= 8:
@@ -529,7 +531,8 @@ def _base64(buffer, i, stop, row, data, n):
     while i < stop and buffer[i] == 61:  # =
         i += 1
     row[_R_COUNT] = count
-    return i if count <= 64 and bits & ((1 << held) - 1) == 0 and held < 6 else -_PAYLOAD
+    whole = (i - begin) % 4 == 0 and held < 6 and bits & ((1 << held) - 1) == 0
+    return i if whole and count <= 64 else -_PAYLOAD
 
 
 @numba.njit(cache=True, nogil=True)

@@ -93,17 +93,22 @@ def scan(
     log: Path | str | Frames,
     detector: Exported,
     names: Names | None = None,
-    labels: bool = False,
+    labels: bool | Path = False,
     step: Step | None = None,
     **reading: Any,
 ) -> Scan:
     """Read a log, whatever of it is readable, and judge each bus of it. With `labels` the alarms
-    are compared with the attacks that the log itself names; `step` hears of what was judged;
-    `reading` is of `read_frames`, for a table of no known shape.
+    are compared with the attacks that the log itself names, or a file of intervals (see
+    `io.intervals`); `step` hears of what was judged; `reading` is of `read_frames`, for a table of
+    no known shape.
 
     Raises as `read_frames` does where nothing can be read.
     """
-    frames = log if isinstance(log, Frames) else read_frames(log, strict=False, **reading)
+    intervals = labels if isinstance(labels, Path) else None
+    if isinstance(log, Frames):
+        frames = log
+    else:
+        frames = read_frames(log, strict=False, labels=intervals, **reading)
     streams, alarms, buses, diagnostics, done = {}, [], [], [], 0
     parts = frames.by_bus()
     if len(parts) < 2:  # the only bus needs no name
@@ -124,7 +129,7 @@ def scan(
         one = streams[bus] = OneBus(part, since, own_frames(part), windows)
         mine = _alarms(bus, one, events, detector, names)
         alarms += mine
-        buses.append(_bus(bus, one, mine, detector, labels))
+        buses.append(_bus(bus, one, mine, detector, bool(labels)))
         diagnostics += [
             row | {"bus": bus, "id": f"{row['id']:03X}"} for row in diagnosis.conversations(part)
         ]

@@ -15,6 +15,7 @@ import numpy as np
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported
 from cangraph.files import put
+from cangraph.io.intervals import BESIDE
 from cangraph.report.pages import shell
 from cangraph.report.scan import Names, Scan, Step, scan, unreadable
 
@@ -32,8 +33,9 @@ def run_scan(words: Sequence[str]) -> int:
     parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
     parser.add_argument("--html", type=Path, metavar="OUT", help="write a page, too")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    labels = "compare the alarms with the attacks that the log itself names"
-    parser.add_argument("--labels", action="store_true", help=labels)
+    attacks = "compare the alarms with the attacks that the log itself names, or ROAD's "
+    attacks += f"{BESIDE} beside it"
+    parser.add_argument("--labels", action="store_true", help=attacks)
     parser.add_argument("--dbc", type=Path, help="names of messages and signals (needs cantools)")
     table = parser.add_argument_group("a table that is not known")
     column = "timestamp=t, arbitration_id=addr, data=b0,b1,… (repeated)"
@@ -47,9 +49,11 @@ def run_scan(words: Sequence[str]) -> int:
     detector = Exported(given.detector or boxed())
     scans = []
     for log in given.logs:
+        beside = log.with_name(BESIDE)
+        labels = beside if given.labels and beside.is_file() else given.labels
         with _progress(log) as step:
             try:
-                found = scan(log, detector, names, given.labels, step, **reading)
+                found = scan(log, detector, names, labels, step, **reading)
             except (ValueError, OSError) as error:
                 found = unreadable(log, error, detector)
         scans.append(found)

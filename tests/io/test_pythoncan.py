@@ -116,6 +116,26 @@ def test_a_blf_that_ends_early_is_refused(read, blf):
     assert len(frames) == 2 and frames.report.refused == 1
 
 
+@pytest.mark.parametrize("fd", [False, True])
+def test_a_request_to_send_and_the_frame_sent_are_one(tmp_path, read, fd):
+    with can.BLFWriter(tmp_path / "whole.blf", compression_level=0) as log:
+        for i in range(6):
+            log.on_message_received(
+                can.Message(i / 10, 0x1A0 + i // 2, False, data=bytes([i]), is_rx=False, is_fd=fd)
+            )
+    raw = bytearray((tmp_path / "whole.blf").read_bytes())
+    at = raw.index(b"LOBJ", 148)  # behind the file's header and the container's
+    for _ in range(3):  # the former of two becomes TxRq
+        header, _, size = struct.unpack_from("<HHL", raw, at + 4)
+        raw[at + header + 2] = 2
+        at = raw.index(b"LOBJ", at + size)
+        at = raw.find(b"LOBJ", at + 4)
+    frames = read(bytes(raw), "bus.blf")
+    assert rows_of(frames) == ["1a0#01", "1a1#03", "1a2#05"]
+    assert (frames.report.rows, frames.report.others) == (6, 3)
+    assert sum(len(part) for part in LogFile(tmp_path / "bus.blf").chunks(2)) == 3
+
+
 def test_an_object_without_size_does_not_hang_the_reader(read, blf):
     second = blf.index(b"LOBJ", blf.index(b"LOBJ", 144) + 4)
     still = blf[: second + 8] + struct.pack("<L", 0) + blf[second + 12 :]

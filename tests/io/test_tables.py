@@ -105,3 +105,14 @@ def test_parquet_of_dates_and_numbers(tmp_path, unit):
     assert frames.timestamp.tolist() == [1_700_000_000.5, 1_700_000_000.6]
     frame.with_columns(pl.col("timestamp").dt.epoch(unit)).write_parquet(tmp_path / "b.parquet")
     assert same(read_frames(tmp_path / "b.parquet"), frames)
+
+
+@pytest.mark.parametrize("row", ["3,0F", "0,00", "0F,0"])
+def test_bytes_of_one_digit_and_of_two_are_in_no_row_together(error_of, row):
+    assert "bus.csv:2: " in error_of(f"id,time,d1,d2\n1A0,0.5,{row}\n1A0,0.7,00,FF\n")
+
+
+@pytest.mark.parametrize("payload", ["AP8", "AP/=", "AP8=="])
+def test_digits_of_base_64_come_in_fours(error_of, payload):
+    header = "timestamp,arbitration_id,extended,remote,error,dlc,data"
+    assert "bus.csv:2: " in error_of(f"{header}\n0.5,0x1A0,0,0,0,2,{payload}\n")
