@@ -35,6 +35,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "resumed": "goes on after {frames:,} frames",
     "anew": "begins anew: {why}; that file is now {aside}",
+    "unsaved": "the state is not saved: {why}",
     "calibrated": "threshold {at:.3g}, set on {windows} clean windows; false alarms {rate:.2g}",
     "dropped": "{frames:,} frames dropped: they came faster than they could be judged",
     "errors": "{frames:,} error frames on the bus",
@@ -145,8 +146,13 @@ def _resumed(given: Namespace, buses: Buses, source: Source) -> list[Event]:
     except FileNotFoundError:
         return []
     except SpoiltStateError as error:
-        aside = set_aside(given.state)
-        return [{"event": "anew", "time": 0.0, "why": str(error), "aside": str(aside)}]
+        anew: Event = {"event": "anew", "time": 0.0, "why": str(error)}
+        try:
+            return [anew | {"aside": str(set_aside(given.state))}]
+        except OSError as hindrance:  # the file stays as it is: nothing is saved
+            given.state = None
+            why = f"the old state cannot be set aside: {hindrance}"
+            return [anew | {"aside": ""}, {"event": "unsaved", "time": 0.0, "why": why}]
     return buses.each(
         lambda monitor: [
             {"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]}

@@ -13,13 +13,14 @@ from cangraph.deploy.detector import Exported
 from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
+from cangraph.features.kernel import slot_record
 from cangraph.features.profile import Profiles, profile
 from cangraph.features.windows import Sliding
 from cangraph.frames import ATTACK_TYPES, Frames
 
 _MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
 _TIMED = 1000  # windows whose time `statistics` summarises
-_COUNTED = ("frames", "windows", "called", "alarms")
+COUNTED = ("frames", "windows", "called", "alarms")
 
 Event = dict[str, Any]
 
@@ -70,7 +71,7 @@ class Monitor:
         self.sliding = Sliding(detector.window, stride)
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
-        self.count = dict.fromkeys(_COUNTED, 0)
+        self.count = dict.fromkeys(COUNTED, 0)
         self.seconds: deque[float] = deque(maxlen=_TIMED)  # that the last windows took
         self.time = 0.0  # s since the first frame, of the last one
 
@@ -193,7 +194,9 @@ class Monitor:
         return facts, arrays | {f"held/{k}": column for k, column in enumerate(held)}
 
     def restore(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Go on from a `state`."""
+        """Go on from a `state`, on a monitor that has seen no frame. Raises `ValueError` for
+        arrays that none can have left: the kernels trust them with places in memory."""
+        self._check(facts, arrays)
         sliding = Sliding(self.sliding.window, self.sliding.stride)
         slots = {int(key): slot for slot, key in enumerate(arrays["slots"])}
         sliding.profiles = Profiles(slots, arrays["profiles"], arrays["heard"])
@@ -205,6 +208,33 @@ class Monitor:
         self.watch.restore(facts["watch"])
         self.watch.at, self.clean = facts["at"], facts["clean"]
         self.sliding, self.count, self.time = sliding, facts["count"], facts["time"]
+
+    def _check(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        fresh, keys, slot = self.state()[1], arrays["slots"], arrays["held/4"]
+        width = arrays["profiles"].dtype["data"].shape[0]
+        fresh["profiles"] = np.zeros(0, slot_record(min(max(width, 8), 64)))
+        for name, like in fresh.items():
+            found = arrays[name]
+            if (found.dtype, found.shape[1:]) != (like.dtype, like.shape[1:]) or not _sound(found):
+                raise ValueError(
+                    f"{name}: {found.dtype.kind} {found.shape}, or a value out of range"
+                )
+        held = {len(arrays[name]) for name in fresh if name.startswith("held/")}
+        n, lengths = len(keys), [len(arrays[name]) for name in ("last", "heard")]
+        right = lengths == [n, 1] and len(arrays["profiles"]) >= n and len(held) == 1
+        right = right and len(np.unique(keys)) == n and keys.max(initial=0) < 1 << 32
+        right = right and slot.max(initial=-1) < n and facts["told"] <= len(slot)
+        if not right or (np.diff(arrays["held/0"]) < 0).any():
+            raise ValueError(f"{n} IDs and {len(slot)} frames that do not fit together")
+
+
+def _sound(array: np.ndarray) -> bool:
+    """Whether all numbers, of all fields, are finite and the whole ones at least 0."""
+    if array.dtype.names:
+        return all(_sound(array[name]) for name in array.dtype.names)
+    if array.dtype.kind == "f":
+        return bool(np.isfinite(array).all())
+    return array.dtype.kind != "i" or bool((array >= 0).all())
 
 
 def _nothing() -> list[np.ndarray]:

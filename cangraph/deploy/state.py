@@ -4,6 +4,7 @@ whole, or set aside."""
 import hashlib
 import io
 import json
+import math
 import os
 import stat
 import zipfile
@@ -15,11 +16,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cangraph.deploy.monitor import Buses
+from cangraph.deploy.monitor import COUNTED, Buses
 from cangraph.files import put
 
 _LARGEST = 1 << 28  # bytes; made-up IDs do not fill more
 _BEGINS = b"PK\3\4state.npy"  # a file of numpy, and 26 bytes later the name of its first array
+# what the facts of a state are like: lists of any length, tuples as long as here, dicts with these
+# keys ("?": its value may be null, "*": any), numbers that are finite, whole ones at least 0
+_SEEN = (float, float, float, int, float, str)
+_WATCH = {"last": [_SEEN], "evidence": (float, float), "on": bool, "between?": _SEEN}
+_WATCH |= {"alarm?": (str, float, float, float, _SEEN, float, bool)}
+_MONITOR = {"watch": _WATCH, "clean?": [float], "count": dict.fromkeys(COUNTED, int), "at": float}
+_MONITOR |= {"time": float, "passed": int, "told": int, "origin": float}
+_FACTS = {"settings": dict, "source": (str, int, str), "since": {"*": float}, "beside": dict}
+_FACTS |= {"buses": {"*": _MONITOR}}
 _REMEDY = "start it as it was, give another --state, or delete it"
 
 
@@ -58,7 +68,7 @@ def _sha256(path: Path, size: int) -> str:
 def check_place(path: Path) -> None:
     """Raises `ValueError` where a state would replace what is no file: a link, a device, a pipe, a
     folder."""
-    if (path.is_symlink() or path.exists()) and not stat.S_ISREG(path.lstat().st_mode):
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         came = f"{path}: a link, a folder, a device or a pipe"
         raise ValueError(f"{came}; expected a file, or nothing yet; give another --state")
 
@@ -99,7 +109,9 @@ def resume_state(path: Path, buses: Buses, source: Source) -> dict[str, Any]:
     with _spoilt(path):
         arrays = _arrays(content)
         facts = json.loads(arrays["state"].tobytes())
-        settings, (name, size, sha256) = dict(facts["settings"]), facts["source"]
+        if not _is(facts, _FACTS) or not facts["since"].keys() <= facts["buses"].keys():
+            raise ValueError("its facts are none that a monitor notes")
+        settings, (name, size, sha256) = facts["settings"], facts["source"]
         same_content = source.log is not None and size and _sha256(source.log, size) == sha256
     here = buses.pattern.settings()
     odd = [key for key in here if settings.get(key) != here[key]]
@@ -157,6 +169,26 @@ def _fields(name: str, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield name, array
     for field in array.dtype.names or ():
         yield from _fields(f"{name}.{field}", array[field])
+
+
+def _is(value: Any, model: Any) -> bool:
+    """Whether what JSON held is like a model (see `_FACTS`)."""
+    if isinstance(model, list):
+        return isinstance(value, list) and all(_is(each, model[0]) for each in value)
+    if isinstance(model, tuple):
+        fits = isinstance(value, list) and len(value) == len(model)
+        return fits and all(map(_is, value, model))
+    if isinstance(model, dict) and isinstance(value, dict):
+        if "*" in model:
+            return all(_is(each, model["*"]) for each in value.values())
+        named = {name.rstrip("?"): (name[-1] == "?", of) for name, of in model.items()}
+        return value.keys() == named.keys() and all(
+            (none and value[name] is None) or _is(value[name], of)
+            for name, (none, of) in named.items()
+        )
+    if model is float and type(value) in (int, float):
+        return math.isfinite(value)
+    return type(value) is model and (model is not int or 0 <= value < 1 << 53)
 
 
 def set_aside(path: Path) -> Path:

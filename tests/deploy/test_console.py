@@ -31,30 +31,6 @@ def log(drive, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def said(detector_file, capsys):
-    """The events of the command with a detector and these arguments."""
-
-    def run(*arguments, detector=detector_file):
-        assert main(["monitor", str(detector), *map(str, arguments)]) == 0
-        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-    return run
-
-
-@pytest.fixture
-def refused(detector_file, capsys):
-    """The one line of the command that fails with these arguments."""
-
-    def run(*arguments, detector=detector_file):
-        assert main(["monitor", str(detector), *map(str, arguments)]) == 1
-        message = capsys.readouterr().err
-        assert message.startswith("cangraph monitor: ") and message.count("\n") == 1
-        return message
-
-    return run
-
-
 def of(events, *kinds):
     return [event for event in events if event["event"] in kinds]
 
