@@ -104,7 +104,10 @@ def executed(name, home, *given):
     return "\n".join(said)
 
 
-def test_no_runs_at_all_say_what_makes_one(home):
+@pytest.mark.acceptance
+@pytest.mark.parametrize("backend", ["Agg", "QtAgg"])
+def test_no_runs_at_all_say_what_makes_one(home, monkeypatch, backend):
+    monkeypatch.setenv("MPLBACKEND", backend)  # changes nothing
     text = executed("runs", home)
     assert "No run is finished: `make demo` makes one of the demo" in text
     assert "brooke-lampe/can-train-and-test" in text and "0 runs" in text

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from cangraph.bus.recorder import recorded
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import Graphs, join, to_graphs
 from cangraph.data.splits import PARTS, Split, by_time
-from cangraph.frames import Frames
+from cangraph.frames import COLUMNS, Frames
 from cangraph.params import Params
 
 # how often each attack is drawn: more often if it is hard to detect
@@ -34,6 +35,7 @@ _WEIGHTS = {
     "masquerade": 0.18,
 }
 _FIRST = (0.5, 8.0)  # s before the first attack
+_PIECE = 240.0  # s; each attack rewrites the log that it is put into, so a long one is cut first
 _LENGTH = (0.3, 6.0)  # s of an attack
 _PAUSE = (1.0, 6.0)  # s between two attacks
 _LEAST = {"masquerade": 0.5}  # severity under which most payloads show no trace of the attack
@@ -45,7 +47,26 @@ _HELD_OUT = 10**6  # draws from here on are never trained on
 
 def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Frames:
     """The capture under attacks from begin to end, each of a random kind, length and severity of at
-    least `severity`; attacks without a victim in the capture are left out."""
+    least `severity`; attacks without a victim in the capture are left out. One of more than four
+    minutes is attacked in pieces, each with what it holds itself, in time linear in its length."""
+    pieces = max(1, int(np.ceil(capture.duration / _PIECE)))
+    if pieces == 1 or len(capture) < 2 * pieces:
+        return _attacked(capture, rng, severity)
+    edges = np.linspace(0, len(capture), pieces + 1).astype(int)
+    made = [_attacked(capture[a:b], rng, severity) for a, b in pairwise(edges)]
+    columns: dict = {n: np.concatenate([getattr(p, n) for p in made]) for n in COLUMNS}
+    order = np.argsort(columns["timestamp"], kind="stable")  # some wait into the next piece
+    later = [float(piece.timestamp[0] - capture.timestamp[0]) for piece in made]
+    spans = [
+        span._replace(start=span.start + since, end=span.end + since)
+        for piece, since in zip(made, later, strict=True)
+        for span in piece.attack_spans
+    ]
+    columns = {name: column[order] for name, column in columns.items()}
+    return replace(capture, **columns, attack_spans=tuple(spans))
+
+
+def _attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Frames:
     time, out = float(np.exp(rng.uniform(*np.log(_FIRST)))), capture
     kinds, weights = zip(*_WEIGHTS.items(), strict=True)
     while time < capture.duration - 1:
@@ -83,7 +104,7 @@ def varied(capture: Frames, rng: np.random.Generator) -> Frames:
         begin, stop = np.searchsorted(since, (time, end))
         still = rng.random(len(may_rest)) < rng.uniform(0.2, 0.7)
         for rows in (may_rest[k] for k in np.flatnonzero(still)):
-            rows = rows[(rows >= begin) & (rows < stop)]
+            rows = rows[slice(*np.searchsorted(rows, (begin, stop)))]
             data[rows] = data[rows[:1]]
         time = end + float(rng.uniform(5, 30))
     return replace(capture, data=data)[keep]

@@ -28,7 +28,10 @@ def use_style():
     if shell := ipython and ipython.get_ipython():
         from IPython.core.pylabtools import print_figure
 
-        plt.switch_backend(plt.get_backend())  # or the first figure would set the formatter anew
+        if hasattr(shell, "kernel"):  # a notebook, whatever MPLBACKEND says
+            shell.enable_matplotlib("inline")
+        else:  # or the first figure would set the formatter anew
+            plt.switch_backend(plt.get_backend())
         png = shell.display_formatter.formatters["image/png"]
         # nbconvert puts the metadata `alt` into a page; JupyterLab 4.6 keeps it in the notebook
         png.for_type(Figure, lambda figure: (print_figure(figure), {"alt": described(figure)}))

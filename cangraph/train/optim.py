@@ -61,8 +61,10 @@ def optimisation(
 
     schedule: lr_scheduler.LRScheduler
     if run.schedule == "one_cycle":
-        peaks = [group["lr"] for group in groups]
-        schedule = lr_scheduler.OneCycleLR(optimizer, peaks, steps, pct_start=run.warmup)
+        peaks, warmup = [group["lr"] for group in groups], run.warmup
+        if warmup * steps == 1:  # torch divides by the steps of the rise less one
+            warmup *= 1 - 1e-9
+        schedule = lr_scheduler.OneCycleLR(optimizer, peaks, steps, pct_start=warmup)
     else:
         schedule = lr_scheduler.LambdaLR(optimizer, cosine)
     return [optimizer], [{"scheduler": schedule, "interval": "step"}]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cangraph.bus.attacks import inject
 from cangraph.bus.simulator import simulate
 from cangraph.data.datasets import clean_captures, read
 from cangraph.data.graphs import Graphs, to_graphs
@@ -53,6 +54,30 @@ def test_a_capture_with_no_victim_is_left_alone():
         out = attacked(quiet, np.random.default_rng(seed), 1.0)
         assert {ATTACK_TYPES[k] for k in out.attack_type[out.attack]} <= added
         assert not out.attack_spans
+
+
+@pytest.mark.acceptance
+def test_a_long_capture_is_attacked_in_pieces_of_one_size(monkeypatch):
+    sizes = []
+
+    def noted(frames, *given, **how):
+        sizes.append(len(frames))
+        return inject(frames, *given, **how)
+
+    monkeypatch.setattr("cangraph.data.synthesis.inject", noted)
+    for seconds in (1000, 4000):
+        n = 50 * seconds
+        long = Frames(np.arange(n) / 50, np.arange(n) % 5, name="long", scenario="train_01")
+        sizes.clear()
+        out = attacked(long, np.random.default_rng(0), 0.5)
+        assert max(sizes) < 3 * 50 * 240  # what is added counts too
+        assert (out.name, out.scenario) == ("long", "train_01")
+        times = [*out.timestamp[out.attack], *(span.start for span in out.attack_spans)]
+        assert np.ptp(np.sort(times)[:: len(times) // 40]) > 0.9 * seconds
+        assert np.diff(np.sort(times)).max() < 40, "attacks from begin to end"
+        assert all(0 <= s.start <= s.end <= out.duration for s in out.attack_spans)
+        kept = np.isin(long.timestamp, out.timestamp[~out.attack])
+        assert kept.mean() > 0.5 and not long.attack.any()
 
 
 def test_only_a_missing_victim_is_passed_over(clean, monkeypatch):

@@ -45,6 +45,12 @@ def test_one_cycle_peaks_after_the_warm_up(task):
         assert seen[int(100 * warmup) - 1] == max(seen) == pytest.approx(0.1)
 
 
+def test_a_warm_up_of_one_step_begins_at_the_peak(task):
+    for steps, warmup in ((2, 0.5), (10, 0.1), (5, 0.2)):
+        seen, _ = rates(task, steps, warmup=warmup)
+        assert seen[0] == max(seen) == pytest.approx(0.1)
+
+
 def test_lower_layers_are_slower_than_those_above(task):
     (optimizer,), _ = optimisation(task, 0.1, load_params("demo").fit, 10, slowing=0.5)
     rate = {id(w): g["max_lr"] for g in optimizer.param_groups for w in g["params"]}
