@@ -485,9 +485,10 @@ def _listed(buffer, i, stop, separator, most, base, row, data, n):
         at = _blanks_and_quotes(buffer, i, stop)
         if at < stop and buffer[at] == separator:
             at = _blanks_and_quotes(buffer, at + 1, stop)
-        value, end, digits, _ = _integer(buffer, at, stop, base)
+        value, end, digits, sure = _integer(buffer, at, stop, base)
         if (
             not 0 <= value <= 255
+            or (base >= _DECIMAL and sure)  # 0x among decimal bytes
             or (base <= _LOOSE and digits > 2)
             or (base == _HEX and digits < 2)
             or (base == _LOOSE and digits == 2 and value < 16)

@@ -212,7 +212,10 @@ def _date(text: bytes) -> float | None:
     if not said or month not in _MONTHS:
         return None
     hour = int(said[3]) % 12 + 12 * (said[6] == "pm") if said[6] else int(said[3])
-    days = date.toordinal(date(int(said[7]), _MONTHS.index(month) + 1, int(said[2])))
+    try:
+        days = date(int(said[7]), _MONTHS.index(month) + 1, int(said[2])).toordinal()
+    except ValueError:  # no day of that month
+        return None
     return days * 86400 + hour * 3600 + int(said[4]) * 60 + float(said[5])
 
 

@@ -29,13 +29,15 @@ _PAUSE = 0.5  # s without any frame on a bus
 _WARM = 5.0  # s in which every ID that comes is taken for normal
 _MANY = 3  # suspicious windows of an alarm that is sure
 _RARE_ID = 9  # frames; an ID with fewer has no period
+_ENDED = ("over", "ongoing")  # events that tell an alarm as a whole
 
 Step = Callable[[int, int], None]  # takes the number of frames that were judged, and of all
 
 
 class OneBus(NamedTuple):
     """One bus of a log: its `frames`, when its first one came (s since that of the log), the
-    frames of each ID, and of its windows `start`, `end` and `value`, f8 (B, 3)."""
+    frames of each ID (if there was an alarm), and of its windows `start`, `end` and `value`,
+    f8 (B, 3)."""
 
     frames: Frames
     since: float
@@ -126,7 +128,9 @@ def scan(
         seen = [[e["start"], e["time"], e["value"]] for e in events if e["event"] == "window"]
         windows = np.array(seen, float).reshape(-1, 3)
         since = float(part.timestamp[0] - frames.timestamp[0])
-        one = streams[bus] = OneBus(part, since, own_frames(part), windows)
+        alarmed = any(event["event"] in _ENDED for event in events)
+        own = own_frames(part) if alarmed else {}  # costs as much as judging
+        one = streams[bus] = OneBus(part, since, own, windows)
         mine = _alarms(bus, one, events, detector, names)
         alarms += mine
         buses.append(_bus(bus, one, mine, detector, bool(labels)))
@@ -162,7 +166,7 @@ def _alarms(
 ) -> list[dict[str, Any]]:
     """The alarms of a bus, each once, as it was when it ended; one that was reopened is the same.
     Times are s since the log's first frame."""
-    ended = [event for event in events if event["event"] in ("over", "ongoing")]
+    ended = [event for event in events if event["event"] in _ENDED]
     raised = list({event["since"]: event for event in ended}.values())
     begins = np.sort([event["since"] - event["delay"] for event in raised])
     ends = np.sort([event["time"] for event in raised])
@@ -240,10 +244,10 @@ def _bus(
 ) -> dict[str, Any]:
     """What is said of a bus as a whole."""
     frames, values = one.frames, one.windows[:, 2]
-    facts = {"bus": bus, "frames": len(frames), "ids": len(one.own)}
+    facts = {"bus": bus, "frames": len(frames), "ids": len(np.unique(frames.arbitration_id))}
     facts |= {"seconds": round(frames.duration, 6), "windows": len(values)}
     facts |= {"called": int((values >= detector.threshold).sum()), "alarms": len(alarms)}
-    if labels and len(values):
+    if labels and len(values) and (frames.attack.any() or frames.attack_spans):
         facts["labels"] = _labelled(one, detector)
     return facts | {"not_judged": list(_not_judged(one, detector))}
 
@@ -278,8 +282,8 @@ def _not_judged(one: OneBus, detector: Exported) -> Iterable[str]:
             f"{len(long):,} pauses of the whole bus, {long.sum():,.1f} s in all: what comes behind "
             "one is late for everybody"
         )
-    rare = [f"{number:03X}" for number, own in one.own.items() if len(own.at) < _RARE_ID]
-    if rare:
+    ids, counts = np.unique(frames.arbitration_id, return_counts=True)
+    if rare := [f"{number:03X}" for number in ids[counts < _RARE_ID].tolist()]:
         more = f" and {len(rare) - 8} more" if len(rare) > 8 else ""
         few = f"{len(rare):,} IDs with fewer than {_RARE_ID} frames, which have no period"
         yield f"{few}: {', '.join(rare[:8])}{more}"

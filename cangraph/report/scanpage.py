@@ -6,7 +6,6 @@ import json
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,9 @@ def _progress(log: Path) -> Iterator[Step]:
 
 
 def _clean(text: Any) -> str:
-    """What comes from a file, without what a terminal would obey."""
+    """What comes from a file, without what a terminal would obey; markup as it is."""
+    if hasattr(text, "__html__"):
+        return text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
@@ -145,15 +146,12 @@ def _at(bus: str) -> str:
 
 
 def who(alarm: dict[str, Any]) -> str:
-    """The ID that an alarm is about, with its name and its part in diagnosis."""
-    if (
-        alarm["many"] > 3
-        and len(alarm["reasons"])
-        and 3 * max(alarm["blamed"].values()) <= alarm["called"]
-    ):
-        return f"{alarm['many']:,} IDs, such as 0x{alarm['id']}"
-    part = f" (diagnostic {alarm['part']})" if alarm["part"] else ""
-    return f"0x{alarm['id']}{' ' + alarm['message'] if alarm['message'] else ''}{part}"
+    """The ID that an alarm is about, with its bus, its name and its part in diagnosis."""
+    number = f"{_at(alarm['bus'])}0x{alarm['id']}"
+    if alarm["many"] > 3 and alarm["reasons"]:
+        return f"{_at(alarm['bus'])}{alarm['many']:,} IDs, such as 0x{alarm['id']}"
+    part = f"(diagnostic {alarm['part']})" if alarm["part"] else ""
+    return " ".join(filter(None, [number, alarm["message"], part]))
 
 
 def lasted(alarm: dict[str, Any]) -> str:
@@ -209,7 +207,7 @@ def alarm_rows(found: Scan) -> list[dict[str, str]]:
     """The alarms that are shown as rows of a table."""
     return [
         {"at": f"{alarm['begin']:,.2f} s", "for": lasted(alarm)}
-        | {"ID": f"{_at(alarm['bus'])}{who(alarm)}", "attack": alarm["kind"] or "not known"}
+        | {"ID": who(alarm), "attack": alarm["kind"] or "not known"}
         | {"sure": alarm["sure"], "because": reason_lines(alarm)[0].partition(" s: ")[2]}
         for alarm in ranked(found)
     ]
@@ -222,7 +220,7 @@ def told(found: Scan) -> str:
     lines += [f"  {line}" for line in read_lines(found)]
     for alarm in shown:
         kind = alarm["kind"] or "of no known kind"
-        what = f"{_at(alarm['bus'])}{who(alarm)}, {kind}, for {lasted(alarm)}"
+        what = f"{who(alarm)}, {kind}, for {lasted(alarm)}"
         lines.append(f"  ALARM at {alarm['begin']:,.2f} s: {what} ({how_sure(alarm)})")
         lines += [f"      {line}" for line in reason_lines(alarm)]
         if frame := alarm["frame"]:
@@ -242,20 +240,24 @@ def told(found: Scan) -> str:
 
 def page(scans: Sequence[Scan]) -> str:
     """Scans as one page that needs nothing else: the verdict on one screen, then each alarm."""
+    import jinja2
+
     from cangraph import figures
 
+    template = jinja2.Environment(
+        loader=jinja2.PackageLoader("cangraph.report", ""),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        finalize=_clean,
+        trim_blocks=True,
+    ).get_template("scan.html")
+    parts = (read_lines, ranked, alarm_rows, who, lasted, how_sure, reason_lines, talk_lines)
+    drawn = (timeline, picture, png)
+    made = {part.__name__: part for part in (*parts, *drawn, Path)}
+    pictures = max(SHOWN // len(scans), 1)  # of a log
     with _drawing():
         figures.use_style()
-        if len(scans) == 1:
-            return shell(_section(scans[0], 0, "h1", SHOWN), "scan")
-        lit = sum(bool(found.facts["alarms"]) for found in scans)
-        rows = [[_link(f"log-{k}", s.facts["log"]), escape(s.facts["verdict"]),
-                 str(len(s.facts["alarms"]))] for k, s in enumerate(scans)]  # fmt: skip
-        body = f"<h1>{lit} of {len(scans)} logs raise an alarm</h1>"
-        body += _table(["log", "verdict", "alarms"], rows)
-        most = max(SHOWN // len(scans), 1)  # pictures of a log
-        body += "".join(_section(found, k, "h2", most) for k, found in enumerate(scans))
-        return shell(body, "scan")
+        return shell(template.render(made, scans=scans, pictures=pictures), "scan")
 
 
 @contextmanager
@@ -269,62 +271,6 @@ def _drawing() -> Iterator[None]:
         plt.switch_backend("agg")
         yield
     plt.switch_backend(backend)
-
-
-def _section(found: Scan, k: int, heading: str, pictures: int) -> str:
-    facts, shown = found.facts, ranked(found)
-    lit = ' class="alarm"' if facts["alarms"] else ""
-    name, verdict = escape(_clean(Path(facts["log"]).name)), escape(facts["verdict"])
-    at, below = (f' id="log-{k}"', "h3") if heading == "h2" else ("", "h2")
-    lines = read_lines(found)
-    parts = [f"<{heading}{at}>{name} <span{lit}>{verdict}</span></{heading}>"]
-    parts.append(f'<p class="facts">{escape(_clean(lines[0]))}</p>')
-    judged = [bus for bus, one in found.streams.items() if len(one.windows)]
-    parts += [_png(timeline(found, bus).figure) for bus in judged]
-    if shown:
-        cells = [[escape(_clean(cell)) for cell in row.values()] for row in alarm_rows(found)]
-        rows = [[_link(f"alarm-{k}-{n}", row[0]), *row[1:]] for n, row in enumerate(cells)]
-        parts.append(_table([*alarm_rows(found)[0]], rows))
-    if more := len(facts["alarms"]) - len(shown):
-        parts.append(
-            f"<p>and {more:,} more alarms, less sure ones; <code>--json</code> has all</p>"
-        )
-    parts += [
-        _detail(found, alarm, f'{below} id="alarm-{k}-{n}"', n < pictures)
-        for n, alarm in enumerate(shown)
-    ]
-    parts.append(
-        f'<{below} id="read-{k}">What was read, and what not judged</{below}>{_list(lines)}'
-    )
-    if talks := talk_lines(found):
-        parts.append(
-            f'<{below} id="diagnosis-{k}">Diagnostic tools on the bus</{below}>{_list(talks)}'
-        )
-    about = f"{found.detector.path.name}: {found.detector.kind}, {found.detector.sha256[:12]}"
-    return "".join(parts) + f'<p class="facts">Judged by {escape(about)}.</p>'
-
-
-def _detail(found: Scan, alarm: dict[str, Any], at: str, drawn: bool) -> str:
-    what = f"{alarm['begin']:,.2f} s: {_at(alarm['bus'])}{who(alarm)}"
-    kind = alarm["kind"] or "of no known kind"
-    parts = [f"<{at}>{escape(_clean(what))}</{at[:2]}>"]
-    parts.append(
-        f'<p class="facts">{escape(f"{kind}, for {lasted(alarm)}; {how_sure(alarm)}")}</p>'
-    )
-    parts.append(_list(reason_lines(alarm)))
-    if frame := alarm["frame"]:
-        after = [
-            f"<mark>{b}</mark>" if j in frame["changed"] else b
-            for j, b in enumerate(frame["after"].split())
-        ]
-        before = frame["before"] or "none"
-        rows = [["before", f'<code class="bytes">{before}</code>']]
-        rows.append([f"{frame['time']:,.6f} s", f'<code class="bytes">{" ".join(after)}</code>'])
-        rows += [[escape(_clean(n)), escape(_clean(f"{a} → {b}"))]
-                 for n, (a, b) in frame.get("signals", {}).items()]  # fmt: skip
-        parts.append(_table(["", "payload"], rows))
-    parts += [_png(picture(found, alarm)[0].figure)] if drawn else []
-    return "".join(parts)
 
 
 def timeline(found: Scan, bus: str) -> Any:
@@ -371,32 +317,15 @@ def picture(found: Scan, alarm: dict[str, Any]) -> Any:
     return figures.second(time[begin:end], mine, data, odd, alarm["period_ms"], name)
 
 
-def _png(figure: Any) -> str:
-    """A figure as an image within the page."""
+def png(axes: Any) -> Any:
+    """The figure of matplotlib Axes as an image within the page."""
     import matplotlib.pyplot as plt
+    from markupsafe import Markup
 
     from cangraph.figures import described
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{escape(described(figure))}" src="data:image/png;base64,{data}">'
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML already."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in headings)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="output_subarea scan"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(_clean(line))}</li>' for line in lines)}</ul>"
-
-
-def _link(at: str, text: str) -> str:
-    return f'<a href="#{at}">{escape(_clean(text))}</a>'
+    axes.figure.savefig(buffer, format="png")
+    plt.close(axes.figure)
+    image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
+    return image.format(described(axes.figure), base64.b64encode(buffer.getvalue()).decode())

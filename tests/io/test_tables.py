@@ -107,7 +107,7 @@ def test_parquet_of_dates_and_numbers(tmp_path, unit):
     assert same(read_frames(tmp_path / "b.parquet"), frames)
 
 
-@pytest.mark.parametrize("row", ["3,0F", "0,00", "0F,0"])
+@pytest.mark.parametrize("row", ["3,0F", "0,00", "0F,0", "10,0x1"])
 def test_bytes_of_one_digit_and_of_two_are_in_no_row_together(error_of, row):
     assert "bus.csv:2: " in error_of(f"id,time,d1,d2\n1A0,0.5,{row}\n1A0,0.7,00,FF\n")
 

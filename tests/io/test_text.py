@@ -293,6 +293,9 @@ ODD = {
         f" 1.0 {ROW} 01\nBegin Triggerblock Wed Jan 15 11:30:00.000 am 2026\n 7.5 {ROW} 03\n",
         [1.0, 7.5],
     ),
+    "a date that no calendar has": (
+        f"base hex\nBegin Triggerblock Mit Feb 31 10:30:00.000 2026\n 1.0 {ROW} 01\n", [1.0],
+    ),
     "past midnight": (
         "23:59:59.900 R 15FD0723 01\n00:00:00.100 R 15FD0723 02\n", [86399.9, 86400.1],
     ),
