@@ -1,10 +1,13 @@
 """The commands `cangraph scan`, `monitor`, `data` and `train`, also as `python -m cangraph`.
 
-    cangraph scan my.log --html my.html      # status 0: nothing found, 1: an alarm, 2: not readable
+    cangraph scan my.log --html my.html
     cangraph monitor gat.onnx --interface socketcan --channel can0
     cangraph train dataset=hcrl_sa teacher.epochs=12
     torchrun --nproc-per-node 4 -m cangraph train dataset=hcrl_sa   # four devices of one machine
     srun python -m cangraph train dataset=hcrl_sa                   # a SLURM job, several machines
+
+Of a log, `scan` and `monitor --log` exit with a `deploy.detector.Status`: 0 nothing found, 1 an
+alarm, 2 not readable, 3 not judged.
 
 A command imports what it needs when it is called, so that watching a bus loads no torch.
 """
@@ -19,6 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cangraph.extras import MissingExtraError, named_extra
+from cangraph.files import printable
 
 if TYPE_CHECKING:
     from cangraph.params import Params
@@ -47,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141  # as a shell says of SIGPIPE
     except (MissingExtraError, ValueError, OSError) as error:
         where = "" if isinstance(error, MissingExtraError) else f"cangraph {command}: "
-        print(f"{where}{error}", file=sys.stderr)
-        return 2 if command == "scan" else 1  # the status of an alarm is 1
+        print(printable(" ".join(f"{where}{error}".split())), file=sys.stderr)
+        return 2 if command in ("scan", "monitor") else 1  # the status of an alarm is 1
 
 
 def _run(command: str, words: Sequence[str]) -> int:
@@ -60,13 +64,12 @@ def _run(command: str, words: Sequence[str]) -> int:
     if command == "monitor":
         from cangraph.deploy.console import run_monitor
 
-        run_monitor(words)
-    elif command == "data":
+        return run_monitor(words)
+    if command == "data":
         from cangraph.data.catalog import run_data
 
         return run_data(words)
-    else:
-        _train(words)
+    _train(words)
     return 0
 
 

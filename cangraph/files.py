@@ -24,6 +24,15 @@ def data_home() -> Path:
     return (home() / (os.environ.get("CANGRAPH_DATA") or "data")).resolve()
 
 
+def printable(said: Any) -> str:
+    """What comes from a file, without what a terminal would obey.
+
+    >>> print(printable("red\\x1b[31m"))
+    red�[31m
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(said))
+
+
 def put(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; its folder is made."""
     with _replacing(path) as part:

@@ -1,5 +1,6 @@
 """`cangraph monitor`: an exported detector on a CAN interface, or on a log. It never transmits.
-Events are printed as JSON lines, or drawn as a panel on a terminal."""
+Events are printed as JSON lines, or drawn as a panel on a terminal. Of a log the exit status is a
+`detector.Status`; of a bus it is 0."""
 
 import json
 import signal
@@ -20,7 +21,7 @@ from can.cli import add_bus_arguments, create_bus_from_namespace
 from can.util import load_config
 
 from cangraph.deploy.box import boxed
-from cangraph.deploy.detector import Exported
+from cangraph.deploy.detector import Exported, Status
 from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Buses, Event, Monitor
 from cangraph.deploy.state import Source, SpoiltStateError, resume_state, save_state, set_aside
@@ -44,6 +45,7 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "back": "the interface is back",
     "paused": "frames were missed for {seconds:.1f} s; time goes on from the last one",
     "clock": "the clock jumped by {seconds:+.3f} s; time goes on from the last frame",
+    "unjudged": "the detector has no number for a window; it is not taken for clean",
     "forgot": "{ids:,} rare IDs forgotten: there are more than can be remembered",
     "silent": "no frame for {seconds:.1f} s: unplugged, or the bus sleeps",
     "refused": "{frames:,} rows that are no frames: {why}",
@@ -88,9 +90,9 @@ def _parser() -> ArgumentParser:
     return run
 
 
-def run_monitor(arguments: Sequence[str]) -> None:
-    """Run `cangraph monitor` until the log ends or a signal comes. Raises `ValueError` and
-    `OSError` where something is wrong."""
+def run_monitor(arguments: Sequence[str]) -> int:
+    """Run `cangraph monitor` until the log ends or a signal comes; returns its exit status. Raises
+    `ValueError` and `OSError` where something is wrong."""
     given = _parser().parse_args(arguments)
     detector = Exported(given.detector or boxed())
     shown = sys.stdout.isatty() and not given.json
@@ -114,7 +116,7 @@ def run_monitor(arguments: Sequence[str]) -> None:
             heard = _listened(listeners, buses, stop), listeners
         for event in resumed:
             say(event)
-        _run(given, buses, source, heard, say)
+        return _run(given, buses, source, heard, say)
 
 
 def _watched(given: Namespace) -> tuple[list[str], Source]:
@@ -197,7 +199,7 @@ def _listeners(stack: ExitStack, given: Namespace, buses: Buses) -> dict[str, Li
     return found
 
 
-def _run(given: Namespace, buses: Buses, source: Source, heard: Heard, say: Say) -> None:
+def _run(given: Namespace, buses: Buses, source: Source, heard: Heard, say: Say) -> int:
     pieces, listeners = heard
 
     def statistics() -> list[Event]:
@@ -207,8 +209,10 @@ def _run(given: Namespace, buses: Buses, source: Source, heard: Heard, say: Say)
         return [event | counted.get(event.get("bus", ""), other) for event in told]
 
     told = saved = time.monotonic()
+    refused = 0
     for frames, notices in pieces:
         for notice in notices:
+            refused += notice["frames"] if notice["event"] == "refused" else 0
             say(notice | {"time": buses.time(notice.get("bus", ""))})
         for event in buses.feed(frames):
             say(event)
@@ -222,9 +226,20 @@ def _run(given: Namespace, buses: Buses, source: Source, heard: Heard, say: Say)
             save_state(given.state, buses, source)
     if given.state:
         save_state(given.state, buses, source)
+    status = _status(buses, refused) if given.log else Status.NOTHING
     ends = {"event": "stopped", "time": max(map(buses.time, buses.of), default=0.0)}
+    ends["status"] = status.value
     for event in [*buses.each(Monitor.ongoing), *statistics(), ends]:
         say(event)
+    return status
+
+
+def _status(buses: Buses, refused: int) -> Status:
+    every = [monitor.count for monitor in buses.of.values()]
+    alarms, unjudged = (sum(count[name] for count in every) for name in ("alarms", "unjudged"))
+    # while a monitor calibrates, it judges nothing
+    judged = [0 if m.clean is not None else m.count["windows"] for m in buses.of.values()]
+    return Status.of(alarms, refused, buses.frames, min(judged, default=0), unjudged)
 
 
 def _replayed(given: Namespace, buses: Buses, stop: Flag) -> Pieces:
@@ -267,7 +282,7 @@ def _listened(listeners: dict[str, Listener], buses: Buses, stop: Flag) -> Piece
 
 def _line(event: Event, windows: bool) -> None:
     if windows or event["event"] != "window":
-        print(json.dumps(event), flush=True)
+        print(json.dumps(event, allow_nan=False), flush=True)
 
 
 def _screen(stack: ExitStack, screen: "Screen") -> Say:

@@ -3,6 +3,9 @@ files. On loading a file judges a fixed window, and must give the score that its
 
 import hashlib
 import json
+import math
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,13 +13,14 @@ import numpy as np
 
 from cangraph.data.graphs import Graphs
 from cangraph.deploy.latency import latency
-from cangraph.evaluation.alarms import alarm_rule
+from cangraph.evaluation.alarms import alarm_rule, check_threshold
 from cangraph.evaluation.scores import Scores
 from cangraph.features import windows
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
+from cangraph.files import printable
 from cangraph.frames import ATTACK_TYPES, Frames
 
-FORMAT = 2  # 1 named constants by the module that they stood in
+FORMAT = 3  # 1 named constants by the module that they stood in, 2 hashed torch's weights
 KEY = "cangraph"  # of the metadata
 INPUTS = ("x", "edge_index", "edge_attr")
 OUTPUTS = ("value", "node", "attack_type")
@@ -28,8 +32,19 @@ _FACTS = {  # what the metadata of a file must say, by type
     dict: ("profile", "versions", "trained_on", "proof"),
 }
 _PROOF = {"x": list, "value": float, "node": list}
+_FUSED = ("vgae", "gat", "mean", "max", "noisy-or", "logistic", "mlp", "policy")
+KINDS = ("GAT", "VGAE", *(f"fusion ({rule})" for rule in _FUSED))
+_LARGEST = 1 << 28  # bytes of a file
+_LONGEST = 1 << 16  # frames of a window
 _NEAR = 1e-4  # other processors round otherwise
 _REMEDY = "export the detector again with this version of cangraph"
+# what `export` writes: none runs another graph, so that every file ends
+_OPERATORS = """
+    Abs Add ArgMax Cast Clip Concat Constant ConstantOfShape Div Elu Exp Expand Gather GatherND
+    Gemm Identity LayerNormalization LeakyRelu Less Log MatMul Max Min Mul Pow ReduceMax
+    ReduceMean ReduceSum Relu Reshape ScatterElements Shape Sigmoid Slice Softmax Sqrt Squeeze
+    Sub Tanh Transpose Unsqueeze Where
+"""
 
 
 class Judged(NamedTuple):
@@ -39,6 +54,68 @@ class Judged(NamedTuple):
     value: float
     node: np.ndarray
     attack_type: np.ndarray
+
+    @property
+    def whole(self) -> bool:
+        """Whether it says something: all of it are finite numbers."""
+        every = (self.value, self.node, self.attack_type)
+        return len(self.node) > 0 and all(np.isfinite(part).all() for part in every)
+
+
+class Status(IntEnum):
+    """How a command that judges logs exits."""
+
+    NOTHING = 0  # all of it was judged, and no alarm raised
+    ALARM = 1
+    UNREADABLE = 2  # the log, all or most of it, or the detector; or an option is wrong
+    NOT_JUDGED = 3  # it is too short, or ends while it calibrates, or windows got no value
+
+    @classmethod
+    def of(cls, alarms: int, refused: int, frames: int, judged: int, unjudged: int) -> "Status":
+        """That of a log of which so many rows were refused and frames read, so many windows
+        `judged` by the rule for alarms, and so many for which the detector had no value.
+
+        >>> Status.of(alarms=0, refused=5, frames=95, judged=1, unjudged=0).name
+        'NOTHING'
+        """
+        if alarms:
+            return cls.ALARM
+        if refused > frames:
+            return cls.UNREADABLE
+        return cls.NOTHING if judged and not unjudged else cls.NOT_JUDGED
+
+    @classmethod
+    def worst(cls, found: Iterable["Status"]) -> "Status":
+        """That of several logs: an alarm, or else the log that is known least."""
+        every = [*found]
+        return cls.ALARM if cls.ALARM in every else max(every, default=cls.NOTHING)
+
+
+def _line(said: Any) -> str:
+    """What a file, or somebody else's error, says, as part of a line."""
+    return printable(" ".join(str(said).split()))[:200]
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} among its numbers")
+    return value
+
+
+def _out_of_range(facts: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the values of metadata whose types are right."""
+    if facts["kind"] not in KINDS:
+        yield f"kind {_line(facts['kind'])!r}, which is none of {', '.join(KINDS)}"
+    else:
+        check_threshold(facts["kind"], facts["threshold"])
+    if not 2 <= facts["window"] <= _LONGEST or facts["stride"] < 1:
+        yield f"windows of {facts['window']} frames, {facts['stride']} apart"
+    for name, kind in _PROOF.items():
+        if type(facts["proof"][name]) is not kind:
+            yield f"the proof's {name}"
+        else:
+            np.array(facts["proof"][name], np.float64)  # raises where it holds no numbers
 
 
 def this_code() -> dict[str, Any]:
@@ -72,22 +149,84 @@ def proof(window: int) -> dict[str, np.ndarray]:
     return dict(zip(INPUTS, arrays, strict=True))
 
 
+def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
+    """The numbers of the fields of a message in protobuf's wire format, and what is in them: a
+    number, or the bytes of what has a length.
+
+    >>> [(number, bytes(value)) for number, value in _fields(memoryview(b"\\x22\\x02hi"))]
+    [(4, b'hi')]
+    """
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = 0
+        for shift in range(0, 70, 7):
+            byte, at = message[at], at + 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value & (1 << 64) - 1
+        raise ValueError("a number of more than 10 bytes")
+
+    while at < len(message):
+        key = varint() & 0xFFFFFFFF
+        if key & 7 == 0:
+            yield key >> 3, varint()
+            continue
+        if key & 7 not in (1, 2, 5):
+            raise ValueError(f"a field of type {key & 7}")
+        size = {1: 8, 5: 4}.get(key & 7) or varint()
+        if at + size > len(message):
+            raise ValueError("a field that is longer than the file")
+        yield key >> 3, message[at : at + size]
+        at += size
+
+
+def graph_of(content: bytes) -> tuple[bytes, str]:
+    """The graph of an ONNX file, and what cangraph wrote of it. Raises `ValueError` for what is no
+    ONNX file, and for one with operators that `export` does not write: by those that run other
+    graphs, a small file could compute for ever."""
+    try:
+        model = [*_fields(memoryview(content))]
+        (graph,) = (value for number, value in model if number == 7)
+        nodes = [[*_fields(value)] for number, value in _fields(graph) if number == 1]
+        kinds = {bytes(value).decode() for node in nodes for k, value in node if k == 4}
+        domains = {bytes(value).decode() for node in nodes for k, value in node if k == 7}
+        inner = {k for node in nodes for n, value in node if n == 5 for k, _ in _fields(value)}
+        pairs = [dict(_fields(value)) for number, value in model if number == 14]
+        said = [bytes(pair[2]).decode() for pair in pairs if bytes(pair[1]) == KEY.encode()]
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise ValueError(f"no whole ONNX file ({_line(error)})") from error
+    odd = (kinds - {*_OPERATORS.split()}) | (domains - {"", "ai.onnx"})
+    odd |= {"a graph within a node"} if inner & {6, 11} else set()
+    odd |= {"functions"} if 25 in dict(model) else set()
+    if odd:
+        raise ValueError(f"operators that cangraph does not write ({', '.join(sorted(odd)[:5])})")
+    return bytes(graph), (said or [""])[0]
+
+
 def session(content: bytes) -> Any:
-    """An ONNX model in onnxruntime, on one thread."""
+    """An ONNX model in onnxruntime, on one thread. Raises as `graph_of` does."""
     import onnxruntime
 
+    graph_of(content)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what matters is raised
     # from bytes: a file can name no other file that holds its weights
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    cpu = ["CPUExecutionProvider"]
+    # what it does when it fails is printed among our lines, and fails as well
+    return onnxruntime.InferenceSession(content, options, providers=cpu, enable_fallback=0)
 
 
 def judge(running: Any, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.ndarray) -> Judged:
     """What a model in a `session` says of one window (see `Exported.judge`)."""
     given = (x, edge_index.astype(np.int64), edge_attr)
     value, node, kinds = running.run(None, dict(zip(INPUTS, given, strict=True)))
+    came = [(part.shape, part.dtype) for part in (value, node, kinds)]
+    if came != [(shape, np.float64) for shape in ((), x.shape[:1], (len(ATTACK_TYPES),))]:
+        raise ValueError(f"of {len(x)} nodes came outputs of {came}")
     return Judged(float(value), node, kinds)
 
 
@@ -99,7 +238,8 @@ class Exported:
     `rule` is the `alarm_rule` that follows; `sha256` is the hash of the file.
 
     Raises `FileNotFoundError`, and `ValueError` for a file that is no ONNX file, that `export` did
-    not write, that is for other features, or that does not reproduce the scores of its maker.
+    not write, that is damaged or for other features, that would never raise an alarm, or that does
+    not reproduce the scores of its maker.
     """
 
     def __init__(self, path: Path | str):
@@ -109,19 +249,24 @@ class Exported:
             raise FileNotFoundError(
                 f"{path}: no such file; expected an exported detector; {remedy}"
             )
+        if (size := self.path.stat().st_size) > _LARGEST:
+            came = f"{path}: {size:,} bytes"
+            raise ValueError(f"{came}; expected a detector of at most {_LARGEST:,}; give another")
         content = self.path.read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
-            self._session = session(content)
+            (graph, said), self._session = graph_of(content), session(content)
         except ImportError:  # onnxruntime is missing, not the file wrong
             raise
         except Exception as error:  # onnxruntime's errors share no class
-            why = " ".join(str(error).split())[:120]
-            came = f"{path}: no whole ONNX file ({why})"
+            came = f"{path}: {_line(error)}"
             raise ValueError(f"{came}; expected an exported detector; {_REMEDY}") from error
-        self.about = self._facts(self._session.get_modelmeta().custom_metadata_map)
+        self.about = self._facts(said)
         self.kind, self.threshold = self.about["kind"], self.about["threshold"]
         self.window, self.stride = self.about["window"], self.about["stride"]
+        if self.about["weights_sha256"] != hashlib.sha256(graph).hexdigest():
+            came = f"{path}: weights_sha256 is not that of what the file holds: it is damaged"
+            raise ValueError(f"{came}; expected what was exported; copy it anew, or {_REMEDY}")
         self.rule = alarm_rule(self.kind, self.threshold)
         self._agrees_with_this_code()
         self._keeps_its_word()
@@ -132,23 +277,23 @@ class Exported:
             f"windows of {self.window} frames, attack at {self.threshold:.4g})"
         )
 
-    def _facts(self, metadata: dict[str, str]) -> dict[str, Any]:
+    def _facts(self, said: str) -> dict[str, Any]:
         ends = self._session.get_inputs(), self._session.get_outputs()
         names = tuple(tuple(end.name for end in side) for side in ends)
-        if KEY not in metadata or names != (INPUTS, OUTPUTS):
-            raise ValueError(
-                f"{self.path}: an ONNX file with inputs {', '.join(names[0])} that cangraph did "
-                f"not write; expected {', '.join(INPUTS)} and metadata; {_REMEDY}"
-            )
+        if not said or names != (INPUTS, OUTPUTS):
+            came = f"{self.path}: an ONNX file with inputs {_line(', '.join(names[0]))}"
+            expected = f"that cangraph did not write; expected {', '.join(INPUTS)} and metadata"
+            raise ValueError(f"{came} {expected}; {_REMEDY}")
         try:
-            facts = json.loads(metadata[KEY])
+            facts = json.loads(said, parse_float=_finite, parse_constant=_finite)
             kinds = {name: kind for kind, group in _FACTS.items() for name in group}
-            wrong = [n for n, kind in kinds.items() if not isinstance(facts.get(n), kind)]
-            wrong += [n for n, kind in _PROOF.items() if not isinstance(facts["proof"][n], kind)]
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
-            facts, wrong = {}, [f"{type(error).__name__}: {error}"]
+            wrong = [n for n, kind in kinds.items() if type(facts.get(n)) is not kind]
+            if facts.get("format", FORMAT) == FORMAT:
+                wrong = wrong or [*_out_of_range(facts)]
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+            facts, wrong = {}, [_line(error)]
         if facts.get("format", FORMAT) != FORMAT:
-            came = f"{self.path}: a file of format {facts['format']}"
+            came = f"{self.path}: a file of format {_line(facts['format'])}"
             raise ValueError(f"{came}; expected format {FORMAT}; {_REMEDY}")
         if wrong:
             came = f"{self.path}: its metadata cannot be read ({', '.join(wrong)})"
@@ -164,7 +309,8 @@ class Exported:
             if odd:
                 came = ", ".join(f"{key} = {there.get(key)} ({here.get(key)} here)" for key in odd)
                 raise ValueError(
-                    f"{self.path}: made for other features, {name.replace('_', ' ')}: {came}; "
+                    f"{self.path}: made for other features, {name.replace('_', ' ')}: "
+                    f"{_line(came)}; "
                     f"expected those of this version; {_REMEDY}"
                 )
 
@@ -178,8 +324,8 @@ class Exported:
             fault = f"{name} off by {far.max():.2g}"
         else:
             judged = self.judge(*made.values())
-            apart = [abs(judged.value - said["value"]), *np.abs(judged.node - said["node"])]
-            if max(apart) <= _NEAR * max(1.0, abs(said["value"])):
+            came, expected = [judged.value, *judged.node], [said["value"], *said["node"]]
+            if len(came) == len(expected) and np.allclose(came, expected, _NEAR, _NEAR):
                 return
             fault = f"a value of {judged.value:.6g} instead of {said['value']:.6g}"
         raise ValueError(
@@ -189,8 +335,13 @@ class Exported:
 
     def judge(self, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.ndarray) -> Judged:
         """Judge one window: features of its nodes f4 (N, 24), successions i4 (2, E), their
-        features f4 (E, 3), as in `Graphs`."""
-        return judge(self._session, x, edge_index, edge_attr)
+        features f4 (E, 3), as in `Graphs`. Raises `ValueError` where the file cannot; its answer
+        may hold NaN or infinity (see `Judged.whole`)."""
+        try:
+            return judge(self._session, x, edge_index, edge_attr)
+        except Exception as error:  # onnxruntime's errors share no class
+            came = f"{self.path}: a window cannot be judged ({_line(error)})"
+            raise ValueError(f"{came}; expected an exported detector; {_REMEDY}") from error
 
     def judge_all(self, graphs: Graphs) -> list[Judged]:
         """`judge` of each window."""
@@ -201,7 +352,12 @@ class Exported:
         ]
 
     def score(self, graphs: Graphs) -> Scores:
-        return Scores.of(graphs, np.array([judged.value for judged in self.judge_all(graphs)]))
+        """The values of all windows. Raises `ValueError` where one is no number."""
+        judged = self.judge_all(graphs)
+        if wrong := sum(not one.whole for one in judged):
+            came = f"{self.path}: no number for {wrong:,} of {len(judged):,} windows"
+            raise ValueError(f"{came}; expected a detector that judges them all; {_REMEDY}")
+        return Scores.of(graphs, np.array([one.value for one in judged]))
 
     def blame(self, graphs: Graphs) -> np.ndarray:
         """How much each node is to blame, f8 (N,)."""

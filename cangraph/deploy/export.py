@@ -18,6 +18,7 @@ from torch.export import Dim
 from cangraph.deploy import detector
 from cangraph.deploy.detector import Exported
 from cangraph.deploy.onewindow import Fused, OneGAT, OneVGAE
+from cangraph.evaluation.alarms import check_threshold
 from cangraph.files import put
 from cangraph.frames import CaptureInfo
 from cangraph.fusion.rules import FusionRule
@@ -42,7 +43,8 @@ def to_onnx(
     Its metadata hold the `threshold`, window and stride, features and constants of the kernels,
     versions, what it was trained on, the hash of its weights, and a window with its answer.
 
-    Raises `ArithmeticError`, and writes nothing, where that answer is off by more than 1e-5.
+    Raises `ArithmeticError`, and writes nothing, where that answer is off by more than 1e-5, and
+    `ValueError` for a threshold that no window could reach.
     """
     if isinstance(model, Fused):
         kind = f"fusion ({model.kind})"
@@ -50,6 +52,7 @@ def to_onnx(
     else:
         kind = type(model).__name__
         one = OneGAT(model) if isinstance(model, GAT) else OneVGAE(model)
+    check_threshold(kind, threshold)
     one.eval()
     window = detector.proof(params.window)
     inputs = [torch.from_numpy(window[name]) for name in detector.INPUTS]
@@ -73,7 +76,7 @@ def to_onnx(
         "window": params.window,
         "stride": params.stride,
         "parameters": n_parameters(one),
-        "weights_sha256": _sha256(one),
+        "weights_sha256": hashlib.sha256(detector.graph_of(content)[0]).hexdigest(),
         "versions": versions() | {name: version(name) for name in _PACKAGES},
         "trained_on": {"params": params.model_dump(), "captures": origin},
         "proof": {"x": x, "value": answer.value, "node": answer.node.tolist()},
@@ -112,12 +115,6 @@ def _quiet() -> Iterator[None]:  # torch, onnxscript and onnxruntime
         logging.disable(before)
 
 
-def _sha256(module: nn.Module) -> str:
-    named = module.state_dict().items()
-    weights = (f"{name} {tuple(w.shape)}".encode() + w.numpy().tobytes() for name, w in named)
-    return hashlib.sha256(b"".join(weights)).hexdigest()
-
-
 def _written(one: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     nodes, edges = Dim("N", min=1), Dim("E", min=0)
     with _quiet():
@@ -131,7 +128,10 @@ def _written(one: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto.SerializeToString()
+    model = program.model_proto
+    for node in model.graph.node:  # where in the source it came from: machine paths
+        del node.metadata_props[:]
+    return model.SerializeToString()
 
 
 def _with(content: bytes, facts: dict[str, Any]) -> bytes:
@@ -139,8 +139,6 @@ def _with(content: bytes, facts: dict[str, Any]) -> bytes:
 
     model = onnx.load_from_string(content)
     model.producer_name, model.producer_version = "cangraph", version("cangraph")
-    for node in model.graph.node:  # where in the source it came from: machine paths
-        del node.metadata_props[:]
     onnx.helper.set_model_props(model, {detector.KEY: json.dumps(facts, allow_nan=False)})
     onnx.checker.check_model(model)
     return model.SerializeToString()

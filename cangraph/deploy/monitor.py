@@ -1,16 +1,18 @@
 """A detector on traffic as it comes. A log that is replayed has the windows, scores and alarms of
 `to_graphs`, `Exported.score` and `raise_alarms`, to the bit, in any pieces."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from cangraph.deploy.detector import Exported
-from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch
+from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch, check_threshold
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
 from cangraph.features.kernel import slot_record
@@ -20,7 +22,7 @@ from cangraph.frames import ATTACK_TYPES, Frames
 
 _MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
 _TIMED = 1000  # windows whose time `statistics` summarises
-COUNTED = ("frames", "windows", "called", "alarms")
+COUNTED = ("frames", "windows", "unjudged", "called", "alarms")
 
 Event = dict[str, Any]
 
@@ -36,6 +38,7 @@ class Monitor:
     | over | the alarm ended |
     | ongoing | from `ongoing`: the alarm has not ended |
     | calibrated | the threshold `at` was set on the first `calibrate` s |
+    | unjudged | the detector has no number for a window, which is not taken for clean |
     | forgot | more than 8192 IDs came: the `ids` rarest ones were forgotten |
 
     An alarm names the blamed `id` (hexadecimal) of the suspicious window with the highest value,
@@ -44,9 +47,10 @@ class Monitor:
     `rule` is by default that of the detector; `hold` is that of `alarms.Watch`. The first
     `calibrate` seconds are taken for clean traffic: they raise no alarm, and set the threshold to
     their conformal quantile (`clean_threshold`), which a new clean window exceeds with probability
-    `rate`, or 1/(n + 1) of n windows where that is more. The threshold of a GAT is only raised.
+    `rate`, or 1/(n + 1) of n windows where that is more. The threshold of a GAT is only raised,
+    and none is taken that no window could reach.
 
-    Raises `ValueError` for a stride, rule or rate out of range.
+    Raises `ValueError` for a stride, rule, threshold or rate out of range.
     """
 
     def __init__(
@@ -60,13 +64,16 @@ class Monitor:
         rate: float = 1e-3,
     ):
         stride = detector.stride if stride is None else stride
-        if stride < 1 or calibrate < 0 or not 0 < rate < 1:
-            came = f"monitor: stride {stride}, {calibrate} s to calibrate on, rate {rate}"
-            raise ValueError(f"{came}; expected >= 1, >= 0 and between 0 and 1; use the defaults")
+        times = 0 <= calibrate < math.inf and 0 <= hold < math.inf
+        if stride < 1 or not times or not 0 < rate < 1:
+            came = f"monitor: stride {stride}, {calibrate} s to calibrate on, hold {hold}"
+            expected = "expected >= 1, two numbers >= 0, and a rate between 0 and 1"
+            raise ValueError(f"{came} s, rate {rate}; {expected}; use the defaults")
         self.detector, rule = detector, rule or detector.rule
         if not rule.n and detector.rule.n:
             came = f"monitor: k and n are 0, for evidence, with a {detector.kind}"
             raise ValueError(f"{came}; expected probabilities as values; use 2 of 3 windows")
+        check_threshold(detector.kind, rule.at)
         self.watch, self.asked = Watch(*rule, hold), rule.at
         self.sliding = Sliding(detector.window, stride)
         self.calibrate, self.rate = calibrate, rate
@@ -106,10 +113,14 @@ class Monitor:
             judged = self.detector.judge(
                 part["x"][node], part["edge_index"][:, edge], part["edge_attr"][edge]
             )
+            span = float(part["start"][w]), float(part["end"][w])
+            if not judged.whole:
+                self.count["unjudged"] += 1
+                events.append({"event": "unjudged", "time": span[1], "start": span[0]})
+                continue
             worst = int(judged.node.argmax())
             kinds = judged.attack_type[1:]  # the first is benign
             attack = ATTACK_TYPES[1 + int(kinds.argmax())] if kinds.any() else ""
-            span = float(part["start"][w]), float(part["end"][w])
             blamed, blame = int(part["node_id"][node][worst]), float(judged.node[worst])
             events += self._see(Seen(judged.value, *span, blamed, blame, attack))
             self.seconds.append(made + time.perf_counter() - began)
@@ -157,7 +168,10 @@ class Monitor:
             none = np.zeros(n)
             clean = Scores(values, none.astype(bool), none, none, none, none, captures=())
             least = -np.inf if self.detector.rule.n else before  # of a GAT it never falls
-            self.watch.at = max(clean_threshold(clean, self.rate), least)
+            found = max(clean_threshold(clean, self.rate), least)
+            with suppress(ValueError):  # one that no window could reach is not taken
+                check_threshold(self.detector.kind, found)
+                self.watch.at = found
         promised = (int((values >= self.watch.at).sum()) + 1) / (n + 1)
         at = {"at": self.watch.at, "before": before, "windows": n, "rate": promised}
         return [{"event": "calibrated", "time": now} | at]
@@ -205,6 +219,7 @@ class Monitor:
         sliding.held = held if facts["count"]["frames"] else []
         for name in ("passed", "told", "origin"):
             setattr(sliding, name, facts[name])
+        check_threshold(self.detector.kind, facts["at"])
         self.watch.restore(facts["watch"])
         self.watch.at, self.clean = facts["at"], facts["clean"]
         self.sliding, self.count, self.time = sliding, facts["count"], facts["time"]

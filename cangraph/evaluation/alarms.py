@@ -42,6 +42,23 @@ def alarm_rule(kind: str, at: float) -> AlarmRule:
     return AlarmRule(at, 0, 0) if kind in _BY_EVIDENCE else AlarmRule(at)
 
 
+def check_threshold(kind: str, at: float) -> None:
+    """Raises `ValueError` for a threshold that no window of such a detector could reach.
+
+    >>> check_threshold("GAT", 1.0)
+    Traceback (most recent call last):
+    ValueError: threshold 1.0 for a GAT; expected a number from 0 to under 1; leave it out
+    """
+    if kind == "VGAE":  # standard deviations, 0 is usual
+        right, expected = -1e6 < at < 1e6, "standard deviations"
+    elif kind in _BY_EVIDENCE:  # a certain window has the odds of the threshold 1, and adds none
+        right, expected = 0 <= at < 1, "a number from 0 to under 1"
+    else:
+        right, expected = 0 <= at <= 1, "a number from 0 to 1"
+    if not right:
+        raise ValueError(f"threshold {at} for a {kind}; expected {expected}; leave it out")
+
+
 def _check(k: int, n: int) -> None:
     if not 1 <= k <= n and (k, n) != (0, 0):
         expected = "expected k of the last n windows with 1 ≤ k ≤ n, or 0 of 0 for evidence"

@@ -1,7 +1,7 @@
 """`cangraph scan`: whether a log looks under attack, when, on which bus, which ID, and why.
 
 `scan` judges one log and returns what it found as one object; `scanpage` makes text and a page of
-it. Status: 0 nothing was found, 1 an alarm, 2 a log that cannot be read or judged.
+it. Its status is a `deploy.detector.Status`.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cangraph.deploy.detector import Exported
+from cangraph.deploy.detector import Exported, Status
 from cangraph.deploy.monitor import Monitor
 from cangraph.evaluation.alarms import event_metrics
 from cangraph.evaluation.scores import Scores
@@ -22,7 +22,6 @@ from cangraph.io.readers import read_frames
 from cangraph.report import diagnosis
 from cangraph.report.reasons import RARE, Own, newcomers, own_frames, why
 
-NOTHING, ALARM, NOT_JUDGED = range(3)  # exit statuses
 _PIECE = 20_000  # frames between two steps of a progress bar
 _DATED = 1e8  # s; timestamps above it count from 1970
 _PAUSE = 0.5  # s without any frame on a bus
@@ -53,8 +52,8 @@ class Scan(NamedTuple):
     detector: Exported
 
     @property
-    def status(self) -> int:
-        return self.facts["status"]
+    def status(self) -> Status:
+        return Status(self.facts["status"])
 
 
 class Names:
@@ -133,15 +132,19 @@ def scan(
         one = streams[bus] = OneBus(part, since, own, windows)
         mine = _alarms(bus, one, events, detector, names)
         alarms += mine
-        buses.append(_bus(bus, one, mine, detector, bool(labels)))
+        buses.append(_bus(bus, one, mine, monitor, bool(labels)))
         diagnostics += [
             row | {"bus": bus, "id": f"{row['id']:03X}"} for row in diagnosis.conversations(part)
         ]
     alarms.sort(key=lambda alarm: alarm["begin"])
-    judged = any(len(one.windows) for one in streams.values())
+    judged, unjudged = min(b["windows"] for b in buses), sum(b["unjudged"] for b in buses)
+    status = Status.of(len(alarms), frames.report.refused, len(frames), judged, unjudged)
     facts: dict[str, Any] = {"log": frames.name if isinstance(log, Frames) else str(log)}
-    facts |= {"status": ALARM if alarms else NOTHING if judged else NOT_JUDGED}
-    facts |= {"verdict": _verdict(alarms, judged), "read": _read(frames), "buses": buses}
+    facts |= {
+        "status": status.value,
+        "verdict": _verdict(status, alarms, len(streams) > 1 or unjudged > 0),
+    }
+    facts |= {"read": _read(frames), "buses": buses}
     return Scan(facts | {"alarms": alarms, "diagnostics": diagnostics}, streams, detector)
 
 
@@ -149,13 +152,15 @@ def unreadable(log: Path | str, error: Exception, detector: Exported) -> Scan:
     """The scan of a log that cannot be read."""
     nothing: dict[str, Any] = {"buses": [], "alarms": [], "diagnostics": []}
     said = {"log": str(log), "verdict": "cannot be read", "why": str(error)}
-    return Scan(nothing | said | {"status": NOT_JUDGED}, {}, detector)
+    return Scan(nothing | said | {"status": Status.UNREADABLE.value}, {}, detector)
 
 
-def _verdict(alarms: Sequence[dict], judged: bool) -> str:
-    if not judged:
-        return "is too short to be judged"
-    if not alarms:
+def _verdict(status: Status, alarms: Sequence[dict], some: bool) -> str:
+    if status is Status.UNREADABLE:
+        return "is mostly unreadable; the rest raises no alarm"
+    if status is Status.NOT_JUDGED:
+        return "is not judged in full" if some else "is too short to be judged"
+    if status is Status.NOTHING:
         return "raises no alarm"
     sure = any(alarm["sure"] == "high" for alarm in alarms)
     return "looks under attack" if sure else "may be under attack"
@@ -240,16 +245,17 @@ def _read(frames: Frames) -> dict[str, Any]:
 
 
 def _bus(
-    bus: str, one: OneBus, alarms: Sequence[dict], detector: Exported, labels: bool
+    bus: str, one: OneBus, alarms: Sequence[dict], monitor: Monitor, labels: bool
 ) -> dict[str, Any]:
     """What is said of a bus as a whole."""
-    frames, values = one.frames, one.windows[:, 2]
+    frames, values, detector = one.frames, one.windows[:, 2], monitor.detector
+    unjudged = monitor.count["unjudged"]
     facts = {"bus": bus, "frames": len(frames), "ids": len(np.unique(frames.arbitration_id))}
-    facts |= {"seconds": round(frames.duration, 6), "windows": len(values)}
+    facts |= {"seconds": round(frames.duration, 6), "windows": len(values), "unjudged": unjudged}
     facts |= {"called": int((values >= detector.threshold).sum()), "alarms": len(alarms)}
     if labels and len(values) and (frames.attack.any() or frames.attack_spans):
         facts["labels"] = _labelled(one, detector)
-    return facts | {"not_judged": list(_not_judged(one, detector))}
+    return facts | {"not_judged": list(_not_judged(one, detector, unjudged))}
 
 
 def _labelled(one: OneBus, detector: Exported) -> dict[str, Any]:
@@ -265,11 +271,13 @@ def _labelled(one: OneBus, detector: Exported) -> dict[str, Any]:
     return event_metrics(scores, *detector.rule)
 
 
-def _not_judged(one: OneBus, detector: Exported) -> Iterable[str]:
+def _not_judged(one: OneBus, detector: Exported, unjudged: int) -> Iterable[str]:
     """What of a bus could not be judged, or only in part."""
-    frames = one.frames
-    left = len(frames) - detector.window - max(len(one.windows) - 1, 0) * detector.stride
-    if not len(one.windows):
+    frames, windows = one.frames, len(one.windows) + unjudged
+    left = len(frames) - detector.window - max(windows - 1, 0) * detector.stride
+    if unjudged:
+        yield f"{unjudged:,} of {windows:,} windows, for which the detector has no number"
+    if not windows:
         yield f"all of it: {len(frames):,} frames, where a window takes {detector.window}"
         return
     if left > 0:

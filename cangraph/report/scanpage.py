@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from cangraph.deploy.box import boxed
-from cangraph.deploy.detector import Exported
-from cangraph.files import put
+from cangraph.deploy.detector import Exported, Status
+from cangraph.files import printable, put
 from cangraph.io.intervals import BESIDE
 from cangraph.report.pages import shell
 from cangraph.report.scan import Names, Scan, Step, scan, unreadable
@@ -26,7 +26,7 @@ def run_scan(words: Sequence[str]) -> int:
     """Run `cangraph scan`; returns its exit status. Raises `ValueError` and `OSError` where the
     detector or the DBC cannot be read."""
     about = "Say whether logs look under attack, when, which ID, and why. Exit status: 0 nothing "
-    about += "was found, 1 an alarm, 2 a log that cannot be read, or is too short to be judged."
+    about += "was found, 1 an alarm, 2 a log that cannot be read, 3 one that was not judged."
     parser = ArgumentParser("cangraph scan", description=about)
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="of any format it reads")
     parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
@@ -58,11 +58,11 @@ def run_scan(words: Sequence[str]) -> int:
         scans.append(found)
         if not given.json:
             print(told(found), flush=True)
-    status = max(found.status for found in scans)
+    status = Status.worst(found.status for found in scans)
     if given.json:
         about_it = {"file": str(detector.path), "sha256": detector.sha256, "kind": detector.kind}
-        facts = {"schema": 1, "status": status, "detector": about_it}
-        print(json.dumps(facts | {"logs": [found.facts for found in scans]}))
+        facts = {"schema": 1, "status": status.value, "detector": about_it}
+        print(json.dumps(facts | {"logs": [found.facts for found in scans]}, allow_nan=False))
     if given.html:
         put(given.html, page(scans).encode())
         if not given.json:
@@ -105,7 +105,7 @@ def _clean(text: Any) -> str:
     """What comes from a file, without what a terminal would obey; markup as it is."""
     if hasattr(text, "__html__"):
         return text
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return printable(text)
 
 
 # what is said, in text and on the page

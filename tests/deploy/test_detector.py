@@ -1,5 +1,6 @@
 """Files are tried before they are trusted, and run where there is no torch."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import onnx.parser
 import pytest
 
 from cangraph.data.graphs import to_graphs
-from cangraph.deploy.detector import KEY, Exported, proof
+from cangraph.deploy.detector import KEY, Exported, graph_of, proof
 from cangraph.io.writers import write_frames
 
 CATS = """<ir_version: 10, opset_import: ["" : 20]>
@@ -47,7 +48,7 @@ def test_bad_and_foreign_files_are_refused_by_name(detector_file, tmp_path):
         Exported(path)
     for content in (b"", b"no protobuf at all", detector_file.read_bytes()[:9000]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"odd\.onnx: (no whole ONNX file|an ONNX file with)"):
+        with pytest.raises(ValueError, match=r"odd\.onnx: (no whole ONNX file|operators that)"):
             Exported(path)
     onnx.save(onnx.parser.parse_model(CATS), path)
     with pytest.raises(ValueError, match=r"odd\.onnx: an ONNX file with inputs image that cang"):
@@ -58,8 +59,8 @@ def test_bad_and_foreign_files_are_refused_by_name(detector_file, tmp_path):
     "facts, says",
     [
         ({"threshold": "high"}, r"its metadata cannot be read \(threshold\)"),
-        ({"format": 1}, "a file of format 1; expected format 2"),
-        ({"format": 1, "kind": None}, "a file of format 1; expected format 2"),
+        ({"format": 1}, "a file of format 1; expected format 3"),
+        ({"format": 1, "kind": None}, "a file of format 1; expected format 3"),
         ({"proof": {}}, "its metadata cannot be read"),
         ({"node_features": ["speed"]}, "made for other features, node features: 0 = speed "),
         ({"profile": {}}, r"made for other features, profile: scale.tick = None"),
@@ -72,13 +73,16 @@ def test_metadata_that_do_not_fit_are_refused(facts, says, detector_file, tmp_pa
 
 
 def test_a_weight_that_was_altered_is_noticed(detector_file, tmp_path):
-    model = onnx.load(detector_file)
+    model, path = onnx.load(detector_file), tmp_path / "odd.onnx"
     weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     array = onnx.numpy_helper.to_array(weights) * 1.5
     weights.CopyFrom(onnx.numpy_helper.from_array(array, weights.name))
-    onnx.save(model, tmp_path / "odd.onnx")
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=r"odd\.onnx: weights_sha256 is not that of what the file"):
+        Exported(path)
+    sha256 = hashlib.sha256(graph_of(path.read_bytes())[0]).hexdigest()
     with pytest.raises(ValueError, match=r"a value of .* instead of .*: it is damaged, or for oth"):
-        Exported(tmp_path / "odd.onnx")
+        Exported(changed(path, path, {"weights_sha256": sha256}))
 
 
 def test_judging_a_log_needs_none_of_what_training_needs(detector_file, tmp_path, drive):
