@@ -13,6 +13,7 @@ import numpy as np
 from cangraph.frames import Frames, ReadReport, attack_code
 from cangraph.io.intervals import injected
 from cangraph.io.pythoncan import read_messages
+from cangraph.io.rows import joined
 from cangraph.io.text import Asked, Columns, Piece, read_text
 from cangraph.io.unpack import format_of, plain_suffix, text_blocks
 
@@ -228,7 +229,7 @@ def _in_time_order(path: Path, pieces: Iterable[Piece], size: int) -> Iterator[P
                 back = int((np.diff(time, prepend=last) < 0).sum())
                 report = report._replace(reordered=back)
                 last, latest = time[-1], before[-1]
-                held = _joined(held, columns) if held else columns
+                held = joined([held, columns]) if held else columns
                 if (np.diff(held["timestamp"]) < 0).any():
                     held = _taken(held, np.argsort(held["timestamp"], kind="stable"))
             pending = _sum(pending, report)
@@ -236,9 +237,7 @@ def _in_time_order(path: Path, pieces: Iterable[Piece], size: int) -> Iterator[P
             settled = np.searchsorted(held.get("timestamp", ()), latest - _HELD, "right")
             ready = int(settled) // size * size
         for begin in range(0, ready, size):
-            part = _taken(held, slice(begin, begin + size))
-            if part["dlc"].max(initial=0) <= 8:
-                part["data"] = part["data"][:, :8]
+            part = joined([_taken(held, slice(begin, begin + size))])
             rows = len(part["timestamp"])
             rows += pending.error_frames + pending.refused + pending.others
             yield part, pending._replace(rows=rows), names
@@ -249,11 +248,3 @@ def _in_time_order(path: Path, pieces: Iterable[Piece], size: int) -> Iterator[P
 
 def _taken(columns: Columns, rows: slice | np.ndarray) -> Columns:
     return {key: np.array(values[rows]) for key, values in columns.items()}
-
-
-def _joined(one: Columns, other: Columns) -> Columns:
-    data = [columns["data"] for columns in (one, other)]
-    width = max(part.shape[1] for part in data)
-    data = [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in data]
-    joined = {key: np.concatenate([one[key], other[key]]) for key in one if key != "data"}
-    return joined | {"data": np.concatenate(data)}

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -49,8 +48,8 @@ _CHUNK = 1 << 20  # bytes that are worth a thread
 
 class Rows(NamedTuple):
     """What a block of text holds: the columns of `Frames`, and `line`, the number of each row in
-    the block; count, first line, and that line's first byte of each of `FAULTS` and what is counted
-    beside; number of lines; what was `seen`; names of the buses by code."""
+    the block; count and first line of each of `FAULTS` and what is counted beside; number of
+    lines; what was `seen`; names of the buses by code."""
 
     columns: dict[str, np.ndarray]
     faults: np.ndarray
@@ -160,67 +159,61 @@ def read_rows(
     block, body: int, program: tuple[np.ndarray, int], buses: tuple[str, ...] = ()
 ) -> Rows:
     """The rows of a block of whole lines from the byte `body` on. `buses` are known by name."""
-    buffer = np.frombuffer(block, np.uint8)
-    parts = _parts(block, body)
-    steps, separator = program
-    with ExitStack() as stack:
-        threads = len(parts) > 1
-        run = stack.enter_context(ThreadPoolExecutor(len(parts))).map if threads else map
-        ends = list(run(lambda part: _line_ends(buffer, *part), parts))
-        lines = [len(end) for end in ends]
-        first = np.concatenate(([0], np.cumsum(lines)))
-        n = int(first[-1])
-        kept = [name for name in COLUMNS if name != "attack_type"]
-        for width in (8, 64):  # columns of the payload: as CAN has it, and once more for CAN FD
-            shapes: dict = {name: (n, width) if name == "data" else n for name in kept}
-            rows = {name: np.zeros(shape, COLUMNS[name]) for name, shape in shapes.items()}
-            rows["line"] = np.zeros(n, np.int32)
-            faults = np.zeros((len(parts), OTHERS + 1, 3), np.int64)
-            seen = np.zeros(len(parts), np.int64)
-            names = np.zeros((len(parts), BUSES, _NAME), np.uint8)
-            for code, name in enumerate(buses):
-                names[:, code, : len(name)] = np.frombuffer(name.encode("latin-1"), np.uint8)
-
-            def parse(i, rows=rows, faults=faults, seen=seen, names=names):
-                mine = tuple(column[first[i] : first[i + 1]] for column in rows.values())
-                out = faults[i], seen[i : i + 1], names[i]
-                return _parse(buffer, parts[i][0], ends[i], steps, separator, mine, *out)
-
-            counts = list(run(parse, range(len(parts))))
-            if min(counts) >= 0:
-                break
-    known = _one_code_a_name(rows["bus"], names, first, counts)
-    for i, begin in enumerate(first[1:-1], 1):
-        rows["line"][begin : begin + counts[i]] += int(begin)
-    if counts != lines:  # blank and refused lines have left gaps
-        kept_rows = [slice(first[i], first[i] + count) for i, count in enumerate(counts)]
-        rows = {key: np.concatenate([c[k] for k in kept_rows]) for key, c in rows.items()}
-    if width > 8 and rows["dlc"].max(initial=0) <= 8:
-        rows["data"] = rows["data"][:, :8]
-    found = np.zeros((OTHERS + 1, 3), np.int64)
-    for kind in range(len(found)):
-        part = int(np.argmax(faults[:, kind, 0] > 0))
-        found[kind] = faults[part, kind] + (0, first[part], 0)
-        found[kind, 0] = faults[:, kind, 0].sum()
-    return Rows(rows, found, n, int(np.bitwise_or.reduce(seen)), known)
+    buffer, parts = np.frombuffer(block, np.uint8), _parts(block, body)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        found = [*pool.map(lambda part: _read_part(buffer, part, program, buses), parts)]
+    above = np.cumsum([0, *(part.lines for part in found)]).tolist()
+    known = tuple(dict.fromkeys(name for part in found for name in part.buses))
+    faults = np.zeros((OTHERS + 1, 2), np.int64)
+    for part, lines in [*zip(found, above, strict=False)][::-1]:  # the first of a kind stays
+        part.columns["line"] += lines
+        codes = np.array([known.index(name) for name in part.buses] or [0], np.uint8)
+        part.columns["bus"][:] = codes[part.columns["bus"]]  # one code a name in all parts
+        some = part.faults[:, 0] > 0
+        faults[some, 1] = part.faults[some, 1] + lines
+        faults[:, 0] += part.faults[:, 0]
+    columns = joined([part.columns for part in found])
+    seen = int(np.bitwise_or.reduce([part.seen for part in found]))
+    return Rows(columns, faults, above[-1], seen, known)
 
 
-def _one_code_a_name(bus, names, first, counts) -> tuple[str, ...]:
-    """Give each name of a bus the same code in all parts; the names by code."""
-    known: list[str] = []
-    for i, count in enumerate(counts):
-        mine = [bytes(name).rstrip(b"\0").decode("latin-1") for name in names[i]]
-        mine = mine[: max((k + 1 for k, name in enumerate(mine) if name), default=0)]
-        known += [name for name in mine if name not in known]
-        codes = np.array([known.index(name) for name in mine] or [0], np.uint8)
-        if (codes != np.arange(len(codes))).any():
-            part = bus[first[i] : first[i] + count]
-            part[:] = codes[part]
-    return tuple(known)
+def joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Columns one behind the other, with payloads as wide as the widest frame needs."""
+    wide = max(part["dlc"].max(initial=0) for part in parts) > 8
+    columns = {key: [part[key] for part in parts] for key in parts[0]}
+    columns["data"] = [_as_wide(data, 64 if wide else 8) for data in columns["data"]]
+    return {key: np.concatenate(c) if len(c) > 1 else c[0] for key, c in columns.items()}
 
 
-def _line_ends(buffer: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """Where the lines of a part end, each at its newline or at the end."""
+def _as_wide(data: np.ndarray, width: int) -> np.ndarray:
+    more = width - data.shape[1]
+    return np.pad(data, ((0, 0), (0, more))) if more > 0 else data[:, :width]
+
+
+def _read_part(buffer: np.ndarray, part: tuple[int, int], program, buses) -> Rows:
+    ends = line_ends(buffer, *part)
+    for width in (8, 64):  # columns of the payload: as CAN has it, and once more for CAN FD
+        shapes: dict = dict.fromkeys(COLUMNS, len(ends)) | {"data": (len(ends), width)}
+        del shapes["attack_type"]
+        rows = {name: np.zeros(shape, COLUMNS[name]) for name, shape in shapes.items()}
+        rows["line"] = np.zeros(len(ends), np.int32)
+        faults, seen = np.zeros((OTHERS + 1, 2), np.int64), np.zeros(1, np.int64)
+        names = np.zeros((BUSES, _NAME), np.uint8)
+        for code, name in enumerate(buses):
+            names[code, : len(name)] = np.frombuffer(name.encode("latin-1"), np.uint8)
+        out = tuple(rows.values()), faults, seen, names
+        count = _parse(buffer, part[0], ends, program, out)
+        if count != _TOO_WIDE:
+            break
+    shown = [bytes(name).rstrip(b"\0").decode("latin-1") for name in names]
+    while shown and not shown[-1]:
+        shown.pop()
+    columns = {name: column[:count] for name, column in rows.items()}
+    return Rows(columns, faults, len(ends), int(seen[0]), tuple(shown))
+
+
+def line_ends(buffer: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Where the lines between two places end, each at its newline or at the end."""
     found = [np.flatnonzero(buffer[at : min(at + _CHUNK, end)] == 10) + at
              for at in range(begin, end, _CHUNK)]  # fmt: skip
     if end > begin and buffer[end - 1] != 10:
@@ -284,15 +277,8 @@ def _lower(byte):
 
 
 @numba.njit(cache=True, nogil=True)
-def _blanks(buffer, i, stop):
-    """The first byte from `i` on that is no blank (nor a control character)."""
-    while i < stop and buffer[i] <= 32:
-        i += 1
-    return i
-
-
-@numba.njit(cache=True, nogil=True)
 def _blanks_and_quotes(buffer, i, stop):
+    """The first byte from `i` on that is no blank, control character or quote."""
     while i < stop and (buffer[i] <= 32 or buffer[i] == 34):
         i += 1
     return i
@@ -321,13 +307,9 @@ def _integer(buffer, i, stop, base):
     """Value of up to 8 hexadecimal or 10 decimal digits, 0x before them or not, or -1; where they
     end; how many; whether they are surely hexadecimal."""
     sure = False
-    if (
-        i + 2 < stop
-        and buffer[i] == 48
-        and buffer[i + 1] | 32 == 120
-        and _DIGIT[buffer[i + 2]] >= 0
-    ):
-        i, base, sure = i + 2, _HEX, True  # 0x
+    zero_x = i + 2 < stop and buffer[i] == 48 and buffer[i + 1] | 32 == 120
+    if zero_x and _DIGIT[buffer[i + 2]] >= 0:
+        i, base, sure = i + 2, _HEX, True
     begin, value = i, np.int64(0)
     if base >= _DECIMAL:
         value, i = _digits(buffer, i, stop)
@@ -486,13 +468,10 @@ def _listed(buffer, i, stop, separator, most, base, row, data, n):
         if at < stop and buffer[at] == separator:
             at = _blanks_and_quotes(buffer, at + 1, stop)
         value, end, digits, sure = _integer(buffer, at, stop, base)
-        if (
-            not 0 <= value <= 255
-            or (base >= _DECIMAL and sure)  # 0x among decimal bytes
-            or (base <= _LOOSE and digits > 2)
-            or (base == _HEX and digits < 2)
-            or (base == _LOOSE and digits == 2 and value < 16)
-        ):
+        fits = not sure if base >= _DECIMAL else digits == 2  # no 0x among decimal bytes
+        if base == _LOOSE:
+            fits = digits == (1 if value < 16 else 2)
+        if not (fits and 0 <= value <= 255):
             break
         if end < stop and buffer[end] > 32 and buffer[end] != separator and buffer[end] != 34:
             break
@@ -604,15 +583,11 @@ def _whole(row, data, n):
 @numba.njit(cache=True, nogil=True, inline="always")
 def _sign(buffer, i, stop, kind, how, separator):
     """Pass signs and spans. Returns where they end, or minus a fault."""
-    if kind == _LITERAL:
-        return i + 1 if i < stop and _lower(buffer[i]) == how else -_TEXT
     if kind == _SEPARATOR:
         i = _blanks_and_quotes(buffer, i, stop)
-        return (
-            _blanks_and_quotes(buffer, i + 1, stop)
-            if i < stop and buffer[i] == separator
-            else -_TEXT
-        )
+        if i == stop or buffer[i] != separator:
+            return -_TEXT
+        return _blanks_and_quotes(buffer, i + 1, stop)
     if kind == _END:
         while i < stop and ((buffer[i] <= 34 and buffer[i] != 33) or buffer[i] == separator):
             i += 1
@@ -761,19 +736,19 @@ def _match(buffer, begin, stop, steps, separator, row, clock, data, n):
 
 
 @numba.njit(cache=True, nogil=True)
-def _parse(buffer, start, ends, steps, separator, rows, faults, seen, names):
+def _parse(buffer, start, ends, program, out):
     """Fill the columns from text, and `faults` by kind. Returns rows, or `_TOO_WIDE`."""
+    (steps, separator), (rows, faults, seen, names) = program, out
     n, line, row, clock = 0, 0, np.zeros(_REGISTERS, np.int64), np.zeros(1)
     timestamp, arbitration_id, dlc, data, extended, remote, attack, bus, at_line = rows
     for stop in ends:
-        line, begin, from_byte, start = line + 1, start, start, stop + 1
+        line, begin, start = line + 1, start, stop + 1
         while stop > begin and buffer[stop - 1] <= 32:
             stop -= 1
         if _sign(buffer, begin, stop, _END, 0, separator) >= 0:  # a blank line
             continue
-        begin = _blanks(buffer, begin, stop)
-        if separator:
-            begin = _blanks_and_quotes(buffer, begin, stop)
+        while begin < stop and (buffer[begin] <= 32 or (separator and buffer[begin] == 34)):
+            begin += 1
         outcome, fault = _match(buffer, begin, stop, steps, separator, row, clock, data, n)
         if fault == _TOO_WIDE:
             return _TOO_WIDE
@@ -788,7 +763,7 @@ def _parse(buffer, start, ends, steps, separator, rows, faults, seen, names):
         if fault or outcome != FRAME:
             kind = fault if fault else ERRORS if outcome == ERROR_FRAME else OTHERS
             if faults[kind, 0] == 0:
-                faults[kind, 1], faults[kind, 2] = line, from_byte
+                faults[kind, 1] = line
             faults[kind, 0] += 1
             data[n] = 0  # the next row takes this place
             continue

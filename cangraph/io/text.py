@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -14,7 +14,7 @@ import numpy as np
 from cangraph.frames import ReadReport
 from cangraph.io import rows
 from cangraph.io.dialects import BYTE, DIALECTS, ROLES, UNITS, Dialect
-from cangraph.io.rows import FAULTS, Rows, read_rows
+from cangraph.io.rows import FAULTS, Rows, line_ends, read_rows
 from cangraph.io.times import TimeBase
 
 HEAD = 1 << 16  # bytes that tell the dialect
@@ -23,7 +23,7 @@ _FEW = 1 << 12  # of them, those that tell what to try
 Columns = dict[str, np.ndarray]
 Piece = tuple[Columns, ReadReport, tuple[str, ...]]  # the columns, their report, names of buses
 
-_MESSAGES = [*FAULTS.values()]
+_LATE = "a timestamp after the year 5138; expected seconds"
 _CALL = "cangraph.read_frames({path!r}, columns={columns}, time_unit={unit!r}, base={base})"
 
 
@@ -87,7 +87,7 @@ def read_text(
         head = _head(first)
         way = _recognised(path, head, asked)
         timing = TimeBase(way.dialect, head.decode("latin-1"), way.per_second, way.base)
-        named: set[int] = set()
+        named: set[str] = set()
         body, skipped, refused, total = way.body, way.above, 0, 0
         buses: tuple[str, ...] = ()
         chained = chain([first], parts)
@@ -95,8 +95,9 @@ def read_text(
         for block in chained:
             found = read_rows(block, body, way.program, buses)
             if total == 0 and not timing.settled(found):
-                for part, (other, begin) in enumerate(_again(blocks, way)) if not whole else ():
-                    timing.survey(read_rows(other, begin, way.program) if part else found)
+                again = zip(() if whole else blocks(), chain([way.body], repeat(0)), strict=False)
+                for other in (read_rows(*part, way.program) for part in again):
+                    timing.survey(other)
                 if whole:
                     timing.survey(found)
                 timing.decide()
@@ -131,33 +132,26 @@ def _misfit(refused: int, total: int) -> bool:
     return refused > 1 + total // 100
 
 
-def _again(
-    blocks: Callable[[], Generator[Any, None, None]], way: _Way
-) -> Iterator[tuple[Any, int]]:
-    for i, block in enumerate(blocks()):
-        yield block, way.body if i == 0 else 0
-
-
-def _shown(block, begin: int) -> str:
+def _shown(block, body: int, line: int) -> str:
+    """A line of a block, counted from the byte `body` on."""
+    begin = body
+    if line > 1:
+        begin = line_ends(np.frombuffer(block, np.uint8), body, len(block))[line - 2] + 1
     return bytes(block[begin : begin + 200]).split(b"\n")[0][:80].decode("ascii", "replace").strip()
 
 
 def _messages(
-    path: Path, block, body: int, found: Rows, late: np.ndarray, skipped: int, named: set[int]
+    path: Path, block, body: int, found: Rows, late: np.ndarray, skipped: int, named: set[str]
 ) -> tuple[str, ...]:
     """One message for each kind of refusal that was not `named` before, at its first line."""
-    kinds = [k for k in range(1, rows.PADDED) if found.faults[k, 0] and k not in named]
-    first = [(*found.faults[kind, 1:].tolist(), _MESSAGES[kind - 1]) for kind in kinds]
-    if len(late) and rows.PADDED not in named:
-        kinds.append(rows.PADDED)  # no kind of row; it stands for the rows that are too late
-        begin = body
-        for _ in range(int(late[0]) - 1):
-            begin = block.find(b"\n", begin) + 1
-        first.append((int(late[0]), begin, "a timestamp after the year 5138; expected seconds"))
-    named.update(kinds)
+    first = dict(zip(FAULTS.values(), found.faults[1 : rows.PADDED].tolist(), strict=True))
+    first[_LATE] = [len(late), *late[:1].tolist()]
+    new = sorted((at[1], fault) for fault, at in first.items() if at[0] and fault not in named)
+    named.update(fault for _, fault in new)
     return tuple(
-        f"{path}:{line + skipped}: {_shown(block, begin)!r} has {fault}; mend or delete the line"
-        for line, begin, fault in sorted(first)
+        f"{path}:{line + skipped}: {_shown(block, body, line)!r} has {fault}; "
+        "mend or delete the line"
+        for line, fault in new
     )
 
 
@@ -220,14 +214,14 @@ def _tried(way: _Way, head: bytes) -> _Way:
         above = len(lines) - 1
         way = way._replace(body=len(head) - len(lines[-1]), above=above)
         found = read_rows(head, way.body, way.program)
-    misfits = found.faults[1 : rows.PADDED]
+    misfits = found.faults[1 : rows.PADDED].tolist()
     fits = len(found.columns["line"]) + int(found.faults[rows.ERRORS, 0])
+    kinds = [(at, fault) for (n, at), fault in zip(misfits, FAULTS.values(), strict=True) if n]
     first = ""
-    if misfits[:, 0].any():
-        kind = min(np.flatnonzero(misfits[:, 0]), key=lambda k: misfits[k, 1])
-        _, line, begin = misfits[kind].tolist()
-        first = f"{line + way.above}: {_shown(head, begin)!r} has {_MESSAGES[kind]}"
-    return way._replace(fits=fits, misfits=int(misfits[:, 0].sum()), first=first)
+    if kinds:
+        line, fault = min(kinds)
+        first = f"{line + way.above}: {_shown(head, way.body, line)!r} has {fault}"
+    return way._replace(fits=fits, misfits=sum(n for n, _ in misfits), first=first)
 
 
 # ---- tables
