@@ -5,12 +5,14 @@ it. Its status is a `deploy.detector.Status`.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from cangraph.deploy.detector import Exported, Status
 from cangraph.deploy.monitor import Monitor
@@ -29,8 +31,6 @@ _WARM = 5.0  # s in which every ID that comes is taken for normal
 _MANY = 3  # suspicious windows of an alarm that is sure
 _RARE_ID = 9  # frames; an ID with fewer has no period
 _ENDED = ("over", "ongoing")  # events that tell an alarm as a whole
-
-Step = Callable[[int, int], None]  # takes the number of frames that were judged, and of all
 
 
 class OneBus(NamedTuple):
@@ -95,34 +95,32 @@ def scan(
     detector: Exported,
     names: Names | None = None,
     labels: bool | Path = False,
-    step: Step | None = None,
+    console: Console | None = None,
     **reading: Any,
 ) -> Scan:
     """Read a log, whatever of it is readable, and judge each bus of it. With `labels` the alarms
     are compared with the attacks that the log itself names, or a file of intervals (see
-    `io.intervals`); `step` hears of what was judged; `reading` is of `read_frames`, for a table of
-    no known shape.
+    `io.intervals`); a `console` shows what is under way; `reading` is of `read_frames`, for a table
+    of no known shape.
 
     Raises as `read_frames` does where nothing can be read.
     """
     intervals = labels if isinstance(labels, Path) else None
+    console = console or Console(quiet=True)
     if isinstance(log, Frames):
         frames = log
     else:
-        frames = read_frames(log, strict=False, labels=intervals, **reading)
-    streams, alarms, buses, diagnostics, done = {}, [], [], [], 0
+        with console.status("reading"):
+            frames = read_frames(log, strict=False, labels=intervals, **reading)
+    streams, alarms, buses, diagnostics = {}, [], [], []
     parts = frames.by_bus()
     if len(parts) < 2:  # the only bus needs no name
         parts = {"": frames}
-    if step:
-        step(0, len(frames))
     for bus, part in parts.items():
         monitor, events = Monitor(detector), []
-        for piece in part.chunks(_PIECE):
+        pieces, quiet = [*part.chunks(_PIECE)], not console.is_terminal or console.quiet
+        for piece in track(pieces, "judging", console=console, transient=True, disable=quiet):
             events += monitor.feed(piece)
-            done += len(piece)
-            if step:
-                step(done, len(frames))
         events += monitor.ongoing()
         seen = [[e["start"], e["time"], e["value"]] for e in events if e["event"] == "window"]
         windows = np.array(seen, float).reshape(-1, 3)

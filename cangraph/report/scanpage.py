@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, Status
 from cangraph.files import printable, put
 from cangraph.io.intervals import BESIDE
 from cangraph.report.pages import shell
-from cangraph.report.scan import Names, Scan, Step, scan, unreadable
+from cangraph.report.scan import Names, Scan, scan, unreadable
 
 SHOWN = 8  # alarms with a picture, rows on the first screen
 _SECOND = 0.5  # s of a picture on either side of the frame
@@ -50,11 +51,10 @@ def run_scan(words: Sequence[str]) -> int:
     for log in given.logs:
         beside = log.with_name(BESIDE)
         labels = beside if given.labels and beside.is_file() else given.labels
-        with _progress(log) as step:
-            try:
-                found = scan(log, detector, names, labels, step, **reading)
-            except (ValueError, OSError) as error:
-                found = unreadable(log, error, detector)
+        try:
+            found = scan(log, detector, names, labels, Console(stderr=True), **reading)
+        except (ValueError, OSError) as error:
+            found = unreadable(log, error, detector)
         scans.append(found)
         if not given.json:
             print(told(found), flush=True)
@@ -81,24 +81,6 @@ def _named_column(word: str) -> tuple[str, str | int | list[str | int]]:
         raise ValueError(f"--column {word}: expected NAME=HEADING; write timestamp=t")
     found = [int(part) if part.isdigit() else part for part in headings.split(",")]
     return name, found[0] if len(found) == 1 else found
-
-
-@contextmanager
-def _progress(log: Path) -> Iterator[Step]:
-    """A bar on a terminal, gone when it is done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"reading {_clean(log.name)}", total=None)
-
-        def step(done: int, total: int) -> None:
-            progress.update(
-                task, description=f"judging {_clean(log.name)}", total=total, completed=done
-            )
-
-        yield step
 
 
 def _clean(text: Any) -> str:
@@ -172,15 +154,13 @@ def reason_lines(alarm: dict[str, Any]) -> list[str]:
         rare = f"; elsewhere in {100 * elsewhere:.2g} % of its frames" if elsewhere else ""
         rare = "; never elsewhere" if elsewhere == 0 else rare
         lines.append(f"{reason['time']:,.3f} s: {reason['says']}{rare}")
-    said = {
-        "it lasts for most of the log: so does an alarm on a vehicle of an unknown kind": alarm[
-            "most"
-        ],
-        "no frame of this ID is odd by itself: it may well be false": not alarm["reasons"],
-        "a diagnostic tester sends this ID, and one at work looks like this": alarm["part"]
-        == "tester",
-    }
-    return lines + [f"{alarm['begin']:,.3f} s: {text}" for text, holds in said.items() if holds]
+    tester = alarm["part"] == "tester"
+    said = [
+        (alarm["most"], "it lasts for most of the log, as on a vehicle of an unknown kind"),
+        (not alarm["reasons"], "no frame of this ID is odd by itself: it may well be false"),
+        (tester, "a diagnostic tester sends this ID, and one at work looks like this"),
+    ]
+    return lines + [f"{alarm['begin']:,.3f} s: {text}" for holds, text in said if holds]
 
 
 def talk_lines(found: Scan) -> list[str]:
