@@ -6,12 +6,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "scores": ["Scores", "attack_spans", "by_attack", "by_capture", "by_scenario", "compare",
+        "scores": ["Scores", "attack_spans", "by_capture", "by_scenario", "compare",
                    "metrics", "overall", "threshold", "why_undefined"],
-        "alarms": ["AlarmRule", "alarm_curve", "alarm_rule", "event_delays", "event_metrics",
+        "alarms": ["AlarmRule", "alarm_curve", "alarm_rule", "event_metrics",
                    "events_by_capture", "raise_alarms", "recall_at_false_alarms"],
         "calibration": ["brier", "calibrated", "clean_stretch", "clean_threshold", "ece",
-                        "log_odds", "recalibrated", "temper", "temperature"],
+                        "log_odds", "recalibrated"],
         "baselines": ["BoostedTrees", "boosted", "calibrated_count", "decided", "entropy",
                       "gap_ratio", "id_set", "leak_canary", "payload_novelty"],
         "blame": ["blamed_ids", "by_attack_and_capture", "frame_scores", "localised", "worst"],

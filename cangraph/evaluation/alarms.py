@@ -387,18 +387,6 @@ def events_by_capture(scores: Scores, at: float, k: int = 2, n: int = 3) -> list
     return each_capture(scores, lambda mine: event_metrics(mine, at, k, n))
 
 
-def event_delays(
-    scores: Scores, at: float, k: int = 2, n: int = 3
-) -> dict[int, list[float | None]]:
-    """Of each capture (its number), seconds from the start of each event to its alarm; None where
-    it is missed."""
-    raised, found = raise_alarms(scores, at, k, n), {}
-    for number, capture in _truth(_in_order(scores)).items():
-        right = _right(capture, [a for a in raised if a.capture == number])
-        found[number] = _delays(capture, right)
-    return found
-
-
 def alarm_curve(scores: Scores, k: int = 2, n: int = 3, hold: float = 1.0) -> list[dict]:
     """`event_metrics` at every threshold that matters, with it as `at`, from the highest down:
     one that raises no alarm, and those at which the windows of an event begin to raise one. Only

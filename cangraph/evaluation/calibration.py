@@ -9,8 +9,6 @@ import numpy as np
 
 from cangraph.evaluation.scores import Scores
 
-_COLDEST, _HOTTEST = 1e-2, 1e2  # temperatures
-
 
 def clean_stretch(windows, seconds: float = 10.0) -> np.ndarray:
     """The windows that calibrate their capture, bool (B,): they are over within its first
@@ -114,49 +112,6 @@ def _probabilities(scores: Scores, who: str) -> np.ndarray:
         do = "expected probabilities, in 0 to 1; use a classifier's scores"
         raise ValueError(f"{who}: {came} came; {do}")
     return value
-
-
-def temperature(scores: Scores) -> float:
-    """The T that makes the probabilities σ(z/T) fit the labels best; z are the log-odds of the
-    values. T > 1: they were too sure.
-
-    Minimises the log-loss (Guo et al., ICML 2017, §4.2) against Platt's targets,
-    (N₊+1)/(N₊+2) for an attack and 1/(N₋+2) for a benign window, of which there are N₊ and N₋
-    (Platt 1999): against 1 and 0 a detector without errors would be given T = 0, all certainty.
-
-    Raises `ValueError` for values outside 0 to 1, or windows of one class.
-
-    >>> windows = Scores(np.array([.1, .1, .9, .9]), np.array([0, 0, 1, 1], bool),
-    ...                  *np.zeros((4, 4), int), captures=())
-    >>> round(temperature(windows), 3), temper(windows, 2.0).value.round(2)
-    (2.0, array([0.25, 0.25, 0.75, 0.75]))
-    """
-    from scipy.optimize import minimize_scalar
-
-    z = log_odds(_probabilities(scores, "temperature"))
-    attacks, benign = int(scores.label.sum()), int((~scores.label).sum())
-    if not attacks or not benign:
-        came = f"{attacks} attack and {benign} benign windows came"
-        raise ValueError(
-            f"temperature: {came}; expected both; use calibration windows with attacks"
-        )
-    target = np.where(scores.label, (attacks + 1) / (attacks + 2), 1 / (benign + 2))
-
-    def log_loss(log_t: float) -> float:
-        x = z / np.exp(log_t)
-        return float(np.mean(np.logaddexp(0, x) - target * x))
-
-    bounds = (np.log(_COLDEST), np.log(_HOTTEST))
-    best = minimize_scalar(log_loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(best.x))
-
-
-def temper(scores: Scores, temperature: float) -> Scores:
-    """The scores with probabilities σ(z/T); their order stays."""
-    from scipy.special import expit
-
-    z = log_odds(_probabilities(scores, "temper"))
-    return replace(scores, value=expit(z / temperature))
 
 
 def ece(scores: Scores, bins: int = 15) -> float:

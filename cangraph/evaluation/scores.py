@@ -245,15 +245,6 @@ def called_of(scores: Scores, at: float, group: np.ndarray) -> list[tuple]:
     return found
 
 
-def by_attack(scores: Scores, at: float) -> list[dict]:
-    """Share of attack windows found, for each attack type and scenario."""
-    attacks = scores[scores.label]
-    return [
-        {"scenario": name, "attack": kind, "attack_windows": n, "found": found, "recall": found / n}
-        for name, kind, n, found in called_of(attacks, at, attacks.scenario)
-    ]
-
-
 def attack_spans(scores: Scores, longest_gap: float = 1.0) -> list[tuple[float, float]]:
     """Spans (start, end) in s of one capture's attacks: attack windows less than `longest_gap`
     apart belong to one."""

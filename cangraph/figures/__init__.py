@@ -12,10 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "style": ["described", "use_style"],
         "bus": ["frames", "graph", "second", "split_timeline", "watched"],
-        "results": ["alarm_curves", "bars", "explanation", "forest", "heat", "learning_curves",
-                    "mistakes", "mixing", "pareto", "portraits", "precision_recall",
-                    "reliability", "roc", "score_distributions", "timelines", "training_trace",
-                    "trials"],
+        "results": ["alarm_curves", "bars", "learning_curves", "mixing", "precision_recall", "roc",
+                    "score_distributions", "timelines", "training_trace", "trials"],
     },
 )
 # fmt: on

@@ -1,12 +1,9 @@
 """What detectors are worth, as figures: how sure, how fast, where and why not."""
 
 from collections.abc import Sequence
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap
 
 from cangraph.figures import style
 from cangraph.figures.style import ATTACK, BENIGN, DASHED, INK, MUTED, PLAIN
@@ -184,34 +181,6 @@ def alarm_curves(curves: dict[str, Sequence[dict]], at: dict[str, dict], ax=None
     return style.title(ax, title or text)
 
 
-def reliability(kinds: dict[str, tuple], ece: dict[str, float], ax=None, title=None):
-    """Share of attacks among windows of a probability, which should be the probability.
-
-    `kinds`: name → (value (B,), label (B,)); bins by scikit-learn's `calibration_curve`, ten of
-    equal width; a dot's area follows the windows in it. `ece`: name → calibration error.
-    """
-    from sklearn.calibration import calibration_curve
-
-    ax = style.axes(ax, 3.2)
-    ax.plot([0, 1], [0, 1], **DASHED)
-    for i, (value, label) in enumerate(kinds.values()):
-        value = np.clip(value, 0, 1)
-        true, predicted = calibration_curve(np.asarray(label, int), value, n_bins=10)
-        # in bins that are closed above, as `calibration_curve` has them
-        counts = np.bincount(np.searchsorted(np.linspace(0, 1, 11)[1:-1], value))
-        size = 12 + 160 * np.sqrt(counts[counts > 0] / counts.max())
-        ax.plot(predicted, true, color=f"C{i}", lw=1, alpha=0.7, clip_on=False)
-        ax.scatter(predicted, true, size, f"C{i}", alpha=0.6, lw=0, clip_on=False, zorder=3)
-    texts = [f"{name}\nECE {ece[name]:.4f}" for name in kinds]
-    style.beside(ax, texts, [f"C{i}" for i in range(len(kinds))], step=28)
-    ax.set(xlabel="attack probability", ylabel="share of attacks", xlim=(0, 1), ylim=(0, 1))
-    ax.set(aspect="equal", anchor="W")
-    value, label = next(iter(kinds.values()))
-    said = "too many" if np.mean(value) > np.mean(label) else "too few"
-    text = f"Probabilities are off by {next(iter(ece.values())):.3f}, and promise {said} attacks"
-    return style.title(ax, title or text)
-
-
 def bars(names, values, errors=None, reference=None, ax=None, title=None):
     """A table's column as bars: (n,) names and values, errors (n,) or (2, n), a reference value.
 
@@ -232,54 +201,6 @@ def bars(names, values, errors=None, reference=None, ax=None, title=None):
     return style.title(ax, title or (f"From {known[0]} to {known[-1]}" if known else "undefined"))
 
 
-def forest(rows: Sequence[dict], metrics: Sequence[str], title=None):
-    """Means with their intervals: a panel a metric, a line a detector, best of the first on top.
-
-    `rows`: dicts with `detector` and, for each metric, `<metric>`, `<metric>_low`, `<metric>_high`
-    (None where undefined). Whiskers that overlap rank nothing, and the title says how many do.
-    """
-    first = metrics[0]
-    rows = sorted(rows, key=lambda row: -1 if row[first] is None else row[first], reverse=True)
-    size = (2 + 1.8 * len(metrics), 0.9 + 0.25 * len(rows))
-    _, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False)
-    for ax, metric in zip(axes[0], metrics, strict=True):
-        ax.set_title(metric.upper(), loc="left", weight="normal", size=9.5)
-        for i, row in enumerate(rows):
-            value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
-            text, color = ("undefined", MUTED) if value is None else (f"{value:.3f}", INK)
-            style.note(ax, text, (1.03, i), (5, 0), color=color)
-            if low is not None:
-                ax.plot([low, high], [i, i], color=INK, lw=1)
-            if value is not None:
-                ax.plot(value, i, "o", color=BENIGN, ms=6)
-        ax.set(xlim=(-0.02, 1.03), xticks=[0, 0.5, 1])
-        style.rows(ax, [row["detector"] for row in rows])
-        ax.grid(axis="x")
-    best, low = (np.nan if rows[0][k] is None else rows[0][k] for k in (first, f"{first}_low"))
-    text = f"Highest {first.upper()}: {rows[0]['detector']}, {style.number(best)}"
-    highs = np.array([row[f"{first}_high"] for row in rows[1:]], float)  # None: NaN
-    if alike := int((highs >= low).sum()):
-        text += f"; the intervals of {alike} of {len(highs)} others overlap"
-    return style.heading(axes, title or text)
-
-
-def pareto(parameters, quality, names, quality_label="quality", ax=None, title=None):
-    """Model size (log) against quality, (n,) each; a line joins those that no smaller one beats."""
-    ax, parameters, quality = style.axes(ax), np.asarray(parameters), np.asarray(quality, float)
-    order = np.lexsort((-quality, parameters))
-    best = np.maximum.accumulate(quality[order])
-    front = order[np.r_[True, best[1:] > best[:-1]]]
-    ax.plot(parameters[front], quality[front], color=BENIGN, lw=1, zorder=1)
-    led = np.isin(range(len(names)), front)
-    ax.scatter(parameters, quality, 45, np.where(led, "C0", "#A9B4BF"), ec="white", lw=0.8)
-    for name, x, y, up in zip(names, parameters, quality, led, strict=True):
-        style.note(ax, name, (x, y), (0, 11 if up else -11), ha="center", bbox=PLAIN)
-    ax.set(xscale="log", xlabel="parameters", ylabel=quality_label, xmargin=0.12, ymargin=0.15)
-    i = np.argmax(quality)
-    text = f"Best: {names[i]}, {style.number(quality[i])} with {parameters[i]:,.0f} parameters"
-    return style.title(ax, title or text)
-
-
 def mixing(grid, vgae, gat, alpha, ax=None, title=None):
     """The policy as a map of α: `grid` (m, n) over GAT × VGAE probability. Windows (B,) are dots in
     the colour of their own α: where they stand out from the map, the rest of the state decides."""
@@ -291,72 +212,6 @@ def mixing(grid, vgae, gat, alpha, ax=None, title=None):
     bar.outline.set_visible(False)
     near, far = (style.number(np.mean(a)) if len(a) else "–" for a in (alpha[~odds], alpha[odds]))
     return style.title(ax, title or f"The GAT weighs {near} where both agree, {far} elsewhere")
-
-
-def heat(value, rows, columns, state, label="AUROC", ax=None, title=None):
-    """A matrix of a metric as colours with its figures: `value` (rows, columns), 1 is the best.
-
-    Look for dark rows: what no model sees. From .5 down all cells are as dark. NaN is grey and
-    says its `state` (rows, columns) str: absent, undefined.
-    """
-    value = np.asarray(value, float)
-    n, m = value.shape
-    ax = style.axes(ax, 1.3 + 0.27 * n)
-    if not n:
-        ax.set_axis_off()
-        return style.title(ax, title or "No run has a report yet")
-    ax.set_facecolor("#EEF1F4")
-    # a linear scale would hide the difference between .99 and .999, and a log scale has no 1
-    depth = np.sqrt(np.clip((1 - value) / 0.5, 0, 1))
-    ax.imshow(depth, cmap="Blues", clim=(0, 1.25), aspect="auto")
-    for i, j in np.ndindex(n, m):
-        known = np.isfinite(value[i, j])
-        text = f"{value[i, j]:.3f}" if known else state[i][j]
-        color = "white" if known and depth[i, j] > 0.7 else INK
-        style.note(ax, text, (j, i), ha="center", size=8 if known else 6, color=color)
-    ax.set_xticks(range(m), [fill(name, 9, break_long_words=False) for name in columns], size=6.5)
-    ax.set_yticks(range(n), rows, size=8)
-    ax.xaxis.tick_top()
-    ax.spines[["left", "bottom"]].set_visible(False)
-    ax.set_xticks(np.arange(m + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
-    ax.grid(which="minor", color="white", lw=2)
-    ax.tick_params(which="both", length=0)
-    text = f"{label}: nothing to show"
-    if np.isfinite(value).any():
-        best = np.nanmax(np.where(np.isfinite(value), value, -np.inf), axis=1)
-        i = int(np.where(np.isfinite(best), best, np.inf).argmin())
-        text = f"Hardest: {rows[i]}; the best {label} is {style.number(best[i])}, by "
-        text += columns[int(np.nanargmax(value[i]))]
-    return style.title(ax, title or text)
-
-
-def mistakes(rows: Sequence[dict], ax=None, title=None):
-    """Windows called, by capture (down) and by what they are (across); `rows` as
-    `evaluation.by_attack_and_capture` gives them. The deeper a cell, the more of it is wrong:
-    attacks that were missed, benign windows that were called."""
-    captures = list(dict.fromkeys(row["capture"] for row in rows))
-    kinds = [*sorted({row["attack"] for row in rows} - {"benign"}), "benign"]
-    ax = style.axes(ax, 1.2 + 0.27 * len(captures))
-    wrong = np.full((len(captures), len(kinds)), np.nan)
-    for row in rows:
-        i, j = captures.index(row["capture"]), kinds.index(row["attack"])
-        wrong[i, j] = row["share"] if row["attack"] == "benign" else 1 - row["share"]
-        color = "white" if wrong[i, j] > 0.75 else INK
-        style.note(ax, style.percent(row["share"]), (j, i), ha="center", size=8, color=color)
-    colors = LinearSegmentedColormap.from_list("wrong", ["#F3F6F9", ATTACK])
-    ax.imshow(wrong, cmap=colors, vmin=0, vmax=1, aspect="auto")
-    look = {"rotation": 35, "ha": "right", "rotation_mode": "anchor", "size": 8.5}
-    ax.set_xticks(range(len(kinds)), [*kinds[:-1], "benign, called"], **look)
-    ax.set_yticks(range(len(captures)), captures)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    i, j = divmod(int(np.nanargmax(wrong)), len(kinds))
-    share = style.percent(wrong[i, j])
-    text = f"Missed most: {share} of the {kinds[j]} in {captures[i]}"
-    if kinds[j] == "benign":
-        text = f"Most wrong: {share} of the benign windows of {captures[i]} are called"
-    return style.title(ax, title or (text if wrong[i, j] else "Every window is judged rightly"))
 
 
 def timelines(panels: Sequence[dict], at: float, title=None):
@@ -397,81 +252,3 @@ def timelines(panels: Sequence[dict], at: float, title=None):
     text = f"{sum(map(sum, found))} of {sum(map(len, found))} attacks are called in some window, "
     text += f"all of them in {sum(map(all, found))} of {len(panels)} captures"
     return style.heading(grid, title or text)
-
-
-def portraits(windows: Sequence[dict], title):
-    """Windows as graphs, small multiples: IDs clockwise by number, the disc's area and depth the
-    node's score, a vermillion ring around IDs under attack; the highest and these are named.
-
-    `windows`: dicts with `caption`, `arbitration_id` (N,), `edge_index` (2, E), `score` (N,) in 0
-    to 1, `attack` (N,) bool.
-    """
-    lines = max(-(-len(windows) // 2), 1)
-    _, grid = plt.subplots(lines, 2, figsize=(5.6, 0.5 + 2.05 * lines), squeeze=False)
-    for ax in grid.flat:
-        ax.set_axis_off()
-    for ax, window in zip(grid.flat, windows, strict=False):
-        _portrait(ax, **window)
-    if not len(windows):
-        style.note(grid[0, 0], "none", (0.5, 0.5), coords="axes fraction", color=MUTED)
-    return style.heading(grid, title)
-
-
-def _portrait(ax, caption, arbitration_id, edge_index, score, attack):
-    xy, names = style.circle(arbitration_id), style.id_names(arbitration_id)
-    attack, score = np.asarray(attack, bool), np.clip(np.asarray(score, float), 0, 1)
-    source, target = np.asarray(edge_index, int)
-    lit = attack[source] | attack[target]
-    for these, color, alpha in ((~lit, "#CBD5DE", 0.7), (lit, ATTACK, 0.35)):
-        lines = LineCollection(np.stack([xy[source[these]], xy[target[these]]], 1), zorder=1)
-        lines.set(color=color, alpha=alpha, linewidth=0.6)
-        ax.add_collection(lines)
-    shade = plt.get_cmap("Blues")(0.25 + 0.7 * score)
-    ax.scatter(*xy.T, 14 + 110 * score, shade, ec="white", lw=0.5, zorder=3)
-    ring = {"fc": "none", "ec": ATTACK, "lw": 1.6, "zorder": 4}
-    ax.scatter(*xy[attack].T, 14 + 110 * score[attack] + 45, **ring)
-    first = np.argsort(-score, kind="stable")
-    chief = [*first[:1], *(i for i in first[1:3] if score[i] > 0.1), *first[attack[first]][:2]]
-    for side, right in (("left", True), ("right", False)):
-        mine, level = {i for i in chief if (xy[i, 0] >= 0) == right}, np.inf
-        for i in sorted(mine, key=lambda i: -xy[i, 1]):
-            level = min(xy[i, 1] * 1.08, level - 0.21)  # no label on another
-            look = {"color": ATTACK, "weight": "bold"} if attack[i] else {"color": INK}
-            look |= {"size": 8, "ha": side, "zorder": 5}
-            where, away = (1.02 * xy[i, 0], level), (9 if right else -9, 0)
-            style.note(ax, f"{names[i]} {score[i]:.2f}", where, away, **look)
-    ax.set(xlim=(-1.95, 1.95), ylim=(-1.2, 1.2), aspect="equal")
-    ax.set_title(caption, loc="left", weight="normal", size=8.5, pad=3)
-
-
-def explanation(arbitration_id, edge_index, edge_share, attack, features, title=None):
-    """One detection explained: the graph with its edges as thick as they matter, the chief ones
-    named, and beside it what of the nodes' features matters.
-
-    `arbitration_id` (N,), `edge_index` (2, E), `edge_share` (E,) and `features`, name → share, in
-    shares of the largest; `attack` (N,) bool.
-    """
-    _, (ax, beside) = plt.subplots(1, 2, figsize=(5.6, 3.1), width_ratios=(1.25, 1))
-    xy, names = style.circle(arbitration_id), style.id_names(arbitration_id)
-    (source, target), attack = np.asarray(edge_index, int), np.asarray(attack, bool)
-    share, lit = np.asarray(edge_share, float), attack[source] | attack[target]
-    color = np.where(lit, ATTACK, BENIGN)
-    lines = LineCollection(np.stack([xy[source], xy[target]], 1), colors=color, zorder=1)
-    lines.set(linewidth=0.2 + 3.5 * share**2, alpha=np.clip(0.15 + share, 0, 0.9))
-    ax.add_collection(lines)
-    ax.scatter(*xy.T, 26, np.where(attack, ATTACK, BENIGN), ec="white", lw=0.5, zorder=3)
-    chief = np.argsort(-share, kind="stable")[:10]
-    for i in {*source[chief[:4]].tolist(), *target[chief[:4]].tolist()}:
-        look = {"size": 8, "ha": "left" if xy[i, 0] >= 0 else "right", "zorder": 4}
-        look |= {"color": ATTACK, "weight": "bold"} if attack[i] else {"color": INK}
-        style.note(ax, names[i], xy[i], 7 * xy[i], **look)
-    ax.set(xlim=(-1.45, 1.45), ylim=(-1.3, 1.3), aspect="equal")
-    ax.set_axis_off()
-    beside.barh(range(len(features)), list(features.values()), 0.4, color=BENIGN)
-    for i, name in enumerate(features):
-        style.note(beside, name, (0, i), (2, 9), size=8)
-    beside.set(ylim=(len(features) - 0.4, -0.9), xticks=[], yticks=[])
-    beside.spines[["left", "bottom"]].set_visible(False)
-    text = f"{lit[chief].sum()} of the {len(chief)} successions that matter most touch an attacked "
-    style.heading(ax, title or f"{text}ID; of the features, {next(iter(features))}")
-    return np.array([ax, beside])

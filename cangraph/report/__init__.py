@@ -12,13 +12,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scanpage": ["alarm_rows", "page", "picture", "read_lines", "timeline", "told"],
         "summary": [
             "MODELS",
-            "beside_published",
-            "grid",
             "missing",
             "model_by_dataset",
             "model_by_scenario",
-            "model_costs",
-            "provenance",
             "save_page",
             "time_taken",
             "weakest_spot",

@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
 
     | key | what it is |
     |---|---|
-    | detector, against | what is compared with what |
+    | detector | what is compared |
     | captures, recordings | that define the metric on both sides; p rests on recordings |
     | before, after, difference | plain means over recordings, each a mean over its captures |
     | low, high | the 95 % interval of the difference over recordings (Student's t) |
@@ -51,20 +51,18 @@ class Comparison(NamedTuple):
         for row in self.detectors:
             ways.get(row["verdict"], []).append(row["detector"])
         said = [f"{', '.join(d)} {way.partition(',')[0]}" for way, d in ways.items() if d]
-        where = f"From {self.before} to" if self.before != self.after else "Within"
         what = f"{self.metric.upper()} of {len(self.detectors)} detectors"
         text = "; ".join(said) or "none better or worse"
-        return f"{where} {self.after}, {what}: {text} {_SURE}."
+        return f"From {self.before} to {self.after}, {what}: {text} {_SURE}."
 
 
 def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
-    """Each detector of the run `after` against the same one of the run `before`; where both are one
-    run, each of its detectors against the first. Empty names compare nothing.
+    """Each detector of the run `after` against the same one of the run `before`. Without names
+    nothing is compared.
 
-    Replicates beside a run are averaged with it, unless the two runs are replicates of each other.
-    `noise` is the half width of the two-sample t interval, from the pooled variance of the
-    replicates (within one run, of the paired one). Of twenty detectors that did not change, one
-    has p < .05.
+    Replicates beside a run are averaged with it. `noise` is the half width of the two-sample t
+    interval, from the pooled variance of the replicates. Of twenty detectors that did not change,
+    one has p < .05.
 
     Raises as `read_run` and `capture_metrics` do, and `ValueError` where nothing can be compared.
     """
@@ -73,33 +71,25 @@ def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
     one, other = read_run(before), read_run(after)
     old, new = replicates(one), replicates(other)
     values = {run.name: capture_metrics(run, metric) for run in (*old, *new)}
-    first, *rest = values[before]
-    pairs = [(name, name) for name in values[after] if name in values[before]]
-    if same := before == after:
-        pairs = [(name, first) for name in rest]
-    if not pairs:
+    both = [name for name in values[after] if name in values[before]]
+    if not both or before in [run.name for run in new]:
         raise ValueError(
-            f"compare: {before!r} and {after!r} have no detector in common, or one run has only "
-            f"one; run `{other.command}` again"
+            f"compare: {before!r} and {after!r} have no detector in common, or differ by the seed "
+            f"alone; keep a run before a change, and run `{other.command}` after it"
         )
-    twins = not same and before in [run.name for run in new]
     recording = {name: c.get("recording") or name for name, c in captures_of(one).items()}
     detectors, captures = [], []
-    for name, against in pairs:
-        sides = [values[run.name].get(against, {}) for run in old]
-        sides += [values[run.name].get(name, {}) for run in new]
+    for name in both:
+        sides = [values[run.name].get(name, {}) for run in (*old, *new)]
         common = sorted(set.intersection(*map(set, sides)))
         means = np.array([_over_recordings(side, common, recording) for side in sides])
         ours, theirs = means[: len(old)], means[len(old) :]  # (runs, recordings)
-        noise = _seed_noise(ours.mean(1), theirs.mean(1), same, twins) if common else None
-        if twins:
-            ours = ours[[run.name == before for run in old]]
-            theirs = theirs[[run.name == after for run in new]]
-        row = {"detector": name, "against": against, "captures": len(common)}
+        noise = _seed_noise(ours.mean(1), theirs.mean(1)) if common else None
+        row = {"detector": name, "captures": len(common)}
         row |= _apart(ours.mean(0), theirs.mean(0))
         row |= {"seeds": f"{len(ours)}, {len(theirs)}", "noise": noise}
-        detectors.append(row | {"verdict": _verdict(row, twins, other)})
-        start, end = values[before][against], values[after][name]
+        detectors.append(row | {"verdict": _verdict(row, other)})
+        start, end = values[before][name], values[after][name]
         for capture in sorted(start.keys() & end):
             apart = round(end[capture] - start[capture], 7)
             captures.append({"capture": capture, "detector": name, "difference": apart})
@@ -197,27 +187,20 @@ def _apart(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     return dict(zip(names, (apart.size, *means, low, high, p), strict=True))
 
 
-def _seed_noise(ours: np.ndarray, theirs: np.ndarray, same: bool, twins: bool) -> float | None:
+def _seed_noise(ours: np.ndarray, theirs: np.ndarray) -> float | None:
     """`noise` of `Comparison`, from a mean of each run, (runs,)."""
-    if same:  # one set of runs, paired with itself
-        groups, scale = [theirs - ours], 1 / len(ours)
-    elif twins:  # one set of runs, of which two are compared
-        groups, scale = [ours], 2.0
-    else:
-        groups, scale = [ours, theirs], 1 / len(ours) + 1 / len(theirs)
-    degrees = sum(len(group) - 1 for group in groups)
+    degrees = len(ours) + len(theirs) - 2
     if degrees < 1:
         return None
-    variance = sum(float(np.square(group - group.mean()).sum()) for group in groups) / degrees
-    return float(stats.t.ppf(0.5 + _LEVEL / 2, degrees) * np.sqrt(variance * scale))
+    variance = (ours.var() * len(ours) + theirs.var() * len(theirs)) / degrees
+    reach = np.sqrt(variance * (1 / len(ours) + 1 / len(theirs)))
+    return float(stats.t.ppf(0.5 + _LEVEL / 2, degrees) * reach)
 
 
-def _verdict(row: dict[str, Any], twins: bool, after: Run) -> str:
+def _verdict(row: dict[str, Any], after: Run) -> str:
     difference, p, noise = row["difference"], row["p"], row["noise"]
     if difference is None:
         return "undefined: no capture defines the metric on both sides"
-    if twins:
-        return "replicates: whatever differs is noise"
     if not difference and (p is None or p == 1):
         return "no difference"
     way = "better" if difference > 0 else "worse"

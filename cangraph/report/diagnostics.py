@@ -25,7 +25,6 @@ from cangraph.fusion.verdict import ALL, SINGLE
 from cangraph.params import Params
 from cangraph.report.literature import citations, published
 from cangraph.report.schema import VERSION, Findings
-from cangraph.train.explain import Explanation, explained
 
 Kind = Literal["GAT", "VGAE", "fusion", "trees", "rule", "canary"]
 _NETS: tuple[Kind, ...] = ("GAT", "VGAE")
@@ -99,23 +98,6 @@ class Gathered:
     def drawn(self) -> Scores:
         """Its scores of the synthesised calibration windows."""
         return runs.load_scores(self.stage, self.params, self.data)["gat/drawn"]
-
-    @cached_property
-    def explanation(self) -> tuple[int, Explanation]:
-        """Position of a test window, and why the GAT judges it so: the attack window of median
-        score among those found, or else the attack window of the highest score."""
-        value, label = self.main.scores.value, self.main.scores.label
-        found = np.flatnonzero(label & (value >= self.main.at))
-        place = int(np.argmax(np.where(label, value, -np.inf)))
-        if len(found):
-            place = int(found[np.argsort(value[found], kind="stable")[len(found) // 2]])
-        return place, explained(self.task, self.data.test[place])
-
-    def graph(self, place: int) -> dict:
-        """A test window as figures draw it, with the blame of its nodes as `score`."""
-        one, nodes = self.data.test[place], slice(*self.data.test.node_ptr[place : place + 2])
-        drawn = {"arbitration_id": one.node_id, "edge_index": one.edge_index}
-        return drawn | {"attack": one.node_attack, "score": self.blame[nodes]}
 
     def frames(self, judge: Judge) -> Scores:
         """What a detector says of frames: a GAT by window and ID, any other by window."""
@@ -279,37 +261,25 @@ def _drifted(run: Gathered) -> list[dict]:
     return rows
 
 
-def _tempered(run: Gathered) -> dict[str, Scores]:
-    """The main detector's scores as trained and, where the calibration windows hold both classes,
-    after a temperature that was fitted on them."""
-    kinds = {"as trained": run.main.scores}
-    if run.drawn.label.any() and not run.drawn.label.all():
-        heat = calibration.temperature(run.drawn)
-        kinds[f"temperature {heat:.2f}"] = calibration.temper(run.main.scores, heat)
-    return kinds
-
-
 def _wrong(run: Gathered, number: int = 10) -> list[dict]:
     """The worst misses and the worst false alarms, at most so many of each (`blame.worst`)."""
     places, test, rows = blame.worst(run.main.scores, run.main.at, number), run.data.test, []
     for key, kind in (("misses", "miss"), ("false_alarms", "false alarm")):
         for place in places[key].tolist():
-            drawn = run.graph(place)
-            blamed = drawn["arbitration_id"][np.argmax(drawn["score"])]
-            attack = ATTACK_TYPES[test.attack_type[place] if test.label[place] else 0]
-            row = {"kind": kind} | _window(run, place)
-            rows.append(row | {"attack": attack, "blamed": f"{blamed:03X}", "position": place})
+            nodes = slice(*test.node_ptr[place : place + 2])
+            blamed = test.node_id[nodes][np.argmax(run.blame[nodes])]
+            rows.append(
+                {
+                    "kind": kind,
+                    "capture": test.captures[test.capture[place]].label,
+                    "start": float(test.start[place]),
+                    "value": float(run.main.scores.value[place]),
+                    "attack": ATTACK_TYPES[test.attack_type[place] if test.label[place] else 0],
+                    "blamed": f"{blamed:03X}",
+                    "position": place,
+                }
+            )
     return rows
-
-
-def _window(run: Gathered, place: int) -> dict:
-    """Which test window it is, and its score."""
-    test = run.data.test
-    return {
-        "capture": test.captures[test.capture[place]].label,
-        "start": float(test.start[place]),
-        "value": float(run.main.scores.value[place]),
-    }
 
 
 def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) -> str:
@@ -408,11 +378,6 @@ class Report(Findings):
         return panels
 
     @property
-    def reliability(self) -> dict[str, tuple]:
-        """Probabilities and labels, before and after the temperature, for `figures.reliability`."""
-        return {name: (s.value, s.label) for name, s in _tempered(self.run).items()}
-
-    @property
     def histories(self) -> dict[str, list[dict]]:
         """The training history of every net that the stages saved, by name."""
         return {
@@ -420,27 +385,6 @@ class Report(Findings):
             for stage, size in _SIZES.items()
             for net, epochs in self.run.facts.get(stage, {}).get("history", {}).items()
         }
-
-    def portraits(self, kind: str) -> dict:
-        """The worst windows of a kind, `miss` or `false alarm`, for `figures.portraits`."""
-        label, called = self.run.main.scores.label, self.run.main.scores.value >= self.at
-        title = f"{(label & ~called).sum():,} of {label.sum():,} attack windows were missed"
-        if kind == "false alarm":
-            title = f"{(~label & called).sum():,} of {(~label).sum():,} benign windows were called"
-        windows = []
-        for row in (row for row in self.worst if row["kind"] == kind):
-            what = f"{row['capture']} {row['attack'] if kind == 'miss' else ''}".strip()
-            caption = f"{what}\n{row['start']:.1f} s, score {row['value']:.3f}"
-            windows.append(self.run.graph(row["position"]) | {"caption": caption})
-        return {"windows": windows, "title": title}
-
-    @property
-    def explanation(self) -> dict:
-        """One detection explained, for `figures.explanation`."""
-        place, why = self.run.explanation
-        drawn = self.run.graph(place)
-        drawn.pop("score")
-        return drawn | {"edge_share": why.edge, "features": self.explained["features"]}
 
     def save(self) -> None:
         """Write `diagnostics.json`, a `schema.Record`."""
@@ -456,8 +400,6 @@ def build(params: Params) -> Report:
     means = intervals([levels, *map(_measured, others)])
     events = [{"detector": j.name} | alarms.event_metrics(j.scores, *j.rule) for j in run.judges]
     ours = scores.compare({j.name: (j.scores, j.at) for j in run.judges}, expected)
-    delays = alarms.event_delays(main.scores, *main.rule)
-    place, why = run.explanation
     findings = {
         "run": run,
         "headline": headline_of(run, events, means),
@@ -467,25 +409,19 @@ def build(params: Params) -> Report:
         "seeds": [params.seed, *(other.params.seed for other in others)],
         "scenarios": ours + published(params.dataset, expected),
         "thresholds": {judge.name: judge.at for judge in run.judges},
-        "captures": scores.by_capture(main.scores, main.at),
         "by_capture": levels,
         "means": means,
         "undefined": undefined(levels["window"]),
-        "attacks": scores.by_attack(main.scores, main.at),
         "called": blame.by_attack_and_capture(main.scores, main.at),
         "events": events,
         "events_at_5_per_hour": _limited(run),
-        "delays": {main.scores.captures[k].label: found for k, found in delays.items() if found},
-        "calibration": [
-            {"scores": name, "ece": calibration.ece(kind), "brier": calibration.brier(kind)}
-            for name, kind in _tempered(run).items()
-        ],
+        "calibration": {
+            "ece": calibration.ece(main.scores),
+            "brier": calibration.brier(main.scores),
+        },
         "drift": _drifted(run),
         "worst": _wrong(run),
         "blamed": blame.blamed_ids(main.scores, main.at, run.data.test, run.blame),
-        "explained": _window(run, place)
-        | {"value_with_the_rest_hidden": why.probability}
-        | {"features": why.features(run.data.test[place].node_id)},
         "costs": [row for found in run.facts.values() for row in found.get("costs", [])],
         "citations": citations(params.dataset),
     }

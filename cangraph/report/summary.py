@@ -3,10 +3,8 @@
 Rows of the same keys, for `report.show`, `report.wide` and `grid`, from the JSON of runs alone.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,7 @@ from cangraph.evaluation.scores import overall
 from cangraph.evaluation.stats import interval
 from cangraph.files import data_home, home, put
 from cangraph.report.compare import Comparison, Rows, captures_of
-from cangraph.report.literature import published
-from cangraph.runs import STAGES, Run, make_run
+from cangraph.runs import Run, make_run
 
 MODELS = (
     "GAT teacher",
@@ -28,8 +25,6 @@ MODELS = (
     "GAT teacher, 10 s",
     "calibrated count",
 )
-_COSTED = {"gat_teacher": "GAT teacher", "vgae_teacher": "VGAE teacher"}
-_COSTED |= {"gat": "GAT student", "vgae": "VGAE student"}
 _METRICS = ("auroc", "auprc", "f1", "mcc")  # that are saved; the page shows some
 
 
@@ -88,32 +83,6 @@ def model_by_scenario(runs: Sequence[Run], metric: str) -> Rows:
     return rows
 
 
-def grid(rows: Rows, key: str, down: str, across: str = "model") -> np.ndarray:
-    """One key of rows, (down, across) in order of appearance: f8 with NaN, or `text`."""
-    sides, tops = (list(dict.fromkeys(row[name] for row in rows)) for name in (down, across))
-    found = np.full((len(sides), len(tops)), "" if key == "text" else np.nan, object)
-    for row in rows:
-        if row[key] is not None:
-            found[sides.index(row[down]), tops.index(row[across])] = row[key]
-    return found if key == "text" else found.astype(np.float64)
-
-
-def model_costs(runs: Sequence[Run]) -> Rows:
-    """Parameters, bytes and latency in ms (a window on one thread, features included) of each net
-    by dataset; latencies are medians over seeds."""
-    found: dict[tuple[str, str], Rows] = {}
-    for run in runs:
-        for row in run.stages.get("distillation", {}).get("costs", []):
-            found.setdefault((run.dataset, row["model"]), []).append(row)
-    rows: Rows = []
-    for dataset, key in product(DATASETS, _COSTED):
-        if same := found.get((dataset, key)):
-            sizes = {name: same[0][name] for name in ("parameters", "bytes")}
-            took = {n: float(np.median([r[n] for r in same])) for n in ("p50_ms", "p99_ms")}
-            rows.append({"dataset": dataset, "model": _COSTED[key]} | sizes | took)
-    return rows
-
-
 def time_taken(runs: Sequence[Run]) -> Rows:
     """Wall time and processor time of each stage of each run, in s, and both as `text`."""
     rows: Rows = []
@@ -124,32 +93,6 @@ def time_taken(runs: Sequence[Run]) -> Rows:
             cost = cost or {"seconds": None, "cpu_seconds": None}
             rows.append({"run": run.name, "stage": stage} | cost | {"text": text})
     return rows
-
-
-def provenance(runs: Sequence[Run]) -> Rows:
-    """Of each run: its stages, versions, and a hash over those of its captures."""
-    rows: Rows = []
-    for run in runs:
-        hashes = sorted(capture["sha256"] for capture in captures_of(run).values())
-        row: dict[str, Any] = {"run": run.name, "stages": f"{len(run.stages)} of {len(STAGES)}"}
-        row["captures"] = len(hashes)
-        row["data"] = hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
-        rows.append(row | [*run.stages.values()][-1]["versions"])
-    return rows
-
-
-def beside_published(runs: Sequence[Run], metric: str) -> Rows:
-    """Ours, means over seeds, and then what others published of the same scenario: `text` by
-    `scenario` and `detector`."""
-    ours: Rows = []
-    theirs: dict[tuple[str, str], str] = {}
-    for row in model_by_scenario(runs, metric):
-        name, text = f"{row['dataset']} {row['scenario'][:7]}", row["text"].partition(" ")[0]
-        others = [o for o in published(row["dataset"], [row["scenario"]]) if metric in o]
-        if others and text != "absent":
-            ours.append({"scenario": name, "detector": row["model"], "text": text})
-            theirs |= {(name, other["detector"]): f"{other[metric]:.3f}" for other in others}
-    return ours + [{"scenario": s, "detector": d, "text": t} for (s, d), t in theirs.items()]
 
 
 def missing(runs: Sequence[Run]) -> Rows:
@@ -203,12 +146,10 @@ def save_page(runs: Sequence[Run], compared: Comparison) -> dict[str, Any]:
             "headline": weakest_spot(runs),
             "matrix": {metric: model_by_dataset(runs, metric) for metric in _METRICS},
             "scenarios": {metric: model_by_scenario(runs, metric) for metric in _METRICS},
-            "costs": model_costs(runs),
             "took": time_taken(runs),
-            "provenance": provenance(runs),
             "missing": missing(runs),
         }
-    facts = {"schema": 2} | facts
+    facts = {"schema": 3} | facts
     text = json.dumps(facts, indent=1, allow_nan=False)
     name = "compare" if compared.detectors else "summary"
     put(home() / "runs" / f"{name}.json", text.encode())

@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "tasks": ["Task"],
         "adapt": ["stretch"],
         "search": ["finished", "importance", "reached"],
-        "explain": ["ablation", "explained"],
+        "explain": ["ablation"],
     },
 )

@@ -16,7 +16,6 @@ from cangraph.evaluation.alarms import (
     Watch,
     alarm_curve,
     alarm_rule,
-    event_delays,
     event_metrics,
     events_by_capture,
     raise_alarms,
@@ -134,8 +133,6 @@ def test_delays_over_three_events():
     assert result["delay_median"] == 3  # 2, 3 and 4 s
     assert result["delay_p90"] == approx(3.8)
     assert result["false_alarms"] == 0
-    each = event_delays(scores_of("00000[88]000000[22]000000", "000000000"), 5)
-    assert each == {0: [approx(2.0), None], 1: []}, "event by event"
 
 
 def test_an_alarm_in_the_aftermath_is_late_but_right():

@@ -13,8 +13,6 @@ from cangraph.evaluation.calibration import (
     clean_threshold,
     ece,
     recalibrated,
-    temper,
-    temperature,
 )
 from cangraph.evaluation.scores import Scores, metrics
 from cangraph.frames import Frames
@@ -122,30 +120,7 @@ def test_recalibrated_probabilities_have_the_odds_over_those_of_the_threshold():
 # probabilities
 
 
-@pytest.mark.parametrize("each", [1, 4, 50])
-def test_temperature_by_hand(each):
-    # all log-odds ±3: the fit is where σ(3/T) = (N+1)/(N+2), so T = 3 / ln(N+1)
-    scores = scores_of(expit([-3.0] * each + [3.0] * each), [0] * each + [1] * each)
-    assert temperature(scores) == approx(3 / np.log(each + 1), rel=1e-4)
-
-
-def test_temperature_undoes_what_made_the_probabilities_too_sure():
-    rng = np.random.default_rng(1)
-    odds = rng.normal(0, 2, size=20_000)
-    label = rng.random(20_000) < expit(odds)
-    sure = scores_of(expit(3 * odds), label)
-    assert temperature(sure) == approx(3, rel=0.05)
-    honest = temper(sure, temperature(sure))
-    assert ece(honest) < 0.02 < 0.1 < ece(sure)
-    assert brier(honest) < brier(sure)
-    assert np.array_equal(np.argsort(honest.value), np.argsort(sure.value))
-
-
-def test_tempered_probabilities_ece_and_brier_by_hand():
-    scores = scores_of([0.0, 1.0, 0.2, 0.7], [0, 1, 0, 1])
-    assert np.isfinite(temperature(scores))
-    assert temper(scores, 2.0).value == approx([0, 1, 1 / 3, expit(logit(0.7) / 2)], abs=1e-7)
-    assert temper(scores, 1.0).value == approx(scores.value)
+def test_ece_and_brier_by_hand():
     # bins of .2: (.1, .1) holds half attacks, (.7, .9 → two bins) one attack each
     scores = scores_of([0.1, 0.1, 0.7, 0.9], [0, 1, 1, 1])
     assert ece(scores, bins=5) == approx((2 * abs(0.5 - 0.1) + 0.3 + 0.1) / 4)
@@ -154,11 +129,9 @@ def test_tempered_probabilities_ece_and_brier_by_hand():
     assert brier(scores) == approx(brier_score_loss(scores.label, scores.value))
 
 
-@pytest.mark.parametrize("function", [temperature, ece, brier, lambda s: temper(s, 1.0)])
-def test_values_that_are_no_probabilities_and_a_temperature_of_one_class_are_refused(function):
+@pytest.mark.parametrize("function", [ece, brier])
+def test_values_that_are_no_probabilities_are_refused(function):
     with pytest.raises(ValueError, match=r"values of -1 to 2 came; expected probabilities"):
         function(scores_of([-1, 2], [0, 1]))
     with pytest.raises(ValueError, match="no windows came; expected probabilities"):
         function(scores_of([]))
-    with pytest.raises(ValueError, match="0 attack and 2 benign windows came; expected both"):
-        temperature(scores_of([0.1, 0.2]))

@@ -12,7 +12,6 @@ from cangraph.evaluation.scores import (
     METRICS,
     Scores,
     attack_spans,
-    by_attack,
     by_capture,
     by_scenario,
     compare,
@@ -219,15 +218,6 @@ def test_compare_puts_detectors_below_each_other_and_overall_is_their_mean(three
     assert overall(rows, "recall") == {"one": 0.25, "all": 1.0}
     assert overall(rows, "auroc") == {"one": 0.5, "all": 0.5}
     assert overall(rows, "no such metric") == {}
-
-
-def test_by_attack_counts_what_was_found_of_each_type(three):
-    assert [tuple(row.values()) for row in by_attack(three, 0.5)] == [
-        ("t0", "spoofing", 1, 0, 0),
-        ("t1", "flooding", 1, 0, 0),
-        ("t1", "fuzzing", 1, 1, 1),
-    ]
-    assert by_attack(three[~three.label], 0.5) == []
 
 
 # spans

@@ -15,8 +15,6 @@ pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("clos
 SECONDS = np.arange(6.0)
 ALARMS = [{"false_alarms_per_hour": 0.0, "recall": 0.5}]
 PANEL = {"name": "a", "start": SECONDS, "end": SECONDS + 1, "value": SECONDS, "spans": [(4, 6)]}
-ROWS = [{"capture": "a", "attack": "benign", "share": 0.1, "windows": 10}]
-WINDOW = {"arbitration_id": IDS, "edge_index": EDGES, "attack": IDS == 0}
 CALLS = {
     "frames": (SECONDS / 100, IDS[[0, 1, 2, 3, 1, 0]], SECONDS > 3),
     "graph": (IDS, EDGES, np.ones(5), IDS == 0, np.zeros(5, bool)),
@@ -30,16 +28,9 @@ CALLS = {
     "roc": ({"GAT": (VALUE, LABEL)},),
     "precision_recall": ({"GAT": (VALUE, LABEL)},),
     "alarm_curves": ({"GAT": ALARMS}, {"GAT": ALARMS[0]}),
-    "reliability": ({"GAT": (VALUE, LABEL)}, {"GAT": 0.1}),
     "bars": (["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85),
-    "forest": ([{"detector": "GAT", "f1": 0.9, "f1_low": 0.8, "f1_high": 1.0}], ["f1"]),
-    "pareto": ([27e3, 512e3], [0.97, 0.99], ["student", "teacher"]),
     "mixing": (np.eye(2), VALUE, VALUE, VALUE[::-1]),
-    "mistakes": (ROWS,),
     "timelines": ([PANEL], 3.5),
-    "portraits": ([WINDOW | {"caption": "a", "score": VALUE}], "Found"),
-    "explanation": (IDS, EDGES, np.array([1.0, 0.1, 0.2, 0, 0]), IDS == 0, {"distrust": 1.0}),
-    "heat": (np.array([[1.0, np.nan]]), ["demo"], ["GAT", "count"], [["", "absent"]]),
 }
 PLAIN = [name for name in CALLS if "ax" in inspect.signature(getattr(figures, name)).parameters]
 
@@ -70,9 +61,7 @@ def test_draws_into_the_given_axes_under_the_given_title(name):
 @pytest.mark.parametrize(
     ("name", "nothing"),
     [
-        ("heat", (np.zeros((0, 2)), [], ["a", "b"], [])),
         ("bars", ([], [], np.zeros((2, 0)))),
-        ("portraits", ([], "None")),
         ("timelines", ([], 0.5)),
         ("alarm_curves", ({"GAT": [ALARMS[0] | {"recall": None}]}, {})),
         ("bars", (["a"], [np.nan])),

@@ -12,13 +12,6 @@ from cangraph.figures.style import ATTACK, BENIGN
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
 
 GRID = np.array([[0.0, 0.5], [1.0, 0.25]])
-WINDOW = {
-    "caption": "DoS 3.2 s",
-    "arbitration_id": [0x1A0, 0, 0x7FF],
-    "edge_index": [[0, 1, 2], [1, 2, 0]],
-    "score": [0.05, 0.9, 0.2],
-    "attack": [False, True, False],
-}
 
 
 def test_learning_curves_mark_the_best_epoch():
@@ -68,13 +61,6 @@ def test_one_class_is_undefined(draw, label):
         assert len(ax.lines) == len(others) and "none undefined: one class only" in words(ax)
 
 
-def test_pareto_joins_the_frontier_only():
-    names = ["student", "teacher", "bloated", "weak"]
-    ax = results.pareto([27e3, 512e3, 1e6, 27e3], [0.97, 0.99, 0.98, 0.5], names, "F1")
-    assert ax.lines[0].get_xdata().tolist() == [27e3, 512e3]
-    assert sorted(words(ax)) == sorted(names) and ax.get_xscale() == "log"
-
-
 def test_mixing_is_a_map_under_the_windows():
     ax = results.mixing(GRID, vgae=[0.1, 0.9, 0.8], gat=[0.2, 0.1, 0.9], alpha=[0.5, 0.75, 0.25])
     (image,), (dots,) = ax.images, ax.collections
@@ -108,43 +94,6 @@ def test_trials_that_were_given_up_are_hollow_and_win_nothing():
     assert hollow == [False, False, True, True]
 
 
-def test_forest_puts_the_best_on_top_and_says_undefined():
-    cells = [("b", 0.7, 0.5, 0.85), ("a", 0.9, 0.8, 1.0), ("c", None, None, None)]
-    names = ("detector", "f1", "f1_low", "f1_high")
-    (ax,) = results.forest([dict(zip(names, row, strict=True)) for row in cells], ["f1"])
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
-    assert words(ax) == ["0.900", "0.700", "undefined"]
-    whiskers = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
-    assert whiskers == [[0.8, 1.0], [0.5, 0.85]]
-    assert numbers(ax)[1:] == ["0.900", "1", "2"], "how many overlap with the best"
-
-
-def test_heat_shows_every_figure_and_finds_the_hardest_row():
-    value = np.array([[0.99, 0.9], [0.7, 0.8], [np.nan, np.nan]])
-    state = [["", ""], ["", ""], ["absent", "undefined"]]
-    ax = results.heat(value, ["easy", "hard", "gone"], ["GAT teacher", "count"], state)
-    assert words(ax) == ["0.990", "0.900", "0.700", "0.800", "absent", "undefined"]
-    assert numbers(ax) == ["0.800"]
-    ax = results.heat(np.array([[1.0, 0.4]]), ["one"], ["a", "b"], [["", ""]])
-    good, bad = ax.images[0].get_array().ravel()
-    assert good < bad
-    assert [text.get_color() for text in ax.texts][1] == "white"
-
-
-def test_mistakes_are_what_is_wrong_on_either_side():
-    rows = [
-        {"capture": "a", "attack": "fuzzing", "share": 0.25, "windows": 4},
-        {"capture": "a", "attack": "benign", "share": 0.1, "windows": 10},
-        {"capture": "b", "attack": "benign", "share": 0.0, "windows": 10},
-    ]
-    ax = results.mistakes(rows)
-    drawn = np.ma.filled(ax.images[0].get_array(), np.nan)
-    assert drawn == approx(np.array([[0.75, 0.1], [np.nan, 0]]), nan_ok=True)
-    assert words(ax) == ["25.0 %", "10.0 %", "0 %"]
-    found = [numbers(results.mistakes(rows[first:])) for first in range(3)]
-    assert found == [["75.0"], ["10.0"], []]
-
-
 def test_alarm_curves_never_fall_and_mark_the_threshold_in_use():
     points = [(0.0, 0.5), (3.0, 0.4), (50.0, 1.0)]
     rows = [{"false_alarms_per_hour": x, "recall": y} for x, y in points]
@@ -155,13 +104,6 @@ def test_alarm_curves_never_fall_and_mark_the_threshold_in_use():
     assert words(ax)[0] == "GAT 50.0 %"
 
 
-def test_reliability_draws_the_shares():
-    value, label = np.repeat([0.1, 0.9], 10), np.r_[np.zeros(10), np.ones(5), np.zeros(5)]
-    ax = results.reliability({"as trained": (value, label)}, {"as trained": 0.25})
-    assert ax.lines[1].get_ydata() == approx([0.0, 0.5])
-    assert numbers(ax) == ["0.250"]
-
-
 def test_timelines_are_thinned_but_keep_every_peak():
     time, value = np.arange(5000.0), np.zeros(5000)
     value[1234] = 0.9
@@ -170,21 +112,3 @@ def test_timelines_are_thinned_but_keep_every_peak():
     axes = results.timelines([panel, quiet], 0.5)
     assert axes[0].lines[0].get_ydata() == approx([0.9]) and not len(axes[1].lines[0].get_ydata())
     assert numbers(axes[0]) == ["1", "1", "2", "2"]
-
-
-def test_portraits_name_the_highest_and_the_attacked():
-    axes = results.portraits([WINDOW], "Found")
-    assert sorted(words(axes[0])) == ["000 0.90", "7FF 0.20"]
-    attacked = [text.get_text() for text in axes[0].texts if text.get_color() == ATTACK]
-    assert attacked == ["000 0.90"]
-
-
-def test_explanation_draws_what_matters_thick():
-    graph = {name: WINDOW[name] for name in ("arbitration_id", "edge_index", "attack")}
-    axes = results.explanation(
-        **graph, edge_share=np.array([1.0, 0.1, 0.2]), features={"000 distrust": 1.0, "x": 0.5}
-    )
-    widths = axes[0].collections[0].get_linewidths()
-    assert widths[0] > 3 > 0.5 > widths[1]
-    assert words(axes[1]) == ["000 distrust", "x"]
-    assert numbers(axes[0])[:2] == ["2", "3"]

@@ -48,40 +48,21 @@ def test_what_is_not_there_is_said_in_words_and_is_not_zero(home):
     assert {row["mean"] for row in rows} == {None} and rows[0]["dataset"] == "demo"
 
 
-def test_scenarios_are_apart_and_those_without_files_absent_and_grids_stand_as_they_do(runs):
+def test_scenarios_are_apart_and_those_without_files_absent(runs):
     rows = summary.model_by_scenario(runs, "f1")
     mine = [row for row in rows if row["model"] == "VGAE student"]
     assert [row["scenario"] for row in mine] == list(DATASETS["hcrl_sa"].scenarios)
     assert mine[1]["label"] == "hcrl_sa: unknown car, known attack"
-    mean, text = (summary.grid(rows, key, "label") for key in ("mean", "text"))
-    assert mean.shape == text.shape == (4, len(summary.MODELS))
-    assert mean[:2, 0] == pytest.approx([0.905, 0.805])
-    assert text[2:, 0].tolist() == ["absent", "absent"]
+    assert [row["mean"] for row in mine[:2]] == pytest.approx([0.905, 0.805])
+    assert [row["text"] for row in mine[2:]] == ["absent", "absent"]
 
 
-def test_ours_stand_before_what_others_published_of_the_same_scenarios(runs):
-    rows = summary.beside_published(runs, "f1")
-    names = list(dict.fromkeys(row["detector"] for row in rows))
-    assert tuple(names[: len(summary.MODELS)]) == summary.MODELS
-    kd = cell(rows, detector="KD-GAT (KD-GAT, arXiv 2507.19686)", scenario="hcrl_sa test_01")
-    assert kd["text"] == "0.993"
-    assert {row["scenario"] for row in rows} == {"hcrl_sa test_01", "hcrl_sa test_02"}
-
-
-def test_costs_are_by_dataset_and_latencies_medians_over_seeds(runs):
-    row = cell(summary.model_costs(runs), dataset="hcrl_sa", model="GAT student")
-    assert (row["parameters"], row["bytes"], row["p50_ms"]) == (300, 1200, pytest.approx(0.3))
+def test_stages_are_timed(runs):
     row = cell(summary.time_taken(runs), run="hcrl_sa/seed_1", stage="fusion")
     assert (row["seconds"], row["text"]) == (60, "60 (30)")
     del runs[0].stages["fusion"]["cost"]  # saved before stages were timed
     row = cell(summary.time_taken(runs), run="hcrl_sa", stage="fusion")
     assert (row["seconds"], row["text"]) == (None, "not timed")
-
-
-def test_equal_data_has_equal_hashes(runs, home):
-    put_run(home, "hcrl_sa", 2, captures=5)
-    one, other, third = (row["data"] for row in summary.provenance(all_runs()))
-    assert one == other != third
 
 
 def test_a_dataset_without_data_or_run_says_what_brings_it(home):
@@ -130,7 +111,8 @@ def test_what_is_saved_is_json_of_all_runs_or_of_the_two(home, runs):
     facts = summary.save_page(runs, compare_runs("", ""))
     assert json.loads((home / "runs/summary.json").read_text()) == facts
     assert len(facts["took"]) == 10 and {*facts["matrix"]} == {"auroc", "auprc", "f1", "mcc"}
-    compared = compare_runs("hcrl_sa", "hcrl_sa", "f1")
+    put_run(home, "hcrl_sa", 0, name="kept", fit={"batch_size": 9})
+    compared = compare_runs("kept", "hcrl_sa", "f1")
     summary.save_page(runs, compared)
     facts = json.loads((home / "runs/compare.json").read_text())
     assert facts["detectors"] == compared.detectors and facts["verdict"] == compared.verdict

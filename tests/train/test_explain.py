@@ -6,7 +6,7 @@ import pytest
 from cangraph.features.schema import FAMILIES, NODE_FEATURES
 from cangraph.nn.models import GAT
 from cangraph.params import load_params
-from cangraph.train.explain import ablation, explained, hidden
+from cangraph.train.explain import ablation, hidden
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.tasks import Detector
 
@@ -35,23 +35,3 @@ def test_fuzzing_is_told_by_ids_that_nobody_knows(trained):
     losses = ablation(*trained)
     assert list(losses) == list(FAMILIES)
     assert losses["identity"] > 0 and "identity" in sorted(losses, key=losses.get)[-2:]
-
-
-def test_one_detection_is_explained_by_the_id_that_nobody_knows(trained):
-    task, graphs = trained
-    scores = task.score(graphs).value * graphs.label
-    window = graphs[int(scores.argmax())]
-    why = explained(task, window, epochs=60)
-    assert why.edge.shape == (len(window.edge_attr),) and why.node.shape == window.x.shape
-    assert why.edge.max() == why.node.max() == 1 and min(why.edge.min(), why.node.min()) >= 0
-    assert why.probability > 0.5, "what matters keeps the verdict"
-    features = why.features(window.node_id)
-    assert len(features) == 8 and list(features.values()) == sorted(features.values(), reverse=True)
-    again = explained(task, window, epochs=60)
-    assert np.array_equal(again.edge, why.edge) and np.array_equal(again.node, why.node)
-
-
-def test_several_windows_are_refused(trained):
-    task, graphs = trained
-    with pytest.raises(ValueError, match="2 windows came; give one"):
-        explained(task, graphs[:2])
