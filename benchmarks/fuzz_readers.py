@@ -234,6 +234,7 @@ def fuzz(files: int, seed: int, folder: Path, tell: Callable = print) -> dict[st
     before = signal.signal(signal.SIGALRM, ring)
     rng = np.random.default_rng(seed)
     whole = sources(folder)
+    read_frames(folder / "whole.csv")  # compiles, which the clock would count
     counts = {ending: Counter() for ending in whole}
     for ending, raw in whole.items():
         (folder / f"bus{ending}").write_bytes(raw)

@@ -243,8 +243,8 @@ def _has_role(name: str) -> bool:
     return any(re.fullmatch(pattern, _plain(name)) for pattern in (*ROLES.values(), BYTE))
 
 
-def _header(text: str, asked: Asked) -> _Header | None:
-    """The first line that names columns, or None."""
+def _header(text: str, asked: Asked, least: int = 2) -> _Header | None:
+    """The first line that names columns, `least` of them as columns are called, or None."""
     at = 0
     numbers = [c for v in asked.columns.values() for c in (v if isinstance(v, list) else [v])]
     for above, line in enumerate(text.split("\n")[:_PREAMBLE]):
@@ -258,7 +258,7 @@ def _header(text: str, asked: Asked) -> _Header | None:
                 return _Header([str(i) for i in range(len(names))], separator, at, at, above)
             given = numbers and {str(n) for n in numbers} <= set(names)
             words = not any(name[:1] in "0123456789(#." for name in names if name)
-            if given or (words and sum(map(_has_role, names)) >= 2):
+            if given or (words and sum(map(_has_role, names)) >= least):
                 return _Header(names, separator, at, at + len(line) + 1, above + 1)
         at += len(line) + 1
     return None
@@ -343,8 +343,11 @@ def _refuse(
 ) -> NoReturn:
     """Raise the `ValueError` that tells the nearest dialects, or how to name a table's columns."""
     if header and not any(way.body == header.body and way.above == header.above for way in ways):
-        _refuse_table(path, text, header)
+        _refuse_table(path, header, _guessed(text, header))
     near = sorted((way for way in ways if way.fits), key=lambda way: -way.share)
+    words = None if header or near else _header(text, Asked(), 0)
+    if words and set(_LOOKS) <= set(found := _guessed(text, words)):
+        _refuse_table(path, words, found)
     shares = {way.dialect.name: f"{way.fits} of {way.fits + way.misfits} rows" for way in near[:3]}
     told = " or ".join(f"{name} ({share})" for name, share in shares.items())
     lines = text.split("\n")
@@ -364,29 +367,31 @@ def _refuse(
     raise ValueError(f"{path}:{where}{nearest}{example}{remedy}")
 
 
-def _refuse_table(path: Path, text: str, header: _Header) -> NoReturn:
+def _guessed(text: str, header: _Header) -> dict[str, list[int]]:
+    """The columns of each role by their names, or, where none is named so, by what the first row
+    looks like."""
     found = _roles(header.names, Asked())
-    lines = [line for line in text[header.body :].split("\n") if line.strip()]
-    sample = [cell.strip(' \t\r"') for cell in (lines or [""])[0].split(header.separator)]
-    free = [i for i in range(len(header.names)) if [i] not in found.values()]
-    looks = {"timestamp": r"\d+[.,]\d+|\d{6,}", "arbitration_id": r"(0x)?[0-9A-Fa-f]{1,8}",
-             "data": r"(0x)?([0-9A-Fa-f]{2}[ -]?){2,}"}  # fmt: skip
-    wanting = [role for role in looks if role not in found]
-    for role in wanting:
-        for i in free:
-            if (
-                i < len(sample)
-                and re.fullmatch(looks[role], sample[i])
-                and [i] not in found.values()
-            ):
-                found[role] = [i]
-                break
-    if wanting == ["timestamp"] and "timestamp" not in found:
+    row = next((line for line in text[header.body :].split("\n") if line.strip()), "")
+    cells = [cell.strip(' \t\r"') for cell in row.split(header.separator)[: len(header.names)]]
+    for role in [role for role in _LOOKS if role not in found]:
+        free = (i for i in range(len(cells)) if [i] not in found.values())
+        if like := [i for i in free if re.fullmatch(_LOOKS[role], cells[i])]:
+            found[role] = like[:1]
+    return found
+
+
+_LOOKS = {"timestamp": r"\d+[.,]\d+|\d{6,}", "arbitration_id": r"(0x)?[0-9A-Fa-f]{1,8}",
+          "data": r"(0x)?([0-9A-Fa-f]{2}[ -]?){2,}"}  # fmt: skip
+
+
+def _refuse_table(path: Path, header: _Header, found: dict[str, list[int]]) -> NoReturn:
+    named = _roles(header.names, Asked())
+    if {"arbitration_id", "data"} <= set(named) and "timestamp" not in found:
         raise ValueError(
             f"{path}: a table of {', '.join(header.names[:12])}: there are no times in "
             "it, and without them nothing can be judged; record it with times"
         )
-    names = {r: [header.names[i] for i in found[r]] if r in found else ["?"] for r in looks}
+    names = {r: [header.names[i] for i in found[r]] if r in found else ["?"] for r in _LOOKS}
     columns = {role: name[0] if len(name) == 1 else name for role, name in names.items()}
     raise ValueError(
         f"{path}:{header.above}: the columns {', '.join(header.names[:20])} are not known; "

@@ -171,8 +171,10 @@ def _alarms(
     Times are s since the log's first frame."""
     ended = [event for event in events if event["event"] in _ENDED]
     raised = list({event["since"]: event for event in ended}.values())
-    begins = np.sort([event["since"] - event["delay"] for event in raised])
     ends = np.sort([event["time"] for event in raised])
+    # what led to an alarm may have led to the one before, too
+    first = [event["since"] - event["delay"] for event in raised]
+    begins = np.maximum(np.sort(first), np.r_[-np.inf, ends[:-1]])
     windows = [event for event in events if event["event"] == "window"]
     return [
         _alarm(event, bus, one, windows, (begins, ends), detector.threshold, names)
@@ -182,7 +184,7 @@ def _alarms(
 
 def _alarm(event, bus, one, windows, spans, at, names) -> dict[str, Any]:
     """What is said of one alarm, among the `spans` (begins, ends) of all."""
-    begin, end = event["since"] - event["delay"], event["time"]
+    begin, end = float(spans[0][np.searchsorted(spans[1], event["time"])]), event["time"]
     first, last = np.searchsorted(one.windows[:, 0], [begin - 1e-9, end]).tolist()
     called = [window for window in windows[first:last] if window["value"] >= at]
     number, kind, blamed = _blamed(event, called)

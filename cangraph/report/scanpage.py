@@ -219,7 +219,8 @@ def told(found: Scan) -> str:
 
 
 def page(scans: Sequence[Scan]) -> str:
-    """Scans as one page that needs nothing else: the verdict on one screen, then each alarm."""
+    """Scans as one page that needs nothing else: the verdict on one screen, then each alarm. Logs
+    that raise one come first."""
     import jinja2
 
     from cangraph import figures
@@ -235,6 +236,7 @@ def page(scans: Sequence[Scan]) -> str:
     drawn = (timeline, picture, png)
     made = {part.__name__: part for part in (*parts, *drawn, Path)}
     pictures = max(SHOWN // len(scans), 1)  # of a log
+    scans = sorted(scans, key=lambda found: not found.facts["alarms"])
     with _drawing():
         figures.use_style()
         return shell(template.render(made, scans=scans, pictures=pictures), "scan")
@@ -305,7 +307,7 @@ def png(axes: Any) -> Any:
     from cangraph.figures import described
 
     buffer = io.BytesIO()
-    axes.figure.savefig(buffer, format="png")
+    axes.figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(axes.figure)
     image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
     return image.format(described(axes.figure), base64.b64encode(buffer.getvalue()).decode())

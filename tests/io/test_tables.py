@@ -54,6 +54,12 @@ def test_the_refusal_prints_the_call_with_what_was_found(error_of):
     assert f"read_frames('bus.csv', columns={columns}, time_unit='s', base=16)" in message
 
 
+def test_also_where_no_column_is_called_as_usual(error_of):
+    message = error_of("moment;who;content\n1.5;416;00FF\n1.6;417;00FE\n")
+    columns = {"timestamp": "moment", "arbitration_id": "who", "data": "content"}
+    assert f"read_frames('bus.csv', columns={columns}, time_unit='s', base=16)" in message
+
+
 def table(times, ids=("1A0", "2B0")):
     rows = [f"{t},{ids[i % len(ids)]},00FF" for i, t in enumerate(times)]
     return "timestamp,arbitration_id,data_field\n" + "\n".join(rows)

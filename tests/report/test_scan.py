@@ -105,11 +105,12 @@ def test_the_command_says_it_as_text_as_json_and_as_a_page(log, quiet, plain, tm
     out = tmp_path / "out.html"
     assert main(["scan", str(tmp_path / "clean.asc")]) == 0
     assert "raises no alarm" in capsys.readouterr().out
-    assert main(["scan", str(log), str(tmp_path / "clean.asc"), "--html", str(out)]) == 1
+    assert main(["scan", str(tmp_path / "clean.asc"), str(log), "--html", str(out)]) == 1
     text = capsys.readouterr().out
     assert "ALARM at 1" in text and "raises no alarm" in text
     html = out.read_text()
     assert "1 of 2 logs raise an alarm" in html and html.count("<img") >= 3
+    assert html.index("bus.log") < html.index("clean.asc"), "alarms first"
     assert not re.search(r'(?:src|href)="(?!data:|#)', html), "nothing from elsewhere"
     links = re.findall(r'href="#([^"]+)"', html)
     assert links and all(f'id="{at}"' in html for at in links)
