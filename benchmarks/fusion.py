@@ -58,7 +58,8 @@ def judge(params: Params, calib: list, test: list) -> dict:
     rows = cg.fusion.gains(fused, at, single)
     for metric in ("auprc", "f1"):
         print(f"{metric} minus {single}'s")
-        print(cg.report.wide(cg.fusion.gain_cells(rows, metric), "detector", "scenario", "margin"))
+        ends = [metric, f"{metric}_low", f"{metric}_high"]
+        print(cg.report.show(rows, ["detector", "scenario", *ends]))
     print("seconds:", seconds)
     print(*cg.fusion.verdict_in_words(held, rows), sep="\n", flush=True)
     return {

@@ -48,7 +48,7 @@ _named, __dir__, __all__ = lazy_loader.attach(
         "train.tasks": ["Detector", "Reconstructor"],
         "train.fit": ["seed_everything", "fit"],
         "train.distillation": ["distill"],
-        "train.adapt": ["Ensemble", "adapt"],
+        "train.adapt": ["adapt"],
         "train.search": ["tune"],
         "evaluation.scores": ["Scores", "by_scenario", "by_capture", "threshold"],
         "fusion.dqn": ["DQNFusion"],

@@ -11,9 +11,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "style": ["described", "use_style"],
-        "bus": ["frames", "graph", "second", "split_timeline", "watched"],
-        "results": ["alarm_curves", "bars", "learning_curves", "mixing", "precision_recall", "roc",
-                    "score_distributions", "timelines", "training_trace", "trials"],
+        "bus": ["frames", "graph", "second", "watched"],
+        "results": ["bars", "learning_curves", "mixing", "roc", "score_distributions", "timelines",
+                    "training_trace"],
     },
 )
 # fmt: on

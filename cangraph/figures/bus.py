@@ -1,4 +1,4 @@
-"""The bus as figures: frames, graphs, splits, and what a data set is like."""
+"""The bus as figures: frames, graphs, and what a detector said of a log."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,8 +8,6 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 from cangraph.figures import style
 from cangraph.figures.style import ATTACK, BENIGN, MUTED, PALE
 
-# colours of the style's cycle, and a grey
-PART = {"train": "C0", "val": "C4", "calib": "C1", "test": "C2", "dropped": "#CDD4DB"}
 NAMED = 60  # IDs at most that can be read in one figure
 
 
@@ -177,31 +175,3 @@ def watched(start, end, value, spans, at, ax=None, title=None):
         f"{len(spans)} alarms, {seconds:,.1f} s of {(end - start[:1])[-1] if len(end) else 0:,.1f}"
     )
     return style.title(ax, title or text)
-
-
-def split_timeline(capture, start, end, part, names, ax=None, title=None):
-    """Which seconds of a capture serve what: a row a capture, a coloured bar a stretch.
-
-    `capture` (B,) positions in `names`, `start`, `end` (B,) s, `part` (B,) of train, val, calib,
-    test, dropped. Captures of one drive must not differ in colour at the same time.
-    """
-    capture, start, end, part = map(np.asarray, (capture, start, end, part))
-    ax = style.axes(ax, np.clip(1.3 + 0.26 * len(names), 2, 9))
-    seconds = dict.fromkeys([*PART, *np.unique(part).tolist()], 0.0)
-    for row in np.unique(capture):
-        mine = np.flatnonzero(capture == row)
-        mine = mine[np.argsort(start[mine], kind="stable")]
-        s, e, p = start[mine] - start[mine[0]], end[mine] - start[mine[0]], part[mine]
-        breaks = (p[1:] != p[:-1]) | (s[1:] - e[:-1] > np.median(e - s))
-        first = np.r_[0, 1 + np.flatnonzero(breaks)]
-        spans = np.c_[s[first], np.maximum.reduceat(e, first) - s[first]]
-        for name in np.unique(p).tolist():
-            mine = spans[p[first] == name]
-            seconds[name] += mine[:, 1].sum()
-            ax.broken_barh(mine, (row - 0.32, 0.64), color=PART.get(name, MUTED), lw=0)
-    style.rows(ax, names)
-    ax.margins(x=0.01)
-    ax.set(xlabel="time since the capture's first window (s)")
-    used = {name: s for name, s in seconds.items() if s}
-    text = ", ".join(f"{100 * s / sum(used.values()):.0f} % {name}" for name, s in used.items())
-    return style.title(ax, title or text, {name: PART.get(name, MUTED) for name in used})

@@ -52,18 +52,6 @@ def training_trace(values, ax=None, title=None):
     return style.heading(axes, title or f"At the end: {', '.join(last)}")
 
 
-def trials(values, ended, ax=None, title=None):
-    """Values of a search's trials, (n,), hollow where not `ended` (n,), and the best so far."""
-    ax, values, number = style.axes(ax, 2.7), np.asarray(values, float), 1 + np.arange(len(values))
-    best = np.fmax.accumulate(np.where(ended, values, np.nan))
-    ax.step(number, best, where="post", color=BENIGN, lw=1)
-    ax.scatter(number, values, 40, np.where(ended, "C0", "white"), ec=MUTED, lw=0.8, zorder=3)
-    ax.locator_params("x", integer=True)
-    ax.set(xlabel="trial", ylabel="validation AUPRC")
-    won, gain = 1 + np.argmax(best == best[-1]), style.number(best[-1] - values[0])
-    return style.title(ax, title or f"Best: trial {won}, {gain} above the first")
-
-
 def score_distributions(value, label, threshold, scenario, ax=None, title=None):
     """Histograms of benign and attack scores, counts on a log scale, a panel a scenario.
 
@@ -100,35 +88,19 @@ def roc(curves, ax=None, title=None):
     >>> roc({"GAT": ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])}).lines[0].get_ydata()
     array([0. , 0.5, 0.5, 1. , 1. ])
     """
-    axis = {"xlabel": "false positive rate", "ylabel": "attack windows found"}
-    axis |= {"xscale": "log", "xlim": (1e-4, 1)}
-    return _curves(ax, curves, lambda t, f: (np.maximum(f / f[-1], 1e-4), t / t[-1]), title, axis)
-
-
-def precision_recall(curves, ax=None, title=None):
-    """Alarms that are right against attacks found; the upper right corner is perfect.
-
-    `curves` as for `roc`. Lines end at the share of attacks: compare areas only where it is equal.
-    """
-    axis = {"xlabel": "attack windows found (recall)", "aspect": "equal", "xlim": (0, 1)}
-    axis |= {"ylabel": "alarms that are right (precision)"}
-    return _curves(ax, curves, lambda t, f: (t / t[-1], np.r_[1, t[1:] / (t + f)[1:]]), title, axis)
-
-
-def _curves(ax, curves, points, title, axis):
-    """A line per curve: `points` of its true and false alarms at each threshold, highest first."""
     from sklearn.metrics import roc_curve
 
     ax, lines = style.axes(ax), []
-    ax.set(**axis, ylim=(0, 1), anchor="W")
+    ax.set(xlabel="false positive rate", xscale="log", xlim=(1e-4, 1))
+    ax.set(ylabel="attack windows found", ylim=(0, 1), anchor="W")
     for i, (name, (value, label, *used)) in enumerate(curves.items()):
         value, label = np.asarray(value, float), np.asarray(label, bool)
         if label.all() or not label.any():
             text, look = f"{name} undefined: one class only", {"color": MUTED, "ha": "center"}
             style.note(ax, text, (0.5, 0.5), (0, -12 * i), "axes fraction", **look)
             continue
-        fpr, tpr, cuts = roc_curve(label, value, drop_intermediate=False)
-        x, y = points(np.rint(tpr * label.sum()), np.rint(fpr * (~label).sum()))
+        x, y, cuts = roc_curve(label, value, drop_intermediate=False)
+        x = np.maximum(x, 1e-4)
         (line,) = ax.plot(x, y, clip_on=False)
         lines.append((-np.trapezoid(y, x), name, line.get_color(), y[x <= 1e-3].max(initial=0)))
         if used and (here := int((cuts >= used[0]).sum()) - 1) > 0:
@@ -136,48 +108,10 @@ def _curves(ax, curves, points, title, axis):
             ax.plot(x[here], y[here], "o", clip_on=False, **look)
     _, names, colors, few = zip(*sorted(lines), strict=True) if lines else [()] * 4
     style.beside(ax, names, colors)
-    text = f"Best: {names[0]}" if lines else "Nothing to compare"
-    if lines and "xscale" in axis:
+    text = "Nothing to compare"
+    if lines:
         i = int(np.argmax(few))
         text = f"At one false alarm in 1,000 benign windows, {names[i]} finds {100 * few[i]:.1f} %"
-    return style.title(ax, title or text)
-
-
-def alarm_curves(curves: dict[str, Sequence[dict]], at: dict[str, dict], ax=None, title=None):
-    """Attacks found against false alarms an hour, over all thresholds; the upper left is perfect.
-
-    `curves`: name → rows of `evaluation.alarm_curve`; `at`: name → the row at the threshold in
-    use, a dot. The axis is linear up to one false alarm an hour, logarithmic beyond.
-    """
-    ax, lines = style.axes(ax, 3.2), []
-    every = [row for rows in (*curves.values(), at.values()) for row in rows]
-    far = max([10.0, *(1.2 * (row["false_alarms_per_hour"] or 0) for row in every)])
-    for name, rows in curves.items():
-        points = [(row["false_alarms_per_hour"], row["recall"]) for row in rows]
-        points = [point for point in points if None not in point]
-        if not points:
-            continue
-        x = np.unique([hourly for hourly, _ in points])
-        best = np.array([max(y for hourly, y in points if hourly <= limit) for limit in x])
-        (line,) = ax.step([*x, far], [*best, best[-1]], where="post", clip_on=False)
-        used = at.get(name) or {}
-        if used.get("recall") is not None and used["false_alarms_per_hour"] is not None:
-            look = {"color": line.get_color(), "ms": 6.5, "mec": "white", "zorder": 4}
-            where = used["false_alarms_per_hour"], used["recall"]
-            ax.plot(*where, "o", clip_on=False, **look)
-        lines.append((-best[x <= 5].max(initial=0), name, line.get_color()))
-    lines.sort()
-    texts = [f"{name} {style.percent(-less)}" for less, name, _ in lines]
-    style.beside(ax, texts, [color for *_, color in lines])
-    ax.axvline(5, **DASHED)
-    style.note(ax, "5 an hour", (5, 0.03), (4, 0), color=MUTED, bbox=PLAIN)
-    ax.set(xscale="symlog", ylim=(0, 1), xlabel="false alarms per hour", ylabel="attacks found")
-    ax.set_xlim(0, far)
-    ax.grid(axis="y")
-    text = "No attack to find"
-    if lines:
-        less, name, _ = lines[0]
-        text = f"At 5 false alarms an hour at most, {name} finds {style.percent(-less)} of attacks"
     return style.title(ax, title or text)
 
 

@@ -11,12 +11,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "ALL",
             "best_single",
             "default_rule",
-            "gain_cells",
             "gains",
             "held_out",
             "mean_auprc",
             "verdict_in_words",
-            "whiskers",
         ],
     },
 )

@@ -136,29 +136,11 @@ def gains(fused: dict[str, Scores], at: dict[str, float], single: str) -> list[d
     return rows
 
 
-def whiskers(rows: Sequence[dict], metric: str) -> np.ndarray:
-    """How far the intervals of `gains` reach below and above, f8 (2, rows): 0 where undefined."""
-    ends = ("", "_low", "_high")
-    value, low, high = np.array([[row[metric + end] for end in ends] for row in rows], float).T
-    return np.nan_to_num(np.maximum([value - low, high - value], 0))
-
-
-def gain_cells(rows: Sequence[dict], metric: str) -> list[dict]:
-    """The differences of `gains` in one metric as text, a row each with `detector`, `scenario` (by
-    its short name, all captures first) and `margin`: the value and its interval."""
-    cells = []
-    for row in sorted(rows, key=lambda row: row["scenario"] != ALL):
-        place, margin = "_".join(row["scenario"].split("_")[:2]), _text(row, metric, 3)
-        cells.append({"detector": row["detector"], "scenario": place, "margin": margin})
-    return cells
-
-
-def _text(row: dict, metric: str, digits: int = 4) -> str:
+def _text(row: dict, metric: str) -> str:
     value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
     if value is None:
         return "undefined"
-    ends = f"({low:+.{digits}f}, {high:+.{digits}f})" if low is not None else "(no interval)"
-    return f"{value:+.{digits}f} {ends}"
+    return f"{value:+.4f} " + (f"({low:+.4f}, {high:+.4f})" if low is not None else "(no interval)")
 
 
 def verdict_in_words(held: HeldOut, rows: Sequence[dict]) -> list[str]:

@@ -362,12 +362,6 @@ class Report(Findings):
         return {j.name: (j.scores.value, j.scores.label, j.at) for j in self.run.shown}
 
     @property
-    def alarm_curves(self) -> dict[str, list[dict]]:
-        """Attacks found against false alarms, by detector: by any window, and by 2 of 3."""
-        curve = alarms.alarm_curve
-        return {j.name: curve(j.scores, 1, 1) + curve(j.scores, 2, 3) for j in self.run.shown}
-
-    @property
     def timelines(self) -> list[dict]:
         """The scores of every test capture, as `figures.timelines` draws them."""
         panels, every = [], self.run.main.scores

@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
-from scipy.special import expit
-
 from cangraph.data.graphs import Graphs, to_graphs
 from cangraph.data.splits import Split, by_time
 from cangraph.data.synthesis import Synthesis
-from cangraph.evaluation.calibration import log_odds
-from cangraph.evaluation.scores import Scores, threshold
+from cangraph.evaluation.scores import threshold
 from cangraph.frames import Frames
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import Params
@@ -89,32 +85,3 @@ def adapt(
     mine.model.load_state_dict(task.model.state_dict())
     mine = fit(mine, material, params, size, folder, tuning=tuning)
     return Adapted(mine, threshold(mine.score(material.calib)), material.calib)
-
-
-class Ensemble:
-    """Tasks of one kind, each trained from another seed, that score together (Lakshminarayanan et
-    al. 2017). The value is the mean of theirs, for GATs the mean of log-odds; the state,
-    `disagreement`, is the standard deviation of their values, which is large where a window
-    resembles nothing they were trained on.
-
-    Raises `ValueError` for fewer than two members, one twice, or members of different kinds.
-    """
-
-    def __init__(self, members: Sequence[Task]):
-        self.members = tuple(members)
-        kinds = {type(member.model).__name__ for member in self.members}
-        different = {id(member) for member in self.members}
-        if len(kinds) > 1 or len(different) < max(2, len(self.members)):
-            raise ValueError(
-                f"Ensemble: {len(self.members)} members came, {len(different)} of them different, "
-                f"with a {' and a '.join(sorted(kinds))}; expected two or more of one kind, each "
-                "trained from a seed of its own; use fusion for several kinds"
-            )
-
-    def score(self, graphs: Graphs) -> Scores:
-        """`Scores` of every window: values f8 (B,), and their disagreement f4 (B, 1)."""
-        values = np.stack([member.score(graphs).value for member in self.members])
-        spread = values.std(0)[:, None].astype(np.float32)
-        gats = isinstance(self.members[0].model, GAT)
-        mean = expit(log_odds(values).mean(0)) if gats else values.mean(0)
-        return Scores.of(graphs, mean, spread, ("disagreement",))

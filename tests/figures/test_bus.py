@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from artists import EDGES, IDS, count, numbers, words
-from matplotlib.colors import same_color, to_hex
+from matplotlib.colors import same_color
 from matplotlib.patches import FancyArrowPatch
 
 from cangraph.figures import bus
@@ -60,22 +60,6 @@ def test_graph_of_any_size(n):
     ax.figure.draw_without_rendering()
     assert len(ax.texts) == (n if n <= 60 else 40) and "000" in words(ax)
     assert len(ax.collections[1].get_offsets()) == n
-
-
-def test_split_timeline_merges_neighbours_of_one_part():
-    capture = np.array([0, 0, 0, 0, 1, 1])
-    start = np.array([5.0, 6, 7, 8, 100, 200])  # capture 1 has a hole
-    part = np.array(["train", "train", "dropped", "train", "test", "test"])
-    ax = bus.split_timeline(capture, start, start + 1, part, ["a", "b"])
-    spans = {}
-    for bar in ax.collections:
-        boxes = [path.get_extents() for path in bar.get_paths()]
-        spans[to_hex(bar.get_facecolor()[0])] = [(box.x0, box.width) for box in boxes]
-    assert spans[to_hex(bus.PART["train"])] == [(0, 2), (3, 1)]
-    assert spans[to_hex(bus.PART["dropped"])] == [(2, 1)]
-    assert spans[to_hex(bus.PART["test"])] == [(0, 1), (100, 1)]
-    key = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert key == ["train", "test", "dropped"]
 
 
 def test_a_second_of_an_id_has_its_gaps_beside_the_usual_one_and_its_bytes():

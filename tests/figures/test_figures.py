@@ -13,21 +13,16 @@ from cangraph import figures
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
 
 SECONDS = np.arange(6.0)
-ALARMS = [{"false_alarms_per_hour": 0.0, "recall": 0.5}]
 PANEL = {"name": "a", "start": SECONDS, "end": SECONDS + 1, "value": SECONDS, "spans": [(4, 6)]}
 CALLS = {
     "frames": (SECONDS / 100, IDS[[0, 1, 2, 3, 1, 0]], SECONDS > 3),
     "graph": (IDS, EDGES, np.ones(5), IDS == 0, np.zeros(5, bool)),
     "second": (SECONDS / 9, SECONDS > 1, np.full((4, 8), 7), SECONDS[2:] > 4, 9.5, "0x1A0"),
     "watched": (SECONDS, SECONDS + 1, SECONDS / 9, [(3, 5)], 0.4),
-    "split_timeline": (SECONDS * 0, SECONDS, SECONDS + 1, np.repeat(["train", "test"], 3), ["a"]),
     "learning_curves": ({"GAT": EPOCHS},),
     "training_trace": ({"reward": SECONDS},),
-    "trials": ([0.7, 0.9, 0.4], [True, True, False]),
     "score_distributions": (VALUE, LABEL, 0.37, np.array(["a"] * 4)),
     "roc": ({"GAT": (VALUE, LABEL)},),
-    "precision_recall": ({"GAT": (VALUE, LABEL)},),
-    "alarm_curves": ({"GAT": ALARMS}, {"GAT": ALARMS[0]}),
     "bars": (["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85),
     "mixing": (np.eye(2), VALUE, VALUE, VALUE[::-1]),
     "timelines": ([PANEL], 3.5),
@@ -63,7 +58,6 @@ def test_draws_into_the_given_axes_under_the_given_title(name):
     [
         ("bars", ([], [], np.zeros((2, 0)))),
         ("timelines", ([], 0.5)),
-        ("alarm_curves", ({"GAT": [ALARMS[0] | {"recall": None}]}, {})),
         ("bars", (["a"], [np.nan])),
         ("mixing", (np.eye(2), [0.5], [0.5], [1.0])),
         ("frames", (np.zeros(0), np.zeros(0, int), np.zeros(0, bool))),

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from artists import EPOCHS, LABEL, VALUE, bars_of, count, numbers, words
-from matplotlib.colors import same_color
 from pytest import approx
 
 from cangraph.figures import results
@@ -39,7 +38,7 @@ def test_score_distributions_count_every_window():
     ax.figure.draw_without_rendering()
 
 
-def test_roc_and_precision_recall_by_hand():
+def test_roc_by_hand():
     ax = results.roc({"worse": (-VALUE, LABEL), "better": (VALUE, LABEL)})
     assert ax.get_xscale() == "log" and ax.get_xlim() == (1e-4, 1)
     assert ax.lines[1].get_xdata().tolist() == [1e-4, 1e-4, 0.5, 0.5, 1]
@@ -47,17 +46,13 @@ def test_roc_and_precision_recall_by_hand():
     ax.figure.draw_without_rendering()
     boxes = {text.get_text(): text.get_window_extent() for text in ax.texts}
     assert boxes["better"].y0 > boxes["worse"].y1, "best first, without overlap"
-    ax = results.precision_recall({"GAT": (VALUE, LABEL)})
-    expected = [[0, 1], [0.5, 1], [0.5, 0.5], [1, 2 / 3], [1, 0.5]]
-    np.testing.assert_allclose(ax.lines[0].get_xydata(), expected)
 
 
-@pytest.mark.parametrize("draw", [results.roc, results.precision_recall])
 @pytest.mark.parametrize("label", [np.zeros(4), np.ones(4), np.zeros(0)])
-def test_one_class_is_undefined(draw, label):
+def test_one_class_is_undefined(label):
     none = {"none": (VALUE[: len(label)], label)}
     for others in ({}, {"GAT": (VALUE, LABEL)}):
-        ax = draw(none | others)
+        ax = results.roc(none | others)
         assert len(ax.lines) == len(others) and "none undefined: one class only" in words(ax)
 
 
@@ -83,25 +78,6 @@ def test_bars_write_values_and_reference():
     ax = results.bars(["a", "b", "c"], [0.9, 12345, np.nan], reference=0.8)
     assert bars_of(ax, BENIGN) == [0.9, 12345, 0] and numbers(ax) == ["0.900", "12,345"]
     assert words(ax) == ["0.900", "12,345", "undefined", "reference 0.800"]
-
-
-def test_trials_that_were_given_up_are_hollow_and_win_nothing():
-    ax = results.trials([0.7, 0.8, 0.95, np.nan], [True, True, False, False])
-    assert numbers(ax) == ["2", "0.100"]
-    (line,) = ax.lines
-    np.testing.assert_allclose(line.get_ydata(), [0.7, 0.8, 0.8, 0.8])
-    hollow = [same_color(c, "white") for c in ax.collections[0].get_facecolors()]
-    assert hollow == [False, False, True, True]
-
-
-def test_alarm_curves_never_fall_and_mark_the_threshold_in_use():
-    points = [(0.0, 0.5), (3.0, 0.4), (50.0, 1.0)]
-    rows = [{"false_alarms_per_hour": x, "recall": y} for x, y in points]
-    ax = results.alarm_curves({"GAT": rows}, {"GAT": rows[2]})
-    assert ax.lines[0].get_xdata().tolist() == [0, 3, 50, 60], "to the edge"
-    assert ax.lines[0].get_ydata().tolist() == [0.5, 0.5, 1.0, 1.0]
-    assert (ax.lines[1].get_xdata(), ax.lines[1].get_ydata()) == ([50.0], [1.0])
-    assert words(ax)[0] == "GAT 50.0 %"
 
 
 def test_timelines_are_thinned_but_keep_every_peak():

@@ -161,16 +161,6 @@ def test_the_interval_resamples_captures_and_not_windows():
     assert rows_of(base, many)["mean", ALL] == narrow, "the same draws"
 
 
-def test_whiskers_and_cells_hold_value_and_interval():
-    rows = [row("DQN", "test_01_known", 0.5, 0.2, 0.6), row("DQN", ALL, None, None, None)]
-    rows.insert(1, row("DQN", "test_02_known", 0.5, None, None))
-    assert verdict.whiskers(rows, "f1") == approx(np.array([[0.3, 0, 0], [0.1, 0, 0]]))
-    total, first, second = verdict.gain_cells(rows, "f1")  # all captures come first
-    known = {"detector": "DQN", "scenario": "test_01", "margin": "+0.500 (+0.200, +0.600)"}
-    assert first == known and second["margin"] == "+0.500 (no interval)"
-    assert (total["scenario"], total["margin"]) == (ALL, "undefined")
-
-
 def row(detector, scenario, value, low, high, captures=2):
     numbers = {"auprc": value, "auprc_low": low, "auprc_high": high}
     numbers |= {name.replace("auprc", "f1"): number for name, number in numbers.items()}

@@ -12,7 +12,7 @@ from cangraph.data.batches import batch_of
 from cangraph.evaluation.scores import metrics, threshold
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
-from cangraph.train.adapt import Ensemble, adapt, stretch
+from cangraph.train.adapt import adapt, stretch
 from cangraph.train.callbacks import FineTuning
 from cangraph.train.distillation import distill
 from cangraph.train.fit import seed_everything
@@ -193,42 +193,3 @@ def test_what_was_never_trained_and_traffic_that_is_not_clean_are_refused(given,
         adapt(given, [simulate("clover", 12.0, attack="fuzzing", seed=1)], asked())
     with pytest.raises(ValueError, match="no capture came; expected clean traffic of the new veh"):
         adapt(given, [], asked())
-
-
-# several as one
-
-
-@pytest.fixture(scope="module")
-def members(attacked):
-    seed_everything(0)
-    return [Detector(GAT(attacked.spec, hidden=4, heads=2, layers=1)) for _ in range(3)]
-
-
-def test_the_score_is_the_mean_and_the_disagreement_its_spread(attacked, members):
-    scores = Ensemble(members).score(attacked)
-    values = np.stack([member.score(attacked).value for member in members])
-    odds = (values / (1 - values)).prod(0) ** (1 / 3)  # the mean of log-odds
-    np.testing.assert_allclose(scores.value, odds / (1 + odds))
-    assert scores.state_names == ("disagreement",)
-    np.testing.assert_allclose(scores.state[:, 0], values.std(0), rtol=1e-5)
-    assert (scores.state > 0).all()
-    assert np.array_equal(scores.label, attacked.label)
-
-
-def test_reconstructors_score_with_the_mean_of_their_values(attacked):
-    members = [Reconstructor(VGAE(attacked.spec, 2, 1, 1, latent=2)) for _ in range(2)]
-    one, other = (member.score(attacked).value for member in members)
-    np.testing.assert_allclose(Ensemble(members).score(attacked).value, (one + other) / 2)
-
-
-def test_members_that_agree_do_not_disagree(attacked, members):
-    scores = Ensemble([members[0], copy.deepcopy(members[0])]).score(attacked)
-    assert not scores.state.any()
-    np.testing.assert_allclose(scores.value, members[0].score(attacked).value)
-
-
-def test_one_member_and_members_of_two_kinds_are_refused(attacked, members):
-    other = Reconstructor(VGAE(attacked.spec, hidden=2, heads=1, layers=1, latent=2))
-    for one in (members[:1], members[:1] * 2, [], [members[0], other]):
-        with pytest.raises(ValueError, match=f"{len(one)} members came, .* expected two or more"):
-            Ensemble(one)
