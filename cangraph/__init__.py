@@ -11,9 +11,13 @@ import warnings
 import lazy_loader
 
 from cangraph.extras import named_extra
+from cangraph.files import keep_compiled
 
 # threads that spin while they wait slow all other processes; OpenMP reads this when torch loads
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# a watch of a bus tells nobody of itself
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+keep_compiled()
 # tqdm, which others load, misses widgets for bars that no notebook here shows
 warnings.filterwarnings("ignore", message="IProgress not found")
 

@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MissingExtraError, ValueError, OSError) as error:
         where = "" if isinstance(error, MissingExtraError) else f"cangraph {command}: "
         print(printable(" ".join(f"{where}{error}".split())), file=sys.stderr)
-        return 2 if command in ("scan", "monitor") else 1  # the status of an alarm is 1
+        usual = 2 if command in ("scan", "monitor") else 1  # the status of an alarm is 1
+        return getattr(error, "status", usual)
 
 
 def _run(command: str, words: Sequence[str]) -> int:

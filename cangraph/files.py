@@ -1,11 +1,14 @@
 """Where files lie, writing them whole or not at all, and telling whether they still are."""
 
+import errno
 import hashlib
 import json
 import os
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,54 @@ def _replacing(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(".part", f"{path.name}.", path.parent) as place:
         part = Path(place, path.name)
         yield part
+        for inside in [*part.rglob("*"), part]:
+            _to_disk(inside)
         if path.is_dir():  # a folder can only replace an empty one
             os.replace(path, Path(place, "before"))
         os.replace(part, path)
+        _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk: a name must not be there before
+    its content when the power fails."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some file systems have nothing to wait for
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def keep_compiled() -> None:
+    """Where numba can keep what it compiles neither beside the code nor in the user's cache, name
+    it a temporary folder that belongs to this user alone, and say so: a cache is code."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    package = Path(__file__).parent
+    beside = all(_writable(package / name / "__pycache__") for name in ("bus", "features", "io"))
+    if os.environ.get("NUMBA_CACHE_DIR") or beside or _writable(cache / "numba"):
+        return
+    bases = os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"
+    for base in filter(_writable, (Path(base) for base in bases if base)):
+        place = base / f"cangraph-{os.getuid()}"
+        with suppress(FileExistsError):
+            place.mkdir(0o700)
+        about = place.lstat()
+        if about.st_uid != os.getuid() or stat.S_IMODE(about.st_mode) != 0o700:
+            place = Path(tempfile.mkdtemp(prefix="cangraph-", dir=base))
+        os.environ["NUMBA_CACHE_DIR"] = str(place)
+        said = f"cangraph: package and home are read-only; compiled code is kept in {place}"
+        print(said, file=sys.stderr)
+        return
+
+
+def _writable(path: Path) -> bool:
+    """Whether a folder, which is made, takes files."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """Where files lie; a file and a folder are written whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,25 @@ def test_of_two_that_write_one_folder_at_once_the_last_one_stays(tmp_path):
             (two / "two").touch()
         (one / "one").touch()
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["folder", "one"]
+
+
+@pytest.mark.acceptance
+def test_what_is_written_is_on_the_disk_before_the_old_is_gone(tmp_path, monkeypatch):
+    done, synced, replaced = [], os.fsync, os.replace
+
+    def sync(handle):
+        done.append(os.readlink(f"/proc/self/fd/{handle}"))
+        synced(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", lambda a, b: done.append(b) or replaced(a, b))
+    path, folder = tmp_path / "state", tmp_path / "folder"
+    put(path, b"new")
+    (part, *_), *rest = [done[:1], *done[1:]]
+    assert Path(part).name == "state" and part != str(path)
+    assert rest == [path, str(tmp_path)], "then the name, then the folder that has it"
+    done.clear()
+    with whole_folder(folder) as made:
+        (made / "inside").write_bytes(b"new")
+    before = [Path(name).name for name in done[: done.index(folder)]]
+    assert before == ["inside", "folder"] and done[-1] == str(tmp_path)

@@ -2,14 +2,13 @@
 Events are printed as JSON lines, or drawn as a panel on a terminal. Of a log the exit status is a
 `detector.Status`; of a bus it is 0."""
 
-import json
 import signal
 import sys
 import time
 from argparse import ArgumentError, ArgumentParser, Namespace
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from can.util import load_config
 
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, Status
+from cangraph.deploy.lines import Lines, UnsaidError
 from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Buses, Event, Monitor
 from cangraph.deploy.state import Source, SpoiltStateError, resume_state, save_state, set_aside
@@ -31,11 +31,13 @@ from cangraph.io.readers import LogFile
 
 _PIECE = 4096  # frames of a log that are fed at once
 _PATIENCE = 0.1  # s that frames are waited for
+_LAST = 1.0  # s that the last lines may wait for who reads them
 _DRAWN = 4  # times a second that the screen is drawn
 _BARS = " ▁▂▃▄▅▆▇█"
 _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "resumed": "goes on after {frames:,} frames",
     "anew": "begins anew: {why}; that file is now {aside}",
+    "saved": "the state is saved again",
     "unsaved": "the state is not saved: {why}",
     "calibrated": "threshold {at:.3g}, set on {windows} clean windows; false alarms {rate:.2g}",
     "dropped": "{frames:,} frames dropped: they came faster than they could be judged",
@@ -57,7 +59,6 @@ _OF_A_BUS = ("window", "alarm", "over", "ongoing", "statistics")  # which may ha
 
 Pieces = Iterator[tuple[Frames, list[Event]]]
 Heard = tuple[Pieces, dict[str, Listener]]  # of a bus, and what listens to each
-Say = Callable[[Event], None]
 
 
 def _parser() -> ArgumentParser:
@@ -92,10 +93,12 @@ def _parser() -> ArgumentParser:
 
 def run_monitor(arguments: Sequence[str]) -> int:
     """Run `cangraph monitor` until the log ends or a signal comes; returns its exit status. Raises
-    `ValueError` and `OSError` where something is wrong."""
+    `ValueError` and `OSError` where something is wrong, `BrokenPipeError` when nobody reads what it
+    says any more; the state is saved then too."""
     given = _parser().parse_args(arguments)
+    if sys.stdout is None:
+        raise ValueError("standard output is closed; expected a place for events; open it")
     detector = Exported(given.detector or boxed())
-    shown = sys.stdout.isatty() and not given.json
     settings = {n: getattr(given, n) for n in ("hold", "stride", "calibrate", "rate")}
     make = partial(Monitor, detector, rule=_rule(given, detector.rule), **settings)
     channels, source = _watched(given)
@@ -103,20 +106,19 @@ def run_monitor(arguments: Sequence[str]) -> int:
     resumed = _resumed(given, buses, source)
     stop = Flag()
     with ExitStack() as stack:
-        say: Say = partial(_line, windows=given.windows)
-        if shown:
-            title = f"{detector.path.name} ({detector.kind})"
-            say = _screen(stack, Screen(title, source.name, channels))
-        for name in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, name, signal.signal(name, lambda *_: stop.set()))
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(name) != signal.SIG_IGN:  # as under nohup
+                stack.callback(signal.signal, name, signal.signal(name, lambda *_: stop.set()))
+        out: Lines | Drawn = Lines(sys.stdout, stop.is_set if given.log else None, given.windows)
+        if sys.stdout.isatty() and not given.json:
+            title = f"{detector.path.name} ({detector.kind}) on {source.name}"
+            out = Drawn(Screen(title, channels), stack)
         if given.log:
             heard: Heard = (_replayed(given, buses, stop), {})
         else:
             listeners = _listeners(stack, given, buses)
             heard = _listened(listeners, buses, stop), listeners
-        for event in resumed:
-            say(event)
-        return _run(given, buses, source, heard, say)
+        return _Run(given.state, buses, source, out).through(heard, resumed, given)
 
 
 def _watched(given: Namespace) -> tuple[list[str], Source]:
@@ -144,7 +146,7 @@ def _resumed(given: Namespace, buses: Buses, source: Source) -> list[Event]:
     if not given.state:
         return []
     try:
-        resume_state(given.state, buses, source)
+        unsaid = resume_state(given.state, buses, source)
     except FileNotFoundError:
         return []
     except SpoiltStateError as error:
@@ -155,7 +157,7 @@ def _resumed(given: Namespace, buses: Buses, source: Source) -> list[Event]:
             given.state = None
             why = f"the old state cannot be set aside: {hindrance}"
             return [anew | {"aside": ""}, {"event": "unsaved", "time": 0.0, "why": why}]
-    return buses.each(
+    return unsaid + buses.each(
         lambda monitor: [
             {"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]}
         ]
@@ -199,47 +201,75 @@ def _listeners(stack: ExitStack, given: Namespace, buses: Buses) -> dict[str, Li
     return found
 
 
-def _run(given: Namespace, buses: Buses, source: Source, heard: Heard, say: Say) -> int:
-    pieces, listeners = heard
+class _Run:
+    """A watch: what comes is judged, said and kept. Saving and saying may fail: it goes on."""
 
-    def statistics() -> list[Event]:
-        told = buses.each(lambda monitor: [monitor.statistics()])
+    def __init__(self, state: Path | None, buses: Buses, source: Source, out: "Lines | Drawn"):
+        self.state, self.buses, self.source, self.out = state, buses, source, out
+        self.unsaved, self.refused = "", 0  # why, and how many rows of a log
+
+    def through(self, heard: Heard, first: Sequence[Event], given: Namespace) -> int:
+        """Run until the pieces end; returns the exit status. `first` is said before."""
+        pieces, listeners = heard
+        told = saved = time.monotonic()
+        try:
+            self.say(first)
+            for frames, notices in pieces:
+                self.say([n | {"time": self.buses.time(n.get("bus", ""))} for n in notices])
+                self.refused += sum(n["frames"] for n in notices if n["event"] == "refused")
+                self.say(self.buses.feed(frames))
+                now = time.monotonic()
+                if now - told >= given.statistics:
+                    told = now
+                    self.say(self.statistics(listeners))
+                if now - saved >= given.save_every:
+                    saved = now
+                    self.save()
+            self.save()
+            status = self.status() if given.log else Status.NOTHING
+            ends = {"event": "stopped", "time": self.buses.now, "status": status.value}
+            self.say([*self.buses.each(Monitor.ongoing), *self.statistics(listeners), ends])
+            self.out.flush(_LAST)
+        except (BrokenPipeError, UnsaidError):
+            self.save()
+            raise
+        if not self.out.waiting:
+            return status
+        self.save()
+        raise UnsaidError(f"standard output: {len(self.out.waiting):,} events were not taken")
+
+    def say(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.out.say(event)
+        self.out.flush()
+
+    def statistics(self, listeners: dict[str, Listener]) -> list[Event]:
+        told = self.buses.each(lambda monitor: [monitor.statistics()])
         counted = {name: listener.counters() for name, listener in listeners.items()}
-        other = next((counted[name] for name in counted if name not in buses.of), {})
+        other = next((counted[name] for name in counted if name not in self.buses.of), {})
         return [event | counted.get(event.get("bus", ""), other) for event in told]
 
-    told = saved = time.monotonic()
-    refused = 0
-    for frames, notices in pieces:
-        for notice in notices:
-            refused += notice["frames"] if notice["event"] == "refused" else 0
-            say(notice | {"time": buses.time(notice.get("bus", ""))})
-        for event in buses.feed(frames):
-            say(event)
-        now = time.monotonic()
-        if now - told >= given.statistics:
-            told = now
-            for event in statistics():
-                say(event)
-        if given.state and now - saved >= given.save_every:
-            saved = now
-            save_state(given.state, buses, source)
-    if given.state:
-        save_state(given.state, buses, source)
-    status = _status(buses, refused) if given.log else Status.NOTHING
-    ends = {"event": "stopped", "time": max(map(buses.time, buses.of), default=0.0)}
-    ends["status"] = status.value
-    for event in [*buses.each(Monitor.ongoing), *statistics(), ends]:
-        say(event)
-    return status
+    def status(self) -> Status:
+        monitors = [*self.buses.of.values()]
+        alarms, unjudged = (sum(m.count[name] for m in monitors) for name in ("alarms", "unjudged"))
+        # while a monitor calibrates, it judges nothing
+        judged = [0 if m.clean is not None else m.count["windows"] for m in monitors]
+        frames, least = self.buses.frames, min(judged, default=0)
+        return Status.of(alarms, self.refused, frames, least, unjudged)
 
-
-def _status(buses: Buses, refused: int) -> Status:
-    every = [monitor.count for monitor in buses.of.values()]
-    alarms, unjudged = (sum(count[name] for count in every) for name in ("alarms", "unjudged"))
-    # while a monitor calibrates, it judges nothing
-    judged = [0 if m.clean is not None else m.count["windows"] for m in buses.of.values()]
-    return Status.of(alarms, refused, buses.frames, min(judged, default=0), unjudged)
+    def save(self) -> None:
+        """Keep the state, with what nobody took yet, if it can be kept."""
+        if not self.state:
+            return
+        before, self.unsaved = self.unsaved, ""
+        try:
+            save_state(self.state, self.buses, self.source, self.out.waiting)
+        except (OSError, ValueError) as error:
+            self.unsaved = getattr(error, "strerror", "") or str(error)
+        if self.unsaved != before:
+            event: Event = {"event": "unsaved" if self.unsaved else "saved", "time": self.buses.now}
+            with suppress(BrokenPipeError, UnsaidError):  # what is said next raises it
+                self.out.say(event | ({"why": self.unsaved} if self.unsaved else {}))
 
 
 def _replayed(given: Namespace, buses: Buses, stop: Flag) -> Pieces:
@@ -280,16 +310,31 @@ def _listened(listeners: dict[str, Listener], buses: Buses, stop: Flag) -> Piece
             yield listener.take(buses.wanted(name), 0.0 if number else _PATIENCE)
 
 
-def _line(event: Event, windows: bool) -> None:
-    if windows or event["event"] != "window":
-        print(json.dumps(event, allow_nan=False), flush=True)
+class Drawn:
+    """Events on a `Screen` that is drawn on a terminal until the `stack` ends."""
 
+    waiting = ()
 
-def _screen(stack: ExitStack, screen: "Screen") -> Say:
-    from rich.live import Live
+    def __init__(self, screen: "Screen", stack: ExitStack):
+        from rich.live import Live
 
-    stack.enter_context(Live(screen, refresh_per_second=_DRAWN))
-    return screen.tell
+        self._screen, self._live = screen, Live(screen, auto_refresh=False)
+        self._drawn = 0.0
+        self._live.start()
+        stack.callback(self._on_the_terminal, self._live.stop)
+
+    def say(self, event: Event) -> None:
+        self._screen.tell(event)
+
+    def flush(self, patience: float = 0.0) -> None:
+        if time.monotonic() - self._drawn > 1 / _DRAWN:
+            self._drawn = time.monotonic()
+            self._on_the_terminal(self._live.refresh)
+
+    @staticmethod
+    def _on_the_terminal(draw: Callable[[], None]) -> None:
+        with suppress(OSError):  # it was closed: SIGHUP comes
+            draw()
 
 
 class Shown:
@@ -344,8 +389,8 @@ class Shown:
 class Screen:
     """A panel that rich can draw: `tell` it every event of the monitors of `buses`."""
 
-    def __init__(self, detector: str, source: str, buses: Iterable[str] = ()):
-        self.title = f"{detector} on {source}"
+    def __init__(self, title: str, buses: Iterable[str] = ()):
+        self.title = title
         self.buses = {name: Shown(name) for name in buses}
         self.alarms: deque[Event] = deque(maxlen=8)
         self.notes: deque[str] = deque(maxlen=4)

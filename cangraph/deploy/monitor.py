@@ -280,14 +280,18 @@ class Buses:
     def frames(self) -> int:
         return sum(monitor.count["frames"] for monitor in self.of.values())
 
+    @property
+    def now(self) -> float:
+        """When the last frame of any bus came."""
+        return max((since + self.of[bus].time for bus, since in self.since.items()), default=0.0)
+
     def wanted(self, bus: str) -> int:
         """Frames until the next window of a bus is whole."""
         return self.of[bus].wanted if bus in self.of else 1
 
     def time(self, bus: str) -> float:
-        """When the last frame of a bus came; of one without a frame, of all."""
-        times = {name: since + self.of[name].time for name, since in self.since.items()}
-        return times.get(bus, max(times.values(), default=0.0))
+        """When the last frame of a bus came; of one without a frame, of any."""
+        return self.since[bus] + self.of[bus].time if bus in self.since else self.now
 
     def feed(self, frames: Frames) -> list[Event]:
         """Take the next frames, of any buses; returns the events that they cause."""
@@ -306,7 +310,7 @@ class Buses:
 
     def _begins(self, timestamp: float) -> float:
         if not (self.since and self.one_clock):
-            return self.time("")
+            return self.now
         first = min(self.since, key=self.since.__getitem__)
         return timestamp - self.of[first].sliding.origin
 

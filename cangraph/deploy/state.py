@@ -8,7 +8,7 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cangraph.deploy.monitor import COUNTED, Buses
+from cangraph.deploy.monitor import COUNTED, Buses, Event
 from cangraph.files import put
 
 _LARGEST = 1 << 28  # bytes; made-up IDs do not fill more
@@ -28,7 +28,7 @@ _WATCH = {"last": [_SEEN], "evidence": (float, float), "on": bool, "between?": _
 _WATCH |= {"alarm?": (str, float, float, float, _SEEN, float, bool)}
 _MONITOR = {"watch": _WATCH, "clean?": [float], "count": dict.fromkeys(COUNTED, int), "at": float}
 _MONITOR |= {"time": float, "passed": int, "told": int, "origin": float}
-_FACTS = {"settings": dict, "source": (str, int, str), "since": {"*": float}, "beside": dict}
+_FACTS = {"settings": dict, "source": (str, int, str), "since": {"*": float}, "unsaid": [dict]}
 _FACTS |= {"buses": {"*": _MONITOR}}
 _REMEDY = "start it as it was, give another --state, or delete it"
 
@@ -73,13 +73,13 @@ def check_place(path: Path) -> None:
         raise ValueError(f"{came}; expected a file, or nothing yet; give another --state")
 
 
-def save_state(path: Path, buses: Buses, source: Source, **beside: Any) -> None:
-    """Write the state of `buses` and facts `beside` it to a file: whole or not at all. Raises
-    `OSError` where that cannot be done."""
+def save_state(path: Path, buses: Buses, source: Source, unsaid: Iterable[Event] = ()) -> None:
+    """Write the state of `buses`, and events that are `unsaid`, to a file: whole or not at all.
+    Raises `OSError`, and `ValueError` as `check_place` does, where that cannot be done."""
     states = {bus: monitor.state() for bus, monitor in buses.of.items()}
     facts: dict[str, Any] = {
         "settings": buses.pattern.settings(),
-        "beside": beside,
+        "unsaid": [*unsaid],
         "since": buses.since,
     }
     facts |= {"source": [source.name, source.size, source.sha256]}
@@ -94,8 +94,8 @@ def save_state(path: Path, buses: Buses, source: Source, **beside: Any) -> None:
     put(path, buffer.getvalue())
 
 
-def resume_state(path: Path, buses: Buses, source: Source) -> dict[str, Any]:
-    """Let `buses` go on from a file that `save_state` wrote; returns the facts saved beside.
+def resume_state(path: Path, buses: Buses, source: Source) -> list[Event]:
+    """Let `buses` go on from a file that `save_state` wrote; returns the events yet unsaid.
 
     Raises `SpoiltStateError` for a file that is damaged, or whose log has other content now, and
     `ValueError` for one of another detector, settings or source, and for what is no state.
@@ -130,7 +130,7 @@ def resume_state(path: Path, buses: Buses, source: Source) -> dict[str, Any]:
             of[bus].restore(mine, named)
         buses.of |= of
         buses.since = facts["since"]
-        return facts["beside"]
+        return facts["unsaid"]
 
 
 @contextmanager

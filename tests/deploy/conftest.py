@@ -1,10 +1,17 @@
 """The detector file, loaded; and the command `cangraph monitor`, called."""
 
 import json
+import os
+import signal
+import time
+from threading import Thread
 
+import can
+import numpy as np
 import pytest
 
 from cangraph.__main__ import main
+from cangraph.deploy import listener
 from cangraph.deploy.detector import Exported
 
 
@@ -35,3 +42,54 @@ def refused(detector_file, capsys):
         return message
 
     return run
+
+
+@pytest.fixture
+def cars(monkeypatch):
+    """Sends frames on virtual buses by name, once all are listened to; then come the signals that
+    end the monitor."""
+    monkeypatch.setattr(listener, "_LEAP", np.inf)  # faster than they came
+    threads, opened = [], []
+
+    def drive(end=(signal.SIGTERM,), **frames):
+        senders = {
+            name: can.Bus(name, interface="virtual", preserve_timestamps=True) for name in frames
+        }
+        known = {id(queue) for bus in senders.values() for queue in bus.channel}
+
+        def heard():
+            """What listens to each."""
+            return [[q for q in bus.channel if id(q) not in known] for bus in senders.values()]
+
+        def send():
+            until = time.monotonic() + 20
+            while not all(heard()) and time.monotonic() < until:
+                time.sleep(0.01)
+            sent = [(m, senders[name]) for name, part in frames.items() for m in messages(part)]
+            for message, bus in sorted(sent, key=lambda pair: pair[0].timestamp):
+                bus.send(message)
+            while any(not q.empty() for qs in heard() for q in qs) and time.monotonic() < until:
+                time.sleep(0.01)
+            for number in end:
+                time.sleep(0.3)
+                if signal.getsignal(number) is not signal.SIG_DFL and any(heard()):
+                    os.kill(os.getpid(), number)
+
+        opened.extend(senders.values())
+        threads.append(Thread(target=send))
+        threads[-1].start()
+        return senders
+
+    yield drive
+    for thread in threads:
+        thread.join()
+    for bus in opened:
+        bus.shutdown()
+
+
+def messages(frames):
+    columns = (frames.timestamp, frames.arbitration_id, frames.data, frames.dlc)
+    return [
+        can.Message(timestamp=t, arbitration_id=i, data=d[:n], is_extended_id=False)
+        for t, i, d, n in zip(*(column.tolist() for column in columns), strict=True)
+    ]

@@ -5,18 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from io import StringIO
-from threading import Thread
 
 import can
-import numpy as np
 import pytest
 from rich.console import Console
 
 from cangraph.__main__ import main
 from cangraph.bus.attacks import inject
-from cangraph.deploy import console, listener
+from cangraph.deploy import console
 from cangraph.deploy.box import boxed
 from cangraph.deploy.console import Screen
 from cangraph.io.writers import write_frames
@@ -92,50 +89,6 @@ def test_a_state_of_another_log_is_refused(said, refused, log, drive, tmp_path):
     write_frames(drive[:300], other)
     message = refused("--log", other, "--state", state)
     assert str(log) in message and f"expected {other}; " in message
-
-
-@pytest.fixture
-def cars(monkeypatch):
-    """Sends frames on virtual buses by name, once all are listened to; then ends the monitor."""
-    monkeypatch.setattr(listener, "_LEAP", np.inf)  # faster than they came
-    threads, opened = [], []
-
-    def drive(**frames):
-        senders = {
-            name: can.Bus(name, interface="virtual", preserve_timestamps=True) for name in frames
-        }
-
-        (heard,) = {len(bus.channel) for bus in senders.values()}
-
-        def send():
-            while not all(len(bus.channel) > heard for bus in senders.values()):
-                time.sleep(0.01)
-            sent = [(m, senders[name]) for name, part in frames.items() for m in messages(part)]
-            for message, bus in sorted(sent, key=lambda pair: pair[0].timestamp):
-                bus.send(message)
-            while any(not queue.empty() for bus in senders.values() for queue in bus.channel[1:]):
-                time.sleep(0.01)
-            time.sleep(0.3)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-        opened.extend(senders.values())
-        threads.append(Thread(target=send))
-        threads[-1].start()
-        return senders
-
-    yield drive
-    for thread in threads:
-        thread.join()
-    for bus in opened:
-        bus.shutdown()
-
-
-def messages(frames):
-    columns = (frames.timestamp, frames.arbitration_id, frames.data, frames.dlc)
-    return [
-        can.Message(timestamp=t, arbitration_id=i, data=d[:n], is_extended_id=False)
-        for t, i, d, n in zip(*(column.tolist() for column in columns), strict=True)
-    ]
 
 
 def test_a_bus_is_heard_and_nothing_is_sent(said, drive, cars):
@@ -240,7 +193,7 @@ FACTS = {"frames": 1234, "windows": 12, "ids": 7, "alarms": 1, "p50_ms": 0.4, "p
 
 
 def test_it_waits_then_is_quiet_then_alarms_then_tells_of_it():
-    screen = Screen("gat.onnx (GAT)", "can0")
+    screen = Screen("gat.onnx (GAT) on can0")
 
     def shows(event, *words):
         screen.tell(event)
@@ -261,7 +214,7 @@ def test_it_waits_then_is_quiet_then_alarms_then_tells_of_it():
 
 
 def test_an_event_becomes_a_note_with_its_facts():
-    screen = Screen("a", "b")
+    screen = Screen("a on b")
     screen.tell({"event": "clock", "time": 61.0, "seconds": -3.5})
     screen.tell({"event": "errors", "time": 3725.04, "frames": 3000})
     jumped, errors = screen.notes
@@ -270,7 +223,7 @@ def test_an_event_becomes_a_note_with_its_facts():
 
 
 def test_two_buses_stand_on_one_screen():
-    screen = Screen("gat.onnx (GAT)", "socketcan can0, can1", ["can0", "can1"])
+    screen = Screen("gat.onnx (GAT) on socketcan can0, can1", ["can0", "can1"])
     for bus in ("can0", "can1"):
         screen.tell({"event": "statistics", "time": 2.0, "at": 0.5, "bus": bus, **FACTS})
     screen.tell({"event": "alarm", "time": 3.0, "bus": "can1"} | ALARM)

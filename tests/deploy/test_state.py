@@ -36,8 +36,8 @@ def test_it_goes_on_from_a_file_as_if_it_had_not_stopped(cut, detector, drive, t
     drive = on_two(drive, cut - 40)
     events = fed(whole, drive)
     before = fed(first, drive[:cut])
-    save_state(tmp_path / "state.npz", first, BUS, beside="here")
-    assert resume_state(tmp_path / "state.npz", second, BUS) == {"beside": "here"}
+    save_state(tmp_path / "state.npz", first, BUS, unsaid=[{"event": "here"}])
+    assert resume_state(tmp_path / "state.npz", second, BUS) == [{"event": "here"}]
     assert before + fed(second, drive[cut:]) == events
     for bus, monitor in whole.of.items():
         assert (second.of[bus].count, second.of[bus].time) == (monitor.count, monitor.time)
