@@ -333,17 +333,6 @@ DIALECTS = (
         per_second=MS,
         wraps=60_000,
     ),
-    Dialect(
-        "SLCAN without times",
-        "t1A080011223344556677",
-        frames=(
-            "t{id:3}{dlc:one}{data:counted}",
-            "T{id:8}{dlc:one}{data:counted}",
-            "r{id:3}{dlc:one}{set:remote}",
-            "R{id:8}{dlc:one}{set:remote}",
-        ),
-        lacks=_NO_TIMES,
-    ),
     # tables with a header; others are read by the names of their columns
     Dialect(
         "can-train-and-test",

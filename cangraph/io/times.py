@@ -69,8 +69,8 @@ class TimeBase:
         self._rows += len(time)
         self._high = max(self._high, float(np.median(time)))  # one damaged row says nothing
         self._fraction = self._fraction or bool(found.seen & FRACTION)
-        if self.base is None and found.seen & HEXADECIMAL:
-            self.base = 16
+        if found.seen & HEXADECIMAL:
+            self.base = self.base or 16
         if self.base is None:
             self._ids.update(np.unique(found.columns["arbitration_id"]).tolist())
 
@@ -159,16 +159,13 @@ class TimeBase:
     def _remember(self, time: np.ndarray, buses: int) -> None:
         if not len(time):
             return
-        low = time.min()
+        self._first = min(self._first, float(time.min()))
         since = self._last if np.isfinite(self._last) else time[0]
-        apart = np.diff(time, prepend=since)
-        if (apart < 0).any():
-            time = np.maximum.accumulate(np.maximum(time, since))
-            apart = np.diff(time, prepend=since)
-        widest = int(np.argmax(apart))
-        if apart[widest] > self._stop:
-            self._stop, self._stop_at = float(apart[widest]), float(time[widest] - apart[widest])
-        self._first, self._last = min(self._first, float(low)), float(time[-1])
+        ahead = np.maximum.accumulate(np.r_[since, time])
+        widest = int(np.argmax(np.diff(ahead)))
+        if (apart := float(ahead[widest + 1] - ahead[widest])) > self._stop:
+            self._stop, self._stop_at = apart, float(ahead[widest])
+        self._last = float(ahead[-1])
         self._frames, self._buses = self._frames + len(time), max(self._buses, buses)
 
     def notes(self) -> tuple[str, ...]:
