@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     for name, does in about.items():
         commands.add_parser(name, help=does, add_help=False)
+    for word in words:  # a file may be called like an option that a terminal obeys
+        if word.startswith("-") and not (option := word.split("=")[0]).isprintable():
+            parser.error(f"no option: {printable(option)}; write ./ before the name of a file")
     command = parser.parse_args(words[:1]).command
     try:
         with named_extra(f"cangraph {command}"):

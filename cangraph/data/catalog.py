@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cangraph.data.datasets import DATASETS, TRAIN, captures_of_disk, wanting
-from cangraph.files import data_home
+from cangraph.files import data_home, printable
 from cangraph.frames import Frames
 from cangraph.io.readers import read_frames
 
@@ -35,7 +35,7 @@ def run_data(words: Sequence[str]) -> int:
         print("\n".join(_lines(row)))
         for name, checked in checks(row["dataset"]) if given.check and row["files"] else ():
             wrong |= not checked["fine"]
-            print(f"    {name}: {checked['says']}")
+            print(printable(f"    {name}: {checked['says']}"))
     return int(wrong)
 
 

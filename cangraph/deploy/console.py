@@ -26,6 +26,7 @@ from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Buses, Event, Monitor
 from cangraph.deploy.state import Source, SpoiltStateError, resume_state, save_state, set_aside
 from cangraph.evaluation.alarms import AlarmRule
+from cangraph.files import printable
 from cangraph.frames import Frames, ReadReport
 from cangraph.io.readers import LogFile
 
@@ -390,12 +391,14 @@ class Screen:
     """A panel that rich can draw: `tell` it every event of the monitors of `buses`."""
 
     def __init__(self, title: str, buses: Iterable[str] = ()):
-        self.title = title
-        self.buses = {name: Shown(name) for name in buses}
+        self.title = printable(title)
+        self.buses = {name: Shown(name) for name in map(printable, buses)}
         self.alarms: deque[Event] = deque(maxlen=8)
         self.notes: deque[str] = deque(maxlen=4)
 
     def tell(self, event: Event) -> None:
+        # names of files and buses come from data; no text of an event reaches rich but as `Text`
+        event = {k: printable(v) if isinstance(v, str) else v for k, v in event.items()}
         kind, bus = event["event"], event.get("bus", "")
         if bus or kind in _OF_A_BUS:
             self.buses.setdefault(bus, Shown(bus)).tell(event)

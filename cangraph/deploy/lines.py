@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
+from cangraph.files import printable
+
 _PIECE = 4096  # bytes (PIPE_BUF): a pipe that is ready takes as many without a wait
 _MOST = 10_000  # events that wait for who reads them
 _BLINK = 0.2  # s
@@ -84,13 +86,14 @@ class Lines:
     def _complain(self, why: str) -> None:
         if why != self._why and sys.stderr:
             with suppress(OSError):  # where else could it be said?
-                print(f"standard output: {why}; events wait, the watch goes on", file=sys.stderr)
+                said = f"standard output: {why}; events wait, the watch goes on"
+                print(printable(said), file=sys.stderr)
         self._why = why
 
     def _write(self, waits: bool) -> bool:
         """Write a piece, as soon as it is taken if one waits; whether any of it was."""
-        line = self._rest or (json.dumps(self.waiting[0], allow_nan=False) + "\n").encode()
-        taken = 0
+        text = json.dumps(self.waiting[0], allow_nan=False).replace("\x7f", "\\u007f")
+        line, taken = self._rest or f"{text}\n".encode(), 0
         if self._file < 0:
             taken = len(line) if self._stream.write(line.decode()) else 0
         elif select.select([], [self._file], [], _BLINK if waits else 0.0)[1]:

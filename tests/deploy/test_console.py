@@ -233,3 +233,49 @@ def test_two_buses_stand_on_one_screen():
     assert "can0: the interface is gone" in text and " bus " in text
     screen.tell({"event": "over", "time": 4.0, "bus": "can1"} | ALARM)
     assert "can1: quiet" in drawn(screen) and len(screen.alarms) == 1
+
+
+HOSTILE = "a[/]b[red]\x1b[2J\x07\x9b\u202e\x7f\udcff"
+
+
+@pytest.mark.acceptance
+def test_nothing_that_data_says_is_obeyed_by_a_terminal(drive, tmp_path, capsys, monkeypatch):
+    """Names of files and of buses, on the panel, in JSON lines and in errors."""
+    log, state = tmp_path / f"{HOSTILE}.log", tmp_path / f"{HOSTILE}.npz"
+    log.parent.mkdir()  # the name has a slash
+    write_frames(drive[:2000], tmp_path / "plain.log")
+    rows = (tmp_path / "plain.log").read_text().splitlines(keepends=True)
+    bus = rows[0].split()[1]
+    log.write_text("".join(row.replace(bus, "c[/]") for row in rows))
+    state.touch()
+    command = ["monitor", "--log", str(log), "--state", str(state)]
+    lines = []
+    for words in (command, [*command, "--json"]):
+        state.write_bytes(b"")
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        assert main(words) in (0, 1)
+        lines.append(capsys.readouterr().out)
+    panel, said = lines
+    for odd in ("\x1b[2J", "\x07", "\x9b", "\u202e", "\x7f", "\udcff"):
+        assert odd not in panel and odd not in said
+    assert "a[/]b[red]" in panel.replace("\n", "") and "c[/]" in said
+    events = [json.loads(line) for line in said.splitlines()]
+    assert HOSTILE in of(events, "anew")[0]["why"] and "\x1b" not in said
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)  # rich obeys itself
+    for words in (["monitor", "--log", HOSTILE], ["monitor", HOSTILE], ["scan", HOSTILE]):
+        assert main(words) == 2
+        out, error = capsys.readouterr()
+        assert all(line.isprintable() for line in (out + error).splitlines())
+    with pytest.raises(SystemExit):
+        main(["scan", f"--{HOSTILE}"])
+    assert all(line.isprintable() for line in capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("field", ["id", "attack", "bus"])
+def test_a_panel_shows_text_as_it_is(field):
+    screen = Screen(f"gat {HOSTILE}", [HOSTILE, "can1"])
+    for event in ({"event": "lost", "why": HOSTILE}, {"event": "alarm", **ALARM, field: HOSTILE}):
+        screen.tell({"time": 1.0, "bus": "can1"} | event)
+    text = drawn(screen)
+    assert text.count("a[/]b[red]") >= 3 and all(line.isprintable() for line in text.splitlines())
