@@ -95,7 +95,7 @@ def judge(folder: Path) -> dict:
     from sklearn.model_selection import GroupKFold
 
     from cangraph.data.graphs import to_graphs
-    from cangraph.evaluation.baselines import boosted
+    from cangraph.evaluation.baselines import BoostedTrees
 
     found, differs, count = [], 0.0, 0
     for seed in SEEDS:
@@ -108,7 +108,7 @@ def judge(folder: Path) -> dict:
         recording = np.array([info.recording for info in graphs.captures])[graphs.capture]
         value = np.zeros(len(graphs))
         for train, test in GroupKFold(GROUPS).split(value, groups=recording):
-            value[test] = boosted(graphs[train], graphs[test]).value
+            value[test] = BoostedTrees(graphs[train]).score(graphs[test]).value
         each = [
             average_precision_score(graphs.label[mine], value[mine])
             for mine in (graphs.capture == k for k in np.unique(graphs.capture))

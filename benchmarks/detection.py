@@ -229,7 +229,7 @@ def main() -> None:
         rules = cg.evaluation.decided(data.train, test)
         rules = {name: scores for name, (scores, _) in rules.items()}
         drawn = join([material.draw(k) for k in range(3)])
-        rules["boosted trees, both"] = cg.evaluation.boosted(drawn, test)
+        rules["boosted trees, both"] = cg.evaluation.BoostedTrees(drawn).score(test)
         for name, scores in rules.items():
             if "trees" in name:  # probabilities, which decide and alarm as a GAT's do
                 found = figures(

@@ -28,7 +28,7 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
     - `shared_recordings`: captures that derive from one recording, a list for each recording.
     - `duplicates`: over all test frames.
     - `leak_canary`: the AUROC over captures of `short_gaps` as a detector of captures with attacks,
-      the cut that puts most captures on the right side, and the verdict.
+      and the verdict.
     - `warnings`: sentences.
 
     Raises `ValueError` when `graphs` are not those of `captures`.
@@ -115,29 +115,23 @@ def _leak_canary(rows: list[dict]) -> dict:
 
     value = np.array([row["short_gaps"] for row in rows])
     attack = np.array([row["attack_frames"] > 0 for row in rows])
-    of = len(rows)
-    found: dict = {"auroc": None, "cut": None, "right": None, "of": of, "leaks": False}
+    found: dict = {"auroc": None, "leaks": False}
     if attack.all() or not attack.any():
         some = "every" if attack.any() else "no"
         return found | {"verdict": f"Undefined: {some} capture holds an attack"}
     auroc = float(roc_auc_score(attack, value))
-    steps = np.unique(value)
-    cuts = np.r_[0.0, (steps[1:] + steps[:-1]) / 2]  # at 0 every capture is called attacked
-    rights = ((value >= cuts[:, None]) == attack).sum(1)
-    cut, right = float(cuts[rights.argmax()]), int(rights.max())
-    found |= {"auroc": auroc, "cut": cut, "right": right, "leaks": auroc >= _LEAK}
-    verdict = "Gaps under 50 µs do not tell which captures hold an attack"
-    if found["leaks"]:
-        verdict = f"Gaps under 50 µs tell of {right} of {of} captures whether they hold an attack"
-    return found | {"verdict": f"{verdict} (AUROC {auroc:.2f})"}
+    found = {"auroc": auroc, "leaks": auroc >= _LEAK}
+    what = "tell" if found["leaks"] else "do not tell"
+    verdict = f"Gaps under 50 µs {what} which captures hold an attack (AUROC {auroc:.2f})"
+    return found | {"verdict": verdict}
 
 
 def _warnings(card: dict) -> Iterator[str]:
     rows, canary, repeated = card["captures"], card["leak_canary"], card["duplicates"]
     if canary["leaks"]:
         yield (
-            f"{canary['verdict']}, at a cut of {canary['cut']:.0%} of the gaps. Gap statistics "
-            "finer than 1 ms would leak the file; cangraph quantises gaps to 1 ms."
+            f"{canary['verdict']}. Gap statistics finer than 1 ms would leak the file; cangraph "
+            "quantises gaps to 1 ms."
         )
     if copied := [row for row in rows if row["copies"]]:
         pairs = (f"{row['capture']} (again as {', '.join(row['copies'])})" for row in copied)

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
                    "events_by_capture", "raise_alarms", "recall_at_false_alarms"],
         "calibration": ["brier", "calibrated", "clean_stretch", "clean_threshold", "ece",
                         "log_odds", "recalibrated"],
-        "baselines": ["BoostedTrees", "boosted", "calibrated_count", "decided", "entropy",
+        "baselines": ["BoostedTrees", "calibrated_count", "decided", "entropy",
                       "gap_ratio", "id_set", "leak_canary", "payload_novelty"],
         "blame": ["blamed_ids", "by_attack_and_capture", "frame_scores", "localised", "worst"],
         "stats": ["clustered", "interval"],

@@ -323,16 +323,16 @@ def _right(capture: _Capture, alarms: list[Alarm]) -> list[Alarm]:
     return [a for a in alarms if any(k <= a.start <= end + _AFTERMATH for k, (_, end) in spans)]
 
 
-def _delays(capture: _Capture, right: list[Alarm]) -> list[float | None]:
-    """Seconds from the start of each event to its first right alarm; None where it is missed."""
-    found: list[float | None] = []
+def _delays(capture: _Capture, right: list[Alarm]) -> list[float]:
+    """Seconds from the start of each event that is found to its first right alarm."""
+    found: list[float] = []
     for known, (start, end) in zip(capture.known, capture.events, strict=True):
         about = [
             alarm.start
             for alarm in right
             if alarm.start <= end + _AFTERMATH and (alarm.start >= known or alarm.end > known)
         ]
-        found.append(max(0.0, about[0] - start) if about else None)
+        found += [max(0.0, about[0] - start)] if about else []
     return found
 
 
@@ -344,7 +344,7 @@ def _judge(truth: dict[int, _Capture], alarms: list[Alarm]) -> dict:
         mine = [alarm for alarm in alarms if alarm.capture == number]
         right = _right(capture, mine)
         false += len(mine) - len(right)
-        delays += [d for d in _delays(capture, right) if d is not None]
+        delays += _delays(capture, right)
         for alarm in mine:
             inside = [(max(alarm.start, a), min(alarm.end, b)) for a, b in capture.covered]
             inside = [(a, b) for a, b in inside if a < b]

@@ -135,7 +135,7 @@ class BoostedTrees:
 
         if train.label.all() or not train.label.any():
             raise ValueError(
-                f"boosted: {int(train.label.sum())} of {len(train)} training windows are attacks; "
+                f"trees: {int(train.label.sum())} of {len(train)} training windows are attacks; "
                 "expected both classes; give the train part of a split"
             )
         self.trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
@@ -144,11 +144,6 @@ class BoostedTrees:
     def score(self, graphs: Graphs) -> Scores:
         """Attack probability of each window."""
         return Scores.of(graphs, self.trees.predict_proba(_statistics(graphs))[:, 1])
-
-
-def boosted(train: Graphs, graphs: Graphs, seed: int = 0) -> Scores:
-    """Attack probability by `BoostedTrees` of `train`, once."""
-    return BoostedTrees(train, seed).score(graphs)
 
 
 def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
@@ -197,7 +192,7 @@ def decided(
         for name, rule in rules.items()
     }
     if train.label.any() and not train.label.all():
-        found["boosted trees"] = boosted(train, graphs), 0.5
+        found["boosted trees"] = BoostedTrees(train).score(graphs), 0.5
     ready = np.isin(graphs.capture, graphs.capture[clean_stretch(graphs, seconds)])
     graphs = graphs if ready.all() else graphs[ready]
     cuts = (COUNT_THRESHOLD, 0.5 / graphs.window, ENTROPY_THRESHOLD)

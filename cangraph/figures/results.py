@@ -135,19 +135,6 @@ def bars(names, values, errors=None, reference=None, ax=None, title=None):
     return style.title(ax, title or (f"From {known[0]} to {known[-1]}" if known else "undefined"))
 
 
-def mixing(grid, vgae, gat, alpha, ax=None, title=None):
-    """The policy as a map of α: `grid` (m, n) over GAT × VGAE probability. Windows (B,) are dots in
-    the colour of their own α: where they stand out from the map, the rest of the state decides."""
-    ax, alpha, odds = style.axes(ax), np.asarray(alpha, float), np.abs(np.subtract(vgae, gat)) > 0.5
-    cells = ax.imshow(grid, origin="lower", extent=(0, 1, 0, 1), aspect="auto", clim=(0, 1))
-    ax.scatter(vgae, gat, 14, alpha, ec="white", lw=0.5, clip_on=False, zorder=3, clim=(0, 1))
-    ax.set(xlabel="VGAE probability", ylabel="GAT probability")
-    bar = ax.figure.colorbar(cells, ax=ax, label="α, the weight of the GAT", ticks=(0, 0.5, 1))
-    bar.outline.set_visible(False)
-    near, far = (style.number(np.mean(a)) if len(a) else "–" for a in (alpha[~odds], alpha[odds]))
-    return style.title(ax, title or f"The GAT weighs {near} where both agree, {far} elsewhere")
-
-
 def timelines(panels: Sequence[dict], at: float, title=None):
     """The score over every capture, a panel each: attacks shaded, the threshold dashed.
 

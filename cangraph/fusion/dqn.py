@@ -1,7 +1,6 @@
 """A DQN that chooses, window by window, how much to trust each model; and all rules of fusion."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -118,26 +117,6 @@ class DQNFusion(FusionRule):
         vgae, gat = self.probabilities(scores).T
         alpha = self.alpha(scores)
         return alpha * gat + (1 - alpha) * vgae
-
-    def map(self, scores: Sequence[Scores], cells: int = 25) -> tuple[np.ndarray, np.ndarray]:
-        """The policy over (p_v, p_g): the weight of the GAT f8 (cells, cells), rows by p_g,
-        columns by p_v, and the probabilities of either axis, f8 (cells,).
-
-        The VGAE's score and feature errors (interpolated over `scores`), the GAT's logit and `BOTH`
-        follow the probabilities; all other entries of the state rest at their median."""
-        axis = (np.arange(cells) + 0.5) / cells
-        order = np.argsort(p_vgae := self.probabilities(scores)[:, 0], kind="stable")
-        error = np.interp(axis, p_vgae[order], scores[0].value[order])
-        row, column = np.divmod(np.arange(cells**2), cells)
-        follows = {"vgae_node_mean": error[column], "vgae_node_max": error[column]}
-        follows |= {"gat_probability": axis[row], "gat_logit": np.log(axis / (1 - axis))[row]}
-        grid = []
-        for mine, value in zip(scores, (error[column], axis[row]), strict=True):
-            state = np.tile(np.median(mine.state, axis=0), (cells**2, 1))
-            for k, name in enumerate(mine.state_names):
-                state[:, k] = follows.get(name, state[:, k])
-            grid.append(replace(mine[np.zeros(cells**2, int)], value=value, state=state))
-        return self.alpha(grid).reshape(cells, cells), axis
 
 
 def all_rules(params: FusionParams, seed: int = 0) -> dict[str, FusionRule]:

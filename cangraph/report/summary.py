@@ -7,8 +7,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
 from cangraph.evaluation.scores import overall
 from cangraph.evaluation.stats import interval
@@ -35,21 +33,20 @@ def _reported(run: Run) -> Rows:
 
 
 def _cell(values: Sequence[float], otherwise: str) -> dict[str, Any]:
-    """The mean over seeds, half of its 95 % interval (of two: of their difference), and as text."""
+    """The mean over seeds, and as text with half of its 95 % interval (of two seeds: with both)."""
     if not values:
-        return {"mean": None, "reach": None, "seeds": 0, "text": otherwise}
+        return {"mean": None, "seeds": 0, "text": otherwise}
     mean, reach = interval(values)
     text = f"{mean:.3f}"
     if reach is not None:
         text += f" ± {reach:.3f}"
     elif len(values) == 2:
         text += f" ({min(values):.3f}, {max(values):.3f})"
-        reach = float(np.ptp(values)) / 2
-    return {"mean": mean, "reach": reach, "seeds": len(values), "text": text}
+    return {"mean": mean, "seeds": len(values), "text": text}
 
 
 def model_by_dataset(runs: Sequence[Run], metric: str) -> Rows:
-    """One metric of each model on each dataset: `mean` over `seeds`, its `reach` and `text`.
+    """One metric of each model on each dataset: `mean` over `seeds`, and `text`.
 
     A seed's figure is the plain mean over the scenarios that define the metric, of which each is a
     plain mean over captures. Datasets without a report come last.

@@ -142,25 +142,22 @@ def test_without_both_sides_duplicates_are_undefined(scenario):
 
 
 @pytest.mark.parametrize(
-    ("attacked", "clean", "auroc", "cut", "right"),
+    ("attacked", "clean", "auroc"),
     [
-        ([0.6, 0.7], [0.0, 0.1], 1.0, 0.35, 4),
-        ([0.0, 0.0], [0.0], 0.5, 0.0, 2),
-        ([0.6, 0.6, 0.7, 0.7, 0.0], [0.1, 0.0], (4 * 2 + 0.5) / 10, 0.35, 6),
-        ([0.6], [], None, None, None),
-        ([], [0.6], None, None, None),
+        ([0.6, 0.7], [0.0, 0.1], 1.0),
+        ([0.0, 0.0], [0.0], 0.5),
+        ([0.6, 0.6, 0.7, 0.7, 0.0], [0.1, 0.0], (4 * 2 + 0.5) / 10),
+        ([0.6], [], None),
+        ([], [0.6], None),
     ],
 )
-def test_shares_of_short_gaps_that_give_attacked_captures_away_leak(
-    attacked, clean, auroc, cut, right
-):
+def test_shares_of_short_gaps_that_give_attacked_captures_away_leak(attacked, clean, auroc):
     kinds = [(share, 5) for share in attacked] + [(share, 0) for share in clean]
     card = card_of(
         *(capture(f"c{i}", attacks=n, gaps=short(s), n=101) for i, (s, n) in enumerate(kinds))
     )
     canary = card["leak_canary"]
-    assert (canary["right"], canary["of"]) == (right, len(kinds))
-    assert (canary["auroc"], canary["cut"]) == pytest.approx((auroc, cut))
+    assert canary["auroc"] == (auroc and pytest.approx(auroc))
     leaks = auroc == 1.0
     assert canary["leaks"] == leaks == bool(warned(card, "cangraph quantises gaps to 1 ms"))
 
@@ -192,8 +189,7 @@ def test_set_04_gives_itself_away(real_card):
     for row in card["captures"]:
         injected = row["attack_frames"] and row["name"] != "masquerade-timed-4"
         assert row["short_gaps"] > 0.5 if injected else row["short_gaps"] < 0.15, row["capture"]
-    canary = card["leak_canary"]
-    assert (canary["leaks"], canary["right"], canary["of"]) == (True, 23, 24)
+    assert card["leak_canary"]["leaks"]
     assert {row["name"]: row["copies"] for row in card["captures"] if row["copies"]} == {
         name: [f"train_02 {name}"] for name in ("accessory-3", "accessory-4", "attack-free-4")
     }

@@ -1,5 +1,7 @@
 """Training material: labelled by construction, never twice the same, never what is held out."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,13 @@ def test_the_same_number_gives_the_same_windows_and_another_gives_others(data, c
     assert not same(one.draw(0), one.draw(1))
     assert one.draw(0) is one.draw(0), "drawn once"
     assert same(one.draw(0), two.draw(0)) and same(one.draw(0, 0.0), two.draw(0, 0.0))
+
+
+@pytest.mark.acceptance
+def test_only_the_first_draw_and_the_last_are_kept(data, clean):
+    made = material(data, clean, "clean", fleet=0)
+    drawn = [weakref.ref(made.draw(epoch, epoch / 4)) for epoch in range(5)]
+    assert [draw() is not None for draw in drawn] == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize("train_on, labelled", [("labelled", True), ("clean", False)])

@@ -11,7 +11,7 @@ from cangraph.data.datasets import read
 from cangraph.data.graphs import to_graphs
 from cangraph.evaluation.baselines import (
     COUNT_THRESHOLD,
-    boosted,
+    BoostedTrees,
     calibrated_count,
     decided,
     entropy,
@@ -151,12 +151,12 @@ def flooded():
 
 def test_boosted_trees_learn_a_flood_and_repeat_themselves(flooded):
     _, train, test = flooded
-    scores = boosted(train, test)
+    scores = BoostedTrees(train).score(test)
     assert metrics(scores, 0.5)["auroc"] > 0.99
     assert scores.value.min() > 0 and scores.value.max() < 1
-    assert np.array_equal(boosted(train, test).value, scores.value)
-    with pytest.raises(ValueError, match=r"boosted: 0 of \d+ training windows are attacks"):
-        boosted(train[~train.label], test)
+    assert np.array_equal(BoostedTrees(train).score(test).value, scores.value)
+    with pytest.raises(ValueError, match=r"trees: 0 of \d+ training windows are attacks"):
+        BoostedTrees(train[~train.label])
 
 
 # the canary

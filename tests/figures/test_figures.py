@@ -24,7 +24,6 @@ CALLS = {
     "score_distributions": (VALUE, LABEL, 0.37, np.array(["a"] * 4)),
     "roc": ({"GAT": (VALUE, LABEL)},),
     "bars": (["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85),
-    "mixing": (np.eye(2), VALUE, VALUE, VALUE[::-1]),
     "timelines": ([PANEL], 3.5),
 }
 PLAIN = [name for name in CALLS if "ax" in inspect.signature(getattr(figures, name)).parameters]
@@ -59,7 +58,6 @@ def test_draws_into_the_given_axes_under_the_given_title(name):
         ("bars", ([], [], np.zeros((2, 0)))),
         ("timelines", ([], 0.5)),
         ("bars", (["a"], [np.nan])),
-        ("mixing", (np.eye(2), [0.5], [0.5], [1.0])),
         ("frames", (np.zeros(0), np.zeros(0, int), np.zeros(0, bool))),
         ("graph", (IDS[:1], np.zeros((2, 0), int), [], [False], [])),
     ],

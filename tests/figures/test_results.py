@@ -10,8 +10,6 @@ from cangraph.figures.style import ATTACK, BENIGN
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
 
-GRID = np.array([[0.0, 0.5], [1.0, 0.25]])
-
 
 def test_learning_curves_mark_the_best_epoch():
     only_train = [{"epoch": 0, "train_loss": 3.0}, {"epoch": 1, "train_loss": np.nan}]
@@ -54,17 +52,6 @@ def test_one_class_is_undefined(label):
     for others in ({}, {"GAT": (VALUE, LABEL)}):
         ax = results.roc(none | others)
         assert len(ax.lines) == len(others) and "none undefined: one class only" in words(ax)
-
-
-def test_mixing_is_a_map_under_the_windows():
-    ax = results.mixing(GRID, vgae=[0.1, 0.9, 0.8], gat=[0.2, 0.1, 0.9], alpha=[0.5, 0.75, 0.25])
-    (image,), (dots,) = ax.images, ax.collections
-    assert np.array_equal(image.get_array(), GRID) and image.origin == "lower"
-    assert tuple(image.get_extent()) == (0, 1, 0, 1)
-    assert dots.get_offsets().tolist() == [[0.1, 0.2], [0.9, 0.1], [0.8, 0.9]]
-    assert dots.get_array().tolist() == [0.5, 0.75, 0.25]
-    assert image.get_clim() == dots.get_clim() == (0, 1), "one scale of colours"
-    assert numbers(ax) == ["0.375", "0.750"]
 
 
 def test_training_trace_draws_a_panel_a_name():

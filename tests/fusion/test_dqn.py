@@ -1,7 +1,5 @@
 """Policies of fusion: what an action earns, what is learnt from it, what is done in the end."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -57,32 +55,6 @@ def test_a_policy_that_switches_beats_either_model(fitted, calib, held_out):
         alpha = fitted[name].alpha(scores)
         assert alpha[side == 1].mean() > alpha[side == 0].mean() + 0.5, name
         assert brier(fitted[name].score(scores)) < 0.5 * min(alone), name
-
-
-def test_the_map_moves_what_follows_from_the_probabilities_and_rests_the_rest():
-    label = np.array([False, True] * 30)
-    value = np.linspace(-2, 2, 60) + label
-    names = ("vgae_node_mean", "vgae_kl"), ("gat_logit", "gat_probability")
-    vgae = scores_of(value, label, np.column_stack([value, np.arange(60)]))
-    gat = scores_of(np.linspace(0.1, 0.9, 60), label, np.zeros((60, 2)))
-    scores = [replace(s, state_names=n) for s, n in zip((vgae, gat), names, strict=True)]
-    seen = {}
-
-    class Watching(DQNFusion):
-        def alpha(self, given):
-            seen["state"] = self.states(given)
-            return super().alpha(given)
-
-    rule = Watching(PARAMS.model_copy(update={"steps": 10})).fit(scores)
-    grid, axis = rule.map(scores, cells=2)
-    assert grid.shape == (2, 2) and axis == approx([0.25, 0.75])
-    assert np.isin(grid, rule.alphas).all()
-    node, kl, logit, p_gat, p_vgae, *_ = seen["state"].T
-    assert kl == approx(29.5), "the median"
-    assert p_gat == approx([0.25, 0.25, 0.75, 0.75]), "rows by the GAT"
-    assert logit == approx(np.log(p_gat / (1 - p_gat)))
-    assert p_vgae == approx([0.25, 0.75, 0.25, 0.75], abs=0.02)
-    assert node[0] == node[2] < node[1] == node[3]
 
 
 def test_the_full_information_variant_finds_the_best_action_of_each_window():

@@ -25,16 +25,15 @@ def runs(home):
 
 
 # t of two degrees of freedom is 4.303, the standard error .01 / sqrt 3
-CELLS = [(1, "0.850", None), (2, "0.855 (0.850, 0.860)", pytest.approx(0.005))]
-CELLS += [(3, "0.860 ± 0.025", pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4))]
+CELLS = [(1, "0.850"), (2, "0.855 (0.850, 0.860)"), (3, "0.860 ± 0.025")]
 
 
-@pytest.mark.parametrize(("seeds", "text", "reach"), CELLS)
-def test_a_cell_is_the_mean_over_scenarios_and_seeds(runs, home, seeds, text, reach):
+@pytest.mark.parametrize(("seeds", "text"), CELLS)
+def test_a_cell_is_the_mean_over_scenarios_and_seeds(runs, home, seeds, text):
     put_run(home, "hcrl_sa", 2, lambda m, k: 0.92 - 0.1 * (k % 2))
     rows = summary.model_by_dataset(all_runs()[:seeds], "f1")
     row = cell(rows, dataset="hcrl_sa", model="GAT teacher")
-    assert (row["text"], row["seeds"], row["reach"]) == (text, seeds, reach)
+    assert (row["text"], row["seeds"]) == (text, seeds)
 
 
 def test_what_is_not_there_is_said_in_words_and_is_not_zero(home):
