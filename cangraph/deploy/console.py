@@ -16,6 +16,7 @@ from threading import Event as Flag
 from typing import Any
 
 import can
+import numpy as np
 from can.cli import add_bus_arguments, create_bus_from_namespace
 from can.util import load_config
 
@@ -49,6 +50,7 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "paused": "frames were missed for {seconds:.1f} s; time goes on from the last one",
     "clock": "the clock jumped by {seconds:+.3f} s; time goes on from the last frame",
     "unjudged": "the detector has no number for a window; it is not taken for clean",
+    "unreadable": "the rest of the log cannot be read: {why}",
     "forgot": "{ids:,} rare IDs forgotten: there are more than can be remembered",
     "silent": "no frame for {seconds:.1f} s: unplugged, or the bus sleeps",
     "refused": "{frames:,} rows that are no frames: {why}",
@@ -218,6 +220,8 @@ class _Run:
             for frames, notices in pieces:
                 self.say([n | {"time": self.buses.time(n.get("bus", ""))} for n in notices])
                 self.refused += sum(n["frames"] for n in notices if n["event"] == "refused")
+                if any(n["event"] == "unreadable" for n in notices):
+                    self.refused = sys.maxsize
                 self.say(self.buses.feed(frames))
                 now = time.monotonic()
                 if now - told >= given.statistics:
@@ -274,12 +278,23 @@ class _Run:
 
 
 def _replayed(given: Namespace, buses: Buses, stop: Flag) -> Pieces:
-    """The frames of a log that were not judged yet, and what its reader repaired."""
+    """The frames of a log that were not judged yet, what its reader repaired, and why the rest
+    cannot be read. Raises `ValueError` and `OSError` where nothing can."""
     passed, began, size = buses.frames, None, _PIECE
     if given.realtime:
         size = buses.pattern.sliding.stride
-    reports = []
-    for chunk in LogFile(given.log, strict=False).chunks():
+    reports: list[ReadReport] = []
+    fault = ""
+    chunks = LogFile(given.log, strict=False).chunks()
+    while not fault:
+        try:
+            chunk = next(chunks, None)
+        except (ValueError, OSError) as error:
+            if not reports:
+                raise
+            chunk, fault = None, str(error)
+        if chunk is None:
+            break
         reports.append(chunk.report)
         skipped = min(passed, len(chunk))
         passed -= skipped
@@ -290,7 +305,8 @@ def _replayed(given: Namespace, buses: Buses, stop: Flag) -> Pieces:
             yield piece, []
             if stop.is_set():
                 return
-    yield chunk[:0], _repaired(reports)
+    last: list[Event] = [{"event": "unreadable", "why": fault}] if fault else []
+    yield Frames(np.zeros(0), np.zeros(0)), _repaired(reports) + last
 
 
 def _repaired(reports: Sequence[ReadReport]) -> list[Event]:

@@ -6,10 +6,14 @@ error frame, or a numbered refusal.
 
 import logging
 import math
+import os
+import sqlite3
 import struct
 import sys
+import zlib
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from logging.handlers import BufferingHandler
@@ -20,30 +24,35 @@ import numpy as np
 
 from cangraph.frames import BUSES, COLUMNS, LATEST, PAYLOAD_LENGTHS, ReadReport
 from cangraph.io.text import Piece
-from cangraph.io.unpack import unpacked
+from cangraph.io.unpack import LIMITS, Limits, unpacked
 
 _OWN = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame")
 _EXTRAS = {".mf4": "asammdf", ".pcap": "dpkt"}
 # link types of packets that hold a frame, the latter behind 16 bytes
 _SOCKETCAN, _COOKED = 227, 113
+_BATCH = 1 << 15  # messages of python-can's that are held at once, half a kilobyte each
+_BLF_CONTAINER, _BLF_RATIO = 10, 50  # the most regular logs pack 12 to 1
 # kinds of objects in a .blf that hold a frame, and where behind their header its direction stands
 _BLF_DIRECTION, _TX_REQUEST = {1: 2, 86: 2, 100: 2, 101: 34}, 2
 
 
-def read_messages(path: Path, suffix: str, size: int | None) -> Generator[Piece, None, None]:
-    """The columns of `Frames`, the report and the buses of every `size` messages (None: of all) of
-    a log in the format of `suffix`. `first_refused` names only kinds that no report before named.
+def read_messages(
+    path: Path, suffix: str, size: int, limits: Limits = LIMITS
+) -> Generator[Piece, None, None]:
+    """The columns of `Frames`, the report and the buses of every `size` messages or fewer of a log
+    in the format of `suffix`. `first_refused` names only kinds that no report before named.
 
-    Raises `ValueError` without the package that a format needs, and for too many buses.
+    Raises `ValueError` without the package that a format needs, and for too many buses, and
+    `UnpackError` behind what could be unpacked.
     """
     package = _EXTRAS.get(suffix)
     if package and find_spec(package) is None:
         raise ValueError(f"{path}: {suffix} needs the package {package}; pip install {package}")
     buses: dict[str, int] = {}
     known, dialect = set[str](), f"{suffix} log"
-    with unpacked(path) as plain:
-        messages = _checked(plain, suffix)
-        while batch := list(islice(messages, size)):
+    with unpacked(path, limits) as (plain, cut):
+        messages = _checked(plain, suffix, limits, whole=cut is None)
+        while batch := list(islice(messages, min(size, _BATCH))):
             kept = [m for m, _, fault in batch if m and not (fault or m.is_error_frame)]
             faults: dict[str, str] = {}
             for _, where, fault in batch:
@@ -67,6 +76,8 @@ def read_messages(path: Path, suffix: str, size: int | None) -> Generator[Piece,
             report = ReadReport(len(batch), 0, 0, errors, refused, first, others, dialect)
             yield columns, report, tuple(buses)
             dialect = ""
+        if cut:
+            raise cut
 
 
 def _channel(message) -> str:
@@ -99,9 +110,10 @@ def fault_of(message) -> str | None:
     return None
 
 
-def _checked(plain: Path, suffix: str) -> Iterator[tuple]:
+def _checked(plain: Path, suffix: str, limits: Limits, whole: bool) -> Iterator[tuple]:
     """(message, which it is, what is wrong with it) of a binary log; what python-can only warns of,
-    or stops at, is a fault without a message; neither is a request to send."""
+    or stops at, is a fault without a message (but the end of a log that is not whole); neither is a
+    request to send."""
     import can
 
     # python-can only warns of parts of a file that it leaves out
@@ -113,19 +125,24 @@ def _checked(plain: Path, suffix: str) -> Iterator[tuple]:
         with ExitStack() as stack:
             # python-can leaves a file open whose header it cannot read
             source = plain if suffix == ".db" else stack.enter_context(plain.open("rb"))
-            readers: dict[str, Any] = {".blf": _blf_reader(), ".mf4": can.MF4Reader}
-            readers |= {".db": can.SqliteReader, ".pcap": _packets}
+            readers: dict[str, Any] = {".blf": _blf_reader(limits), ".mf4": can.MF4Reader}
+            readers |= {".db": partial(_messages_table, limits=limits), ".pcap": _packets}
             reader = stack.enter_context(readers[suffix](source))
             for count, message in enumerate(reader, 1):
                 fault = None if message.is_error_frame else fault_of(message)
                 yield message, f"message {count}", fault and f"has {fault}"
             yield from [(None, "", None)] * getattr(reader, "requests", 0)
-            if suffix == ".blf" and (reader.file_size > plain.stat().st_size or reader.left_over):
+            if (
+                suffix == ".blf"
+                and whole
+                and (reader.file_size > plain.stat().st_size or reader.left_over)
+            ):
                 yield None, f"after message {count}", "the file ends early"
     except Exception as error:  # struct, zlib, sqlite3, asammdf: whatever the parsing raises
         why = f"({type(error).__name__}: {' '.join(str(error).split())[:120]})"
         fault = f"the rest cannot be read {why}; expected a {suffix} log"
-        yield None, f"after message {count}", fault
+        if whole:
+            yield None, f"after message {count}", fault
     finally:
         log.removeHandler(warned)
     for record in warned.buffer:
@@ -133,14 +150,42 @@ def _checked(plain: Path, suffix: str) -> Iterator[tuple]:
         yield None, f"up to message {count}", fault
 
 
-def _blf_reader():
+def _blf_reader(limits: Limits):
     import can
 
     class BLFReader(can.BLFReader):
-        """python-can's reader, which loops forever at an object of size 0, drops a cut tail, and
-        takes requests to send for frames, whose own follow as sent (`requests` counts them)."""
+        """python-can's reader, which loops forever at an object of size 0, drops a cut tail,
+        unpacks a container to any size, and takes requests to send for frames, whose own follow as
+        sent (`requests` counts them)."""
 
         requests = 0
+
+        def __iter__(self):
+            size = os.fstat(self.file.fileno()).st_size
+            while begin := self.file.read(16):
+                signature, _, _, length, kind = struct.unpack("<4sHHLL", begin)
+                if signature != b"LOBJ" or length < 16:
+                    raise ValueError("something else where an object should begin")
+                content = self.file.read(min(length - 16, size))
+                self.file.read(length % 4)  # padding
+                if kind != _BLF_CONTAINER:
+                    continue
+                method = int.from_bytes(content[:2], "little")
+                if method not in (0, 2):
+                    logging.getLogger("can").warning("Unknown compression method (%d)", method)
+                    continue
+                data = self._unpacked(content[16:]) if method else content[16:]
+                yield from self._parse_container(data)
+                if len(self._tail) > limits.line:
+                    raise ValueError(f"an object of more than {limits.line:,} bytes")
+
+        def _unpacked(self, packed):
+            most = min(_BLF_RATIO * len(packed) + _BATCH, limits.part)
+            unpacker = zlib.decompressobj()
+            data = unpacker.decompress(packed, most)
+            if unpacker.unconsumed_tail:
+                raise ValueError(f"a container of {len(packed):,} bytes that unpacks to {most:,}")
+            return data
 
         def _parse_data(self, data):
             data = bytearray(data)
@@ -161,6 +206,25 @@ def _blf_reader():
             return bool(self._tail.strip(b"\0"))
 
     return BLFReader
+
+
+@contextmanager
+def _messages_table(path: Path, limits: Limits) -> Iterator[Iterator]:
+    """The messages in the table that python-can's logger writes to SQLite. A view is none: it may
+    have rows for ever."""
+    import can
+
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+        base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.line)
+        base.execute("pragma trusted_schema = off")
+        kinds = base.execute("select type from pragma_table_list where name = 'messages'")
+        if (kind := [kind for (kind,) in kinds]) != ["table"]:
+            raise ValueError(f"messages is {', '.join(kind) or 'missing'}, not a table")
+        names = ("timestamp", "arbitration_id", "is_extended_id", "is_remote_frame",
+                 "is_error_frame", "dlc", "data")  # fmt: skip
+        rows = base.execute("select * from messages")
+        most = path.stat().st_size  # of a damaged file pages may be read again and again
+        yield (can.Message(**dict(zip(names, row, strict=True))) for row in islice(rows, most))
 
 
 @contextmanager

@@ -14,12 +14,14 @@ from cangraph.frames import Frames, ReadReport, attack_code
 from cangraph.io.intervals import injected
 from cangraph.io.pythoncan import read_messages
 from cangraph.io.rows import joined
+from cangraph.io.strays import in_place
 from cangraph.io.text import Asked, Columns, Piece, read_text
-from cangraph.io.unpack import format_of, plain_suffix, text_blocks
+from cangraph.io.unpack import LIMITS, Limits, UnpackError, format_of, plain_suffix, text_blocks
 
 # of logs, plain or packed; `read_frames` goes by what is in a file
 ENDINGS = (".csv", ".txt", ".parquet", ".log", ".candump", ".asc", ".trc", ".blf", ".mf4", ".db",
            ".pcap", ".pcapng")  # fmt: skip
+_BLOCK = 1 << 18  # rows that are read at once
 _HELD = 10.0  # s that a row waits for earlier ones behind it in the file
 
 
@@ -32,6 +34,7 @@ def read_frames(
     time_unit: str | None = None,
     base: int | None = None,
     labels: str | Path | None = None,
+    limits: Limits = LIMITS,
     **where: str,
 ) -> Frames:
     """Read a CAN log into `Frames`, sorted by time.
@@ -57,7 +60,8 @@ def read_frames(
     No row is dropped silently: `strict` raises at the first that cannot be read; without it
     `Frames.report` counts them and names the first line of each kind. It counts error frames too.
     A file of which more than one row, and more than 1 in 100, cannot be read, is none of its
-    dialect, and refused as a whole.
+    dialect, and refused as a whole. A row is refused too whose time is far from that of the rows
+    before and behind it (`strays`), and what lies beyond a damage or the `limits` of unpacking.
 
     Raises `FileNotFoundError`, and `ValueError` that names file, line and remedy for an empty file,
     an unknown dialect, a row that cannot be read if `strict`, and a file without one that can.
@@ -71,10 +75,14 @@ def read_frames(
     """
     path = Path(path)
     asked = Asked(columns or {}, time_unit, base)
-    (found, report, names), *rest = _pieces(path, strict, None, asked)
-    for _, more, _ in rest:  # the notes come last
-        report = _sum(report, more)
-    frames = _frames(found, report, names, attack_type, {"name": _name(path)} | where)
+    parts, report = [], ReadReport()
+    of: tuple[str, ...] = ()
+    for part, more, names in _pieces(path, strict, _BLOCK, asked, limits):
+        report, of = _sum(report, more), names
+        parts += [part] if part else []
+    found = joined(parts)
+    del parts, part
+    frames = _frames(found, report, of, attack_type, {"name": _name(path)} | where)
     if labels is None:
         return frames
     attack = frames.attack | injected(frames, labels, _name(path))
@@ -86,9 +94,9 @@ def read_frames(
 class LogFile:
     """A CAN log on disk, for captures larger than memory: read in chunks, as often as needed.
 
-    Reads what `read_frames` reads, with `attack_type`, `strict`, `columns`, `time_unit` and `base`
-    as there; the other fields say where the capture belongs, as in `Frames` (`name`: by default the
-    file's). Of several buses, `bus` names the one whose frames are given. A table whose unit or
+    Reads what `read_frames` reads, with `attack_type`, `strict`, `columns`, `time_unit`, `base` and
+    `limits` as there; the other fields say where the capture belongs, as in `Frames` (`name`: by
+    default the file's). Of several buses, `bus` names the one whose frames are given. A table whose unit or
     base is open is read twice. Raises `ValueError` for an attack type that is unknown.
 
     >>> import tempfile
@@ -109,6 +117,7 @@ class LogFile:
     time_unit: str | None = None
     base: int | None = None
     bus: str | None = None
+    limits: Limits = LIMITS
 
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
@@ -136,7 +145,7 @@ class LogFile:
         path = Path(self.path)
         where = {n: getattr(self, n) for n in ("name", "scenario", "vehicle", "recording")}
         asked = Asked(self.columns or {}, self.time_unit, self.base)
-        pieces = _pieces(path, self.strict, size, asked)
+        pieces = _pieces(path, self.strict, size, asked, self.limits)
         for columns, report, names in _in_time_order(path, pieces, size):
             frames = _frames(columns, report, names, self.attack_type, where)
             if self.bus is None:
@@ -172,25 +181,31 @@ def _frames(
     return replace(frames, report=report) if report.reordered else frames
 
 
-def _pieces(path: Path, strict: bool, size: int | None, asked: Asked) -> Iterator[Piece]:
-    """Columns, report and buses of about `size` rows at a time (None: of all), in the file's order;
-    the last may be a report alone."""
-    kind = format_of(path)
+def _pieces(path: Path, strict: bool, size: int, asked: Asked, limits: Limits) -> Iterator[Piece]:
+    """Columns, report and buses of about `size` rows at a time, in the file's order; the last may
+    be a report alone."""
+    kind = format_of(path, limits)
     pieces: Generator[Piece, None, None]
     if kind in ("", ".parquet"):
-        blocks = partial(text_blocks, path, size, kind == ".parquet")
-        pieces = read_text(path, blocks, strict, asked, size is None)
+        blocks = partial(text_blocks, path, size, kind == ".parquet", limits)
+        pieces = read_text(path, blocks, strict, asked)
     else:
-        pieces = read_messages(path, kind, size)
+        pieces = read_messages(path, kind, size, limits)
     frames, total = 0, ReadReport()
+    names: tuple[str, ...] = ()
     with closing(pieces):
-        for columns, report, names in pieces:
-            if report.refused and strict:
-                raise ValueError(report.first_refused[0])
-            frames += len(columns.get("timestamp", ()))
-            total = _sum(total, report)
-            yield columns, report, names
-            del columns
+        try:
+            for columns, report, names in pieces if strict else in_place(path, pieces, _HELD):
+                if report.refused and strict:
+                    raise ValueError(report.first_refused[0])
+                frames += len(columns.get("timestamp", ()))
+                total = _sum(total, report)
+                yield columns, report, names
+                del columns
+        except UnpackError as error:
+            if strict or not frames:
+                raise
+            yield {}, ReadReport(1, refused=1, first_refused=(str(error),)), names
     if not frames and total.refused:
         raise ValueError(f"{total.first_refused[0]}; no other of {total.rows:,} rows can be read")
     if not frames:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, repeat
@@ -16,6 +16,7 @@ from cangraph.io import rows
 from cangraph.io.dialects import BYTE, DIALECTS, ROLES, UNITS, Dialect
 from cangraph.io.rows import FAULTS, Rows, line_ends, read_rows
 from cangraph.io.times import TimeBase
+from cangraph.io.unpack import UnpackError
 
 HEAD = 1 << 16  # bytes that tell the dialect
 _PREAMBLE = 200  # lines before the header of a table, at most
@@ -73,7 +74,6 @@ def read_text(
     blocks: Callable[[], Generator[Any, None, None]],
     strict: bool,
     asked: Asked,
-    whole: bool,
 ) -> Generator[Piece, None, None]:
     """The columns, the report and the buses of each block of whole lines of a log; `blocks` begins
     anew whenever it is called. `first_refused` names only kinds that no report before it named;
@@ -95,11 +95,10 @@ def read_text(
         for block in chained:
             found = read_rows(block, body, way.program, buses)
             if total == 0 and not timing.settled(found):
-                again = zip(() if whole else blocks(), chain([way.body], repeat(0)), strict=False)
-                for other in (read_rows(*part, way.program) for part in again):
-                    timing.survey(other)
-                if whole:
-                    timing.survey(found)
+                again = zip(blocks(), chain([way.body], repeat(0)), strict=False)
+                with suppress(UnpackError):  # comes again when its place is read
+                    for other in (read_rows(*part, way.program) for part in again):
+                        timing.survey(other)
                 timing.decide()
             columns, late = timing.seconds(found, block)
             messages = _messages(path, block, body, found, late, skipped, named)

@@ -1,18 +1,19 @@
 """Log files → bytes: plain or packed, whole or in blocks of whole lines; Parquet as its table."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
-import mmap
-import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cangraph.extras import named_extra
 
@@ -35,19 +36,44 @@ FORMATS = {  # what a file begins with
 }  # fmt: skip
 
 
+class Limits(NamedTuple):
+    """What a log may cost at most, in bytes: what is unpacked of it is at most `free` and `ratio`
+    times what was read for it; further, a `line`, a `part` that is unpacked at once, and a
+    `temporary` file. What goes beyond is not read, and said."""
+
+    ratio: int = 200  # the most regular logs pack 120 to 1
+    free: int = 1 << 24
+    line: int = 1 << 20
+    part: int = 1 << 27
+    temporary: int = 3 << 28
+
+
+LIMITS = Limits()
+
+
+class UnpackError(ValueError):
+    """The rest of a log cannot be unpacked; what came before is read."""
+
+
 def plain_suffix(path: Path) -> str:
     """The ending of a file without that of its package."""
     packed = path.suffix.lower() in _PACKED
     return Path(path.stem if packed else path).suffix.lower()
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path, limits: Limits = LIMITS) -> str:
     """The format of a log on disk by its first bytes: one of `FORMATS`, or "" for text. Raises
     `FileNotFoundError`, and `ValueError` for what is empty or cannot be unpacked."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a CAN log; check the path")
-    with _named(path), _open(path) as stream:
-        begin = stream.read(_LEAST)
+    begin = b""
+    try:
+        with _named(path), _open(path, limits) as stream:
+            while len(begin) < _LEAST and (part := stream.read1(_LEAST)):
+                begin += part
+    except UnpackError:  # comes again behind what can be read
+        if not begin:
+            raise
     known = [name for name, magics in FORMATS.items() if begin.startswith(magics)]
     if not known and not begin.removeprefix(_MARK).strip(b", \t\r\n\0"):
         first = f" in its first {len(begin):,} bytes" if len(begin) >= _LEAST else ""
@@ -55,69 +81,91 @@ def format_of(path: Path) -> str:
     return known[0] if known else ""
 
 
-def text_blocks(path: Path, size: int | None, table: bool = False) -> Generator[Any, None, None]:
-    """The text of a log, cut at newlines into blocks of about `size` rows, or for None in one (a
-    plain file mapped); a Parquet file (`table`) is the CSV of its table. Raises `ValueError` for
-    what cannot be unpacked."""
+def text_blocks(
+    path: Path, size: int, table: bool = False, limits: Limits = LIMITS
+) -> Generator[bytes, None, None]:
+    """The text of a log, cut at newlines into blocks of about `size` rows; a Parquet file (`table`)
+    is the CSV of its table. Of a line that is longer than `limits` the beginning comes. Raises
+    `UnpackError` behind all that can be unpacked."""
     with _named(path):
         if table:
-            yield from _table(path, size)
+            yield from _table(path, size, limits)
             return
-        with _text(path) as stream:
-            if size is None:
-                yield _whole(path, stream)
-                return
-            # not mapped: the pages of a map stay resident, so memory would grow with the file
-            while block := stream.read(max(size * _ROW, _LEAST)):
-                yield block + stream.readline()
+        with _open(path, limits) as stream:
+            yield from _lines(_ascii(stream), max(size * _ROW, _LEAST), limits.line)
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
-    """A plain file with the content of `path`: itself, or a temporary one if it is packed.
-    Raises `ValueError` for what cannot be unpacked."""
+def unpacked(path: Path, limits: Limits = LIMITS) -> Iterator[tuple[Path, UnpackError | None]]:
+    """A plain file with the content of `path`: itself, or a temporary one if it is packed; and why
+    that is not all of it."""
     if not _package(path):
-        yield path
+        yield path, None
         return
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, path.stem)
-        with _named(path), _open(path) as stream, plain.open("wb") as copy:
-            shutil.copyfileobj(stream, copy, 1 << 20)
-        yield plain
+        fault: UnpackError | None = None
+        try:
+            with _named(path), _open(path, limits) as stream, plain.open("wb") as copy:
+                while part := stream.read1(_LEAST):
+                    if copy.tell() + len(part) > limits.temporary:
+                        raise ValueError(f"more than {limits.temporary:,} bytes: unpack it first")
+                    copy.write(part)
+        except UnpackError as error:
+            fault = error
+        yield plain, fault
 
 
-def _whole(path: Path, stream: Any) -> bytes | mmap.mmap:
-    if isinstance(stream, io.BufferedReader) and not _package(path) and not stream.tell():
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    return stream.read()
+def _lines(parts: Iterator[bytes], size: int, most: int) -> Generator[bytes, None, None]:
+    """Blocks of whole lines of about `size` bytes; of a line of more than `most` its beginning."""
+    held, too_long, fault = bytearray(), False, None
+    try:
+        for part in parts:
+            begin = max(part.find(b"\n"), 0) if too_long else 0
+            if too_long and part[begin : begin + 1] != b"\n":
+                continue
+            held += part[begin:]
+            end = held.rfind(b"\n") + 1 if len(held) >= size else 0
+            too_long = not end and len(held) >= max(most, size)
+            if end:
+                yield bytes(held[:end])
+                del held[:end]
+    except Exception as error:  # of any package
+        fault = error
+        del held[held.rfind(b"\n") + 1 :]  # a row that is cut may look like another one
+    if held:
+        yield bytes(held)
+    if fault:
+        raise fault
 
 
-@contextmanager
-def _text(path: Path) -> Iterator[Any]:
-    """The log as a stream of ASCII lines: without a byte order mark, in UTF-8 if it was UTF-16, and
+def _ascii(stream: Any) -> Iterator[bytes]:
+    """The parts of a log as ASCII lines: without a byte order mark, in UTF-8 if it was UTF-16, and
     with newlines if its lines end in a carriage return alone."""
-    with _open(path) as stream:
-        begin = stream.read(_LEAST)
-    with _open(path) as stream:
-        if begin.startswith(_UTF_16):
-            yield io.BytesIO(stream.read().decode("utf-16", "replace").encode())
-        elif b"\n" not in begin and b"\r" in begin.strip():
-            yield io.BytesIO(stream.read().replace(b"\r", b"\n"))
-        else:
-            if begin.startswith(_MARK):
-                stream.read(len(_MARK))
-            yield stream
+    parts = iter(partial(stream.read1, _LEAST), b"")
+    first = next(parts, b"")
+    parts = chain([first.removeprefix(_MARK)], parts)
+    if first.startswith(_UTF_16):
+        decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        return (decoder.decode(part).encode() for part in parts)
+    if b"\n" not in first and b"\r" in first.strip():
+        return (part.replace(b"\r", b"\n") for part in parts)
+    return parts
 
 
-def _table(path: Path, size: int | None) -> Iterator[bytes]:
+def _table(path: Path, size: int, limits: Limits) -> Iterator[bytes]:
     """A Parquet file as CSV: times as numbers, IDs and payloads in hexadecimal, labels 0 or 1."""
     import polars as pl
 
-    with _text(path) if _package(path) else path.open("rb") as stream:
-        table = pl.scan_parquet(stream.read() if _package(path) else path, glob=False)
+    with unpacked(path, limits) as (plain, fault):
+        if fault:  # its table stands at its end
+            raise fault
+        table = pl.scan_parquet(plain, glob=False)
         rows = max(1, table.select(pl.len()).collect().item())
-        for at in range(0, rows, size or rows):
-            part = table.slice(at, size or rows).collect()
+        if rows * _ROW > limits.free + limits.ratio * plain.stat().st_size:
+            raise ValueError(f"{rows:,} rows in {plain.stat().st_size:,} bytes")
+        for at in range(0, rows, size):
+            part = table.slice(at, size).collect()
             part = part.select(_as_text(column) for column in part.get_columns())
             text = part.write_csv(include_header=at == 0, float_scientific=False,
                                   quote_style="never")  # fmt: skip
@@ -149,68 +197,93 @@ def _package(path: Path) -> str:
     return next((name for name, magic in _PACKED.items() if begin.startswith(magic)), "")
 
 
-def _open(path: Path) -> Any:
-    match _package(path):
-        case ".gz":
-            return gzip.open(path)
-        case ".xz":
-            return lzma.open(path)
-        case ".bz2":
-            return bz2.open(path)
-        case ".zip":
-            return _zipped(path)
-        case ".zst":
-            return io.BufferedReader(_ZstdFile(path), 1 << 17)
-    return path.open("rb")
+@contextmanager
+def _open(path: Path, limits: Limits) -> Iterator[Any]:
+    """The content of a file, packed or not, as a stream that ends with an error at its limits."""
+    with path.open("rb", buffering=1 << 14) as packed, ExitStack() as stack:
+        match _package(path):
+            case ".gz":
+                stream: Any = stack.enter_context(gzip.open(packed))
+            case ".bz2":
+                stream = stack.enter_context(bz2.open(packed))
+            case ".xz":
+                make = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, limits.part)
+                stream = _Unpacked(packed, make, b"\0")
+            case ".zst":
+                import zstandard
+
+                stream = _Unpacked(packed, zstandard.ZstdDecompressor().decompressobj)
+            case ".zip":
+                stream = stack.enter_context(_zipped(stack.enter_context(zipfile.ZipFile(packed))))
+            case _:
+                yield packed
+                return
+        yield io.BufferedReader(_Bounded(stream, packed, limits), _LEAST)
 
 
-def _zipped(path: Path) -> Any:
-    package = zipfile.ZipFile(path)
-    names = [info.filename for info in package.infolist() if not info.is_dir()]
-    if len(names) != 1:
-        raise ValueError(f"{len(names)} files are in it: {', '.join(names[:9])}; expected one")
+def _zipped(package: zipfile.ZipFile) -> Any:
+    infos = [info for info in package.infolist() if not info.is_dir()]
+    if len(infos) != 1:
+        names = ", ".join(info.filename for info in infos[:9])
+        raise ValueError(f"{len(infos)} files are in it: {names}; expected one")
+    # zipfile bounds what it unpacks at once of these alone
+    if infos[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"method {infos[0].compress_type} of packing; expected deflate")
     try:
-        return package.open(names[0])
-    except (NotImplementedError, RuntimeError) as error:  # a method that is not known; a password
+        return package.open(infos[0])
+    except (NotImplementedError, RuntimeError) as error:  # a password
         raise ValueError(str(error)) from error
 
 
-class _ZstdFile(io.RawIOBase):
-    """A .zst file, unpacked; zstandard's own stream accepts a truncated file silently."""
+class _Bounded(io.RawIOBase):
+    """What a stream unpacks of a `packed` file, until it is too much for what was read of it."""
 
-    def __init__(self, path: Path):
-        self._packed, self._ready = path.open("rb"), memoryview(b"")
-        self._frame: Any = None  # what unpacks the current frame
+    def __init__(self, stream: Any, packed: Any, limits: Limits):
+        self._stream, self._packed, self._limits, self._count = stream, packed, limits, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
-        import zstandard
+        part = self._stream.read1(len(buffer))
+        self._count += len(part)
+        if self._count > self._limits.free + self._limits.ratio * self._packed.tell():
+            came = f"{self._count:,} bytes of the first {self._packed.tell():,}"
+            raise ValueError(f"{came}, more than {self._limits.ratio} times as many")
+        buffer[: len(part)] = part
+        return len(part)
 
+
+class _Unpacked:
+    """The content of a file of frames one behind the other, which `make` makes an unpacker of, and
+    between which `padding` may stand. The streams of zstandard and lzma accept a truncated file
+    silently, or unpack to any size at once."""
+
+    def __init__(self, packed: Any, make: Callable[[], Any], padding: bytes = b""):
+        self._packed, self._make, self._padding = packed, make, padding
+        self._ready = memoryview(b"")
+        self._frame: Any = None  # what unpacks the current frame
+
+    def read1(self, size: int) -> bytes:
         while not self._ready:
             ended = self._frame is None or self._frame.eof
             packed = self._frame.unused_data if self._frame and ended else b""
-            packed = packed or self._packed.read(1 << 17)
+            packed = packed.lstrip(self._padding) if self._padding and ended else packed
+            packed = packed or self._packed.read(1 << 10)  # may unpack to 32 MB
             if not packed and not ended:
                 raise EOFError("the file ends before its last frame does")
             if not packed:
-                return 0
+                return b""
             if ended:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._frame = self._make()
             self._ready = memoryview(self._frame.decompress(packed))
-        n = min(len(buffer), len(self._ready))
-        buffer[:n], self._ready = self._ready[:n], self._ready[n:]
-        return n
-
-    def close(self) -> None:
-        self._packed.close()
-        super().close()
+        part, self._ready = self._ready[:size], self._ready[size:]
+        return bytes(part)
 
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Whatever goes wrong in unpacking is a `ValueError` of one line with the file's name."""
+    """Whatever goes wrong in unpacking is an `UnpackError` of one line with the file's name."""
     try:
         with named_extra(str(path)):
             yield
@@ -223,6 +296,6 @@ def _named(path: Path) -> Iterator[None]:
         if str(error).startswith(str(path)):
             raise
         why = " ".join(str(error).split())[:200]
-        raise ValueError(
+        raise UnpackError(
             f"{path}: cannot be unpacked ({why}); expected a whole file; copy or record it again"
         ) from error
