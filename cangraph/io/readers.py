@@ -96,8 +96,8 @@ class LogFile:
 
     Reads what `read_frames` reads, with `attack_type`, `strict`, `columns`, `time_unit`, `base` and
     `limits` as there; the other fields say where the capture belongs, as in `Frames` (`name`: by
-    default the file's). Of several buses, `bus` names the one whose frames are given. A table whose unit or
-    base is open is read twice. Raises `ValueError` for an attack type that is unknown.
+    default the file's). Of several buses, `bus` names the one whose frames are given. A table whose
+    unit or base is open is read twice. Raises `ValueError` for an attack type that is unknown.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "bus.csv")
