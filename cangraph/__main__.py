@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # closed: what is said there must not land among the results, nor in the next file opened
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     parser = argparse.ArgumentParser("cangraph", description="Attack detectors for CAN buses.")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     about = {

@@ -128,16 +128,17 @@ def keep_compiled() -> None:
         if about.st_uid != os.getuid() or stat.S_IMODE(about.st_mode) != 0o700:
             place = Path(tempfile.mkdtemp(prefix="cangraph-", dir=base))
         os.environ["NUMBA_CACHE_DIR"] = str(place)
-        said = f"cangraph: package and home are read-only; compiled code is kept in {place}"
+        said = f"cangraph: package and home take no files; compiled code is kept in {place}"
         print(said, file=sys.stderr)
         return
 
 
 def _writable(path: Path) -> bool:
-    """Whether a folder, which is made, takes files."""
+    """Whether a folder, which is made, has room for files."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(bytes(1 << 18))
     except OSError:
         return False
     return True

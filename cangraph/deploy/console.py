@@ -2,6 +2,7 @@
 Events are printed as JSON lines, or drawn as a panel on a terminal. Of a log the exit status is a
 `detector.Status`; of a bus it is 0."""
 
+import math
 import signal
 import sys
 import time
@@ -68,7 +69,7 @@ def _parser() -> ArgumentParser:
     about = "Watch a CAN bus with an exported detector, or replay a log. Nothing is ever sent. "
     about += "What is not given of the bus is taken from python-can's configuration files."
     run = ArgumentParser("cangraph monitor", description=about, conflict_handler="resolve")
-    seconds: dict[str, Any] = {"type": float, "metavar": "S"}
+    seconds: dict[str, Any] = {"type": _seconds, "metavar": "S"}
     own = "an ONNX file of cangraph; without, the one that cangraph brings"
     run.add_argument("detector", type=Path, nargs="?", help=own)
     run.add_argument("--log", type=Path, help="replay this log, of any format cangraph reads")
@@ -78,7 +79,9 @@ def _parser() -> ArgumentParser:
     run.add_argument("--statistics", default=10.0, help="every S s (10)", **seconds)
     run.add_argument("--state", type=Path, help="go on from this file, and keep it up to date")
     run.add_argument("--save-every", default=10.0, help="S s (10)", **seconds)
-    run.add_argument("--queue", type=int, default=20_000, metavar="N", help="frames that may wait")
+    run.add_argument(
+        "--queue", type=_number, default=20_000, metavar="N", help="frames that may wait"
+    )
     alarms = run.add_argument_group("alarms")
     alarms.add_argument("--at", type=float, help="threshold, instead of the detector's own")
     clean = "set the threshold on the first S s, which are taken for clean traffic"
@@ -92,6 +95,18 @@ def _parser() -> ArgumentParser:
     several = "of the interface; give it again for another bus of the vehicle"
     run.add_argument("-c", "--channel", action="append", dest="channels", default=[], help=several)
     return run
+
+
+def _seconds(word: str) -> float:
+    if not 0 <= float(word) < math.inf:
+        raise ValueError(word)
+    return float(word)
+
+
+def _number(word: str) -> int:
+    if int(word) < 1:
+        raise ValueError(word)
+    return int(word)
 
 
 def run_monitor(arguments: Sequence[str]) -> int:
@@ -121,7 +136,7 @@ def run_monitor(arguments: Sequence[str]) -> int:
         else:
             listeners = _listeners(stack, given, buses)
             heard = _listened(listeners, buses, stop), listeners
-        return _Run(given.state, buses, source, out).through(heard, resumed, given)
+        return _Run(buses, source, out, stop).through(heard, resumed, given)
 
 
 def _watched(given: Namespace) -> tuple[list[str], Source]:
@@ -207,13 +222,14 @@ def _listeners(stack: ExitStack, given: Namespace, buses: Buses) -> dict[str, Li
 class _Run:
     """A watch: what comes is judged, said and kept. Saving and saying may fail: it goes on."""
 
-    def __init__(self, state: Path | None, buses: Buses, source: Source, out: "Lines | Drawn"):
-        self.state, self.buses, self.source, self.out = state, buses, source, out
+    def __init__(self, buses: Buses, source: Source, out: "Lines | Drawn", stop: Flag):
+        self.buses, self.source, self.out, self.stop = buses, source, out, stop
+        self.state: Path | None = None
         self.unsaved, self.refused = "", 0  # why, and how many rows of a log
 
     def through(self, heard: Heard, first: Sequence[Event], given: Namespace) -> int:
         """Run until the pieces end; returns the exit status. `first` is said before."""
-        pieces, listeners = heard
+        (pieces, listeners), self.state = heard, given.state
         told = saved = time.monotonic()
         try:
             self.say(first)
@@ -233,6 +249,7 @@ class _Run:
             self.save()
             status = self.status() if given.log else Status.NOTHING
             ends = {"event": "stopped", "time": self.buses.now, "status": status.value}
+            ends |= {"unsaved": self.unsaved} if self.unsaved else {}
             self.say([*self.buses.each(Monitor.ongoing), *self.statistics(listeners), ends])
             self.out.flush(_LAST)
         except (BrokenPipeError, UnsaidError):
@@ -255,10 +272,12 @@ class _Run:
         return [event | counted.get(event.get("bus", ""), other) for event in told]
 
     def status(self) -> Status:
+        """That of a log."""
         monitors = [*self.buses.of.values()]
         alarms, unjudged = (sum(m.count[name] for m in monitors) for name in ("alarms", "unjudged"))
-        # while a monitor calibrates, it judges nothing
-        judged = [0 if m.clean is not None else m.count["windows"] for m in monitors]
+        # while a monitor calibrates, it judges nothing; of a log that was left, the rest is unknown
+        left = self.stop.is_set()
+        judged = [0 if left or m.clean is not None else m.count["windows"] for m in monitors]
         frames, least = self.buses.frames, min(judged, default=0)
         return Status.of(alarms, self.refused, frames, least, unjudged)
 

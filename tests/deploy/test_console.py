@@ -73,7 +73,7 @@ def test_killed_and_started_again_it_goes_on(detector_file, said, log, tmp_path)
     before = of(first, "window", "alarm", "over")
     assert before == whole[: len(before)] and len(before) < len(whole) // 2
     second, status = killed_at(command, 6, signal.SIGTERM)
-    assert (second[0]["event"], second[-1]["event"], status) == ("resumed", "stopped", 0)
+    assert (second[0]["event"], second[-1]["event"], status) == ("resumed", "stopped", 3)
     again = of(second, "window", "alarm", "over")
     begun = whole.index(again[0])
     assert 0 < begun <= len(before), "what was said after the last save may be told twice"
@@ -140,6 +140,13 @@ def test_a_bus_that_goes_away_does_not_end_the_watch_of_the_other(said, clean, c
     counted = {e["bus"]: e for e in of(events, "statistics")}
     assert counted["one"]["windows"] == 30 and not counted["one"]["lost"]
     assert counted["two"]["frames"] == 0 and counted["two"]["lost"]
+
+
+@pytest.mark.parametrize("words", [("--save-every", "nan"), ("--hold", "-1"), ("--queue", "0")])
+def test_numbers_that_would_blind_it_are_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        main(["monitor", "--log", "bus.log", *words])
+    assert repr(words[1]) in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_said_in_one_line(refused):
