@@ -160,8 +160,9 @@ def read_rows(
 ) -> Rows:
     """The rows of a block of whole lines from the byte `body` on. `buses` are known by name."""
     buffer, parts = np.frombuffer(block, np.uint8), _parts(block, body)
-    with ThreadPoolExecutor(len(parts)) as pool:
-        found = [*pool.map(lambda part: _read_part(buffer, part, program, buses), parts)]
+    with ThreadPoolExecutor(len(parts)) as pool:  # which starts a thread when it has work
+        run = pool.map if len(parts) > 1 else map
+        found = [*run(lambda part: _read_part(buffer, part, program, buses), parts)]
     above = np.cumsum([0, *(part.lines for part in found)]).tolist()
     known = tuple(dict.fromkeys(name for part in found for name in part.buses))
     faults = np.zeros((OTHERS + 1, 2), np.int64)
@@ -310,23 +311,16 @@ def _integer(buffer, i, stop, base):
     zero_x = i + 2 < stop and buffer[i] == 48 and buffer[i + 1] | 32 == 120
     if zero_x and _DIGIT[buffer[i + 2]] >= 0:
         i, base, sure = i + 2, _HEX, True
-    begin, value = i, np.int64(0)
-    if base >= _DECIMAL:
-        value, i = _digits(buffer, i, stop)
-        if i < stop and _DIGIT[buffer[i]] >= 0:
-            value = -1
-        if base == _DECIMAL and i - begin > 1 and buffer[begin] == 48:
-            value = -1
-        return (value if i - begin <= 10 else np.int64(-1)), i, i - begin, sure
-    while i < stop and i - begin < 9:
+    begin, value, highest = i, np.int64(0), np.int64(0)
+    radix, most = (10, 10) if base >= _DECIMAL else (16, 8)
+    while i < stop and i - begin <= most and _DIGIT[buffer[i]] >= 0:
         digit = _DIGIT[buffer[i]]
-        if digit < 0:
-            break
-        sure = sure or digit > 9
-        value = value * 16 + digit
+        highest, value = max(highest, digit), value * radix + digit
         i += 1
-    sure = sure or (i - begin > 1 and buffer[begin] == 48)
-    return (value if 1 <= i - begin <= 8 else np.int64(-1)), i, i - begin, sure
+    digits, padded = i - begin, i - begin > 1 and buffer[begin] == 48
+    fits = 1 <= digits <= most and highest < radix and not (padded and base == _DECIMAL)
+    sure = sure or (radix == 16 and (highest > 9 or padded))
+    return (value if fits else np.int64(-1)), i, digits, sure
 
 
 @numba.njit(cache=True, nogil=True)
