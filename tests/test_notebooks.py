@@ -107,7 +107,7 @@ def executed(name, home, *given):
 def test_no_runs_at_all_say_what_makes_one(home):
     text = executed("runs", home)
     assert "No run is finished: `make demo` makes one of the demo" in text
-    assert "brooke-lampe/can-train-and-test" in text and "0 runs" in text
+    assert "data, but no run" in text and "0 runs" in text
     assert json.loads((home / "runs/summary.json").read_text())["took"] == []
 
 

@@ -18,7 +18,6 @@ from cangraph.evaluation import alarms, baselines, blame, calibration, scores
 from cangraph.evaluation.alarms import AlarmRule, alarm_rule
 from cangraph.evaluation.scores import METRICS, Scores
 from cangraph.evaluation.stats import clustered
-from cangraph.figures.style import percent
 from cangraph.files import home
 from cangraph.frames import ATTACK_TYPES
 from cangraph.fusion.verdict import ALL, SINGLE
@@ -320,20 +319,6 @@ def _with_interval(row: Mapping, metric: str) -> str:
     return f"{value:.{digits}f}{ends}"
 
 
-def _summary(main: Judge, scenarios: Sequence[dict]) -> list[str]:
-    """Three numbers of the main detector."""
-    ours = [row for row in scenarios if row["detector"] == main.name and row["auroc"] is not None]
-    if not ours:
-        return [f"{main.name}: no scenario with both classes, so nothing to rank"]
-    worst = min(ours, key=lambda row: row["auroc"])
-    false_alarms = percent(scores.metrics(main.scores, main.at)["fpr"])
-    return [
-        f"worst AUROC of the {main.name}: {worst['auroc']:.4f} ({worst['scenario']})",
-        f"its mean window F1 over scenarios: {np.mean([row['f1'] for row in ours]):.4f}",
-        f"its false alarms: {false_alarms} of the benign test windows",
-    ]
-
-
 class Report(Findings):
     """What a report finds in a run, which `save` writes, and what its figures draw."""
 
@@ -397,7 +382,6 @@ def build(params: Params) -> Report:
     findings = {
         "run": run,
         "headline": headline_of(run, events, means),
-        "summary": _summary(main, ours),
         "detector": main.name,
         "missing": run.missing,
         "seeds": [params.seed, *(other.params.seed for other in others)],

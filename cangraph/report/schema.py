@@ -19,7 +19,6 @@ class Findings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     headline: str
-    summary: list[str]
     detector: str = Field(description="the detector that figures and single rows are about")
     missing: dict[str, str] = Field(description="stage → what makes it")
     seeds: list[int] = Field(description="seeds whose runs the intervals rest on")

@@ -7,11 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from cangraph.data.datasets import DATASETS, TRAIN, present, wanting
+from cangraph.data.datasets import DATASETS, present
 from cangraph.evaluation.scores import overall
 from cangraph.evaluation.stats import interval
-from cangraph.files import data_home, home, put
-from cangraph.report.compare import Comparison, Rows, captures_of
+from cangraph.files import home, put
+from cangraph.report.compare import Comparison, Rows
 from cangraph.runs import Run, make_run
 
 MODELS = (
@@ -93,30 +93,21 @@ def time_taken(runs: Sequence[Run]) -> Rows:
 
 
 def missing(runs: Sequence[Run]) -> Rows:
-    """What is not on the page: `what`, `why`, and the `remedy`, a command or a source."""
-    rows: list[tuple[str, str, str]] = []
-    here = present()
-    for dataset, known in DATASETS.items():
-        mine = [run for run in runs if run.dataset == dataset]
-        if not mine and dataset not in here:
-            rows.append((dataset, "no data", wanting(dataset)))
-        elif not mine:
-            rows.append((dataset, "data, but no run", f"{make_run(dataset)}, or make all"))
-        for run in mine:
-            if stage := run.next_stage:
-                failed = f"runs/{run.name}/{stage}.failed.ipynb"
-                why = f", which failed: see {failed}" if (home() / failed).is_file() else ""
-                rows.append((run.name, f"stops before {stage}{why}", run.command))
-        done = [captures_of(run).values() for run in mine if "data_prep" in run.stages]
-        there = {capture["scenario"] for captures in done[:1] for capture in captures}
-        gone = [name for name in TRAIN + known.scenarios if name not in there]
-        if done and gone:
-            why = f"no files of {', '.join(gone)}"
-            rows.append((f"{dataset}, in part", why, f"{known.publisher}; then {mine[0].command}"))
-    for folder in sorted(data_home().glob("[!.]*/")):
-        if folder.name not in DATASETS:
-            rows.append((f"{folder.name}/", "no dataset of the catalog", "none, unless misspelt"))
-    return [dict(zip(("what", "why", "remedy"), row, strict=True)) for row in rows]
+    """Runs that are not on the page, or stopped: `what`, `why`, and the command that is the
+    `remedy`. What data is missing, and where it is published, `cangraph data` says."""
+    ran = {run.dataset for run in runs}
+    rows = [
+        {"what": dataset, "why": "data, but no run", "remedy": f"{make_run(dataset)}, or make all"}
+        for dataset in present()
+        if dataset not in ran
+    ]
+    for run in runs:
+        if stage := run.next_stage:
+            failed = f"runs/{run.name}/{stage}.failed.ipynb"
+            why = f", which failed: see {failed}" if (home() / failed).is_file() else ""
+            why = f"stops before {stage}{why}"
+            rows.append({"what": run.name, "why": why, "remedy": run.command})
+    return rows
 
 
 def weakest_spot(runs: Sequence[Run], metric: str = "auroc") -> str:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from reported import SCENARIOS, put_run
+from reported import put_run
 
 from cangraph.data.datasets import DATASETS
 from cangraph.report import summary
@@ -64,17 +64,13 @@ def test_stages_are_timed(runs):
     assert (row["seconds"], row["text"]) == (None, "not timed")
 
 
-def test_a_dataset_without_data_or_run_says_what_brings_it(home):
+def test_a_dataset_without_a_run_says_what_makes_one(home):
     place = home / "data/set_01/train_01_attack_free"
     place.mkdir(parents=True)
     (place / "a.csv").write_text("")
-    for name in ("hcrl_ch_head", ".cache"):
-        (home / "data" / name).mkdir()
-    rows = summary.missing([])
-    gone = cell(rows, what="set_03", why="no data")["remedy"]
-    assert DATASETS["set_03"].publisher in gone and str(home) not in gone
-    assert cell(rows, what="set_01")["remedy"].startswith("make run DATASET=set_01")
-    assert [row["what"] for row in rows if "catalog" in row["why"]] == ["hcrl_ch_head/"]
+    demo, other = summary.missing([])
+    assert (demo["what"], other["what"]) == ("demo", "set_01")
+    assert other["remedy"].startswith("make run DATASET=set_01")
 
 
 def test_a_run_that_stopped_names_stage_notebook_and_command(home):
@@ -85,12 +81,6 @@ def test_a_run_that_stopped_names_stage_notebook_and_command(home):
     (place / "teacher.failed.ipynb").write_text("{}")
     row = cell(summary.missing(all_runs()), what="demo/seed_2")
     assert row["why"].endswith("see runs/demo/seed_2/teacher.failed.ipynb")
-
-
-def test_scenarios_without_files_are_named(runs):
-    row = cell(summary.missing(runs), what="hcrl_sa, in part")
-    assert "test_03_known_vehicle_unknown_attack" in row["why"]
-    assert not any(scenario in row["why"] for scenario in SCENARIOS)
 
 
 def test_the_sentence_names_the_weakest_scenario(runs):
