@@ -261,7 +261,7 @@ class _Run:
         raise UnsaidError(f"standard output: {len(self.out.waiting):,} events were not taken")
 
     def say(self, events: Iterable[Event]) -> None:
-        for event in events:
+        for event in events:  # all of them wait before one is written: a save knows them all
             self.out.say(event)
         self.out.flush()
 
@@ -291,9 +291,10 @@ class _Run:
         except (OSError, ValueError) as error:
             self.unsaved = getattr(error, "strerror", "") or str(error)
         if self.unsaved != before:
-            event: Event = {"event": "unsaved" if self.unsaved else "saved", "time": self.buses.now}
-            with suppress(BrokenPipeError, UnsaidError):  # what is said next raises it
-                self.out.say(event | ({"why": self.unsaved} if self.unsaved else {}))
+            event = (
+                {"event": "unsaved", "why": self.unsaved} if self.unsaved else {"event": "saved"}
+            )
+            self.out.say(event | {"time": self.buses.now})
 
 
 def _replayed(given: Namespace, buses: Buses, stop: Flag) -> Pieces:

@@ -48,13 +48,12 @@ class Lines:
             self._file = -1
 
     def say(self, event: dict[str, Any]) -> None:
-        """Write an event, or let it wait; those of single `windows` only if they are wanted."""
+        """Let an event wait for the next `flush`, but a single window only if it is wanted."""
         if event["event"] == "window" and not self._windows:
             return
         self.waiting.append(event)
-        if len(self.waiting) > _MOST:
+        if len(self.waiting) > _MOST and not self._stop:
             self._shorten()
-        self.flush()
 
     def _shorten(self) -> None:
         first, *others = self.waiting  # of the first a part may be written

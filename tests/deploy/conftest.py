@@ -52,6 +52,8 @@ def cars(monkeypatch):
     threads, opened = [], []
 
     def drive(end=(signal.SIGTERM,), **frames):
+        for thread in threads:  # those that drove a monitor before
+            thread.join()
         senders = {
             name: can.Bus(name, interface="virtual", preserve_timestamps=True) for name in frames
         }
@@ -68,6 +70,8 @@ def cars(monkeypatch):
             sent = [(m, senders[name]) for name, part in frames.items() for m in messages(part)]
             for message, bus in sorted(sent, key=lambda pair: pair[0].timestamp):
                 bus.send(message)
+                if not any(heard()):
+                    return
             while any(not q.empty() for qs in heard() for q in qs) and time.monotonic() < until:
                 time.sleep(0.01)
             for number in end:
