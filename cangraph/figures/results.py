@@ -135,6 +135,37 @@ def bars(names, values, errors=None, reference=None, ax=None, title=None):
     return style.title(ax, title or (f"From {known[0]} to {known[-1]}" if known else "undefined"))
 
 
+def forest(rows: Sequence[dict], metrics: Sequence[str], title=None):
+    """Means with their intervals: a panel a metric, a line a detector, best of the first on top.
+
+    `rows`: dicts with `detector` and, for each metric, `<metric>`, `<metric>_low`, `<metric>_high`
+    (None where undefined). Whiskers that overlap rank nothing, and the title says how many do.
+    """
+    first = metrics[0]
+    rows = sorted(rows, key=lambda row: -1 if row[first] is None else row[first], reverse=True)
+    size = (2 + 1.8 * len(metrics), 0.9 + 0.25 * len(rows))
+    _, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        ax.set_title(metric.upper(), loc="left", weight="normal", size=9.5)
+        for i, row in enumerate(rows):
+            value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
+            text, color = ("undefined", MUTED) if value is None else (f"{value:.3f}", INK)
+            style.note(ax, text, (1.03, i), (5, 0), color=color)
+            if low is not None:
+                ax.plot([low, high], [i, i], color=INK, lw=1)
+            if value is not None:
+                ax.plot(value, i, "o", color=BENIGN, ms=6)
+        ax.set(xlim=(-0.02, 1.03), xticks=[0, 0.5, 1])
+        style.rows(ax, [row["detector"] for row in rows])
+        ax.grid(axis="x")
+    best, low = (np.nan if rows[0][k] is None else rows[0][k] for k in (first, f"{first}_low"))
+    text = f"Highest {first.upper()}: {rows[0]['detector']}, {style.number(best)}"
+    highs = np.array([row[f"{first}_high"] for row in rows[1:]], float)  # None: NaN
+    if alike := int((highs >= low).sum()):
+        text += f"; the intervals of {alike} of {len(highs)} others overlap"
+    return style.heading(axes, title or text)
+
+
 def timelines(panels: Sequence[dict], at: float, title=None):
     """The score over every capture, a panel each: attacks shaded, the threshold dashed.
 

@@ -24,6 +24,7 @@ CALLS = {
     "score_distributions": (VALUE, LABEL, 0.37, np.array(["a"] * 4)),
     "roc": ({"GAT": (VALUE, LABEL)},),
     "bars": (["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85),
+    "forest": ([{"detector": "GAT", "f1": 0.9, "f1_low": 0.8, "f1_high": 1.0}], ["f1"]),
     "timelines": ([PANEL], 3.5),
 }
 PLAIN = [name for name in CALLS if "ax" in inspect.signature(getattr(figures, name)).parameters]

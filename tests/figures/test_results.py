@@ -67,6 +67,17 @@ def test_bars_write_values_and_reference():
     assert words(ax) == ["0.900", "12,345", "undefined", "reference 0.800"]
 
 
+def test_forest_puts_the_best_on_top_and_says_undefined():
+    cells = [("b", 0.7, 0.5, 0.85), ("a", 0.9, 0.8, 1.0), ("c", None, None, None)]
+    names = ("detector", "f1", "f1_low", "f1_high")
+    (ax,) = results.forest([dict(zip(names, row, strict=True)) for row in cells], ["f1"])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "c"]
+    assert words(ax) == ["0.900", "0.700", "undefined"]
+    whiskers = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    assert whiskers == [[0.8, 1.0], [0.5, 0.85]]
+    assert numbers(ax)[1:] == ["0.900", "1", "2"], "how many overlap with the best"
+
+
 def test_timelines_are_thinned_but_keep_every_peak():
     time, value = np.arange(5000.0), np.zeros(5000)
     value[1234] = 0.9
