@@ -68,7 +68,7 @@ def own_frames(frames: Frames) -> dict[int, Own]:
     return found
 
 
-def why(own: Own | None, span: tuple[float, float], quiet: np.ndarray) -> dict[str, Any]:
+def why(own: Own, span: tuple[float, float], quiet: np.ndarray) -> dict[str, Any]:
     """Why an ID is suspected in a `span` (s):
 
     - `reasons`, the clearest first: the `feature` and the `time` (s) of the first frame that shows
@@ -79,8 +79,6 @@ def why(own: Own | None, span: tuple[float, float], quiet: np.ndarray) -> dict[s
     - `frame`: the one that shows most of them; `before` and `after` are the payload of the frame
       before it and its own in hexadecimal, `changed` the bytes that differ.
     """
-    if own is None:
-        return {"reasons": [], "period_ms": None, "frame": None}
     inside = np.flatnonzero((own.time >= span[0]) & (own.time <= span[1]))
     usual = own.gap[quiet & np.isfinite(own.gap)]
     period = float(np.median(usual)) if len(usual) >= _KNOWN else None

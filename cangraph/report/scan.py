@@ -188,10 +188,9 @@ def _alarm(event, bus, one, windows, spans, at, names) -> dict[str, Any]:
     first, last = np.searchsorted(one.windows[:, 0], [begin - 1e-9, end]).tolist()
     called = [window for window in windows[first:last] if window["value"] >= at]
     number, kind, blamed = _blamed(event, called)
-    own, found = one.own.get(number), why(None, (begin, end), np.zeros(0))
-    if own:
-        quiet = np.searchsorted(spans[0], own.time, "right") == np.searchsorted(spans[1], own.time)
-        found = why(own, (begin, end), quiet)
+    own = one.own[number]
+    quiet = np.searchsorted(spans[0], own.time, "right") == np.searchsorted(spans[1], own.time)
+    found = why(own, (begin, end), quiet)
     spread = 3 * max(blamed.values(), default=0) <= len(called)
     if spread:
         found["reasons"] = [*newcomers(one.own, (begin, end)), *found["reasons"]]

@@ -280,23 +280,20 @@ def picture(found: Scan, alarm: dict[str, Any]) -> Any:
     time = one.frames.timestamp - one.frames.timestamp[0] + one.since
     middle = (alarm["frame"] or {"time": alarm["begin"]})["time"]
     begin, end = np.searchsorted(time, [middle - _SECOND, middle + _SECOND]).tolist()
-    features = [r["feature"] for r in alarm["reasons"]]
+    features = {reason["feature"] for reason in alarm["reasons"]}
     numbers = alarm["blamed"] if alarm["many"] > 1 else [alarm["id"]]
     blamed = [one.own[int(number, 16)] for number in numbers]
-    if any(reason["feature"] == "newcomers" for reason in alarm["reasons"]):
+    if "newcomers" in features:
         blamed = [own for own in one.own.values() if own.odd["distrust"].any()]
-    at = np.concatenate([own.at for own in blamed])
-    odd = [
-        np.any([own.odd[f] for f in features if f in own.odd] or [own.at < 0], 0) for own in blamed
-    ]
-    order = np.argsort(at)
-    order = order[(at[order] >= begin) & (at[order] < end)]
-    at, odd = at[order], np.concatenate(odd)[order]
-    mine = np.isin(np.arange(begin, end), at)
+    mine, odd = np.zeros((2, len(time)), bool)
+    for own in blamed:
+        mine[own.at] = True
+        odd[own.at] = np.any([own.at < 0, *(own.odd[f] for f in features & own.odd.keys())], 0)
+    at = begin + np.flatnonzero(mine[begin:end])
     used = max(int(one.frames.bytes_used[at].max(initial=1)), 1)
-    data = one.frames.data[at, :used]
     name = f"{len(blamed):,} IDs" if len(blamed) > 1 else _clean(who(alarm))
-    return figures.second(time[begin:end], mine, data, odd, alarm["period_ms"], name)
+    data, shown = one.frames.data[at, :used], mine[begin:end]
+    return figures.second(time[begin:end], shown, data, odd[at], alarm["period_ms"], name)
 
 
 def png(axes: Any) -> Any:

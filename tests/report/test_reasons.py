@@ -71,4 +71,3 @@ def test_an_id_without_a_past_is_called_new_and_nothing_else_is_usual():
     own = own_frames(Frames(time, ids, data=data))[0x6A]
     found = why(own, (9.9, 10.1), np.zeros(5, bool))
     assert set(of(found)) == {"distrust"} and found["period_ms"] is None
-    assert why(None, (0.0, 1.0), np.zeros(0, bool))["reasons"] == []
