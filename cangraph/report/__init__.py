@@ -19,6 +19,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "time_taken",
             "weakest_spot",
         ],
-        "tables": ["shortened", "show", "wide"],
+        "tables": ["Remarks", "shortened", "show", "wide"],
     },
 )

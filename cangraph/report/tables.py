@@ -1,6 +1,7 @@
 """Rows of numbers as tables that a reader can take in."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from numbers import Integral, Real
 
 from tabulate import tabulate
@@ -30,6 +31,26 @@ class Table:
         # a browser can wrap a heading at spaces, not at underscores
         headings = [name.replace("_", " ") for name in self.columns]
         return self._drawn(self.cells, headers=headings, tablefmt="html")
+
+
+class Remarks:
+    """Sentences about data, which notebooks show as they are: no markup in them is obeyed. The
+    `lead` comes first and in bold.
+
+    >>> Remarks(["bus <1>"])._repr_html_()
+    '<ul><li>bus &lt;1&gt;</li></ul>'
+    """
+
+    def __init__(self, lines: Sequence[str] = (), lead: str = ""):
+        self.lines, self.lead = list(lines), lead
+
+    def __repr__(self) -> str:
+        return "\n".join([*filter(None, [self.lead]), *(f"- {line}" for line in self.lines)])
+
+    def _repr_html_(self) -> str:
+        lead = f"<p><strong>{escape(self.lead)}</strong></p>" if self.lead else ""
+        items = "".join(f"<li>{escape(line)}</li>" for line in self.lines)
+        return f"{lead}<ul>{items}</ul>" if items else lead
 
 
 _WORDS = ("undefined", "absent", "not reported", "no report", "not timed")
