@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cangraph.data.graphs import Graphs
-from cangraph.evaluation.scores import Scores, called_of
-from cangraph.frames import Frames
+from cangraph.evaluation.scores import Scores
+from cangraph.frames import ATTACK_TYPES, Frames
 
 _APART = 1.0  # s; wrong windows closer than that are one fault
 
@@ -110,8 +110,10 @@ def worst(scores: Scores, at: float, number: int = 10) -> dict[str, np.ndarray]:
 def by_attack_and_capture(scores: Scores, at: float) -> list[dict]:
     """Share of windows called, for each capture and attack type in it, `benign` among them: a row
     for each, with `windows`, `called` and `share`."""
-    return [
-        {"capture": scores.captures[number].label, "attack": kind}
-        | {"windows": n, "called": called, "share": called / n}
-        for number, kind, n, called in called_of(scores, at, scores.capture)
-    ]
+    kinds, rows = np.where(scores.label, scores.attack_type, 0), []
+    for number, code in sorted({*zip(scores.capture.tolist(), kinds.tolist(), strict=True)}):
+        called = scores.value[(scores.capture == number) & (kinds == code)] >= at
+        row = {"capture": scores.captures[number].label, "attack": ATTACK_TYPES[code]}
+        row |= {"windows": len(called), "called": int(called.sum())}
+        rows.append(row | {"share": row["called"] / row["windows"]})
+    return rows

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cangraph.frames import ATTACK_TYPES, CaptureInfo
+from cangraph.frames import CaptureInfo
 
 METRICS = ("auroc", "auprc", "f1", "precision", "recall", "recall_at_fpr", "mcc", "fpr")
 _SPECIFICITY = 1 - 1e-3 * (1 + 1e-3)  # of `recall_at_fpr`; a hair below, for what float32 rounds
@@ -231,18 +231,6 @@ def overall(rows: Sequence[dict], metric: str) -> dict[str, float]:
         if row.get(metric) is not None:
             values.setdefault(row["detector"], []).append(row[metric])
     return {name: float(np.mean(mine)) for name, mine in values.items()}
-
-
-def called_of(scores: Scores, at: float, group: np.ndarray) -> list[tuple]:
-    """Of each group and kind of window in it (an attack or `benign`): both, the number of windows,
-    and how many are called. `group` (B,) says to which group a window belongs."""
-    kinds = np.where(scores.label, scores.attack_type, 0)
-    found = []
-    for name, code in sorted({*zip(group.tolist(), kinds.tolist(), strict=True)}):
-        here = (group == name) & (kinds == code)
-        called = int((scores.value[here] >= at).sum())
-        found.append((name, ATTACK_TYPES[code], int(here.sum()), called))
-    return found
 
 
 def attack_spans(scores: Scores, longest_gap: float = 1.0) -> list[tuple[float, float]]:

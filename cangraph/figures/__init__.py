@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "style": ["described", "use_style"],
         "bus": ["frames", "graph", "second", "watched"],
-        "results": ["bars", "forest", "learning_curves", "roc", "score_distributions", "timelines",
+        "results": ["bars", "forest", "learning_curves", "roc", "timelines",
                     "training_trace"],
     },
 )

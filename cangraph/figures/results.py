@@ -52,32 +52,6 @@ def training_trace(values, ax=None, title=None):
     return style.heading(axes, title or f"At the end: {', '.join(last)}")
 
 
-def score_distributions(value, label, threshold, scenario, ax=None, title=None):
-    """Histograms of benign and attack scores, counts on a log scale, a panel a scenario.
-
-    `value` (B,) higher = more likely attack, `label` (B,) bool, `scenario` (B,) str. Attacks left
-    of the threshold are missed, benign windows right of it are false alarms.
-    """
-    value, label = np.asarray(value, float), np.asarray(label, bool)
-    names = np.unique(scenario).tolist()
-    axes = style.panels(ax, names, "score", "windows")
-    low, high = np.quantile(np.r_[value, threshold], (0, 0.999))
-    bins, middle = np.linspace(low, high + (low == high), 50), (low + high) / 2
-    for ax, name in zip(axes, names, strict=True):
-        for part, text, color in ((~label, "benign", BENIGN), (label, "attack", ATTACK)):
-            seen = np.clip(value[part & (np.asarray(scenario) == name)], low, high)
-            look = {"color": color, "alpha": 0.5, "histtype": "stepfilled", "log": True}
-            height = ax.hist(seen, bins, **look)[0]
-            if len(seen):
-                x, y = bins[height.argmax()], height.max()
-                side = "left" if x < middle else "right"
-                style.note(ax, text, (x, y), (0, 7), color=color, ha=side)
-        style.mark(ax, threshold, f"threshold {style.number(threshold)}", 1, -5)
-    plt.setp(axes, xlim=bins[[0, -1]], ylim=(0.7, 12 * max(2, *(ax.dataLim.y1 for ax in axes))))
-    text = f"{label.sum():,} attack and {(~label).sum():,} benign windows"
-    return style.heading(axes, title or text)
-
-
 def roc(curves, ax=None, title=None):
     """Attacks found against false alarms over all thresholds; the upper left corner is perfect.
     False positive rates are logarithmic from 1e-4 on, since detectors are used where they are low.

@@ -141,12 +141,3 @@ def number(value):
     """
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
     return f"{value:,.{digits}f}" if np.isfinite(value) else "undefined"
-
-
-def percent(share):
-    """
-    >>> percent(0.9996), percent(1.0), percent(0.123), percent(np.nan)
-    ('99.96 %', '100 %', '12.3 %', 'undefined')
-    """
-    digits = 0 if share in (0, 1) else 2 if min(share, 1 - share) < 0.005 else 1
-    return f"{100 * share:.{digits}f} %" if np.isfinite(share) else "undefined"

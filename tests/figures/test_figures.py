@@ -21,7 +21,6 @@ CALLS = {
     "watched": (SECONDS, SECONDS + 1, SECONDS / 9, [(3, 5)], 0.4),
     "learning_curves": ({"GAT": EPOCHS},),
     "training_trace": ({"reward": SECONDS},),
-    "score_distributions": (VALUE, LABEL, 0.37, np.array(["a"] * 4)),
     "roc": ({"GAT": (VALUE, LABEL)},),
     "bars": (["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85),
     "forest": ([{"detector": "GAT", "f1": 0.9, "f1_low": 0.8, "f1_high": 1.0}], ["f1"]),

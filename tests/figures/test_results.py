@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from artists import EPOCHS, LABEL, VALUE, bars_of, count, numbers, words
+from artists import EPOCHS, LABEL, VALUE, bars_of, numbers, words
 from pytest import approx
 
 from cangraph.figures import results
-from cangraph.figures.style import ATTACK, BENIGN
+from cangraph.figures.style import BENIGN
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("closed_figures")]
 
@@ -20,20 +20,6 @@ def test_learning_curves_mark_the_best_epoch():
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, 0.1)
     assert sorted(words(axes[0])) == ["train", "val"] and words(axes[1]) == ["train"]
     assert numbers(axes[-1]) == ["2", "0"]
-
-
-def test_score_distributions_count_every_window():
-    scenario = np.array(["t1", "t2", "t1", "t2"])
-    axes = results.score_distributions(VALUE, LABEL, 0.37, scenario)
-    assert [ax.get_title(loc="left") for ax in axes] == ["t1", "t2"]
-    for ax in axes:
-        assert "benign" in words(ax) and "attack" in words(ax)
-        assert ax.get_yscale() == "log" and ax.lines[0].get_xdata()[0] == 0.37
-        assert count(ax.patches, ATTACK) == 1
-    one = np.full(9, 0.5), np.zeros(9), 0.5, np.full(9, "t1")  # collapsed, one class
-    (ax,) = results.score_distributions(*one)
-    assert words(ax) == ["benign", "threshold 0.500"]
-    ax.figure.draw_without_rendering()
 
 
 def test_roc_by_hand():
