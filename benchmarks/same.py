@@ -87,8 +87,8 @@ def monitored(run: Path) -> dict[str, str]:
             [*command, "--log", log, "--json", "--windows", "--statistics", "1e9"],
             capture_output=True,
             text=True,
-            check=True,
         )
+        assert done.returncode in (0, 1, 3), done.stderr  # 1: an alarm, 3: too short
         found[f"monitor {log.stem}"] = of_record(
             [json.loads(row) for row in done.stdout.splitlines()]
         )

@@ -91,7 +91,8 @@ def _replacing(path: Path) -> Iterator[Path]:
         part = Path(place, path.name)
         yield part
         for inside in [*part.rglob("*"), part]:
-            _to_disk(inside)
+            if not inside.is_symlink():
+                _to_disk(inside)
         if path.is_dir():  # a folder can only replace an empty one
             os.replace(path, Path(place, "before"))
         os.replace(part, path)

@@ -148,7 +148,7 @@ def _watched(given: Namespace) -> tuple[list[str], Source]:
         known = load_config(config={"interface": interface} if interface else None)
         interface, channel = known["interface"], known.get("channel")
         given.channels = given.channels or ([] if channel is None else [str(channel)])
-    except can.CanError:  # told when it is opened
+    except Exception:  # of any kind, as in a file that is no configuration: told when it is opened
         pass
     channels = given.channels
     if twice := {name for name in channels if channels.count(name) > 1}:

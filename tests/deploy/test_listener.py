@@ -147,3 +147,30 @@ def test_a_pause_is_left_out():
     times, notices = clock.read(np.array([500.0, 500.1]), now=7.0)
     assert times.round(6).tolist() == [100.0, 100.1]
     assert notices == [{"event": "paused", "seconds": 400.0}]
+
+
+def test_an_interface_of_several_channels_names_the_bus_of_each_frame(listen):
+    sent = [message(k / 10, channel=k % 2) for k in range(6)]
+    for name, buses in (("0,1", ("0", "1")), ("", ("0", "1")), ("can0", ("can0",))):
+        listener = listen(Bus(*sent), name=name)
+        time.sleep(0.1)
+        frames, _ = listener.take()
+        assert frames.bus_names == buses
+        assert frames.bus.tolist() == [k % len(buses) for k in range(6)]
+
+
+def test_a_bus_that_is_away_at_first_is_tried_again():
+    late = iter([OSError("No such device"), Bus(message(1.0))])
+
+    def opened():
+        bus = next(late)
+        if isinstance(bus, OSError):
+            raise bus
+        return bus
+
+    listener = Listener(opened, retry=0.01, name="can1")
+    assert listener.lost == "No such device"
+    times, notices = heard(listener, 1)
+    listener.stop()
+    assert times == [1.0] and names(notices) == ["lost", "back"] and not listener.lost
+    assert {notice["bus"] for notice in notices} == {"can1"}
