@@ -141,6 +141,9 @@ def run_monitor(arguments: Sequence[str]) -> int:
 
 def _watched(given: Namespace) -> tuple[list[str], Source]:
     """The buses that are known before a frame comes, and what a state is bound to."""
+    if given.log and given.channels:
+        came = f"--log {given.log} and --channel {given.channels[0]}"
+        raise ValueError(f"{came}; expected one of them; all buses of a log are judged")
     if given.log:
         return [], Source.of(given.log) if given.state else Source(str(given.log))
     interface = getattr(given, "interface", None)

@@ -155,6 +155,7 @@ def test_what_is_wrong_is_said_in_one_line(refused):
     assert "k is 5 and n is 3" in refused("--log", "no.log", "-k", "5")
     assert "k is 2 and n is 1" in refused("--log", "no.log", "-n", "1")
     assert "no.onnx: " in refused(detector="no.onnx")
+    assert "expected one of them" in refused("--log", "no.log", "-c", "can0")
     assert "the channel a is given twice" in refused("-i", "virtual", "-c", "a", "-c", "a")
 
 
