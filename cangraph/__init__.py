@@ -8,9 +8,7 @@ Here are the names that a notebook needs; the rest is reached by its package, as
 import os
 import warnings
 
-import lazy_loader
-
-from cangraph.extras import named_extra
+from cangraph.extras import attach
 from cangraph.files import keep_compiled
 
 # threads that spin while they wait slow all other processes; OpenMP reads this when torch loads
@@ -21,7 +19,7 @@ keep_compiled()
 # tqdm, which others load, misses widgets for bars that no notebook here shows
 warnings.filterwarnings("ignore", message="IProgress not found")
 
-_named, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=[
         "bus",
@@ -62,8 +60,3 @@ _named, __dir__, __all__ = lazy_loader.attach(
         "params": ["load_params", "params_here"],
     },
 )
-
-
-def __getattr__(name: str):
-    with named_extra(f"cangraph.{name}"):
-        return _named(name)

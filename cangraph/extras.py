@@ -1,9 +1,14 @@
 """Which extra of the package brings a package that is missing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-_EXTRA = {"cantools": "dbc", "optuna": "tune"}  # of all others: train
+import lazy_loader
+
+# what no extra brings, since cangraph never goes without
+BASE = ("can", "jinja2", "lazy_loader", "matplotlib", "numba", "numpy", "onnxruntime", "rich")
+_EXTRA = {"cantools": "dbc", "optuna": "tune", "dpkt": "pcap", "asammdf": "mf4"}  # others: train
 
 
 class MissingExtraError(ModuleNotFoundError):
@@ -31,9 +36,25 @@ def named_extra(wanted: str) -> Iterator[None]:
         if package == "cangraph" or isinstance(error, MissingExtraError):
             raise
         extra = _EXTRA.get(package, "train")
+        brings, asked = f"its `{extra}` extra", f"[{extra}]"
+        if package in BASE:
+            brings, asked = "all that it needs itself", ""
         raise MissingExtraError(
-            f"{wanted}: the package {package} is not installed; expected cangraph with its "
-            f'`{extra}` extra; pip install ".[{extra}]" in a checkout, or "WHEEL[{extra}]" with '
-            "the path of a wheel",
+            f"{wanted}: the package {package} is not installed; expected cangraph with {brings}; "
+            f'pip install ".{asked}" in a checkout, or "WHEEL{asked}" with the path of a wheel',
             name=error.name,
         ) from error
+
+
+def attach(
+    package: str, submodules: Sequence[str] = (), submod_attrs: dict[str, list[str]] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """The names of a package, imported when first used, as `lazy_loader.attach` does it; one whose
+    packages are missing is named with the extra that brings them."""
+    load, names, every = lazy_loader.attach(package, submodules, submod_attrs)
+
+    def named(name: str) -> Any:
+        with named_extra(f"{package}.{name}"):
+            return load(name)
+
+    return named, names, every

@@ -4,10 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from cangraph.extras import BASE
 
 ROOT = Path(__file__).parents[1]
 TRAIN_ONLY = ("pandas", "polars", "pydantic", "scipy", "sklearn", "torch", "yaml")
@@ -38,9 +41,10 @@ def run(wheel, tmp_path):
     here.mkdir()
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("CANGRAPH_")}
 
-    def call(code: str, base: bool = False) -> str:
-        if base:
-            code = f"import sys\nsys.modules |= dict.fromkeys({TRAIN_ONLY})\n{code}"
+    def call(code: str, base: bool = False, without: tuple[str, ...] = ()) -> str:
+        lacking = without + TRAIN_ONLY * base
+        if lacking:
+            code = f"import sys\nsys.modules |= dict.fromkeys({lacking})\n{code}"
         command = [sys.executable, "-c", code]
         env = inherited | {"PYTHONPATH": str(tmp_path / "site"), "NUMBA_DISABLE_JIT": "1"}
         done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True)
@@ -56,6 +60,32 @@ def test_it_holds_every_file_of_the_package_and_the_parameters(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_what_cangraph_needs_itself_is_its_dependencies():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {word.split(">")[0].replace("-", "_") for word in project["dependencies"]}
+    assert {*BASE} == {name.removeprefix("python_") for name in needed}
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize(
+    "code, lacks, remedy",
+    [
+        ("cg.load_params('demo')", "yaml", '".[train]"'),
+        ("cg.report.published()", "yaml", '".[train]"'),
+        ("cg.report.show([])", "tabulate", '".[train]"'),
+        ("cg.GAT", "torch", '".[train]"'),
+        ("cg.Exported(cg.deploy.boxed())", "onnxruntime", 'pip install "."'),
+        ("from cangraph.__main__ import main; main(['scan', 'bus.log'])", "rich", 'install "."'),
+        ("from cangraph.__main__ import main; main(['train'])", "yaml", '".[train]"'),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_the_remedy(code, lacks, remedy, run):
+    code = f"import cangraph as cg\ntry: {code}\nexcept ModuleNotFoundError as e: print(e)"
+    said = run(code, without=(lacks,))
+    assert said.count("\n") == 0 and f"the package {lacks} is not installed" in said
+    assert remedy in said and "export" not in said
 
 
 def test_parameters_are_found_and_runs_lie_in_the_current_folder(run):

@@ -1,8 +1,8 @@
 """What a bus does: simulated vehicles, attacks injected into traffic, arbitration."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=["arbitration", "attacks", "simulator"],
     submod_attrs={

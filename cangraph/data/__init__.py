@@ -1,8 +1,8 @@
 """Captures of a dataset as graphs: prepared, split, synthesised, cut into batches."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=["batches", "card", "datasets", "graphs", "splits", "store", "synthesis"],
     submod_attrs={

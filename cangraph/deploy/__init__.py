@@ -1,8 +1,8 @@
 """Detectors as files, and on a bus: export, judging without torch, the monitor."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "box": ["boxed"],

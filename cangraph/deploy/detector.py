@@ -15,6 +15,7 @@ from cangraph.data.graphs import Graphs
 from cangraph.deploy.latency import latency
 from cangraph.evaluation.alarms import alarm_rule, check_threshold
 from cangraph.evaluation.scores import Scores
+from cangraph.extras import named_extra
 from cangraph.features import windows
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import printable
@@ -207,7 +208,8 @@ def graph_of(content: bytes) -> tuple[bytes, str]:
 
 def session(content: bytes) -> Any:
     """An ONNX model in onnxruntime, on one thread. Raises as `graph_of` does."""
-    import onnxruntime
+    with named_extra("an ONNX detector"):
+        import onnxruntime
 
     graph_of(content)
     options = onnxruntime.SessionOptions()

@@ -1,9 +1,9 @@
 """Scores of windows and what they are worth: metrics, alarms, calibration, baselines."""
 
-import lazy_loader
+from cangraph.extras import attach
 
 # fmt: off
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "scores": ["Scores", "attack_spans", "by_capture", "by_scenario", "compare",

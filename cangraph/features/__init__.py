@@ -1,8 +1,8 @@
 """What is said of a frame, a node and an edge, computed while frames arrive."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=["kernel", "profile", "schema", "windows"],
     submod_attrs={"schema": ["EDGE_FEATURES", "FRAME_FEATURES", "NODE_FEATURES"]},

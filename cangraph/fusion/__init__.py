@@ -1,8 +1,8 @@
 """Several detectors as one: rules, a DQN, and the choice between them."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "dqn": ["DQNFusion", "all_rules"],

@@ -1,8 +1,8 @@
 """Bus logs in files: every format that is read and written."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=["intervals", "pythoncan", "readers", "text", "unpack", "writers"],
     submod_attrs={"readers": ["LogFile", "read_frames"], "writers": ["write_frames"]},

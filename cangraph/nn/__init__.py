@@ -1,7 +1,7 @@
 """The networks and their losses."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__, submod_attrs={"models": ["n_parameters"], "losses": ["Balance"]}
 )

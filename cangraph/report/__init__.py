@@ -1,8 +1,8 @@
 """Pages made of runs: the diagnostics report, summaries, comparisons, tables."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "diagnostics": ["Report", "build"],

@@ -1,8 +1,8 @@
 """How a detector is trained, distilled, adapted, searched for and explained."""
 
-import lazy_loader
+from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
         "tasks": ["Task"],
