@@ -19,7 +19,7 @@ import numpy as np
 from cangraph.deploy.monitor import COUNTED, Buses, Event
 from cangraph.files import put
 
-_LARGEST = 1 << 28  # bytes; made-up IDs do not fill more
+_LARGEST = 1 << 29  # bytes; made-up IDs of CAN FD on four buses do not fill more
 _BEGINS = b"PK\3\4state.npy"  # a file of numpy, and 26 bytes later the name of its first array
 # what the facts of a state are like: lists of any length, tuples as long as here, dicts with these
 # keys ("?": its value may be null, "*": any), numbers that are finite, whole ones at least 0
@@ -101,7 +101,8 @@ def resume_state(path: Path, buses: Buses, source: Source) -> list[Event]:
     `ValueError` for one of another detector, settings or source, and for what is no state.
     """
     check_place(path)
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
     ours = _BEGINS.startswith(content[:4] + content[30:39]) or _BEGINS[4:] in content
     if not ours and content.strip(b"\0"):  # a file system may leave zeros
         came = f"{path}: no state of a monitor"
@@ -144,6 +145,8 @@ def _spoilt(path: Path) -> Iterator[None]:
 
 def _arrays(content: bytes) -> dict[str, np.ndarray]:
     """The arrays of a file, if they are those that were saved."""
+    if len(content) > _LARGEST:
+        raise ValueError("it is larger than any state")
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         size = sum(member.file_size for member in packed.infolist())
     if size > _LARGEST:

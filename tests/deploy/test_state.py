@@ -258,3 +258,17 @@ def test_only_a_file_is_replaced(refused, drive, tmp_path):
     for place, was in zip(places, before, strict=True):
         assert os.lstat(place)[:3] == was[:3]
     assert target.read_bytes() == b"precious" and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.acceptance
+def test_a_file_that_unpacks_to_more_than_memory_is_set_aside(saved, detector, monkeypatch):
+    path = saved()
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez_compressed(path, **arrays | {"0/last": np.zeros(1 << 29, np.uint8)})
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(SpoiltStateError, match="it unpacks to 53"):
+        resume_state(path, Buses(partial(Monitor, detector, stride=50)), BUS)
+    monkeypatch.setattr("cangraph.deploy.state._LARGEST", 1000)
+    with pytest.raises(SpoiltStateError, match="larger than any"):
+        resume_state(saved(), Buses(partial(Monitor, detector, stride=50)), BUS)
