@@ -123,6 +123,17 @@ def endless(graph):
     graph.node.append(helper.make_node("Loop", ["most", "", "number"], ["value"], body=body))
 
 
+def greedy(graph):
+    """A window costs 8 GB."""
+    no_number(graph)
+    del graph.node[-1]
+    graph.initializer.append(helper.make_tensor("much", TensorProto.INT64, [1], [1 << 31]))
+    graph.node.append(helper.make_node("ConstantOfShape", ["much"], ["zeros"]))
+    graph.node.append(helper.make_node("ReduceMax", ["zeros"], ["nought"], keepdims=0))
+    graph.node.append(helper.make_node("Cast", ["nought"], ["wide"], to=TensorProto.DOUBLE))
+    graph.node.append(helper.make_node("Add", ["number", "wide"], ["value"]))
+
+
 @pytest.mark.parametrize("at", BLIND)
 def test_a_threshold_out_of_reach_is_refused_by_all_three_ways(at, odd, log, detector_file, run):
     status, _, said = run("monitor", odd({"threshold": at}), "--log", log)
@@ -220,6 +231,11 @@ def test_a_file_that_would_compute_for_ever_is_never_run(odd, run, log):
     assert status == 2 and "odd.onnx: operators that cangraph does not write (" in said
 
 
+def test_a_file_that_would_take_all_memory_is_an_error(odd, run, log):
+    status, _, said = run("monitor", odd(graph=greedy), "--log", log)
+    assert status == 2 and "odd.onnx: " in said
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_any_damage_to_a_file_is_an_error_that_names_it(seed, detector_file, tmp_path):
     dice, content = np.random.default_rng(seed), bytearray(detector_file.read_bytes())
@@ -259,7 +275,7 @@ def test_a_window_without_a_number_is_told_and_is_never_clean(odd, run, log, dri
         Exported(path).score(to_graphs([many]))
 
 
-def test_exit_statuses(run, log, detector_file, clean, tmp_path):
+def test_exit_statuses(run, log, detector_file, clean, tmp_path, capsys):
     found, quiet, short = (tmp_path / f"{name}.log" for name in ("found", "quiet", "short"))
     write_frames(inject(clean, "flooding", spans=[(6.0, 9.0)]), found)
     write_frames(clean, quiet)
@@ -271,8 +287,12 @@ def test_exit_statuses(run, log, detector_file, clean, tmp_path):
     assert run("monitor", "--log", found)[0] == 1
     assert run("monitor", "--log", short)[0] == 3
     assert run("monitor", "--log", quiet, "--calibrate", "60")[0] == 3
-    assert run("monitor", "--log", quiet, "--calibrate", "nan")[0] == 2
-    assert run("monitor", "--log", quiet, "--calibrate", "inf")[0] == 2
+    for seconds in ("nan", "inf"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["monitor", "--log", str(quiet), "--calibrate", seconds])
+        with pytest.raises(ValueError, match="s to calibrate on"):
+            Monitor(Exported(detector_file), calibrate=float(seconds))
+    capsys.readouterr()
     assert run("monitor", "--log", tmp_path / "none.log")[0] == 2
     assert run("monitor", tmp_path / "none.onnx", "--log", quiet)[0] == 2
     for path, status in ((found, 1), (quiet, 0), (short, 3), (tmp_path / "none.log", 2)):

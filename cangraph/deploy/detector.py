@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ _PROOF = {"x": list, "value": float, "node": list}
 _FUSED = ("vgae", "gat", "mean", "max", "noisy-or", "logistic", "mlp", "policy")
 KINDS = ("GAT", "VGAE", *(f"fusion ({rule})" for rule in _FUSED))
 _LARGEST = 1 << 28  # bytes of a file
+_MEMORY = 1 << 29  # bytes that all detectors may take to judge
 _LONGEST = 1 << 16  # frames of a window
 _NEAR = 1e-4  # other processors round otherwise
 _REMEDY = "export the detector again with this version of cangraph"
@@ -206,13 +208,25 @@ def graph_of(content: bytes) -> tuple[bytes, str]:
     return bytes(graph), (said or [""])[0]
 
 
+@cache
+def _memory() -> None:
+    """The memory of all sessions of this process: a graph that would have more is an error."""
+    import onnxruntime as ort
+
+    arena = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    info = ort.OrtMemoryInfo("Cpu", arena, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(info, ort.OrtArenaCfg({"max_mem": _MEMORY}))
+
+
 def session(content: bytes) -> Any:
     """An ONNX model in onnxruntime, on one thread. Raises as `graph_of` does."""
     with named_extra("an ONNX detector"):
         import onnxruntime
 
     graph_of(content)
+    _memory()
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what matters is raised
