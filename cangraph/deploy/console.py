@@ -93,7 +93,8 @@ def _parser() -> ArgumentParser:
     alarms.add_argument("--stride", type=int, help="frames from one window to the next")
     add_bus_arguments(run)
     several = "of the interface; give it again for another bus of the vehicle"
-    run.add_argument("-c", "--channel", action="append", dest="channels", default=[], help=several)
+    named: dict[str, Any] = {"dest": "channels", "metavar": "CHANNEL", "default": []}
+    run.add_argument("-c", "--channel", action="append", help=several, **named)
     return run
 
 
