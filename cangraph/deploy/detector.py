@@ -152,37 +152,22 @@ def proof(window: int) -> dict[str, np.ndarray]:
     return dict(zip(INPUTS, arrays, strict=True))
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    """The numbers of the fields of a message in protobuf's wire format, and what is in them: a
-    number, or the bytes of what has a length.
+def _fields(message: bytes) -> list[tuple[int, Any]]:
+    """The numbers of the fields of any message of protobuf, and what is in them: a number, or the
+    bytes of what has a length.
 
-    >>> [(number, bytes(value)) for number, value in _fields(memoryview(b"\\x22\\x02hi"))]
+    >>> _fields(b"\\x22\\x02hi")
     [(4, b'hi')]
     """
-    at = 0
+    from google.protobuf.empty_pb2 import Empty  # comes with onnxruntime
+    from google.protobuf.message import DecodeError
+    from google.protobuf.unknown_fields import UnknownFieldSet
 
-    def varint() -> int:
-        nonlocal at
-        value = 0
-        for shift in range(0, 70, 7):
-            byte, at = message[at], at + 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value & (1 << 64) - 1
-        raise ValueError("a number of more than 10 bytes")
-
-    while at < len(message):
-        key = varint() & 0xFFFFFFFF
-        if key & 7 == 0:
-            yield key >> 3, varint()
-            continue
-        if key & 7 not in (1, 2, 5):
-            raise ValueError(f"a field of type {key & 7}")
-        size = {1: 8, 5: 4}.get(key & 7) or varint()
-        if at + size > len(message):
-            raise ValueError("a field that is longer than the file")
-        yield key >> 3, message[at : at + size]
-        at += size
+    try:
+        fields = UnknownFieldSet(Empty.FromString(message))
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    return [(field.field_number, field.data) for field in fields]
 
 
 def graph_of(content: bytes) -> tuple[bytes, str]:
@@ -190,22 +175,21 @@ def graph_of(content: bytes) -> tuple[bytes, str]:
     ONNX file, and for one with operators that `export` does not write: by those that run other
     graphs, a small file could compute for ever."""
     try:
-        model = [*_fields(memoryview(content))]
+        model = _fields(content)
         (graph,) = (value for number, value in model if number == 7)
-        nodes = [[*_fields(value)] for number, value in _fields(graph) if number == 1]
-        kinds = {bytes(value).decode() for node in nodes for k, value in node if k == 4}
-        domains = {bytes(value).decode() for node in nodes for k, value in node if k == 7}
+        nodes = [_fields(value) for number, value in _fields(graph) if number == 1]
+        kinds, domains = ({v.decode() for node in nodes for n, v in node if n == k} for k in (4, 7))
         inner = {k for node in nodes for n, value in node if n == 5 for k, _ in _fields(value)}
         pairs = [dict(_fields(value)) for number, value in model if number == 14]
-        said = [bytes(pair[2]).decode() for pair in pairs if bytes(pair[1]) == KEY.encode()]
-    except (ValueError, TypeError, IndexError, KeyError) as error:
+        said = [pair[2].decode() for pair in pairs if pair[1] == KEY.encode()]
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"no whole ONNX file ({_line(error)})") from error
     odd = (kinds - {*_OPERATORS.split()}) | (domains - {"", "ai.onnx"})
     odd |= {"a graph within a node"} if inner & {6, 11} else set()
     odd |= {"functions"} if 25 in dict(model) else set()
     if odd:
         raise ValueError(f"operators that cangraph does not write ({', '.join(sorted(odd)[:5])})")
-    return bytes(graph), (said or [""])[0]
+    return graph, (said or [""])[0]
 
 
 @cache
@@ -271,7 +255,8 @@ class Exported:
         content = self.path.read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
-            (graph, said), self._session = graph_of(content), session(content)
+            self._session = session(content)
+            graph, said = graph_of(content)
         except ImportError:  # onnxruntime is missing, not the file wrong
             raise
         except Exception as error:  # onnxruntime's errors share no class

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from itertools import chain
 from pathlib import Path
 
@@ -75,14 +75,8 @@ def read_frames(
     """
     path = Path(path)
     asked = Asked(columns or {}, time_unit, base)
-    parts, report = [], ReadReport()
-    of: tuple[str, ...] = ()
-    for part, more, names in _pieces(path, strict, _BLOCK, asked, limits):
-        report, of = _sum(report, more), names
-        parts += [part] if part else []
-    found = joined(parts)
-    del parts, part
-    frames = _frames(found, report, of, attack_type, {"name": _name(path)} | where)
+    whole = _together(_pieces(path, strict, _BLOCK, asked, limits))
+    frames = _frames(*whole, attack_type, {"name": _name(path)} | where)
     if labels is None:
         return frames
     attack = frames.attack | injected(frames, labels, _name(path))
@@ -211,6 +205,12 @@ def _pieces(path: Path, strict: bool, size: int, asked: Asked, limits: Limits) -
     if not frames:
         came = f"{total.error_frames} error frames" if total.error_frames else "a header"
         raise ValueError(f"{path}: {came} and no rows; expected CAN frames; record the log again")
+
+
+def _together(pieces: Iterable[Piece]) -> Piece:
+    every = [*pieces]
+    report = reduce(_sum, (report for _, report, _ in every))
+    return joined([columns for columns, _, _ in every if columns]), report, every[-1][2]
 
 
 def _sum(one: ReadReport, other: ReadReport) -> ReadReport:
