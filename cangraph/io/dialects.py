@@ -239,7 +239,7 @@ DIALECTS = (
         ),
         sign=r"^;",
         per_second=MS,
-        start=r"^;\$STARTTIME=([\d.]+)",
+        start=r"^;\$STARTTIME=(\d{1,6}\.?\d*)\s*$",
     ),
     Dialect(
         "PEAK .trc 2.x",
@@ -249,7 +249,7 @@ DIALECTS = (
         others=(";{rest}", *(f"~{{n}} {{time}} {kind} {{rest}}" for kind in ("ST", "EC", "EV"))),
         sign=r"^;\$FILEVERSION=2",
         per_second=MS,
-        start=r"^;\$STARTTIME=([\d.]+)",
+        start=r"^;\$STARTTIME=(\d{1,6}\.?\d*)\s*$",
     ),
     Dialect(
         "CanHacker .trc",

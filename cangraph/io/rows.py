@@ -461,7 +461,11 @@ def _listed(buffer, i, stop, separator, most, base, row, data, n):
         at = _blanks_and_quotes(buffer, i, stop)
         if at < stop and buffer[at] == separator:
             at = _blanks_and_quotes(buffer, at + 1, stop)
-        value, end, digits, sure = _integer(buffer, at, stop, base)
+        high = _DIGIT[buffer[at]] if base == _HEX and at + 1 < stop else -1
+        low = _DIGIT[buffer[at + 1]] if high >= 0 else -1
+        value, end, digits, sure = high * 16 + low, at + 2, 2, False
+        if low < 0:  # not the two digits that most logs have
+            value, end, digits, sure = _integer(buffer, at, stop, base)
         fits = not sure if base >= _DECIMAL else digits == 2  # no 0x among decimal bytes
         if base == _LOOSE:
             fits = digits == (1 if value < 16 else 2)

@@ -211,7 +211,7 @@ def _date(text: bytes) -> float | None:
     hour = int(said[3]) % 12 + 12 * (said[6] == "pm") if said[6] else int(said[3])
     try:
         days = date(int(said[7]), _MONTHS.index(month) + 1, int(said[2])).toordinal()
-    except ValueError:  # no day of that month
+    except (ValueError, OverflowError):  # no day of that month
         return None
     return days * 86400 + hour * 3600 + int(said[4]) * 60 + float(said[5])
 

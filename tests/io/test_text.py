@@ -294,7 +294,12 @@ ODD = {
         [1.0, 7.5],
     ),
     "a date that no calendar has": (
-        f"base hex\nBegin Triggerblock Mit Feb 31 10:30:00.000 2026\n 1.0 {ROW} 01\n", [1.0],
+        f"base hex\nBegin Triggerblock Mit Feb {'9' * 20} 10:30:00.000 2026\n 1.0 {ROW} 01\n",
+        [1.0],
+    ),
+    "a beginning that is no number": (
+        ";$FILEVERSION=2.0\n;$STARTTIME=44363.66407.682\n;$COLUMNS=N,O,T,I,d,l,D\n"
+        " 1 1000.0 DT 0300 Rx 1 00\n", [1.0],
     ),
     "past midnight": (
         "23:59:59.900 R 15FD0723 01\n00:00:00.100 R 15FD0723 02\n", [86399.9, 86400.1],
