@@ -24,7 +24,7 @@ def frame_duration(dlc, is_extended_id=False) -> np.ndarray:
     return bits * 11 // 10 * (10**9 // _BIT_RATE)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def arbitrate(
     release: np.ndarray, arbitration_id: np.ndarray, duration: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ several times under different attacks, some copies altered into another car, and
 that no other draw has.
 """
 
+import ctypes
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import numpy as np
 
@@ -53,7 +54,9 @@ def attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Fram
     if pieces == 1 or len(capture) < 2 * pieces:
         return _attacked(capture, rng, severity)
     edges = np.linspace(0, len(capture), pieces + 1).astype(int)
-    made = [_attacked(capture[a:b], rng, severity) for a, b in pairwise(edges)]
+    parts = [capture[a:b] for a, b in pairwise(edges)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = list(pool.map(_attacked, parts, rng.spawn(pieces), repeat(severity)))
     columns: dict = {n: np.concatenate([getattr(p, n) for p in made]) for n in COLUMNS}
     order = np.argsort(columns["timestamp"], kind="stable")  # some wait into the next piece
     later = [float(piece.timestamp[0] - capture.timestamp[0]) for piece in made]
@@ -128,6 +131,12 @@ def _counting(data: np.ndarray) -> bool:
     return any((turn == step).mean(0).max() > 0.9 for step in (1, 2, 3)) if len(turn) else False
 
 
+def _give_back() -> None:
+    """Return freed memory to the system, of which glibc keeps up to 64 MB for each thread."""
+    with suppress(AttributeError, OSError):  # no glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Synthesis:
     """What `fit.train_on` asks for: labelled windows (`data`), windows synthesised from `clean`
     captures, or both. `draw` depends on nothing but its arguments, and every `number` gives new
@@ -164,6 +173,7 @@ class Synthesis:
             while len(self._drawn) > 1:  # the first draw is asked for again and again
                 self._drawn.popitem()
             self._drawn[number, progress] = self._mixed(number, progress, "train")
+            _give_back()
         return self._drawn[number, progress]
 
     @cached_property
