@@ -67,7 +67,8 @@ Heard = tuple[Pieces, dict[str, Listener]]  # of a bus, and what listens to each
 
 def _parser() -> ArgumentParser:
     about = "Watch a CAN bus with an exported detector, or replay a log. Nothing is ever sent. "
-    about += "What is not given of the bus is taken from python-can's configuration files."
+    about += "What is not given of the bus is taken from python-can's configuration files. "
+    about += "Exit status with --log: 0 nothing found, 1 an alarm, 2 not readable, 3 not judged."
     run = ArgumentParser("cangraph monitor", description=about, conflict_handler="resolve")
     seconds: dict[str, Any] = {"type": _seconds, "metavar": "S"}
     own = "an ONNX file of cangraph; without, the one that cangraph brings"
