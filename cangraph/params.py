@@ -49,6 +49,7 @@ class SynthesisParams(_Group):  # of `data.synthesis.Synthesis`
     seconds: Positive
     fleet: Annotated[int, Field(ge=0)]
     wild: bool
+    known: Annotated[float, Field(ge=0, le=1)]
     varied: Annotated[float, Field(ge=0, le=1)]
     gross: Annotated[float, Field(gt=0, le=1)]
     subtle: Annotated[float, Field(gt=0, le=1)]

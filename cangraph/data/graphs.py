@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cangraph.features.baseline import Baseline
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
-from cangraph.features.windows import windows
+from cangraph.features.windows import Known, windows
 from cangraph.frames import CaptureInfo, Frames
 from cangraph.io.readers import LogFile
 
@@ -33,7 +34,7 @@ class Graphs:
 
     | array | dtype, shape | unit, meaning |
     |---|---|---|
-    | x | f4 (N, 24) | `NODE_FEATURES` |
+    | x | f4 (N, 34) | `NODE_FEATURES` |
     | edge_index | i4 (2, E) | source and target, counted within the window |
     | edge_attr | f4 (E, 3) | `EDGE_FEATURES` |
     | node_ptr, edge_ptr | i8 (B+1,) | window b owns nodes node_ptr[b]:node_ptr[b+1] |
@@ -132,9 +133,11 @@ def stream(
     stride: int,
     takes: Sequence[Callable[[Part], None]],
     digests: Sequence[str] | None = None,
+    known: Sequence[Known | None] = (),
 ) -> tuple[CaptureInfo, ...]:
     """Hand the windows of each capture part by part to its `take`, several captures at once.
-    Returns what is known of each capture. `digests`: their `sha256`, where it is known.
+    Returns what is known of each capture. `digests`: their `sha256`, where it is known; `known`:
+    what each one's profiles start with.
 
     Raises `ValueError` when no capture is given, `window` is under 2 or `stride` under 1, a capture
     is shorter than a window, or its chunks are not in order.
@@ -149,7 +152,8 @@ def stream(
     def run(number: int) -> CaptureInfo:
         capture, seen = captures[number], dict[str, Any]()
         digest = digests[number] if digests else capture.sha256()
-        for part in windows(_noted(capture, seen), window, stride, threads):
+        before = known[number] if known else None
+        for part in windows(_noted(capture, seen), window, stride, threads, before):
             of = np.full(len(part["begin"]), number, np.int32)
             takes[number](part | {"capture": of})
         if seen["frames"] < window:
@@ -225,12 +229,18 @@ def _concatenated(pieces: Sequence[Part]) -> dict[str, np.ndarray]:
     return out
 
 
-def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100) -> Graphs:
+def to_graphs(
+    captures: Sequence[Capture],
+    window: int = 100,
+    stride: int = 100,
+    baselines: Sequence[Baseline | None] = (),
+) -> Graphs:
     """Cut captures into windows of `window` frames, one every `stride`, and make each a graph.
 
     The profile of every ID runs through each capture from its first frame, so a window knows
-    its own past and nothing else. Frames behind the last whole window belong to no window. A
-    capture of several buses is one for each of them (`Frames.by_bus`).
+    its own past and nothing else; where `baselines`, one for each capture, are given, the profiles
+    go on from these. Frames behind the last whole window belong to no window. A capture of several
+    buses is one for each of them (`Frames.by_bus`).
     All graphs lie in memory; `store.prepare` makes the same ones on disk.
 
     Raises `ValueError` when no capture is given, or one is shorter than a window.
@@ -240,8 +250,14 @@ def to_graphs(captures: Sequence[Capture], window: int = 100, stride: int = 100)
     >>> graphs.node_id, graphs.edge_index.tolist(), graphs.edge_attr[:, 0].round(2)
     (array([1, 2], dtype=uint32), [[0, 1], [1, 0]], array([1.58, 1.  ], dtype=float32))
     """
+    known = [
+        baseline.of(bus) if baseline else None
+        for capture, baseline in zip(captures, baselines, strict=bool(baselines))
+        for bus in (capture.by_bus() if isinstance(capture, Frames) else [""])
+    ]
     captures = streams(captures)
     parts: list[list[Part]] = [[] for _ in captures]  # of each capture
-    infos = stream(captures, window, stride, [mine.append for mine in parts])
+    takes = [mine.append for mine in parts]
+    infos = stream(captures, window, stride, takes, known=known)
     joined = _concatenated([part for mine in parts for part in mine])
     return Graphs(**joined, captures=infos, window=window)

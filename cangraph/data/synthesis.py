@@ -22,8 +22,9 @@ from cangraph.bus.recorder import recorded
 from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import Graphs, join, to_graphs
 from cangraph.data.splits import PARTS, Split, by_time
+from cangraph.features.baseline import Baseline
 from cangraph.frames import COLUMNS, Frames
-from cangraph.params import Params
+from cangraph.params import Params, SynthesisParams
 
 # how often each attack is drawn: more often if it is hard to detect
 _WEIGHTS = {
@@ -41,8 +42,9 @@ _LENGTH = (0.3, 6.0)  # s of an attack
 _PAUSE = (1.0, 6.0)  # s between two attacks
 _LEAST = {"masquerade": 0.5}  # severity under which most payloads show no trace of the attack
 _LOST = (-4.0, -2.0)  # log10 of the share of frames that a recorder loses
-_FLEET_SECONDS = 30.0  # of a simulated vehicle
+_SECONDS = (20.0, 40.0)  # of a simulated vehicle
 _WILD_SECONDS = (15.0, 60.0)  # of one with the habits of real buses
+_UNHEARD = (0.01, 0.7)  # share of the IDs that it lacks, for they belong to another mode
 _HELD_OUT = 10**6  # draws from here on are never trained on
 
 
@@ -81,6 +83,36 @@ def _attacked(capture: Frames, rng: np.random.Generator, severity: float) -> Fra
             out = inject(out, kind, spans=[(time, end)], severity=how_hard, seed=dice)
         time = end + float(rng.uniform(*_PAUSE))
     return out
+
+
+def _drive(
+    vehicle: int, run: SynthesisParams, rng: np.random.Generator, severity: float
+) -> tuple[Frames, Baseline | None]:
+    """A drive of a simulated vehicle under attack, and, of the share `known` of the vehicles, the
+    baseline of another drive."""
+    name, lengths = f"fleet-{vehicle}", _SECONDS
+    if run.wild:
+        name, lengths = f"wild-{vehicle}", _WILD_SECONDS
+    least, most = np.log(lengths).tolist()
+    (seconds, before), recorder = np.exp(rng.uniform(least, most, 2)), rng.integers(2**31)
+    drive, other = rng.integers(2**31, size=2).tolist()
+
+    def written(log: Frames) -> Frames:  # all of a vehicle by one recorder
+        return recorded(log, np.random.default_rng(recorder)) if run.wild else log
+
+    known = None
+    if rng.random() < run.known:
+        known = Baseline.learn([_partly(written(simulate(name, before, seed=other)), rng)])
+    return written(attacked(simulate(name, seconds, seed=drive), rng, severity)), known
+
+
+def _partly(log: Frames, rng: np.random.Generator) -> Frames:
+    """The log without some IDs, every second time: those that its mode does not send."""
+    ids = np.unique(log.arbitration_id)
+    unheard = rng.random(len(ids)) < np.exp(rng.uniform(*np.log(_UNHEARD)))
+    if rng.random() < 0.5 or unheard.all():
+        return log
+    return log[~np.isin(log.arbitration_id, ids[unheard])]
 
 
 def varied(capture: Frames, rng: np.random.Generator) -> Frames:
@@ -201,27 +233,21 @@ class Synthesis:
         jobs = [(k, copy) for k in range(len(self.clean)) for copy in range(copies)]
         jobs += [(-1, vehicle) for vehicle in range(run.fleet)]
 
-        def one(job: tuple[int, int]) -> Frames:
+        def one(job: tuple[int, int]) -> tuple[Frames, Baseline | None]:
             which, copy = job
             rng = np.random.default_rng([self.params.seed, number, which + 1, copy])
             if which < 0:
                 vehicle = 2 * int(rng.integers(10**8)) + (number >= _HELD_OUT)
-                drive = int(rng.integers(2**31))
-                if run.wild:
-                    seconds = float(np.exp(rng.uniform(*np.log(_WILD_SECONDS))))
-                    log = attacked(simulate(f"wild-{vehicle}", seconds, seed=drive), rng, severity)
-                    return recorded(log, rng)
-                capture = simulate(f"fleet-{vehicle}", _FLEET_SECONDS, seed=drive)
-            else:
-                capture = self.clean[which]
-                other = varied(capture, rng) if rng.random() < run.varied else capture
-                # too little may be left of a bus with few IDs
-                capture = other if len(other) >= self.params.window else capture
-            return attacked(capture, rng, severity)
+                return _drive(vehicle, run, rng, severity)
+            capture = self.clean[which]
+            other = varied(capture, rng) if rng.random() < run.varied else capture
+            # too little may be left of a bus with few IDs
+            capture = other if len(other) >= self.params.window else capture
+            return attacked(capture, rng, severity), None
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            made = list(pool.map(one, jobs))
-        graphs = to_graphs(made, self.params.window, self.params.window)
+            made, baselines = zip(*pool.map(one, jobs), strict=True)
+        graphs = to_graphs(made, self.params.window, self.params.window, baselines)
         part_of = by_time(graphs, self.params.split)
         merged = np.array([info.recording in self._merged for info in graphs.captures])
         part_of[merged[graphs.capture]] = PARTS.index("train")

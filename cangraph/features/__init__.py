@@ -4,6 +4,9 @@ from cangraph.extras import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=["kernel", "profile", "schema", "windows"],
-    submod_attrs={"schema": ["EDGE_FEATURES", "FRAME_FEATURES", "NODE_FEATURES"]},
+    submodules=["baseline", "kernel", "profile", "schema", "windows"],
+    submod_attrs={
+        "baseline": ["Baseline"],
+        "schema": ["EDGE_FEATURES", "FRAME_FEATURES", "NODE_FEATURES"],
+    },
 )

@@ -36,14 +36,16 @@ per_byte = numba.njit(nogil=True, error_model="numpy", inline="always")  # eight
 
 class Columns(NamedTuple):
     """Frames as the kernel reads them: `timestamp` f8 (n,) in s, `bytes_used` u1 (n,), `data`
-    u1 (n, width), the `slot` of each frame's ID, i8 (n,), and `since` when (s) the bus was heard
-    without a pause, f8 (n,)."""
+    u1 (n, width), the `slot` of each frame's ID, i8 (n,), `since` when (s) the bus was heard
+    without a pause, f8 (n,); slots from `known` on are foreign to the baseline, if that is over 0.
+    """
 
     timestamp: np.ndarray
     bytes_used: np.ndarray
     data: np.ndarray
     slot: np.ndarray
     since: np.ndarray
+    known: int
 
 
 WIDTH = -1  # bytes of the longest payload, in the shape of a field
@@ -79,6 +81,7 @@ HEARD = np.dtype(
         ("time", np.float64),  # s that the bus was heard, without pauses
         ("rate", np.float64),  # 1/s, frames of the bus
         ("since", np.float64),  # s; the first frame behind the last pause
+        ("known", np.int64),  # IDs of the vehicle's baseline; 0 without one
     ]
 )
 
@@ -195,7 +198,8 @@ def learn_rate(clock, n, time):
     elif tick < clock.shortest:
         clock.shortest -= min(clock.shortest - tick, CLOCK.drift * time.since)
     else:
-        clock.shortest += min(clock.log_period - clock.shortest, CLOCK.drift * time.since)
+        most = CLOCK.drift * time.since
+        clock.shortest += min(max(clock.log_period - clock.shortest, -most), most)
     if time.learns:
         memory, gap = min(max(clock.heard, SCALE.tick), SCALE.memory), max(time.gap, SCALE.tick)
         weight = 1.0 - np.exp(-gap / memory) if n > 1 else 1.0
@@ -240,11 +244,11 @@ TRUST_RECORD = [("amount", np.float64), ("first_time", np.float64)]
 
 
 @part
-def judge_trust(trust, n, now, began, gap):
+def judge_trust(trust, n, now, began, gap, foreign):
     """The trust in an ID, 0 to 1, on a bus that was first heard at `began`."""
     if n == 0:
         trust.first_time = now
-        trust.amount = 1.0 if now - began <= TRUST.warm_up else 0.0
+        trust.amount = 1.0 if now - began <= TRUST.warm_up and not foreign else 0.0
     elif n == 1 and trust.first_time - began > TRUST.late * gap:
         trust.amount = 0.0
     return trust.amount
@@ -803,14 +807,14 @@ def read_checksums(p, payload, pace, delta):
 
 
 @part
-def read_frame(p, now, payload, began, out, work):
+def read_frame(p, now, payload, began, foreign, out, work):
     """Judge a frame by what is known of its ID in slot `p`, write `out`, learn."""
     n, dlc, clock = p.seen, len(payload), p.clock
     # a clock set back must not have to catch up before the ID is on time again
     clock.base_time = min(clock.base_time, now)
     resumed = n > 0 and clock.last_time < began
     time = judge_clock(clock, n, now, resumed)
-    trust = judge_trust(p.trust, n, now, began, time.gap)
+    trust = judge_trust(p.trust, n, now, began, time.gap, foreign)
     pace = pace_of(clock, n, time)
     clear(work)
     read = read_payload(p, payload, pace, work)
@@ -851,5 +855,6 @@ def judge_and_learn(frames, table, work, out, log_period, share, shares):
         s = frames.slot[i]
         if s % shares == share:
             payload = frames.data[i, : frames.bytes_used[i]]
-            log_period[i] = table[s].clock.log_period
-            read_frame(table[s], frames.timestamp[i], payload, frames.since[i], out[i], work[share])
+            log_period[i], foreign = table[s].clock.log_period, s >= frames.known > 0
+            now, since = frames.timestamp[i], frames.since[i]
+            read_frame(table[s], now, payload, since, foreign, out[i], work[share])

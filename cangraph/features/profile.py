@@ -31,8 +31,8 @@ from cangraph.frames import Frames
 @dataclass
 class Profiles:
     """The state of the kernel: one slot of `table` for each ID, in order of first appearance. Hand
-    it to the next `profile` call to go on. `heard` is what
-    is known of pauses."""
+    it to the next `profile` call to go on. `heard` is what is known of pauses, and how many of the
+    IDs the vehicle's baseline holds: none that comes later is trusted for being early."""
 
     slots: dict[int, int] = field(default_factory=dict)
     table: np.ndarray = field(default_factory=lambda: np.zeros(0, slot_record(8)))
@@ -46,6 +46,9 @@ class Profiles:
             self.slots.setdefault(k, len(self.slots))
         self.make_room(width)
         return np.array([self.slots[k] for k in unique.tolist()], np.int64)[inverse]
+
+    def copy(self) -> "Profiles":
+        return Profiles(dict(self.slots), self.table.copy(), self.heard.copy())
 
     def make_room(self, width: int) -> None:
         """Room for every ID met, and for payloads of `width` bytes once CAN FD turns up."""
@@ -134,7 +137,8 @@ def profile(frames: Frames, state: Profiles | None = None, threads: int = 1) -> 
     hear(frames.timestamp, state.heard[0], since, rate)
     out, log_period = np.empty(len(frames), FRAME), np.empty(len(frames))
     work = np.zeros(threads, work_record(frames.data.shape[1]))
-    columns = Columns(frames.timestamp, frames.bytes_used, frames.data, slots, since)
+    known = int(state.heard["known"][0])
+    columns = Columns(frames.timestamp, frames.bytes_used, frames.data, slots, since, known)
 
     def run(share: int) -> None:  # IDs know nothing of each other
         judge_and_learn(columns, state.table, work, out, log_period, share, threads)

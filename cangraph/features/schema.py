@@ -142,6 +142,14 @@ NODE_FEATURES = (
     Feature(
         "rank", "0..1", "share of the IDs heard so far that are lower and win the bus", "identity"
     ),
+    Feature("age", "octaves", "log2 of 1 + the s since the ID was first heard", "identity"),
+    Feature(
+        "company",
+        "octaves",
+        "log2 of 1 + the IDs first heard within 2 s of it, 2 at most",
+        "identity",
+    ),
+    Feature("foreign", "0 or 1", "1 for an ID that the vehicle's baseline lacks", "identity"),
     Feature("bus_rate", "octaves of 1/ms", "log2 of the frames of the bus in a ms", "bus"),
     Feature("bus_pace", "octaves", "log2 of the usual time of so many frames over theirs", "bus"),
     Feature("arrivals", "octaves", "log2 of 1 + the IDs first heard in the last 2 s", "bus"),

@@ -26,6 +26,7 @@ TABLE = np.array(
     ]
 )
 SUPPRESSION = attack_code("suppression")
+_BREAK = 60.0  # s between what is known of a bus and the stream: nobody is missed who spoke before
 
 # what the last frame of each ID said, for the windows that it is missing from
 LAST = np.dtype(
@@ -38,6 +39,7 @@ LAST = np.dtype(
         ("first", np.float64),
         ("seen", np.int64),
         ("lower", np.int64),  # IDs heard so far that are lower
+        ("company", np.int64),  # other IDs first heard within COMPANY.arrival
         ("arbitration_id", np.uint32),
     ],
     align=True,
@@ -50,6 +52,8 @@ class Company(NamedTuple):
     arrival: float = 2.0  # s; an ID first heard so short ago has just arrived,
     stray: float = 10.0  # s; one of so short ago that was heard once or twice
     heard: int = 2  # frames; is a stray
+    aged: float = 6.0  # octaves over 1 s; an ID that is older is as good as old
+    most: float = 2.0  # octaves; three others are company: an exact number would tell IDs apart
 
 
 COMPANY = Company()
@@ -98,7 +102,8 @@ class Pool(NamedTuple):
     """Room for one window: of each slot the window that saw it last (`stamp`) and its `node` there;
     of each node its `slot`, what is `pooled` of its frames (also by name), how often another
     followed it (`departures`); of each pair of nodes the window that saw it last and its `edge`;
-    the node `of` each frame. `table` says what of the pool is a feature of the node."""
+    the node `of` each frame. `table` says what of the pool is a feature of the node; slots from
+    `known` on are foreign to the baseline, if that is over 0."""
 
     stamp: np.ndarray
     node: np.ndarray
@@ -110,6 +115,7 @@ class Pool(NamedTuple):
     edge: np.ndarray
     of: np.ndarray
     table: np.ndarray
+    known: int
 
 
 class Found(NamedTuple):
@@ -125,19 +131,31 @@ class Found(NamedTuple):
     attack_type: np.ndarray
 
 
+class Known(NamedTuple):
+    """What is known of a bus before a stream of it begins: the `profiles` of its IDs, what the
+    `last` frame of each said, and when (s) the last one of all came."""
+
+    profiles: Profiles
+    last: np.ndarray
+    ended: float
+
+
 class Sliding:
     """The windows of one capture that comes piece by piece: of `window` frames, one every `stride`.
 
     Between two pieces it keeps the `profiles`, what the `last` frame of each ID said, the frames
     of unfinished windows (columns `held`) and the `spans` of suppression, so that the cuts leave
     no trace. `passed` frames are behind the held ones; of these, `last` knows of `told`; `origin`
-    is the time of the first frame in s.
+    is the time of the first frame in s. The first profiles may be `known` ones, which stay as they
+    are: they are copied, and their bus pauses before the first frame.
     """
 
-    def __init__(self, window: int, stride: int, threads: int = 1):
+    def __init__(self, window: int, stride: int, threads: int = 1, known: Known | None = None):
         self.window, self.stride, self.threads = window, stride, threads
-        self.profiles = Profiles()
-        self.last = np.zeros(0, LAST)
+        self.profiles, self.last, self.ended = Profiles(), np.zeros(0, LAST), 0.0
+        if known:
+            self.profiles, self.last = known.profiles.copy(), known.last.copy()
+            self.ended = known.ended
         self.held: list[np.ndarray] = []
         self.spans: list[AttackSpan] = []  # s since the first frame
         self.passed, self.told, self.origin = 0, 0, 0.0
@@ -147,8 +165,9 @@ class Sliding:
         with the `node_size` and `edge_size` of each window in place of pointers; None without."""
         if not len(frames):
             return None
-        if not self.profiles.slots:
+        if not self.held:
             self.origin = float(frames.timestamp[0])
+            self._resume()
         offset = frames.timestamp[0] - self.origin
         self.spans += [
             span._replace(start=offset + span.start, end=offset + span.end)
@@ -172,6 +191,18 @@ class Sliding:
         self.held = [column[done:] for column in columns]
         self.passed, self.told = self.passed + done, self.told - done
         return found
+
+    def _resume(self) -> None:
+        """Let what is known be so old as to leave a pause before the first frame."""
+        by = self.origin - _BREAK - self.ended
+        clock, heard = self.profiles.table["clock"], self.profiles.heard
+        for name in ("last_time", "base_time", "clock_time"):
+            clock[name] += by
+        self.profiles.table["trust"]["first_time"] += by
+        heard["last_time"] += by
+        heard["since"] += by
+        self.last["time"] += by
+        self.last["first"] += by
 
     def _windows(self, stream: Stream, begin: np.ndarray) -> dict[str, np.ndarray]:
         """The windows that begin at these frames of the stream."""
@@ -220,15 +251,20 @@ class Sliding:
             edge=np.zeros((window, window), np.int64),
             of=np.zeros(window, np.int64),
             table=TABLE,
+            known=int(self.profiles.heard["known"][0]),
         )
 
 
 def windows(
-    chunks: Iterable[Frames], window: int, stride: int, threads: int = 1
+    chunks: Iterable[Frames],
+    window: int,
+    stride: int,
+    threads: int = 1,
+    known: Known | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The windows of one capture in consecutive `chunks`, as `Sliding.feed` gives them. Frames
-    behind the last whole window belong to no window."""
-    sliding = Sliding(window, stride, threads)
+    """The windows of one capture in consecutive `chunks`, as `Sliding.feed` gives them, of a bus of
+    which this is `known`. Frames behind the last whole window belong to no window."""
+    sliding = Sliding(window, stride, threads, known)
     for frames in chunks:
         if (found := sliding.feed(frames)) is not None:
             yield found
@@ -253,12 +289,15 @@ def tell(last, stream, begin, end):
 
 @compiled
 def rank(last, p):
-    """Count an ID that is new among those heard so far."""
+    """Count an ID that is new among those heard so far, and as company of those just heard."""
     for s in range(len(last)):
         other = last[s]
         if other.seen:
             p.lower += other.arbitration_id < p.arbitration_id
             other.lower += other.arbitration_id > p.arbitration_id
+            together = p.time - other.first < COMPANY.arrival
+            p.company += together
+            other.company += together
 
 
 @compiled
@@ -424,8 +463,11 @@ def bus_nodes(last, pool, found, rows, missed, now, pace):
     ahead = min(max(pace[0] + pace[1], -SILENCE.clip), SILENCE.clip)
     first, stop = rows
     for row in range(first, stop):
-        said = found.node[row]
-        said.rank = last[pool.slot[row - first]].lower / heard
+        said, slot = found.node[row], pool.slot[row - first]
+        said.rank = last[slot].lower / heard
+        said.company = min(np.log2(1.0 + last[slot].company), COMPANY.most)
+        said.age = min(np.log2(1.0 + max(now - last[slot].first, 0.0)), COMPANY.aged)
+        said.foreign = slot >= pool.known > 0
         said.bus_rate, said.bus_pace, said.missed = pace[0], ahead, share
         said.arrivals, said.strays = arrivals, stray
 

@@ -75,6 +75,7 @@ def test_a_missed_id_is_a_node_without_frames_or_edges():
     told |= dict.fromkeys(["gap_ratio_mean", "gap_ratio_min", "gap_ratio_max"], away)
     frames_so_far = len(frames)  # in 1.995 s; A alone has 10 in 45 ms
     told |= {"missed": 0.5, "rank": 0.5, "bus_rate": log2(10 / 46), "arrivals": log2(3)}
+    told |= {"age": log2(1 + made["end"][-1] - 0.005), "company": 1.0}  # A came with it
     told |= {"bus_pace": told["bus_rate"] + log2(1995 / frames_so_far)}
     assert x == approx([told.get(name, 0) for name in NODE], abs=2e-2)
 
