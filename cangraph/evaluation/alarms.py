@@ -7,7 +7,6 @@ finds the same alarms, to the bit. Loads numpy alone.
 import math
 from collections import deque
 from dataclasses import replace
-from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -15,17 +14,23 @@ import numpy as np
 
 from cangraph.evaluation.scores import Scores, attack_spans, each_capture
 
-SURE = math.log(19.0)  # evidence that raises an alarm: odds of 19 to 1
+SURE = 4.0  # evidence that raises an alarm, log-odds: 55 to 1
 _MOST = 2 * SURE  # evidence that is kept at most, so that an alarm ends soon after the attack
 _LEAST = 1e-300  # the least distance of a probability from 0 and 1
+_WARM = 5.0  # s; until it was heard so long, nothing is usual of a stream
+_MEMORY = 20.0  # s; time constant of what is usual
+_SPREADS = 5.0  # mean deviations over the usual log-odds that are no evidence yet,
+_LOWEST = -1.5  # nor are log-odds as low as this
+_SUSPECT = 0.3  # how much slower what is usual is learnt while there is evidence
+_STEP = 1.0  # s; two windows further apart count as this
 _BY_EVIDENCE = ("GAT", "fusion (gat)", "trees")  # kinds of detectors whose values are probabilities
 _AFTERMATH = 1.0  # s behind an event that are neither attack nor benign
 _LONGEST_GAP = 1.0  # s; windows further apart belong to two stretches, attacks to two events
 
 
 class AlarmRule(NamedTuple):
-    """k of the last n windows with `value >= at` raise an alarm; with k = n = 0, the evidence of
-    the last windows, which are probabilities, of which `at` adds none."""
+    """k of the last n windows with `value >= at` raise an alarm; with k = n = 0, the `Evidence` of
+    the last windows, which are probabilities, of which `at` never adds any."""
 
     at: float
     k: int = 2
@@ -65,16 +70,50 @@ def _check(k: int, n: int) -> None:
         raise ValueError(f"alarms: k is {k} and n is {n}; {expected}; use 2 of 3")
 
 
-def _added(evidence: float, value: float, at: float) -> float:
-    """The evidence for an attack after another window of probability `value`: the sum of the
-    log-odds over those of `at` (Page's test, Biometrika 1954), at most 2 `SURE`. It resets to
-    zero once the windows since are more likely benign. One confident window detects an injected
-    frame, several weakly suspicious ones a suppressed message; k of n finds one or the other."""
-    return min(max(evidence + _log_odds(value) - _log_odds(at), 0.0), _MOST)
-
-
 def _log_odds(value: float) -> float:
     return math.log(max(value, _LEAST)) - math.log(max(1.0 - value, _LEAST))
+
+
+class Evidence:
+    """What the windows of a stream say together: the sum of their log-odds over those that are
+    usual in it (Page's test, Biometrika 1954), at least 0. It is 0 again once the windows since are
+    more likely benign. One confident window detects an injected frame, many weakly suspicious ones
+    a suppressed message.
+
+    With l the log-odds of a window, d s behind the last one, and usual m ± s (mean deviation):
+
+        level = min(max(m + 5 s, -1.5), log-odds of `at`), in the first 5 s the latter
+        evidence ← min(max(evidence + l - level, 0), 8)
+        m ← m + w·(min(l, level) - m),  s ← s + w·(|min(l, level) - m| - s),
+        w = d / min(time heard, 20 s), .3 of it while there is evidence
+
+    So a calm stream is judged by what it is like itself, and no stream more strictly than by `at`:
+    an attack cannot become usual, as it is learnt as far as the level alone.
+    """
+
+    def __init__(self) -> None:
+        self.amount, self.usual, self.spread = 0.0, 0.0, 1.0
+        self.heard, self.end = 0.0, 0.0  # s
+        self.level = 0.0  # log-odds over which the last window was evidence
+
+    def add(self, value: float, end: float, at: float) -> float:
+        """The evidence after a window of probability `value` that ends at `end`, s."""
+        odds, level = _log_odds(value), _log_odds(at)
+        if self.heard > _WARM:
+            level = min(max(self.usual + _SPREADS * self.spread, _LOWEST), level)
+        self.amount = min(max(self.amount + odds - level, 0.0), _MOST)
+        self.level, odds = level, min(odds, level)
+        if not self.heard:
+            self.usual = odds
+        passed = min(max(end - self.end, 0.0), _STEP)
+        self.heard, self.end = self.heard + passed, end
+        weight = passed / min(max(self.heard, _LEAST), _MEMORY)
+        if self.amount:
+            weight *= _SUSPECT
+        away = odds - self.usual
+        self.usual += weight * away
+        self.spread += weight * (abs(away) - self.spread)
+        return self.amount
 
 
 # window by window
@@ -126,11 +165,16 @@ class Watch:
         _check(k, n)
         self.at, self.k, self.n, self.hold = at, k, n, hold
         self.last: deque[Seen] = deque(maxlen=n or 2)  # by evidence: the first and the highest
-        self.evidence = 0.0
+        self.evidence = Evidence()
         self.time = 0.0  # s, the end of the last window
         self.on = False
         self.alarm: Turn | None = None  # the last one
         self.between: Seen | None = None  # the window with the highest value since it was over
+
+    @property
+    def level(self) -> float:
+        """The value from which on the last window was suspicious."""
+        return self.at if self.n else 1 / (1 + math.exp(-self.evidence.level))
 
     def see(self, window: Seen) -> Turn | None:
         """What this window, the next one, does to the alarm."""
@@ -155,11 +199,11 @@ class Watch:
             self.last.append(window)
             suspects = [seen for seen in self.last if seen.value >= self.at]
             return len(suspects) >= self.k, suspects[0].start if suspects else window.start
-        if not self.evidence:  # the alarm can rest on this window and later ones alone
+        if not self.evidence.amount:  # the alarm can rest on this window and later ones alone
             self.last.extend([window, window])
-        self.evidence = _added(self.evidence, window.value, self.at)
+        amount = self.evidence.add(window.value, window.end, self.at)
         self.last[1] = max(self.last[1], window, key=attrgetter("value"))
-        return self.evidence >= SURE, self.last[0].start
+        return amount >= SURE, self.last[0].start
 
     def _rise(self, window: Seen, since: float) -> None:
         if self.alarm is not None and window.end - self.alarm.end <= self.hold:
@@ -179,7 +223,8 @@ class Watch:
         """All that is needed to go on later, as JSON holds it."""
         return {
             "last": [list(seen) for seen in self.last],
-            "evidence": [self.evidence, self.time],
+            "evidence": vars(self.evidence),
+            "time": self.time,
             "on": self.on,
             "alarm": self.alarm and [*self.alarm[:4], list(self.alarm.suspect), *self.alarm[5:]],
             "between": self.between and list(self.between),
@@ -188,8 +233,8 @@ class Watch:
     def restore(self, state: dict) -> None:
         """Go on from a `state`."""
         self.last = deque((Seen(*seen) for seen in state["last"]), maxlen=self.n or 2)
-        self.evidence, self.time = state["evidence"]
-        self.on, alarm = state["on"], state["alarm"]
+        vars(self.evidence).update(state["evidence"])
+        self.time, self.on, alarm = state["time"], state["on"], state["alarm"]
         self.alarm = alarm and Turn(*alarm)._replace(suspect=Seen(*alarm[4]))
         self.between = state["between"] and Seen(*state["between"])
 
@@ -233,8 +278,9 @@ def _evidence(scores: Scores, at: float) -> np.ndarray:
     """The evidence after each window of scores in order."""
     found = np.empty(len(scores))
     for _, mine in _captures(scores):
-        values = scores.value[mine].tolist()
-        found[mine] = [*accumulate(values, lambda s, v: _added(s, v, at), initial=0.0)][1:]
+        windows = zip(scores.value[mine].tolist(), scores.end[mine].tolist(), strict=True)
+        evidence = Evidence()
+        found[mine] = [evidence.add(value, end, at) for value, end in windows]
     return found
 
 

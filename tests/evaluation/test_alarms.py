@@ -12,6 +12,7 @@ from pytest import approx
 
 from cangraph.evaluation.alarms import (
     Alarm,
+    Evidence,
     Seen,
     Watch,
     alarm_curve,
@@ -146,19 +147,44 @@ def test_an_alarm_in_the_aftermath_is_late_but_right():
     assert always["duty"] == approx((6 - 2 + 4) / 10)
 
 
+def probability(*odds):
+    return 1 / (1 + np.exp(-np.array(odds, float)))
+
+
 def test_evidence_is_summed_until_it_speaks_against_an_attack():
-    # log-odds: 3, over log 19 at once; 1 three times; 1 and -1 in turn
-    sure, leaning, neither, quiet = (1 / (1 + np.exp(-z)) for z in (3.0, 1.0, -1.0, -9.0))
-    told = [quiet, sure, quiet, leaning, leaning, leaning, quiet, *[leaning, neither] * 4, quiet]
-    scores = replace(scores_of("0" * len(told)), value=np.array(told))
+    # log-odds in the first 5 s: 6, over 4 at once; 2.1 twice
+    told = probability(6, -9, 2.1, 2.1, -9, -9)
+    scores = replace(scores_of("0" * len(told)), value=told)
     alarms = raise_alarms(scores, 0.5, 0, 0, hold=0.0)
-    assert [a[1:] for a in alarms] == [(2, 3, sure), (6, 7, leaning)]
-    assert raise_alarms(scores, leaning, 0, 0) == [], "over the odds of a threshold"
-    two = replace(scores, capture=(np.arange(len(told)) > 4).astype(int))
-    assert [a.start for a in raise_alarms(two, 0.5, 0, 0)] == [2], "a capture begins without"
-    certain = replace(scores, value=np.array([1.0] * 9 + [0.0] * (len(told) - 9)))
+    assert [a[1:] for a in alarms] == [(1, 2, told[0]), (4, 5, told[2])]
+    assert len(raise_alarms(scores, float(told[2]), 0, 0)) == 0, "over the odds of a threshold"
+    two = replace(scores, capture=(np.arange(len(told)) > 2).astype(int))
+    assert [a.start for a in raise_alarms(two, 0.5, 0, 0)] == [1], "a capture begins without"
+    certain = replace(scores, value=np.array([1.0] * 5 + [0.0]))
     (alarm,) = raise_alarms(certain, 0.5, 0, 0)
-    assert (alarm.start, alarm.end) == (1, 10), "forgotten as soon as it is over"
+    assert (alarm.start, alarm.end) == (1, 6), "forgotten as soon as it is over"
+
+
+def test_a_calm_stream_is_judged_by_what_is_usual_in_it():
+    """By hand: windows of 1 s, m = -4 and s = 0 after six of log-odds -4, level max(-4, -1.5)."""
+    evidence = Evidence()
+    for end in range(1, 7):
+        assert evidence.add(probability(-4)[0], end, 0.9) == 0
+    assert (evidence.usual, evidence.spread, evidence.heard) == approx((-4, 0, 6))
+    assert evidence.add(probability(1)[0], 7, 0.9) == approx(1 + 1.5)
+    # learnt as far as the level alone, and .3 of 1/7
+    assert (evidence.usual, evidence.spread) == approx((-4 + 0.75 / 7, 0.75 / 7))
+    assert evidence.add(probability(1)[0], 8, 0.9) == approx(5.0)
+    assert evidence.add(probability(-9)[0], 9, 0.9) == 0
+
+
+@given(st.lists(st.floats(-9, 9), min_size=20, max_size=60), st.floats(0.1, 0.99))
+def test_no_stream_is_judged_more_strictly_than_by_the_threshold(odds, at):
+    evidence, strict = Evidence(), 0.0
+    for end, one in enumerate(odds):
+        value = probability(one)[0]
+        strict = min(max(strict + one - np.log(at / (1 - at)), 0.0), 8.0)
+        assert evidence.add(value, end / 10, at) >= strict - 1e-6
 
 
 @pytest.mark.parametrize(
@@ -301,15 +327,15 @@ def test_an_alarm_tells_its_suspect_and_since_when():
     assert turns[:2] == [None, None]
     assert turns[2].suspect == windows[0], "the highest of those it rests on"
     assert turns[2].delay == 3.0, "from the start of the first of them"
-    windows = [Seen(v, t, t + 1.0) for t, v in enumerate([0.01, 0.7, 0.8, 0.9, 0.99])]
+    windows = [Seen(v, t, t + 1.0) for t, v in enumerate([0.01, 0.7, 0.9, 0.95, 0.99])]
     watch = Watch(0.5, 0, 0)
     turns = [watch.see(window) for window in windows]
     assert turns[:3] == [None] * 3 and turns[4] is None
     assert (turns[3].end, turns[3].delay, turns[3].suspect) == (4.0, 3.0, windows[3])
     assert watch.alarm.suspect == windows[4]
     watch = Watch(0.5, 0, 0)
-    turn = [watch.see(Seen(v, t, t + 1.0, t)) for t, v in enumerate([0.01, 0.9, 0.7])][2]
-    assert (turn.peak, turn.suspect.blamed, turn.delay) == (0.9, 1, 2.0), "the highest it rests on"
+    turn = [watch.see(Seen(v, t, t + 1.0, t)) for t, v in enumerate([0.01, 0.95, 0.9])][2]
+    assert (turn.peak, turn.suspect.blamed, turn.delay) == (0.95, 1, 2.0), "the highest it rests on"
 
 
 @given(WINDOWS, st.integers(0, 40), st.booleans())
