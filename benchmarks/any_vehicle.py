@@ -2,7 +2,8 @@
 
     CANGRAPH_DATA=… python benchmarks/any_vehicle.py --train simulator|demo|hcrl_sa|set_04|folds
         [--models gat trees count] [--size teacher|student] [--seed 0] [--injected]
-        [--detector FILE.onnx] [--vehicles NAME …] [--limit SECONDS] [--out runs/any_vehicle.json]
+        [--detector FILE.onnx] [--vehicles NAME …] [--limit SECONDS] [--baseline SECONDS]
+        [--out runs/any_vehicle.json]
 
 The vehicles are those of `vehicles.vehicles`: clean/, the attack-free captures of hcrl_sa and
 set_04, simulated cars. Each log is a stream of its own, with its own warm-up. A detector raises
@@ -10,7 +11,10 @@ alarms by the package's rule at its zero-shot threshold; the count rule (2 windo
 first 10 s of each log for clean, which flatters it. `--train simulator` learns from the fleet
 alone, `folds` leaves out a fifth of the vehicles in turn and learns from at most 60 s of each
 other one of clean/, from the clean training captures of hcrl_sa and set_04 and from the fleet.
-A vehicle that was trained on (*) counts in no total. With `--detector` nothing is trained.
+A vehicle that was trained on (*) counts in no total. With `--detector` nothing is trained. With
+`--baseline` the rests of the logs are judged, without a baseline, with one of the same log's
+beginning (`+`: so many seconds, half of it at most), and with one of the vehicle's other logs too,
+which may be of other modes, buses and cars (`++`).
 
 For each vehicle: hours, alarms, alarms an hour with their exact 95 % Poisson interval, share of
 windows called, share of the time under alarm, share called by time since the recording began.
@@ -38,7 +42,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
-from vehicles import Vehicle, trials, vehicles
+from vehicles import Vehicle, drives, trials, vehicles
 
 import cangraph as cg
 from cangraph.data.graphs import join
@@ -46,6 +50,7 @@ from cangraph.evaluation.alarms import Alarm, AlarmRule, alarm_rule, raise_alarm
 from cangraph.evaluation.baselines import COUNT_THRESHOLD, BoostedTrees, calibrated_count
 from cangraph.evaluation.blame import localised
 from cangraph.evaluation.calibration import clean_stretch
+from cangraph.features.baseline import Baseline
 from cangraph.params import Params
 
 MODELS = ("gat", "trees", "count")
@@ -192,11 +197,13 @@ def blames_right(judge: Judge, graphs: cg.Graphs, value: np.ndarray, alarm: Alar
     return bool(localised(worst, judge.detector.blame(worst)).all())
 
 
-def sharpness(log: cg.Frames, judges: Sequence[Judge]) -> list[dict[str, Any]]:
+def sharpness(
+    log: cg.Frames, judges: Sequence[Judge], baseline: Baseline | None
+) -> list[dict[str, Any]]:
     """A row for each detector and trial in a clean log."""
     rows = []
     for trial in trials(log):
-        graphs = cg.to_graphs([trial.frames])
+        graphs = cg.to_graphs([trial.frames], baselines=[baseline])
         both = graphs.label.any() and not graphs.label.all()
         for judge in judges:
             value = judge.detector.score(graphs).value
@@ -215,21 +222,32 @@ def sharpness(log: cg.Frames, judges: Sequence[Judge]) -> list[dict[str, Any]]:
     return rows
 
 
-def judged(task: tuple[Vehicle, bytes | str], injected: bool, limit: float) -> dict[str, list]:
+def judged(
+    task: tuple[Vehicle, bytes | str], injected: bool, limit: float, baseline: float = 0.0
+) -> dict[str, list]:
     """The rows of one vehicle: `clean`, and `attacks` if wanted."""
     vehicle, given = task
     named = {"onnx": cg.Exported(given)} if isinstance(given, str) else pickle.loads(given)
-    judges = [Judge.of(name, detector) for name, detector in named.items()]
     logs = vehicle.read(limit)
-    graphs = cg.to_graphs(logs)
-    clean = [
-        {"detector": judge.name} | silence(judge.detector.score(graphs), judge.rule)
-        for judge in judges
-    ]
+    known: list[dict[str, Baseline]] = [{}]
+    if baseline:
+        cut = drives(logs, baseline)
+        logs = [drive.rest for drive in cut]
+        known += [{d.rest.name: Baseline.learn([d.begin]) for d in cut}]
+        known += [{d.rest.name: Baseline.learn([*d.others, d.begin]) for d in cut}]
     longest = max(logs, key=lambda log: log.duration)
-    attacks = sharpness(longest, judges) if injected else []
-    who = {"vehicle": vehicle.name, "group": vehicle.group}
-    return {"clean": [who | row for row in clean], "attacks": [who | row for row in attacks]}
+    who, clean, attacks = {"vehicle": vehicle.name, "group": vehicle.group}, [], []
+    for number, baselines in enumerate(known):
+        graphs = cg.to_graphs(logs, baselines=[baselines.get(log.name) for log in logs])
+        judges = [Judge.of(name, detector) for name, detector in named.items()]
+        judges = [judge._replace(name=judge.name + "+" * number) for judge in judges]
+        for judge in judges:
+            found = silence(judge.detector.score(graphs), judge.rule)
+            clean.append(who | {"detector": judge.name} | found)
+        if injected:
+            rows = sharpness(longest, judges, baselines.get(longest.name))
+            attacks += [who | row for row in rows]
+    return {"clean": clean, "attacks": attacks}
 
 
 # tables
@@ -300,6 +318,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--vehicles", nargs="+", metavar="NAME")
     parser.add_argument("--injected", action="store_true", help="attacks as well")
     parser.add_argument("--limit", type=float, default=np.inf, help="s of each clean log")
+    parser.add_argument("--baseline", type=float, default=0.0, help="s of each vehicle's own")
     parser.add_argument("--out", type=Path, default=Path("runs/any_vehicle.json"))
     return parser.parse_args()
 
@@ -323,7 +342,8 @@ def main() -> None:
         took = {"training": round(time.perf_counter() - began)}
         tasks = [(v, made[k]) for k, fold in enumerate(folds) for v in fold]
         tasks.sort(key=lambda task: task[0].group != "race car")  # the longest first
-        rows = list(pool.map(partial(judged, injected=given.injected, limit=given.limit), tasks))
+        how = {"injected": given.injected, "limit": given.limit, "baseline": given.baseline}
+        rows = list(pool.map(partial(judged, **how), tasks))
     took["all"] = round(time.perf_counter() - began)
     known = {} if given.detector else {v.name: seen(given.train, v) for v, _ in tasks}
     clean, attacks = (

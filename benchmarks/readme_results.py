@@ -80,6 +80,10 @@ PROSE: dict[str, dict[str, list[Place]]] = {
             ("box", "clean", "high", ".0f"),
         ],
         "on a student race car {} an hour": [("box", "race car", "per hour", ".0f")],
+        "as a baseline {}, {} and {}, at a quarter": [
+            ("known", f"{severity} later", "found", ".2f")
+            for severity in ("gross", "middle", "subtle")
+        ],
         "finds {} of the gross ones, {} of the middle and {} of the subtle ones": [
             ("box", f"{severity} later", "found", ".2f")
             for severity in ("gross", "middle", "subtle")
@@ -373,6 +377,50 @@ def strangers(record: dict) -> str:
     return "\n".join(lines) + "\n\n"
 
 
+BEGINNINGS = {"onnx": "none", "onnx+": "the log's beginning", "onnx++": "and the other logs"}
+
+
+def known_vehicles(record: dict) -> str:
+    """What a baseline of the vehicle changes, as a table."""
+    columns = ["hours", "alarms", "an hour (95 %)", "silent", "race car, an hour"]
+    columns += ["found, gross", "middle", "subtle", "from the first frame on, gross", "middle"]
+    lines = ["## With a baseline", "", *head("baseline", columns)]
+    for detector, name in BEGINNINGS.items():
+        mine = {r["group"]: r for r in record["totals"] if r["detector"] == detector}
+        found = {
+            (r["severity"], r["when"]): r["found"]
+            for r in record["severities"]
+            if r["detector"] == detector
+        }
+        quiet = mine["clean"]
+        rate = f"{quiet['per hour']:.1f} ({quiet['low']:.1f} to {quiet['high']:.1f})"
+        cells = [f"{quiet['hours']:.3f}", str(quiet["alarms"]), rate]
+        cells += [f"{quiet['silent']} of {quiet['vehicles']}"]
+        cells += [f"{mine['race car']['per hour']:.0f}"]
+        severities = [("gross", "later"), ("middle", "later"), ("subtle", "later")]
+        severities += [("gross", "first"), ("middle", "first")]
+        cells += [f"{found[severity]:.3f}" for severity in severities]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def evidence(record: dict) -> str:
+    """What each constant of the evidence is worth, as a table."""
+    columns = ["alarms", "an hour (95 %)", "silent", "found, gross", "middle", "subtle"]
+    lines = ["## What is usual in a stream", "", *head("constants of `alarms.Evidence`", columns)]
+    for row in record["rows"]:
+        rate = f"{row['per hour']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+        cells = [
+            row["constants"],
+            str(row["alarms"]),
+            rate,
+            f"{row['silent']} of {row['vehicles']}",
+        ]
+        cells += [f"{row[severity]:.3f}" for severity in ("gross", "middle", "subtle")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
+
+
 def constants(record: dict) -> str:
     """The section of docs/method.md on `benchmarks/constants.py`; empty before it was measured."""
     if not record:
@@ -440,7 +488,10 @@ def written(name: str, text: str, stored: dict[str, dict]) -> str:
 BLOCKS = {
     "README.md": lambda stored: first_page(stored["first_page"]),
     "docs/results.md": lambda stored: (
-        strangers(stored["any_vehicle"]) + tables(stored["runs"], stored["detection"])
+        strangers(stored["any_vehicle"])
+        + known_vehicles(stored["baseline"])
+        + evidence(stored["evidence"])
+        + tables(stored["runs"], stored["detection"])
     ),
     "docs/method.md": lambda stored: constants(stored["constants"]),
 }
@@ -458,6 +509,8 @@ def read_stored() -> dict[str, dict]:
             "first_page",
             "constants",
             "any_vehicle",
+            "baseline",
+            "evidence",
         )
     }
     found = {
@@ -466,7 +519,12 @@ def read_stored() -> dict[str, dict]:
     }
     groups = {row["group"]: row for row in found["any_vehicle"]["totals"]}
     rows = {f"{r['severity']} {r['when']}": r for r in found["any_vehicle"]["severities"]}
-    return found | {"box": groups | rows}
+    known = {
+        f"{r['severity']} {r['when']}": r
+        for r in found["baseline"]["severities"]
+        if r["detector"] == "onnx+"
+    }
+    return found | {"box": groups | rows, "known": known}
 
 
 def main() -> None:

@@ -55,6 +55,30 @@ class Vehicle(NamedTuple):
         return found
 
 
+class Drive(NamedTuple):
+    """The `rest` of a log, its `begin`, and the other logs of the vehicle."""
+
+    rest: cg.Frames
+    begin: cg.Frames
+    others: list[cg.Frames]
+
+
+def drives(logs: list[cg.Frames], seconds: float) -> list[Drive]:
+    """The logs, each cut after so many `seconds` or at half, of the others as much at most; without
+    those of which less than a window would be left."""
+    found = []
+    for log in logs:
+        cut = log.timestamp[0] + min(seconds, log.duration / 2)
+        begin, rest, others, left = log[log.timestamp < cut], log[log.timestamp >= cut], [], seconds
+        for other in sorted((o for o in logs if o is not log), key=lambda o: -o.duration):
+            if left > 0:
+                others.append(other[other.timestamp <= other.timestamp[0] + left])
+                left -= others[-1].duration
+        if len(rest) >= 100:
+            found.append(Drive(rest, begin, others))
+    return found
+
+
 def vehicles(names: list[str] | None = None) -> list[Vehicle]:
     """Those of clean/, the attack-free captures of hcrl_sa and set_04, and simulated cars that
     nothing is trained on: all, or those of these names."""

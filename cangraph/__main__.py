@@ -1,7 +1,9 @@
-"""The commands `cangraph scan`, `monitor`, `data` and `train`, also as `python -m cangraph`.
+"""The commands `cangraph scan`, `monitor`, `baseline`, `data` and `train`, also as
+`python -m cangraph`.
 
     cangraph scan my.log --html my.html
-    cangraph monitor gat.onnx --interface socketcan --channel can0
+    cangraph baseline city.log motorway.log -o car.onnx
+    cangraph monitor car.onnx --interface socketcan --channel can0
     cangraph train dataset=hcrl_sa teacher.epochs=12
     torchrun --nproc-per-node 4 -m cangraph train dataset=hcrl_sa   # four devices of one machine
     srun python -m cangraph train dataset=hcrl_sa                   # a SLURM job, several machines
@@ -39,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = {
         "scan": "say whether logs look under attack, when, which ID, and why",
         "monitor": "watch a CAN bus, or a log, with an exported detector",
+        "baseline": "learn what is normal for one vehicle, from its clean logs",
         "data": "list the datasets, where to get them, and what is there",
         "train": "train the two teachers of a dataset, with one process or with several",
     }
@@ -71,6 +74,10 @@ def _run(command: str, words: Sequence[str]) -> int:
         from cangraph.deploy.console import run_monitor
 
         return run_monitor(words)
+    if command == "baseline":
+        from cangraph.deploy.known_vehicle import run_baseline
+
+        return run_baseline(words)
     if command == "data":
         from cangraph.data.catalog import run_data
 

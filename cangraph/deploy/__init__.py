@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = attach(
         "box": ["boxed"],
         "detector": ["Exported"],
         "dry_run": ["attack_trials", "spans_of"],
+        "known_vehicle": ["with_baseline"],
         "export": ["export_run", "to_onnx"],
         "latency": ["footprint"],
         "monitor": ["Monitor"],

@@ -52,6 +52,7 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "clock": "the clock jumped by {seconds:+.3f} s; time goes on from the last frame",
     "unjudged": "the detector has no number for a window; it is not taken for clean",
     "unreadable": "the rest of the log cannot be read: {why}",
+    "holding": "an alarm has held for a minute; if it is no attack, give a baseline of this car",
     "forgot": "{ids:,} rare IDs forgotten: there are more than can be remembered",
     "silent": "no frame for {seconds:.1f} s: unplugged, or the bus sleeps",
     "refused": "{frames:,} rows that are no frames: {why}",

@@ -1,6 +1,7 @@
 """A trained detector as an ONNX file, judged with ONNX Runtime, without torch. `export` writes such
 files. On loading a file judges a fixed window, and must give the score that its maker saw."""
 
+import base64
 import hashlib
 import json
 import math
@@ -18,12 +19,14 @@ from cangraph.evaluation.alarms import alarm_rule, check_threshold
 from cangraph.evaluation.scores import Scores
 from cangraph.extras import named_extra
 from cangraph.features import windows
+from cangraph.features.baseline import Baseline
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import printable
 from cangraph.frames import ATTACK_TYPES, Frames
 
 FORMAT = 3  # 1 named constants by the module that they stood in, 2 hashed torch's weights
 KEY = "cangraph"  # of the metadata
+BASELINE = "cangraph.baseline"  # of those of a known vehicle, base64
 INPUTS = ("x", "edge_index", "edge_attr")
 OUTPUTS = ("value", "node", "attack_type")
 _FACTS = {  # what the metadata of a file must say, by type
@@ -170,8 +173,8 @@ def _fields(message: bytes) -> list[tuple[int, Any]]:
     return [(field.field_number, field.data) for field in fields]
 
 
-def graph_of(content: bytes) -> tuple[bytes, str]:
-    """The graph of an ONNX file, and what cangraph wrote of it. Raises `ValueError` for what is no
+def graph_of(content: bytes) -> tuple[bytes, dict[str, str]]:
+    """The graph of an ONNX file, and its metadata. Raises `ValueError` for what is no
     ONNX file, and for one with operators that `export` does not write: by those that run other
     graphs, a small file could compute for ever."""
     try:
@@ -181,7 +184,7 @@ def graph_of(content: bytes) -> tuple[bytes, str]:
         kinds, domains = ({v.decode() for node in nodes for n, v in node if n == k} for k in (4, 7))
         inner = {k for node in nodes for n, value in node if n == 5 for k, _ in _fields(value)}
         pairs = [dict(_fields(value)) for number, value in model if number == 14]
-        said = [pair[2].decode() for pair in pairs if pair[1] == KEY.encode()]
+        said = {pair[1].decode(): pair[2].decode() for pair in pairs}
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"no whole ONNX file ({_line(error)})") from error
     odd = (kinds - {*_OPERATORS.split()}) | (domains - {"", "ai.onnx"})
@@ -189,7 +192,7 @@ def graph_of(content: bytes) -> tuple[bytes, str]:
     odd |= {"functions"} if 25 in dict(model) else set()
     if odd:
         raise ValueError(f"operators that cangraph does not write ({', '.join(sorted(odd)[:5])})")
-    return graph, (said or [""])[0]
+    return graph, said
 
 
 @cache
@@ -235,7 +238,8 @@ class Exported:
     that a log and the same traffic on a bus get the same values to the bit.
 
     `about` is the metadata of the file, among them `kind`, `threshold`, `window` and `stride`;
-    `rule` is the `alarm_rule` that follows; `sha256` is the hash of the file.
+    `rule` is the `alarm_rule` that follows; `sha256` is the hash of the file; `baseline` is what it
+    knows of its vehicle, if it does.
 
     Raises `FileNotFoundError`, and `ValueError` for a file that is no ONNX file, that `export` did
     not write, that is damaged or for other features, that would never raise an alarm, or that does
@@ -262,7 +266,7 @@ class Exported:
         except Exception as error:  # onnxruntime's errors share no class
             came = f"{path}: {_line(error)}"
             raise ValueError(f"{came}; expected an exported detector; {_REMEDY}") from error
-        self.about = self._facts(said)
+        self.about = self._facts(said.get(KEY, ""))
         self.kind, self.threshold = self.about["kind"], self.about["threshold"]
         self.window, self.stride = self.about["window"], self.about["stride"]
         if self.about["weights_sha256"] != hashlib.sha256(graph).hexdigest():
@@ -271,6 +275,12 @@ class Exported:
         self.rule = alarm_rule(self.kind, self.threshold)
         self._agrees_with_this_code()
         self._keeps_its_word()
+        self.baseline: Baseline | None = None
+        if BASELINE in said:
+            try:
+                self.baseline = Baseline.from_bytes(base64.b64decode(said[BASELINE]))
+            except ValueError as error:  # also what base64 raises
+                raise ValueError(f"{path}: {error}") from error
 
     def __repr__(self) -> str:
         return (
@@ -335,7 +345,7 @@ class Exported:
         )
 
     def judge(self, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.ndarray) -> Judged:
-        """Judge one window: features of its nodes f4 (N, 24), successions i4 (2, E), their
+        """Judge one window: features of its nodes f4 (N, 34), successions i4 (2, E), their
         features f4 (E, 3), as in `Graphs`. Raises `ValueError` where the file cannot; its answer
         may hold NaN or infinity (see `Judged.whole`)."""
         try:

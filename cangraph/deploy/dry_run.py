@@ -8,11 +8,11 @@ from cangraph.bus.attacks import ATTACKS, NoVictimError, inject
 from cangraph.data.graphs import to_graphs
 from cangraph.deploy.detector import Exported
 from cangraph.evaluation.alarms import event_metrics
+from cangraph.evaluation.scores import Scores
 from cangraph.frames import Frames
 
 _LENGTH, _PAUSE, _AHEAD = 2.0, 2.0, 1.0  # s: of an attack, behind one, ahead of the first
 _SEVERITIES = 1.0, 0.5, 0.2
-_WARM = 60.0  # s of traffic by which the profiles know the car
 
 
 def spans_of(capture: Frames, since: float) -> list[tuple[float, float]]:
@@ -33,7 +33,8 @@ def attack_trials(
 ) -> list[dict]:
     """Synthesise attacks of each kind and severity into a clean capture from `since` s on
     (`spans_of`), and judge them: a row for each, its `attack`, `severity`, and `event_metrics`.
-    A span without a victim for an attack holds none.
+    A span without a victim for an attack holds none. The profiles start with the detector's
+    baseline, or, if it has none, with the capture's first frame.
 
     Raises `ValueError` when less than an attack fits behind `since`.
     """
@@ -41,9 +42,6 @@ def attack_trials(
     if not spans:
         left = f"{capture.duration - since:.1f} s of {capture.name!r} are left"
         raise ValueError(f"attack_trials: {left}; expected 3 s or more; give a longer log")
-    first = max(since - _WARM, 0.0)
-    capture = capture[capture.timestamp - capture.timestamp[0] >= first]
-    spans = [(start - first, end - first) for start, end in spans]
     rows = []
     for kind in ATTACKS:
         for severity in _SEVERITIES:
@@ -52,8 +50,17 @@ def attack_trials(
                 with suppress(NoVictimError):
                     dice = 1000 * seed + number
                     made = inject(made, kind, spans=[span], severity=severity, seed=dice)
-            scores = detector.score(to_graphs([made], detector.window, detector.stride))
-            judged = scores[scores.start >= since - first]
+            scores = _judged(detector, made, since)
             row = {"attack": kind, "severity": severity}
-            rows.append(row | event_metrics(judged, *detector.rule))
+            rows.append(row | event_metrics(scores, *detector.rule))
     return rows
+
+
+def _judged(detector: Exported, made: Frames, since: float) -> Scores:
+    """The scores of what comes from `since` s on."""
+    if detector.baseline:
+        rest = made[made.timestamp - made.timestamp[0] >= since]
+        windows = to_graphs([rest], detector.window, detector.stride, [detector.baseline])
+        return detector.score(windows)
+    windows = to_graphs([made], detector.window, detector.stride)
+    return detector.score(windows[windows.start >= since])

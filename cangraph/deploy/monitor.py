@@ -15,12 +15,14 @@ from cangraph.deploy.detector import Exported
 from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch, check_threshold
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
+from cangraph.features.baseline import sound
 from cangraph.features.kernel import slot_record
 from cangraph.features.profile import Profiles, profile
 from cangraph.features.windows import Sliding
 from cangraph.frames import ATTACK_TYPES, Frames
 
 _MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
+_LONG = 60.0  # s; an alarm that holds for so long may be no attack
 _TIMED = 1000  # windows whose time `statistics` summarises
 COUNTED = ("frames", "windows", "unjudged", "called", "alarms")
 
@@ -33,9 +35,10 @@ class Monitor:
 
     | event | meaning |
     |---|---|
-    | window | a window was judged: its `value`, the ID it blames, the likely attack |
+    | window | a window was judged: its `value`, suspicious from `level` on, whom it blames |
     | alarm | an alarm was raised, or (`again`) one that ended less than `hold` s ago is reopened |
     | over | the alarm ended |
+    | holding | it has held for a minute: a long attack, or a bus that the detector does not fit |
     | ongoing | from `ongoing`: the alarm has not ended |
     | calibrated | the threshold `at` was set on the first `calibrate` s |
     | unjudged | the detector has no number for a window, which is not taken for clean |
@@ -50,6 +53,8 @@ class Monitor:
     `rate`, or 1/(n + 1) of n windows where that is more. The threshold of a GAT is only raised,
     and none is taken that no window could reach.
 
+    A detector with a baseline starts with what that knows of the `bus`.
+
     Raises `ValueError` for a stride, rule, threshold or rate out of range.
     """
 
@@ -62,6 +67,7 @@ class Monitor:
         stride: int | None = None,
         calibrate: float = 0.0,
         rate: float = 1e-3,
+        bus: str = "",
     ):
         stride = detector.stride if stride is None else stride
         times = 0 <= calibrate < math.inf and 0 <= hold < math.inf
@@ -75,7 +81,8 @@ class Monitor:
             raise ValueError(f"{came}; expected probabilities as values; use 2 of 3 windows")
         check_threshold(detector.kind, rule.at)
         self.watch, self.asked = Watch(*rule, hold), rule.at
-        self.sliding = Sliding(detector.window, stride)
+        known = detector.baseline.of(bus) if detector.baseline else None
+        self.sliding = Sliding(detector.window, stride, known=known)
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
         self.count = dict.fromkeys(COUNTED, 0)
@@ -141,12 +148,13 @@ class Monitor:
             np.argsort(sliding.last["arbitration_id"], kind="stable")
         )
         sliding.held[4] = np.searchsorted(kept, sliding.held[4])  # `kept` is sorted and holds them
+        profiles.heard["known"] = np.searchsorted(kept, profiles.heard["known"])
         return [{"event": "forgot", "time": self.time, "ids": n - len(kept)}]
 
     def _see(self, seen: Seen) -> list[Event]:
         self.count["windows"] += 1
         window = {"start": seen.start, "value": seen.value, "id": f"{seen.blamed:X}"}
-        window["attack"] = seen.attack_type
+        window |= {"attack": seen.attack_type, "level": self.watch.at}
         events: list[Event] = [{"event": "window", "time": seen.end} | window]
         if self.clean is not None:
             if seen.end <= self.calibrate:
@@ -154,11 +162,20 @@ class Monitor:
                 return events
             events += self._calibrated(seen.end)
         self.count["called"] += seen.value >= self.watch.at
-        turn = self.watch.see(seen)
+        before, turn = self.watch.time, self.watch.see(seen)
+        events[0]["level"] = self.watch.level
+        events += self._holding(before, seen.end)
         if turn is not None:
             self.count["alarms"] += turn.what == "raised" and not turn.again
             events.append(_told(turn))
         return events
+
+    def _holding(self, before: float, now: float) -> list[Event]:
+        """The event of an alarm that has held for a minute between these two times."""
+        alarm = self.watch.alarm
+        if alarm is None or not self.watch.on or not before < alarm.start + _LONG <= now:
+            return []
+        return [_told(alarm._replace(end=now)) | {"event": "holding"}]
 
     def _calibrated(self, now: float) -> list[Event]:
         """Set the threshold from the clean windows; without any it stays."""
@@ -230,7 +247,7 @@ class Monitor:
         fresh["profiles"] = np.zeros(0, slot_record(min(max(width, 8), 64)))
         for name, like in fresh.items():
             found = arrays[name]
-            if (found.dtype, found.shape[1:]) != (like.dtype, like.shape[1:]) or not _sound(found):
+            if (found.dtype, found.shape[1:]) != (like.dtype, like.shape[1:]) or not sound(found):
                 raise ValueError(
                     f"{name}: {found.dtype.kind} {found.shape}, or a value out of range"
                 )
@@ -243,15 +260,6 @@ class Monitor:
             raise ValueError(f"{n} IDs and {len(slot)} frames that do not fit together")
 
 
-def _sound(array: np.ndarray) -> bool:
-    """Whether all numbers, of all fields, are finite and the whole ones at least 0."""
-    if array.dtype.names:
-        return all(_sound(array[name]) for name in array.dtype.names)
-    if array.dtype.kind == "f":
-        return bool(np.isfinite(array).all())
-    return array.dtype.kind != "i" or bool((array >= 0).all())
-
-
 def _nothing() -> list[np.ndarray]:
     """The columns that are held between two pieces, without frames."""
     frames = Frames(np.zeros(0), np.zeros(0))
@@ -259,9 +267,9 @@ def _nothing() -> list[np.ndarray]:
 
 
 class Buses:
-    """The buses of one vehicle, by name: a `Monitor` of each, which `make` returns, so that each
-    has profiles, windows and alarms of its own. A bus is known by its `names`, or from its first
-    frame on.
+    """The buses of one vehicle, by name: a `Monitor` of each, which `make(bus=name)` returns, so
+    that each has profiles, windows and alarms of its own. A bus is known by its `names`, or from
+    its first frame on.
 
     Events are those of `Monitor`; of a bus that has a name they say `bus`. Their times are s since
     the first frame of all: by `one_clock`, that of a log, or else, where interfaces have clocks of
@@ -269,11 +277,11 @@ class Buses:
     """
 
     def __init__(
-        self, make: Callable[[], Monitor], names: Iterable[str] = (), one_clock: bool = True
+        self, make: Callable[..., Monitor], names: Iterable[str] = (), one_clock: bool = True
     ):
         self.make, self.one_clock = make, one_clock
         self.pattern = make()  # raises where the settings are wrong, before a frame comes
-        self.of = {name: make() for name in names}
+        self.of = {name: make(bus=name) for name in names}
         self.since: dict[str, float] = {}  # s, when the first frame of each bus came
 
     @property
@@ -302,7 +310,9 @@ class Buses:
         if not len(frames):
             parts = {}
         for bus, part in parts.items():
-            monitor = self.of[bus] if bus in self.of else self.of.setdefault(bus, self.make())
+            monitor = (
+                self.of[bus] if bus in self.of else self.of.setdefault(bus, self.make(bus=bus))
+            )
             if bus not in self.since:
                 self.since[bus] = self._begins(float(part.timestamp[0]))
             events += [self.told(bus, event) for event in monitor.feed(part)]

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import stat
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cangraph.deploy.monitor import COUNTED, Buses, Event
+from cangraph.features.baseline import arrays_of
 from cangraph.files import put
 
 _LARGEST = 1 << 29  # bytes; made-up IDs of CAN FD on four buses do not fill more
@@ -24,7 +24,8 @@ _BEGINS = b"PK\3\4state.npy"  # a file of numpy, and 26 bytes later the name of 
 # what the facts of a state are like: lists of any length, tuples as long as here, dicts with these
 # keys ("?": its value may be null, "*": any), numbers that are finite, whole ones at least 0
 _SEEN = (float, float, float, int, float, str)
-_WATCH = {"last": [_SEEN], "evidence": (float, float), "on": bool, "between?": _SEEN}
+_EVIDENCE = dict.fromkeys(("amount", "usual", "spread", "heard", "end", "level"), float)
+_WATCH = {"last": [_SEEN], "evidence": _EVIDENCE, "time": float, "on": bool, "between?": _SEEN}
 _WATCH |= {"alarm?": (str, float, float, float, _SEEN, float, bool)}
 _MONITOR = {"watch": _WATCH, "clean?": [float], "count": dict.fromkeys(COUNTED, int), "at": float}
 _MONITOR |= {"time": float, "passed": int, "told": int, "origin": float}
@@ -124,7 +125,7 @@ def resume_state(path: Path, buses: Buses, source: Source) -> list[Event]:
     if not same_content and source.log is not None:
         raise SpoiltStateError(f"{path}: {name} has other content now")
     with _spoilt(path):
-        of = {bus: buses.make() for bus in facts["buses"]}
+        of = {bus: buses.make(bus=bus) for bus in facts["buses"]}
         for number, (bus, mine) in enumerate(facts["buses"].items()):
             begin = f"{number}/"
             named = {k.removeprefix(begin): v for k, v in arrays.items() if k.startswith(begin)}
@@ -147,12 +148,7 @@ def _arrays(content: bytes) -> dict[str, np.ndarray]:
     """The arrays of a file, if they are those that were saved."""
     if len(content) > _LARGEST:
         raise ValueError("it is larger than any state")
-    with zipfile.ZipFile(io.BytesIO(content)) as packed:
-        size = sum(member.file_size for member in packed.infolist())
-    if size > _LARGEST:
-        raise ValueError(f"it unpacks to {size:,} bytes")
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = arrays_of(content, _LARGEST)
     if _digest(arrays) != arrays["sha256"].tobytes():
         raise ValueError("its content and its hash disagree")
     return arrays

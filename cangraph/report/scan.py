@@ -117,7 +117,7 @@ def scan(
     if len(parts) < 2:  # the only bus needs no name
         parts = {"": frames}
     for bus, part in parts.items():
-        monitor, events = Monitor(detector), []
+        monitor, events = Monitor(detector, bus=bus), []
         pieces, quiet = [*part.chunks(_PIECE)], not console.is_terminal or console.quiet
         for piece in track(pieces, "judging", console=console, transient=True, disable=quiet):
             events += monitor.feed(piece)
@@ -176,17 +176,14 @@ def _alarms(
     first = [event["since"] - event["delay"] for event in raised]
     begins = np.maximum(np.sort(first), np.r_[-np.inf, ends[:-1]])
     windows = [event for event in events if event["event"] == "window"]
-    return [
-        _alarm(event, bus, one, windows, (begins, ends), detector.threshold, names)
-        for event in raised
-    ]
+    return [_alarm(event, bus, one, windows, (begins, ends), names) for event in raised]
 
 
-def _alarm(event, bus, one, windows, spans, at, names) -> dict[str, Any]:
+def _alarm(event, bus, one, windows, spans, names) -> dict[str, Any]:
     """What is said of one alarm, among the `spans` (begins, ends) of all."""
     begin, end = float(spans[0][np.searchsorted(spans[1], event["time"])]), event["time"]
     first, last = np.searchsorted(one.windows[:, 0], [begin - 1e-9, end]).tolist()
-    called = [window for window in windows[first:last] if window["value"] >= at]
+    called = [window for window in windows[first:last] if window["value"] >= window["level"]]
     number, kind, blamed = _blamed(event, called)
     own = one.own[number]
     quiet = np.searchsorted(spans[0], own.time, "right") == np.searchsorted(spans[1], own.time)
@@ -281,7 +278,8 @@ def _not_judged(one: OneBus, detector: Exported, unjudged: int) -> Iterable[str]
         return
     if left > 0:
         yield f"the last {left} frames, which fill no window"
-    yield f"what was there in the first {_WARM:g} s: it is taken for normal"
+    if not detector.baseline:
+        yield f"what was there in the first {_WARM:g} s: it is taken for normal"
     gaps = np.diff(frames.timestamp)
     long = gaps[gaps > _PAUSE]
     if len(long):

@@ -14,8 +14,10 @@ from rich.console import Console
 
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, Status
+from cangraph.features.baseline import Baseline
 from cangraph.files import printable, put
 from cangraph.io.intervals import BESIDE
+from cangraph.io.readers import read_frames
 from cangraph.report.pages import shell
 from cangraph.report.scan import Names, Scan, scan, unreadable
 
@@ -31,6 +33,8 @@ def run_scan(words: Sequence[str]) -> int:
     parser = ArgumentParser("cangraph scan", description=about)
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="of any format it reads")
     parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
+    clean = "clean traffic of the same vehicle, to know what is normal there (repeated)"
+    parser.add_argument("--baseline", type=Path, action="append", metavar="LOG", help=clean)
     parser.add_argument("--html", type=Path, metavar="OUT", help="write a page, too")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     attacks = "compare the alarms with the attacks that the log itself names, or ROAD's "
@@ -47,6 +51,9 @@ def run_scan(words: Sequence[str]) -> int:
     reading = {"columns": columns, "time_unit": given.time_unit, "base": given.base}
     names = Names(given.dbc) if given.dbc else None
     detector = Exported(given.detector or boxed())
+    if given.baseline:
+        before = [read_frames(log, strict=False, **reading) for log in given.baseline]
+        detector.baseline = Baseline.learn(before)
     scans = []
     for log in given.logs:
         beside = log.with_name(BESIDE)

@@ -19,6 +19,7 @@ from cangraph.features.schema import NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.writers import write_frames
 from cangraph.report.diagnosis import conversations
+from cangraph.report.reasons import own_frames
 from cangraph.report.scan import Names, scan
 from cangraph.report.scanpage import page, picture, told
 
@@ -29,7 +30,7 @@ class Plain:
     """A detector that needs no training: counters and checksums that break."""
 
     kind, threshold, window, stride, sha256 = "GAT", 0.5, 100, 100, "0" * 64
-    rule = alarm_rule("GAT", 0.5)
+    rule, baseline = alarm_rule("GAT", 0.5), None
 
     def __init__(self, path):
         self.path = path
@@ -172,6 +173,7 @@ def test_two_buses_are_two_streams_each_with_its_own_alarms(quiet, attacked, pla
 def test_a_missing_message_is_drawn_without_a_frame(quiet, plain):
     missing = inject(quiet, "suppression", spans=[(12.0, 13.0)], seed=1)
     found = scan(missing, plain)
+    found.streams[""].own.update(own_frames(missing))  # as where an alarm was raised
     number = missing.attack_spans[0].arbitration_id
     alarm = {"bus": "", "begin": 12.0, "id": f"{number:03X}", "many": 1, "reasons": []}
     alarm |= {"frame": None, "period_ms": 10.0, "message": "", "part": ""}

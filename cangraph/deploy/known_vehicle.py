@@ -1,0 +1,69 @@
+"""`cangraph baseline`: a detector that knows one vehicle, by the `Baseline` in its file."""
+
+import base64
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from cangraph.deploy.box import boxed
+from cangraph.deploy.detector import BASELINE, Exported, graph_of
+from cangraph.features.baseline import Baseline
+from cangraph.files import put
+from cangraph.io.readers import read_frames
+
+_SHORT = 30.0  # s; in less a vehicle shows too little of itself
+
+
+def with_baseline(detector: Exported, baseline: Baseline, path: Path | str) -> Exported:
+    """Write the detector to `path` with this baseline, in place of the one that it may have, and
+    return it as `Exported` reads it. Raises `ValueError` for a detector that no baseline was in the
+    training of: what is foreign would mean nothing to it."""
+    if not detector.about["trained_on"]["params"].get("synthesis", {}).get("known"):
+        raise ValueError(
+            f"{detector.path}: it was trained without a baseline; expected one of "
+            "synthesis.known above 0, as in your_car; take the detector in the box"
+        )
+    content = detector.path.read_bytes()
+    if before := graph_of(content)[1].get(BASELINE):
+        content = content.removesuffix(_entry(before.encode()))
+    put(Path(path), content + _entry(base64.b64encode(baseline.to_bytes())))
+    return Exported(path)
+
+
+def _entry(text: bytes) -> bytes:
+    """What is appended to an ONNX file: field 14 of a ModelProto, a pair of metadata (fields of a
+    protobuf message may come in pieces, one behind the other)."""
+    return _field(14, _field(1, BASELINE.encode()) + _field(2, text))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of bytes as protobuf encodes it: tag, length in groups of seven bits, content."""
+    length, size = bytearray(), len(content)
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + content
+
+
+def run_baseline(arguments: Sequence[str]) -> int:
+    """Run `cangraph baseline`; returns its exit status. Raises as reading the logs does."""
+    about = "Learn what is normal for one vehicle from logs of its clean traffic: its IDs, gaps, "
+    about += "payloads and rules. More modes, such as parked, city and motorway, are better."
+    parser = ArgumentParser("cangraph baseline", description=about)
+    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="without any attack")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the detector, car.onnx")
+    parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
+    given = parser.parse_args(arguments)
+    detector = Exported(given.detector or boxed())
+    logs = [read_frames(path, strict=False) for path in given.logs]
+    for path, log in zip(given.logs, logs, strict=True):
+        read = f"{len(log):,} frames, {log.duration:.0f} s"
+        print(
+            f"{path}: {read}" + f", {log.report.refused:,} rows refused" * (log.report.refused > 0)
+        )
+    baseline = Baseline.learn(logs)
+    made = with_baseline(detector, baseline, given.out)
+    print(f"{made.path}: {baseline}. Use it: cangraph scan --detector {made.path} my.log")
+    if baseline.seconds < _SHORT:
+        print(f"That is less than {_SHORT:.0f} s: what the vehicle did not show is foreign to it.")
+    return 0
