@@ -30,7 +30,7 @@ VARIATIONS: dict[str, dict[str, float]] = {
     "off": {"_WARM": float("inf")},
     "off, odds of 19": {"_WARM": float("inf"), "SURE": 2.944, "_MOST": 5.888},
     "SURE 3": {"SURE": 3.0, "_MOST": 6.0},
-    "SURE 5": {"SURE": 5.0, "_MOST": 10.0},
+    "SURE 4": {"SURE": 4.0, "_MOST": 8.0},
     "_SPREADS 4": {"_SPREADS": 4.0},
     "_SPREADS 6": {"_SPREADS": 6.0},
     "_WARM 3": {"_WARM": 3.0},

@@ -14,7 +14,7 @@ import numpy as np
 
 from cangraph.evaluation.scores import Scores, attack_spans, each_capture
 
-SURE = 4.0  # evidence that raises an alarm, log-odds: 55 to 1
+SURE = 5.0  # evidence that raises an alarm, log-odds: 148 to 1
 _MOST = 2 * SURE  # evidence that is kept at most, so that an alarm ends soon after the attack
 _LEAST = 1e-300  # the least distance of a probability from 0 and 1
 _WARM = 5.0  # s; until it was heard so long, nothing is usual of a stream
@@ -83,7 +83,7 @@ class Evidence:
     With l the log-odds of a window, d s behind the last one, and usual m ± s (mean deviation):
 
         level = min(max(m + 5 s, -1.5), log-odds of `at`), in the first 5 s the latter
-        evidence ← min(max(evidence + l - level, 0), 8)
+        evidence ← min(max(evidence + l - level, 0), 10)
         m ← m + w·(min(l, level) - m),  s ← s + w·(|min(l, level) - m| - s),
         w = d / min(time heard, 20 s), .3 of it while there is evidence
 

@@ -146,7 +146,7 @@ NODE_FEATURES = (
     Feature(
         "company",
         "octaves",
-        "log2 of 1 + the IDs first heard within 2 s of it, 2 at most",
+        "log2 of 1 + the IDs first heard within 2 s of it, 2 at most, and 2 after a minute",
         "identity",
     ),
     Feature("foreign", "0 or 1", "1 for an ID that the vehicle's baseline lacks", "identity"),

@@ -465,8 +465,10 @@ def bus_nodes(last, pool, found, rows, missed, now, pace):
     for row in range(first, stop):
         said, slot = found.node[row], pool.slot[row - first]
         said.rank = last[slot].lower / heard
-        said.company = min(np.log2(1.0 + last[slot].company), COMPANY.most)
         said.age = min(np.log2(1.0 + max(now - last[slot].first, 0.0)), COMPANY.aged)
+        # who came alone and stayed is no intruder: with time it is as if others had come too
+        company = max(np.log2(1.0 + last[slot].company), COMPANY.most * said.age / COMPANY.aged)
+        said.company = min(company, COMPANY.most)
         said.foreign = slot >= pool.known > 0
         said.bus_rate, said.bus_pace, said.missed = pace[0], ahead, share
         said.arrivals, said.strays = arrivals, stray

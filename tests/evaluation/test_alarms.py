@@ -152,8 +152,8 @@ def probability(*odds):
 
 
 def test_evidence_is_summed_until_it_speaks_against_an_attack():
-    # log-odds in the first 5 s: 6, over 4 at once; 2.1 twice
-    told = probability(6, -9, 2.1, 2.1, -9, -9)
+    # log-odds in the first 5 s: 6, over 5 at once; 2.6 twice
+    told = probability(6, -9, 2.6, 2.6, -9, -9)
     scores = replace(scores_of("0" * len(told)), value=told)
     alarms = raise_alarms(scores, 0.5, 0, 0, hold=0.0)
     assert [a[1:] for a in alarms] == [(1, 2, told[0]), (4, 5, told[2])]
@@ -183,7 +183,7 @@ def test_no_stream_is_judged_more_strictly_than_by_the_threshold(odds, at):
     evidence, strict = Evidence(), 0.0
     for end, one in enumerate(odds):
         value = probability(one)[0]
-        strict = min(max(strict + one - np.log(at / (1 - at)), 0.0), 8.0)
+        strict = min(max(strict + one - np.log(at / (1 - at)), 0.0), 10.0)
         assert evidence.add(value, end / 10, at) >= strict - 1e-6
 
 
