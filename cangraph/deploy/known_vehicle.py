@@ -16,13 +16,8 @@ _SHORT = 30.0  # s; in less a vehicle shows too little of itself
 
 def with_baseline(detector: Exported, baseline: Baseline, path: Path | str) -> Exported:
     """Write the detector to `path` with this baseline, in place of the one that it may have, and
-    return it as `Exported` reads it. Raises `ValueError` for a detector that no baseline was in the
-    training of: what is foreign would mean nothing to it."""
-    if not detector.about["trained_on"]["params"].get("synthesis", {}).get("known"):
-        raise ValueError(
-            f"{detector.path}: it was trained without a baseline; expected one of "
-            "synthesis.known above 0, as in your_car; take the detector in the box"
-        )
+    return it as `Exported` reads it. To a detector that was trained without (`synthesis.known` 0)
+    it means nothing that an ID is foreign."""
     content = detector.path.read_bytes()
     if before := graph_of(content)[1].get(BASELINE):
         content = content.removesuffix(_entry(before.encode()))
@@ -55,6 +50,10 @@ def run_baseline(arguments: Sequence[str]) -> int:
     parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
     given = parser.parse_args(arguments)
     detector = Exported(given.detector or boxed())
+    if not detector.about["trained_on"]["params"].get("synthesis", {}).get("known"):
+        came = f"{detector.path}: it was trained without baselines"
+        expected = "expected synthesis.known above 0, as in params/your_car.yaml"
+        raise ValueError(f"{came}; {expected}; take the detector in the box, or train it so")
     logs = [read_frames(path, strict=False) for path in given.logs]
     for path, log in zip(given.logs, logs, strict=True):
         read = f"{len(log):,} frames, {log.duration:.0f} s"
