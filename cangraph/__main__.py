@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parser.parse_args(words[:1]).command
     try:
         with named_extra(f"cangraph {command}"):
-            return _run(command, words[1:])
+            status = _run(command, words[1:])
+            sys.stdout.flush()  # a reader that is gone is noticed here, not while Python ends
+            return status
     except BrokenPipeError:  # `| head` has seen enough; Python would complain when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as a shell says of SIGPIPE
