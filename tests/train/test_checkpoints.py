@@ -96,7 +96,9 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(data, t
     """A notebook in small: the second model's first weights follow the first one's last dice."""
     out = tmp_path / "weights.pt"
     code = DRIVER.format(here="tests/train", folder=str(tmp_path / "run"), out=str(out))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", code], capture_output=True, text=True, check=True
+    )
     assert int(done.stdout.split()[-1]) > 1, "killed at least once"
     whole = [task.state_dict() for task in both(data, None)]
     killed = torch.load(out, weights_only=True)
