@@ -206,11 +206,10 @@ def _memory() -> None:
 
 
 def session(content: bytes) -> Any:
-    """An ONNX model in onnxruntime, on one thread. Raises as `graph_of` does."""
+    """An ONNX model in onnxruntime, on one thread. What is in it was checked by `graph_of`."""
     with named_extra("an ONNX detector"):
         import onnxruntime
 
-    graph_of(content)
     _memory()
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.use_env_allocators", "1")
@@ -259,8 +258,9 @@ class Exported:
         content = self.path.read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
+            with named_extra("an ONNX detector"):  # its parser comes with onnxruntime
+                graph, said = graph_of(content)
             self._session = session(content)
-            graph, said = graph_of(content)
         except ImportError:  # onnxruntime is missing, not the file wrong
             raise
         except Exception as error:  # onnxruntime's errors share no class

@@ -60,6 +60,7 @@ def to_onnx(
     with torch.no_grad():
         value, node, _ = one(*inputs)
     content = _written(one, tuple(inputs))
+    graph, _ = detector.graph_of(content)
     answer = detector.judge(detector.session(content), **window)
     apart = max(abs(answer.value - float(value)), *np.abs(answer.node - node.numpy()))
     if not apart <= _PARITY * max(1.0, abs(float(value))):
@@ -76,7 +77,7 @@ def to_onnx(
         "window": params.window,
         "stride": params.stride,
         "parameters": n_parameters(one),
-        "weights_sha256": hashlib.sha256(detector.graph_of(content)[0]).hexdigest(),
+        "weights_sha256": hashlib.sha256(graph).hexdigest(),
         "versions": versions() | {name: version(name) for name in _PACKAGES},
         "trained_on": {"params": params.model_dump(), "captures": origin},
         "proof": {"x": x, "value": answer.value, "node": answer.node.tolist()},

@@ -56,10 +56,8 @@ def run_baseline(arguments: Sequence[str]) -> int:
         raise ValueError(f"{came}; {expected}; take the detector in the box, or train it so")
     logs = [read_frames(path, strict=False) for path in given.logs]
     for path, log in zip(given.logs, logs, strict=True):
-        read = f"{len(log):,} frames, {log.duration:.0f} s"
-        print(
-            f"{path}: {read}" + f", {log.report.refused:,} rows refused" * (log.report.refused > 0)
-        )
+        refused = f", {log.report.refused:,} rows refused" if log.report.refused else ""
+        print(f"{path}: {len(log):,} frames, {log.duration:.0f} s{refused}")
     baseline = Baseline.learn(logs)
     made = with_baseline(detector, baseline, given.out)
     print(f"{made.path}: {baseline}. Use it: cangraph scan --detector {made.path} my.log")

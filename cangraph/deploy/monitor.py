@@ -310,12 +310,11 @@ class Buses:
         if not len(frames):
             parts = {}
         for bus, part in parts.items():
-            monitor = (
-                self.of[bus] if bus in self.of else self.of.setdefault(bus, self.make(bus=bus))
-            )
+            if bus not in self.of:
+                self.of[bus] = self.make(bus=bus)
             if bus not in self.since:
                 self.since[bus] = self._begins(float(part.timestamp[0]))
-            events += [self.told(bus, event) for event in monitor.feed(part)]
+            events += [self.told(bus, event) for event in self.of[bus].feed(part)]
         return events if len(parts) < 2 else sorted(events, key=itemgetter("time"))
 
     def _begins(self, timestamp: float) -> float:

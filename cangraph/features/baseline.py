@@ -50,7 +50,6 @@ class Baseline:
         for log in logs:
             for bus, frames in log.by_bus().items():
                 sliding = Sliding(1, 1, known=buses.get(bus))
-                sliding.profiles.heard["known"] = 0  # nothing here is foreign
                 for piece in frames.chunks(_PIECE):
                     sliding.feed(piece)
                 if len(frames):
@@ -58,9 +57,8 @@ class Baseline:
                     buses[bus] = Known(sliding.profiles, sliding.last, end)
         if not buses:
             raise ValueError("baseline: no frame came; expected clean traffic; give other logs")
-        for known in buses.values():
-            table = known.profiles.table
-            table["trust"]["amount"] = 1.0
+        for known in buses.values():  # from here on what comes is foreign
+            known.profiles.table["trust"]["amount"] = 1.0
             known.profiles.heard["known"] = len(known.profiles.slots)
         return cls(buses)
 
