@@ -116,6 +116,17 @@ class Evidence:
         return self.amount
 
 
+def evidence_constants() -> dict[str, float]:
+    """The constants of `Evidence` by name, for what computes it in another language.
+
+    >>> evidence_constants()["sure"]
+    5.0
+    """
+    found = {"sure": SURE, "most": _MOST, "least": _LEAST, "warm": _WARM, "memory": _MEMORY}
+    found |= {"spreads": _SPREADS, "lowest": _LOWEST, "suspect": _SUSPECT, "step": _STEP}
+    return found
+
+
 # window by window
 
 
