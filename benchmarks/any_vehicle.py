@@ -40,7 +40,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import chi2
 from sklearn.metrics import roc_auc_score
 from vehicles import Vehicle, drives, trials, vehicles
 
@@ -50,6 +49,7 @@ from cangraph.evaluation.alarms import Alarm, AlarmRule, alarm_rule, raise_alarm
 from cangraph.evaluation.baselines import COUNT_THRESHOLD, BoostedTrees, calibrated_count
 from cangraph.evaluation.blame import localised
 from cangraph.evaluation.calibration import clean_stretch
+from cangraph.evaluation.stats import poisson
 from cangraph.features.baseline import Baseline
 from cangraph.params import Params
 
@@ -136,13 +136,6 @@ def seen(how: str, vehicle: Vehicle) -> bool:
 
 
 # judging
-
-
-def poisson(events: int, hours: float, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a rate an hour (Garwood, Biometrika 1936)."""
-    tail = (1 - level) / 2
-    low = chi2.ppf(tail, 2 * events) / 2 if events else 0.0
-    return float(low / hours), float(chi2.ppf(1 - tail, 2 * events + 2) / 2 / hours)
 
 
 def by_phase(start: np.ndarray, called: np.ndarray) -> dict[str, float | None]:

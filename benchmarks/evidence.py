@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-from any_vehicle import poisson, show, told
+from any_vehicle import show, told
 from vehicles import Vehicle, trials, vehicles
 
 import cangraph as cg
@@ -24,6 +24,7 @@ from cangraph.bus.attacks import ATTACKS
 from cangraph.deploy.box import BOX
 from cangraph.evaluation import alarms
 from cangraph.evaluation.alarms import AlarmRule, raise_alarms
+from cangraph.evaluation.stats import poisson
 
 VARIATIONS: dict[str, dict[str, float]] = {
     "as it is": {},

@@ -380,28 +380,46 @@ def _right(capture: _Capture, alarms: list[Alarm]) -> list[Alarm]:
     return [a for a in alarms if any(k <= a.start <= end + _AFTERMATH for k, (_, end) in spans)]
 
 
-def _delays(capture: _Capture, right: list[Alarm]) -> list[float]:
-    """Seconds from the start of each event that is found to its first right alarm."""
+def _delays(capture: _Capture, right: list[Alarm]) -> tuple[list[float], list[float]]:
+    """Seconds from the start of each event that is found to its first right alarm, and of each
+    other one until it was too late."""
     found: list[float] = []
+    missed: list[float] = []
     for known, (start, end) in zip(capture.known, capture.events, strict=True):
         about = [
             alarm.start
             for alarm in right
             if alarm.start <= end + _AFTERMATH and (alarm.start >= known or alarm.end > known)
         ]
-        found += [max(0.0, about[0] - start)] if about else []
-    return found
+        if about:
+            found.append(max(0.0, about[0] - start))
+        else:
+            missed.append(end + _AFTERMATH - start)
+    return found, missed
+
+
+def _median_delay(found: list[float], missed: list[float]) -> float | None:
+    """The delay after which half of the events are found; those `missed` were watched so long."""
+    left, waiting = len(found) + len(missed), 1.0  # share of the events that are not found yet
+    for delay, gone in sorted([*((d, False) for d in found), *((d, True) for d in missed)]):
+        waiting *= 1.0 if gone else 1 - 1 / left
+        left -= 1
+        if waiting < 0.5 + 1e-9:
+            return delay
+    return None
 
 
 def _judge(truth: dict[int, _Capture], alarms: list[Alarm]) -> dict:
     """The row of `event_metrics` for these alarms."""
     delays: list[float] = []
+    missed: list[float] = []
     false, on_duty = 0, 0.0
     for number, capture in truth.items():
         mine = [alarm for alarm in alarms if alarm.capture == number]
         right = _right(capture, mine)
         false += len(mine) - len(right)
-        delays += _delays(capture, right)
+        of_found, of_missed = _delays(capture, right)
+        delays, missed = delays + of_found, missed + of_missed
         for alarm in mine:
             inside = [(max(alarm.start, a), min(alarm.end, b)) for a, b in capture.covered]
             inside = [(a, b) for a, b in inside if a < b]
@@ -414,6 +432,7 @@ def _judge(truth: dict[int, _Capture], alarms: list[Alarm]) -> dict:
         "recall": len(delays) / n_events if n_events else None,
         "delay_median": float(np.median(delays)) if delays else None,
         "delay_p90": float(np.quantile(delays, 0.9)) if delays else None,
+        "delay_of_all": _median_delay(delays, missed),
         "alarms": len(alarms),
         "false_alarms": false,
         "benign_hours": benign / 3600,
@@ -433,6 +452,9 @@ def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float
 
     - `delay_median`, `delay_p90`: s from the start of a found event to the start of its alarm;
       0 where the alarm of an event before goes on.
+    - `delay_of_all`: the median over all events by the product-limit estimate (Kaplan and
+      Meier, JASA 53, 1958): one that is not found is censored where its aftermath ends. None where
+      less than half are found.
     - `false_alarms_per_hour`: per hour of benign time: what windows cover, less the events and
       their aftermath. `duty`: share of the benign time under alarm, right or false.
     """

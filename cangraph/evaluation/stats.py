@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap, norm, sem, t
+from scipy.stats import bootstrap, chi2, norm, sem, t
 
 
 class Interval(NamedTuple):
@@ -74,3 +74,23 @@ def interval(values: Sequence[float]) -> tuple[float, float | None]:
     the interval of a share reaches far beyond 0 and 1."""
     mean, n = float(np.mean(values)), len(values)
     return mean, float(sem(values) * t.ppf(0.975, n - 1)) if n > 2 else None
+
+
+def poisson(events: int, hours: float, level: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a rate an hour (Garwood, Biometrika 1936).
+
+    >>> low, high = poisson(0, 0.5)
+    >>> low, round(high, 1)
+    (0.0, 7.4)
+    """
+    tail = (1 - level) / 2
+    low = chi2.ppf(tail, 2 * events) / 2 if events else 0.0
+    return float(low / hours), float(chi2.ppf(1 - tail, 2 * events + 2) / 2 / hours)
+
+
+def with_rate(row: dict) -> dict:
+    """A row of `alarms.event_metrics` with the `poisson` interval of `false_alarms_per_hour`, as
+    its `_low` and `_high`; None where there was no benign time."""
+    hours = row["benign_hours"]
+    low, high = poisson(row["false_alarms"], hours) if hours > 0 else (None, None)
+    return row | {"false_alarms_per_hour_low": low, "false_alarms_per_hour_high": high}

@@ -17,7 +17,7 @@ from cangraph.data.splits import Split
 from cangraph.evaluation import alarms, baselines, blame, calibration, scores
 from cangraph.evaluation.alarms import AlarmRule, alarm_rule
 from cangraph.evaluation.scores import METRICS, Scores
-from cangraph.evaluation.stats import clustered
+from cangraph.evaluation.stats import clustered, with_rate
 from cangraph.files import home
 from cangraph.frames import ATTACK_TYPES
 from cangraph.fusion.verdict import ALL, SINGLE
@@ -292,7 +292,10 @@ def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) ->
     if mine["found"]:
         said += f", half of them within {mine['delay_median']:.2f} s"
     if mine["false_alarms_per_hour"] is not None:
+        low, high = (mine[f"false_alarms_per_hour_{end}"] for end in ("low", "high"))
         said += f", at {mine['false_alarms_per_hour']:.0f} false alarms an hour"
+        said += f" ({mine['false_alarms']} in {mine['benign_hours']:.2f} h;"
+        said += f" 95 % {low:.0f} to {high:.0f})"
     sentences = [f"On {run.params.dataset} the {main} {said}."]
     windows = [row for row in means if row["level"] == "window"]
     total = {r["detector"]: r for r in windows if r["scenario"] == ALL and r["f1"] is not None}
@@ -377,7 +380,8 @@ def build(params: Params) -> Report:
     main, expected = run.main, DATASETS[params.dataset].scenarios
     levels = _measured(run)
     means = intervals([levels, *map(_measured, others)])
-    events = [{"detector": j.name} | alarms.event_metrics(j.scores, *j.rule) for j in run.judges]
+    pooled = {j.name: alarms.event_metrics(j.scores, *j.rule) for j in run.judges}
+    events = [{"detector": name} | with_rate(row) for name, row in pooled.items()]
     ours = scores.compare({j.name: (j.scores, j.at) for j in run.judges}, expected)
     findings = {
         "run": run,

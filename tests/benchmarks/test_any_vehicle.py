@@ -19,12 +19,6 @@ with pytest.MonkeyPatch.context() as patch:
     VEHICLES = runpy.run_path(str(BENCHMARKS / "vehicles.py"))
 
 
-def test_the_interval_of_a_rate_is_garwoods():
-    low, high = YARD["poisson"](0, 1.0)
-    assert (low, high) == (0.0, pytest.approx(-np.log(0.025)))
-    assert YARD["poisson"](10, 2.0) == pytest.approx((4.795 / 2, 18.39 / 2), rel=1e-3)
-
-
 def test_windows_count_in_the_time_that_they_start_in():
     start = np.array([0.0, 9.9, 10.0, 30.0, 59.0, 59.9])
     called = np.array([1, 0, 1, 0, 0, 0], bool)

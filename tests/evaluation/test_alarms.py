@@ -120,6 +120,7 @@ def test_one_attack_found_with_one_false_alarm():
         "recall": 1.0,
         "delay_median": 2.0,  # from 8 to the end of the second attack window
         "delay_p90": 2.0,
+        "delay_of_all": 2.0,
         "alarms": 2,
         "false_alarms": 1,
         "benign_hours": approx((18 - 4 - 1) / 3600),
@@ -133,7 +134,18 @@ def test_delays_over_three_events():
     assert (result["events"], result["found"], result["recall"]) == (4, 3, 0.75)
     assert result["delay_median"] == 3  # 2, 3 and 4 s
     assert result["delay_p90"] == approx(3.8)
+    # the one of 2 s that is missed was watched for 3 s: of 4, half have an alarm after 3 s
+    assert result["delay_of_all"] == 3
     assert result["false_alarms"] == 0
+
+
+def test_a_missed_attack_counts_as_long_as_it_was_watched():
+    """By hand: found after 2 s, missed for 4 s and 3 s; of two, half are found after 2 s."""
+    assert event_metrics(scores_of("0[99]00000[000]0000"), at=5)["delay_of_all"] == 2
+    assert event_metrics(scores_of("0[99]00000[000]0000[00]000"), at=5)["delay_of_all"] is None
+    # one is gone after 2 s: of the last two, the one found after 4 s is half
+    late = event_metrics(scores_of("0[0]000[00099]0000"), at=5)
+    assert (late["found"], late["delay_of_all"]) == (1, 5)
 
 
 def test_an_alarm_in_the_aftermath_is_late_but_right():
@@ -207,7 +219,7 @@ def test_when_an_alarm_finds_an_event(text, k, n, found, false_alarms, delay):
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("0990000000", {"recall", "delay_median", "delay_p90"}),
+        ("0990000000", {"recall", "delay_median", "delay_p90", "delay_of_all"}),
         ("[999]", {"false_alarms_per_hour", "duty"}),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pytest import approx
 from scipy.stats import bootstrap, ttest_1samp
 
-from cangraph.evaluation.stats import _expanded, clustered, interval
+from cangraph.evaluation.stats import _expanded, clustered, interval, poisson, with_rate
 
 
 def test_the_mean_is_plain_undefined_captures_do_not_count_and_trainings_make_it_wider():
@@ -68,3 +68,16 @@ def test_the_interval_is_that_of_students_t():
     assert (mean - half, mean + half) == approx((ends.low, ends.high))
     assert interval([0.5, 0.5, 0.5]) == (0.5, 0.0)
     assert interval([0.5, 0.7]) == (0.6, None), "fewer than three"
+
+
+def test_the_interval_of_a_rate_is_garwoods():
+    assert poisson(0, 1.0) == (0.0, approx(-np.log(0.025)))
+    assert poisson(10, 2.0) == approx((4.795 / 2, 18.39 / 2), rel=1e-3)
+
+
+def test_a_row_of_alarms_gets_the_interval_of_its_rate():
+    row = with_rate({"false_alarms": 1, "benign_hours": 0.5})
+    ends = [row[f"false_alarms_per_hour_{end}"] for end in ("low", "high")]
+    assert ends == approx([-np.log(0.975) / 0.5, 5.5716 / 0.5], rel=1e-4)
+    none = with_rate({"false_alarms": 0, "benign_hours": 0.0})
+    assert none["false_alarms_per_hour_high"] is None

@@ -192,7 +192,8 @@ def test_what_is_saved_follows_the_schema(report, params):
 
 def test_the_headline_is_made_from_the_numbers(report):
     events = [{"detector": "GAT teacher", "events": 4, "found": 3, "delay_median": 0.25,
-               "false_alarms_per_hour": 12.4}]  # fmt: skip
+               "false_alarms_per_hour": 12.4, "false_alarms": 6, "benign_hours": 0.484,
+               "false_alarms_per_hour_low": 4.55, "false_alarms_per_hour_high": 27}]  # fmt: skip
     total = {"level": "window", "scenario": ALL, "auroc": 0.9, "f1_low": None, "f1_high": None}
     means = [
         total | {"detector": "GAT teacher", "f1": 0.9, "f1_low": 0.8, "f1_high": 1.0},
@@ -201,7 +202,14 @@ def test_the_headline_is_made_from_the_numbers(report):
         total | {"detector": "GAT teacher", "scenario": "test_06_m", "auroc": 0.0},
     ]
     said = diagnostics.headline_of(report.run, events, means)
-    for number in ("3 of 4", "0.25 s", "12 false", "0.900 (0.800, 1.000)", "count, reaches 0.700"):
+    for number in (
+        "3 of 4",
+        "0.25 s",
+        "12 false",
+        "6 in 0.48 h; 95 % 5 to 27",
+        "0.900 (0.800, 1.000)",
+        "count, reaches 0.700",
+    ):
         assert number in said
     assert said.endswith("test 06 m.")
     none = [events[0] | {"events": 0, "found": 0, "false_alarms_per_hour": None}]
