@@ -37,7 +37,7 @@ _FACTS = {  # what the metadata of a file must say, by type
     dict: ("profile", "versions", "trained_on", "proof"),
 }
 _PROOF = {"x": list, "value": float, "node": list}
-_FUSED = ("vgae", "gat", "mean", "max", "noisy-or", "logistic", "mlp", "policy")
+_FUSED = ("vgae", "gat", "mean", "max", "noisy-or", "logistic", "policy")
 KINDS = ("GAT", "VGAE", *(f"fusion ({rule})" for rule in _FUSED))
 _LARGEST = 1 << 28  # bytes of a file
 _MEMORY = 1 << 29  # bytes that all detectors may take to judge

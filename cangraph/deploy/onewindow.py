@@ -103,29 +103,20 @@ class _Linear(nn.Module):
 
 
 def _log_odds(fitted: Pipeline) -> nn.Module:
-    """A scaling and a logistic regression or an MLP: inputs (k,) → log-odds of an attack."""
+    """A scaling and a logistic regression: inputs (k,) → log-odds of an attack."""
     scaling, classifier = fitted
-    if hasattr(classifier, "coef_"):
-        layers: list[nn.Module] = [_Linear(classifier.coef_[0], classifier.intercept_[0])]
-    else:
-        (first, last), (bias, end) = classifier.coefs_, classifier.intercepts_
-        layers = [_Linear(first, bias), nn.Tanh(), _Linear(last[:, 0], end[0])]
-    return nn.Sequential(_Scaling(scaling), *layers)
+    line = _Linear(classifier.coef_[0], classifier.intercept_[0])
+    return nn.Sequential(_Scaling(scaling), line)
 
 
 class Fused(nn.Module):
     """Two models and a fitted rule of fusion as one detector; blame and attack types are the GAT's.
-    Raises `ValueError` for a rule that was not fitted, or that is not `exportable`."""
+    Raises `ValueError` for a rule that was not fitted."""
 
     alphas: Tensor
 
     def __init__(self, vgae: VGAE, gat: GAT, rule: FusionRule):
         super().__init__()
-        if not rule.exportable:
-            known = f"{', '.join(PLAIN)}, logistic, mlp or policy"
-            raise ValueError(
-                f"Fused: no ONNX file can hold the rule {rule.kind!r}; expected {known}"
-            )
         if not hasattr(rule, "calibration"):
             raise ValueError(
                 f"Fused: the rule {rule.kind!r} was not fitted; expected one that was; call its fit"

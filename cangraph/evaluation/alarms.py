@@ -1,7 +1,7 @@
 """From windows to alarms and events: what an operator at the bus would see and hear.
 
-`Watch` takes windows one by one, as the monitor does; `raise_alarms` takes all of them at once and
-finds the same alarms, to the bit. Loads numpy alone.
+`Watch` takes windows one by one, as the monitor does; `raise_alarms` shows it all of them. Loads
+numpy alone.
 """
 
 import math
@@ -62,12 +62,6 @@ def check_threshold(kind: str, at: float) -> None:
         right, expected = 0 <= at <= 1, "a number from 0 to 1"
     if not right:
         raise ValueError(f"threshold {at} for a {kind}; expected {expected}; leave it out")
-
-
-def _check(k: int, n: int) -> None:
-    if not 1 <= k <= n and (k, n) != (0, 0):
-        expected = "expected k of the last n windows with 1 ≤ k ≤ n, or 0 of 0 for evidence"
-        raise ValueError(f"alarms: k is {k} and n is {n}; {expected}; use 2 of 3")
 
 
 def _log_odds(value: float) -> float:
@@ -173,7 +167,9 @@ class Watch:
     """
 
     def __init__(self, at: float, k: int = 2, n: int = 3, hold: float = 1.0):
-        _check(k, n)
+        if not 1 <= k <= n and (k, n) != (0, 0):
+            expected = "expected k of the last n windows with 1 ≤ k ≤ n, or 0 of 0 for evidence"
+            raise ValueError(f"alarms: k is {k} and n is {n}; {expected}; use 2 of 3")
         self.at, self.k, self.n, self.hold = at, k, n, hold
         self.last: deque[Seen] = deque(maxlen=n or 2)  # by evidence: the first and the highest
         self.evidence = Evidence()
@@ -273,52 +269,6 @@ def _captures(scores: Scores) -> list[tuple[int, slice]]:
     return [(int(c), slice(*np.searchsorted(of, [c, c + 1]))) for c in np.unique(of)]
 
 
-def _kth_highest(scores: Scores, k: int, n: int) -> np.ndarray:
-    """The k-th highest of each window's and the n − 1 values before it, in its capture; −∞ while
-    there are fewer than k. It reaches a threshold if and only if k of the last n windows do."""
-    _check(k, n)
-    found = np.empty(len(scores))
-    for _, mine in _captures(scores):
-        padded = np.concatenate([np.full(n - 1, -np.inf), scores.value[mine]])
-        last = np.lib.stride_tricks.sliding_window_view(padded, n)
-        found[mine] = np.partition(last, n - k, axis=1)[:, n - k]
-    return found
-
-
-def _evidence(scores: Scores, at: float) -> np.ndarray:
-    """The evidence after each window of scores in order."""
-    found = np.empty(len(scores))
-    for _, mine in _captures(scores):
-        windows = zip(scores.value[mine].tolist(), scores.end[mine].tolist(), strict=True)
-        evidence = Evidence()
-        found[mine] = [evidence.add(value, end, at) for value, end in windows]
-    return found
-
-
-def _alarms(scores: Scores, level: np.ndarray, at: float, n: int, hold: float) -> list[Alarm]:
-    """`raise_alarms` of scores in order where a `level` reaches `at`; with n = 0 of evidence."""
-    found: list[Alarm] = []
-    for number, mine in _captures(scores):
-        value, end, height = scores.value[mine], scores.end[mine], level[mine]
-        on = np.concatenate([[False], height >= at, [False]])
-        rises = np.flatnonzero(~on[:-1] & on[1:]).tolist()
-        falls = np.flatnonzero(on[:-1] & ~on[1:]).tolist()
-        spans: list[list[int]] = []  # first window on, first window off
-        for rise, fall in zip(rises, falls, strict=True):
-            if spans and end[rise] - end[spans[-1][1]] <= hold:
-                spans[-1][1] = fall
-            else:
-                spans.append([rise, fall])
-        for rise, fall in spans:
-            first = max(rise - n + 1, 0)
-            if not n:  # after the last window that left no evidence
-                first = 1 + np.flatnonzero(height[:rise] == 0).max(initial=-1)
-            peak = float(value[first:fall].max())
-            over = end[min(fall, len(end) - 1)]
-            found.append(Alarm(number, float(end[rise]), float(over), peak))
-    return found
-
-
 def raise_alarms(
     scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0
 ) -> list[Alarm]:
@@ -328,10 +278,14 @@ def raise_alarms(
     that raises it, and lasts until the end of the first window that would raise none. An alarm
     raised within `hold` seconds of the end of the last one reopens it.
     """
-    _check(k, n)
-    scores = _in_order(scores)
-    level, at = (_kth_highest(scores, k, n), at) if n else (_evidence(scores, at), SURE)
-    return _alarms(scores, level, at, n, hold)
+    scores, found = _in_order(scores), dict[tuple[int, float], Alarm]()
+    for number, mine in _captures(scores):
+        watch = Watch(at, k, n, hold)
+        columns = (getattr(scores, name)[mine].tolist() for name in ("value", "start", "end"))
+        for row in zip(*columns, strict=True):
+            if (watch.see(Seen(*row)) or watch.on) and (turn := watch.alarm):
+                found[number, turn.start] = Alarm(number, turn.start, watch.time, turn.peak)
+    return [*found.values()]
 
 
 def _overlap(start: float, end: float, spans: list[tuple[float, float]]) -> float:
@@ -464,40 +418,3 @@ def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float
 def events_by_capture(scores: Scores, at: float, k: int = 2, n: int = 3) -> list[dict]:
     """`event_metrics` of each capture: a row for each, with its name, scenario and vehicle."""
     return each_capture(scores, lambda mine: event_metrics(mine, at, k, n))
-
-
-def alarm_curve(scores: Scores, k: int = 2, n: int = 3, hold: float = 1.0) -> list[dict]:
-    """`event_metrics` at every threshold that matters, with it as `at`, from the highest down:
-    one that raises no alarm, and those at which the windows of an event begin to raise one. Only
-    there more is found. (A lower one might join two false alarms; that is not sought.)"""
-    scores = _in_order(scores)
-    height, truth = _kth_highest(scores, k, n), _truth(scores)
-    levels = [float(np.nextafter(height.max(initial=-np.inf), np.inf))]  # raises no alarm
-    for number, mine in _captures(scores):
-        for known, (_, end) in zip(truth[number].known, truth[number].events, strict=True):
-            about = (scores.end[mine] >= known) & (scores.end[mine] <= end + _AFTERMATH)
-            levels.append(float(height[mine][about].max()))
-    return [
-        _judge(truth, _alarms(scores, height, at, n, hold)) | {"at": at}
-        for at in sorted({level for level in levels if level > -np.inf}, reverse=True)
-    ]
-
-
-def recall_at_false_alarms(
-    scores: Scores, per_hour: float = 5.0, duty: float = 0.05, hold: float = 1.0
-) -> dict:
-    """The best event recall with at most `per_hour` false alarms per hour of benign time and at
-    most the share `duty` of it under alarm: the row of `alarm_curve` there, by one window or by 2
-    of 3, whichever finds more.
-
-    An alarm that stays on after the first attack finds all later ones and is never false: hence
-    `duty`. Of equal recalls the highest threshold counts. It is chosen with the labels of `scores`:
-    it measures the ranking and is no threshold to use.
-    """
-    allowed = [
-        row
-        for k, n in ((2, 3), (1, 1))
-        for row in alarm_curve(scores, k, n, hold)
-        if (row["false_alarms_per_hour"] or 0.0) <= per_hour and (row["duty"] or 0.0) <= duty
-    ]
-    return max(allowed, key=lambda row: row["recall"] or 0.0, default={})

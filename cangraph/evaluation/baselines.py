@@ -16,7 +16,6 @@ from scipy.special import xlogy
 from cangraph.data.graphs import Graphs
 from cangraph.evaluation.calibration import clean_stretch, clean_threshold
 from cangraph.evaluation.scores import Scores
-from cangraph.features.schema import NODE_FEATURES
 from cangraph.frames import Frames
 
 COUNT_THRESHOLD = 1.5  # frames above the calibrated maximum: "above max + 1"
@@ -66,17 +65,6 @@ def calibrated_count(
     return Scores.of(graphs, value)
 
 
-def id_set(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
-    """Share of a window's frames whose ID was not among those known as normal."""
-    value = np.zeros(len(graphs))
-    for windows, normal in _reference("id_set", graphs, train, seconds):
-        mine = graphs[windows]
-        new = ~np.isin(mine.node_id, normal.node_id)
-        strange = np.add.reduceat(new * mine.node_count, mine.node_ptr[:-1])
-        value[windows] = strange / graphs.window
-    return Scores.of(graphs, value)
-
-
 def _entropy(graphs: Graphs) -> np.ndarray:
     """Entropy of the IDs of each window, H = −Σ p log₂ p in bits; p are shares of frames."""
     p = graphs.node_count / graphs.window
@@ -91,24 +79,6 @@ def entropy(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = Non
         usual = _entropy(normal)
         value[windows] = np.abs(bits[windows] - usual.mean()) / max(usual.std(), _STEADY)
     return Scores.of(graphs, value)
-
-
-def _feature(graphs: Graphs, name: str) -> np.ndarray:
-    return graphs.x[:, [feature.name for feature in NODE_FEATURES].index(name)]
-
-
-def gap_ratio(graphs: Graphs) -> Scores:
-    """How much sooner than its ID's own period the earliest frame of a window came, in octaves
-    (`gap_ratio_min`, sign turned). The period runs through each capture: nothing to calibrate."""
-    ratio = _feature(graphs, "gap_ratio_min")
-    return Scores.of(graphs, -np.minimum.reduceat(ratio, graphs.node_ptr[:-1]))
-
-
-def payload_novelty(graphs: Graphs) -> Scores:
-    """Share of payload bytes in a window with a value that its ID never had (`novel_bytes_mean`,
-    weighted by frames). What an ID had runs through each capture: nothing to calibrate."""
-    novel = _feature(graphs, "novel_bytes_mean").astype(np.float64) * graphs.node_count
-    return Scores.of(graphs, np.add.reduceat(novel, graphs.node_ptr[:-1]) / graphs.window)
 
 
 def _statistics(graphs: Graphs) -> np.ndarray:
@@ -164,7 +134,10 @@ def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
     return Scores.of(graphs, value / (graphs.window - 1))
 
 
-_FITTED = {"count": calibrated_count, "ID set": id_set, "entropy": entropy}
+_FITTED = {  # by name: the rule, and the cut of its authors for clean traffic of the same capture
+    "count": (calibrated_count, COUNT_THRESHOLD),
+    "entropy": (entropy, ENTROPY_THRESHOLD),
+}
 
 
 def decided(
@@ -177,14 +150,13 @@ def decided(
     """Every cheap detector over `graphs` by name, with a threshold that no test label influenced.
 
     Trees decide at an even chance; the rules calibrated on a capture's first `seconds` where their
-    authors would: `COUNT_THRESHOLD`, a single unknown ID, `ENTROPY_THRESHOLD`; they say nothing of
-    a capture without such a stretch. All others take the `clean_threshold` of the benign windows of
-    `train`. Without attacks in `train` there are no trees, without `captures` no leak canary.
+    authors would; they say nothing of a capture without such a stretch. All others take the
+    `clean_threshold` of the benign windows of `train`. Without attacks in `train` there are no
+    trees, without `captures` no leak canary.
     """
     rules: dict[str, Callable[[Graphs], Scores]] = {
-        name: partial(rule, train=train) for name, rule in _FITTED.items()
+        name: partial(rule, train=train) for name, (rule, _) in _FITTED.items()
     }
-    rules |= {"gap ratio": gap_ratio, "payload novelty": payload_novelty}
     if captures is not None:
         rules["leak canary"] = partial(leak_canary, captures)
     found = {
@@ -195,7 +167,6 @@ def decided(
         found["boosted trees"] = BoostedTrees(train).score(graphs), 0.5
     ready = np.isin(graphs.capture, graphs.capture[clean_stretch(graphs, seconds)])
     graphs = graphs if ready.all() else graphs[ready]
-    cuts = (COUNT_THRESHOLD, 0.5 / graphs.window, ENTROPY_THRESHOLD)
-    for (name, rule), at in zip(_FITTED.items(), cuts, strict=True):
+    for name, (rule, at) in _FITTED.items():
         found[f"calibrated {name}"] = rule(graphs, seconds), at
     return found

@@ -40,17 +40,13 @@ class DQNFusion(FusionRule):
     fits the squared error on transitions replayed at random. Windows do not depend on actions, so
     γ = 0: a target is the reward itself, and no target network is needed.
 
-    `full_information`: each step fits Q to the rewards of all K actions, in the same network from
-    the same first weights, without exploration or replay: the upper bound of what the DQN can learn
-    in as many steps.
-
     `trace` holds reward, loss, epsilon, mean alpha and the mean Q of the chosen actions, by step.
     """
 
     kind = "policy"
 
-    def __init__(self, params: FusionParams, seed: int = 0, full_information: bool = False):
-        self.params, self.seed, self.full_information = params, seed, full_information
+    def __init__(self, params: FusionParams, seed: int = 0):
+        self.params, self.seed = params, seed
         self.alphas = np.linspace(0.0, 1.0, params.actions)
 
     def fit(self, scores: Sequence[Scores]) -> Self:
@@ -80,21 +76,18 @@ class DQNFusion(FusionRule):
         filled, rows = 0, []
         for step in range(p.steps):
             epsilon = np.interp(step, [0, 0.8 * p.steps], _EPSILON)
-            epsilon *= not self.full_information
             window = np.concatenate([rng.choice(side, p.batch_size // 2) for side in sides])
-            q = self.net(states[window])
-            action = q.detach().argmax(1).numpy()
+            with torch.no_grad():
+                q = self.net(states[window])
+            action = q.argmax(1).numpy()
             explore = rng.random(len(window)) < epsilon
             action = np.where(explore, rng.integers(p.actions, size=len(window)), action)
-            expected = q.detach()[np.arange(len(window)), action].mean()
-            if self.full_information:
-                loss = nn.functional.mse_loss(q, earned[window])
-            else:
-                memory[(filled + np.arange(len(window))) % p.replay] = np.stack([window, action], 1)
-                filled += len(window)
-                w, a = memory[rng.integers(min(filled, p.replay), size=p.batch_size)].T
-                chosen = self.net(states[w])[np.arange(len(w)), a]
-                loss = nn.functional.mse_loss(chosen, earned[w, a])
+            expected = q[np.arange(len(window)), action].mean()
+            memory[(filled + np.arange(len(window))) % p.replay] = np.stack([window, action], 1)
+            filled += len(window)
+            w, a = memory[rng.integers(min(filled, p.replay), size=p.batch_size)].T
+            chosen = self.net(states[w])[np.arange(len(w)), a]
+            loss = nn.functional.mse_loss(chosen, earned[w, a])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -127,9 +120,6 @@ def all_rules(params: FusionParams, seed: int = 0) -> dict[str, FusionRule]:
         "mean": FusionRule("mean"),
         "max": FusionRule("max"),
         "noisy-or": FusionRule("noisy-or"),
-        "logistic stacking": Stacking("logistic", seed),
-        "gradient boosting": Stacking("boosting", seed),
-        "MLP stacking": Stacking("mlp", seed),
-        "full information": DQNFusion(params, seed, full_information=True),
+        "logistic stacking": Stacking(),
         "DQN fusion": DQNFusion(params, seed),
     }

@@ -1,15 +1,11 @@
-"""Combine the scores of the VGAE and the GAT: the state, the plain rules, and classifiers."""
+"""Combine the scores of the VGAE and the GAT: the state, the plain rules, and stacking."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -72,10 +68,7 @@ class FusionRule:
 
     This class learns only p_v, the VGAE's score as a probability (Platt 1999: σ(a·score + b), by
     logistic regression); p_g is the GAT's. The kinds are those of `PLAIN`; noisy-or takes the
-    models for independent witnesses (Pearl 1988, ch. 4.3). `exportable`: whether an ONNX file can
-    hold the rule. Raises `KeyError` for another kind."""
-
-    exportable = True
+    models for independent witnesses (Pearl 1988, ch. 4.3). Raises `KeyError` for another kind."""
 
     def __init__(self, kind: str = "mean"):
         self.kind, self.rule = kind, PLAIN[kind]
@@ -121,37 +114,17 @@ class FusionRule:
 
 
 class Stacking(FusionRule):
-    """A classifier on the state of both models (Wolpert 1992), from scikit-learn:
+    """Logistic regression on the state of both models, L2 with C = 1 (stacked generalisation,
+    Wolpert 1992), by scikit-learn. Fit it on windows that the models were not trained on."""
 
-    | kind | classifier |
-    |---|---|
-    | logistic | `LogisticRegression`, L2 with C = 1 |
-    | boosting | `HistGradientBoostingClassifier`, 100 trees of at most 8 leaves, rate .1 |
-    | mlp | `MLPClassifier`, one layer of 16, L2 with α = 10, at most 300 steps of L-BFGS |
+    kind = "logistic"
 
-    None of them stops early: windows to stop by would be neighbours of those learnt from. Fit it
-    on windows that the models were not trained on. `boosting` is not `exportable`: scikit-learn
-    keeps the trees in private attributes.
-    """
-
-    def __init__(self, kind: str = "logistic", seed: int = 0):
-        known = {
-            "logistic": LogisticRegression(max_iter=1000),
-            "boosting": HistGradientBoostingClassifier(
-                max_leaf_nodes=8, early_stopping=False, random_state=seed
-            ),
-            "mlp": MLPClassifier(
-                16, "tanh", solver="lbfgs", alpha=10.0, max_iter=300, random_state=seed
-            ),
-        }
-        self.kind, self.exportable = kind, kind != "boosting"
-        self.classifier = make_pipeline(scaling(), known[kind])
+    def __init__(self) -> None:
+        self.classifier = make_pipeline(scaling(), LogisticRegression(max_iter=1000))
 
     def fit(self, scores: Sequence[Scores]) -> Self:
         super().fit(scores)
-        # the number of steps is part of what the rule is
-        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            self.classifier.fit(self.states(scores), scores[0].label)
+        self.classifier.fit(self.states(scores), scores[0].label)
         return self
 
     def combine(self, scores: Sequence[Scores]) -> np.ndarray:

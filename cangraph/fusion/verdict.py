@@ -20,11 +20,10 @@ _NAMES = {"auprc": "AUPRC", "f1": "F1"}
 class HeldOut(NamedTuple):
     """Rules on calibration windows of recordings that they were not fitted on: `scores` by rule,
     each window fused by the rule fitted on the other folds; `auprc` by rule, f8 (folds,), NaN where
-    a fold holds one class; the rules that are `compared` only, since no ONNX file can hold them."""
+    a fold holds one class."""
 
     scores: dict[str, Scores]
     auprc: dict[str, np.ndarray]
-    compared: frozenset[str] = frozenset()
 
 
 def held_out(rules: dict[str, FusionRule], calib: Sequence[Scores], folds: int) -> HeldOut:
@@ -59,7 +58,6 @@ def held_out(rules: dict[str, FusionRule], calib: Sequence[Scores], folds: int) 
     return HeldOut(
         {name: replace(bare, value=value) for name, value in values.items()},
         {name: np.array(column) for name, column in auprc.items()},
-        frozenset(name for name, rule in rules.items() if not rule.exportable),
     )
 
 
@@ -74,7 +72,7 @@ def best_single(held: HeldOut) -> str:
 
 
 def _fused(held: HeldOut) -> list[str]:
-    return [name for name in held.auprc if name not in SINGLE and name not in held.compared]
+    return [name for name in held.auprc if name not in SINGLE]
 
 
 def _chance(held: HeldOut, ahead: str, behind: str) -> float:
@@ -94,8 +92,8 @@ def _chance(held: HeldOut, ahead: str, behind: str) -> float:
 def default_rule(held: HeldOut) -> str:
     """The rule to use: the better single model, unless fused rules lead it beyond chance on
     held-out recordings (p < .05, corrected for the number of rules). Of those the simplest, which
-    comes first, that the best one does not lead beyond chance. Test windows are not looked at, and
-    rules that are `compared` only are never chosen. A small lead on synthesised attacks shrinks or
+    comes first, that the best one does not lead beyond chance. Test windows are not looked at.
+    A small lead on synthesised attacks shrinks or
     turns on another car, so the burden of proof is on the rule with more parts.
 
     >>> folds = {"VGAE alone": np.array([0.5, 0.5, 0.5]), "GAT alone": np.array([0.9, 0.8, 0.85]),
@@ -156,11 +154,12 @@ def verdict_in_words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
     if chosen != single:
         p = _chance(held, chosen, single)
         said[1] = f"It leads {single} ({mean[single]:.4f}) beyond chance, p = {p:.2g}."
-    for name in (max(_fused(held), key=mean.__getitem__), *sorted(held.compared)):
-        if mean[name] > mean[chosen]:
-            p = _chance(held, name, chosen)
-            why = "no ONNX file can hold it" if name in held.compared else "it is less simple"
-            said.append(f"{name} ({mean[name]:.4f}) leads {chosen} with p = {p:.2g}, but {why}.")
+    best = max(_fused(held), key=mean.__getitem__)
+    if mean[best] > mean[chosen]:
+        p = _chance(held, best, chosen)
+        said.append(
+            f"{best} ({mean[best]:.4f}) leads {chosen} with p = {p:.2g}, but is less simple."
+        )
     total = {row["detector"]: row for row in rows if row["scenario"] == ALL}
     if chosen != single:
         gain = ", ".join(f"{title} {_text(total[chosen], m)}" for m, title in _NAMES.items())

@@ -231,17 +231,6 @@ def undefined(rows: Sequence[dict]) -> list[dict]:
     ]
 
 
-def _limited(run: Gathered) -> list[dict]:
-    """The share of attacks that detectors find at few false alarms an hour, by scenario."""
-    rows = []
-    for judge in run.shown:
-        for scenario in np.unique(judge.scores.scenario).tolist():
-            mine = judge.scores[judge.scores.scenario == scenario]
-            recall = alarms.recall_at_false_alarms(mine).get("recall")
-            rows.append({"detector": judge.name, "scenario": scenario, "recall": recall})
-    return rows
-
-
 def _drifted(run: Gathered) -> list[dict]:
     """How far the scores of benign windows have moved from those of training, by part and test
     capture: quantiles of the log-odds, and scipy's two-sample Kolmogorov-Smirnov test."""
@@ -396,7 +385,6 @@ def build(params: Params) -> Report:
         "undefined": undefined(levels["window"]),
         "called": blame.by_attack_and_capture(main.scores, main.at),
         "events": events,
-        "events_at_5_per_hour": _limited(run),
         "calibration": {
             "ece": calibration.ece(main.scores),
             "brier": calibration.brier(main.scores),

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = "2.0"  # the first number changes when a field goes or means something else
+VERSION = "3.0"  # the first number changes when a field goes or means something else
 
 Row = dict[str, Any]
 
@@ -40,7 +40,6 @@ class Findings(BaseModel):
         description="detector → attacks found, delays in s, false alarms, all captures pooled; "
         "duty: share of the benign time under alarm"
     )
-    events_at_5_per_hour: list[Row] = Field(description="share of attacks found, by scenario")
     calibration: dict[str, float] = Field(description="calibration error and Brier score")
     drift: list[Row] = Field(
         description="log-odds of benign windows by part or capture: quantiles, and the "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from pytest import approx
-from scorings import PARAMS, brier, scores_of
+from scorings import PARAMS, brier
 
 from cangraph.fusion.dqn import DQNFusion, all_rules, rewards
 from cangraph.fusion.rules import FusionRule
@@ -16,7 +16,7 @@ ALPHAS = np.linspace(0, 1, 5)
 @pytest.fixture(scope="module")
 def fitted(calib):
     rules = {n: rule for n, rule in all_rules(PARAMS).items() if isinstance(rule, DQNFusion)}
-    assert list(rules) == ["full information", "DQN fusion"]
+    assert list(rules) == ["DQN fusion"]
     return {name: rule.fit(calib) for name, rule in rules.items()}
 
 
@@ -51,44 +51,27 @@ def test_the_decision_comes_from_the_fused_score(fitted, held_out):
 def test_a_policy_that_switches_beats_either_model(fitted, calib, held_out):
     side, scores = held_out
     alone = [brier(FusionRule(kind).fit(calib).score(scores)) for kind in ("vgae", "gat", "mean")]
-    for name in ("full information", "DQN fusion"):
-        alpha = fitted[name].alpha(scores)
-        assert alpha[side == 1].mean() > alpha[side == 0].mean() + 0.5, name
-        assert brier(fitted[name].score(scores)) < 0.5 * min(alone), name
-
-
-def test_the_full_information_variant_finds_the_best_action_of_each_window():
-    """Two kinds of windows, told apart by the state; the GAT is right in one of them."""
-    label = np.arange(80) % 2 == 0
-    kind = np.arange(80) % 4 < 2
-    vgae = scores_of(np.zeros(80), label, np.zeros((80, 1)))  # an even chance, always
-    gat = scores_of(np.where(kind, label, ~label) * 1.0, label, kind[:, None])
-    params = PARAMS.model_copy(update={"actions": 3, "steps": 300})
-    full = DQNFusion(params, full_information=True).fit([vgae, gat])
-    assert np.array_equal(full.alpha([vgae, gat]), kind * 1.0)
-    exact = [[0, 0.75, 1] if trusted else [0, -1.25, -3] for trusted in kind]
-    assert full.q([vgae, gat]) == approx(np.array(exact), abs=0.15)
+    alpha = fitted["DQN fusion"].alpha(scores)
+    assert alpha[side == 1].mean() > alpha[side == 0].mean() + 0.5
+    assert brier(fitted["DQN fusion"].score(scores)) < 0.5 * min(alone)
 
 
 def test_the_trace_tells_reward_loss_exploration_alpha_and_q(fitted):
-    dqn, full = fitted["DQN fusion"].trace, fitted["full information"].trace
-    for trace in (dqn, full):
-        assert trace.keys() == {"reward", "loss", "epsilon", "mean alpha", "mean Q"}
-        assert {len(column) for column in trace.values()} == {PARAMS.steps}
-        assert trace["reward"][-50:].mean() > trace["reward"][:10].mean() + 0.1
-        assert trace["reward"].max() <= 1
-        assert trace["mean Q"][-50:].mean() == approx(trace["reward"][-50:].mean(), abs=0.2)
-    assert not full["epsilon"].any(), "nothing to explore"
-    epsilon = dqn["epsilon"]
+    trace = fitted["DQN fusion"].trace
+    assert trace.keys() == {"reward", "loss", "epsilon", "mean alpha", "mean Q"}
+    assert {len(column) for column in trace.values()} == {PARAMS.steps}
+    assert trace["reward"][-50:].mean() > trace["reward"][:10].mean() + 0.1
+    assert trace["reward"].max() <= 1
+    assert trace["mean Q"][-50:].mean() == approx(trace["reward"][-50:].mean(), abs=0.2)
+    epsilon = trace["epsilon"]
     assert (epsilon[0], epsilon[-1]) == approx((1.0, 0.05))
     assert (np.diff(epsilon) <= 0).all()
-    assert dqn["mean alpha"][0] == approx(0.5, abs=0.15), "random actions at first"
+    assert trace["mean alpha"][0] == approx(0.5, abs=0.15), "random actions at first"
 
 
-def test_variants_start_from_the_weights_of_their_seed_and_leave_the_dice_alone(calib):
+def test_a_policy_starts_from_the_weights_of_their_seed_and_leave_the_dice_alone(calib):
     still = PARAMS.model_copy(update={"steps": 1, "learning_rate": 1e-30})
     before = torch.get_rng_state()
-    seeds = ((5, False), (5, True), (4, False))
-    dqn, full, other = (DQNFusion(still, *seed).fit(calib).q(calib) for seed in seeds)
+    one, same, other = (DQNFusion(still, seed).fit(calib).q(calib) for seed in (5, 5, 4))
     assert torch.equal(torch.get_rng_state(), before)
-    assert np.array_equal(dqn, full) and not np.array_equal(dqn, other)
+    assert np.array_equal(one, same) and not np.array_equal(one, other)

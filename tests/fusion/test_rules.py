@@ -88,8 +88,7 @@ def test_the_gat_alone_decides_at_an_even_chance_and_what_is_fitted_where_held_o
     assert FusionRule("mean").zero_shot(high) == Stacking().zero_shot(high) == approx(0.85)
 
 
-@pytest.mark.parametrize("kind", ["logistic", "boosting", "mlp"])
-def test_stacking_learns_from_the_state_and_a_line_does_not_bend(kind):
+def test_stacking_learns_from_the_state_and_a_line_does_not_bend():
     rng = np.random.default_rng(0)
     corner = rng.choice([-1.0, 1.0], (600, 2))
     noisy = corner + rng.normal(0, 0.1, corner.shape)
@@ -97,11 +96,10 @@ def test_stacking_learns_from_the_state_and_a_line_does_not_bend(kind):
     def learnt(label):
         # values that know nothing: what is derived from them must not part it either
         scores = [scores_of(rng.random(600), label, noisy[:, [i]]) for i in (0, 1)]
-        return brier(Stacking(kind).fit(scores).score(scores))
+        return brier(Stacking().fit(scores).score(scores))
 
     assert learnt(corner[:, 0] > 0) < 0.05
-    bent = learnt(corner.prod(axis=1) > 0)  # exclusive or: no line parts it
-    assert bent > 0.2 if kind == "logistic" else bent < 0.05
+    assert learnt(corner.prod(axis=1) > 0) > 0.2, "exclusive or: no line parts it"
 
 
 def test_an_input_far_out_counts_as_ten_standard_deviations(calib, fitted):

@@ -15,7 +15,7 @@ from cangraph.fusion.verdict import ALL, HeldOut, default_rule, gains, held_out,
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-SIMPLE = ("VGAE alone", "GAT alone", "mean", "gradient boosting")
+SIMPLE = ("VGAE alone", "GAT alone", "mean")
 LABEL = np.array([0, 0, 1, 1], bool)
 RIGHT, HALF, WRONG = [0.1, 0.2, 0.8, 0.9], [0.1, 0.85, 0.8, 0.9], [0.8, 0.9, 0.1, 0.2]
 
@@ -103,16 +103,6 @@ def test_the_lead_of_a_rule_by_hand():
 def test_the_simplest_rule_that_leads_beyond_chance_and_is_not_beaten_is_used(columns, default):
     simplest_first = sorted(columns, key=["VGAE", "GAT", "mean", "DQN"].index)
     assert default_rule(folds(**{name: columns[name] for name in simplest_first})) == default
-
-
-def test_a_rule_that_no_file_can_hold_is_compared_and_never_the_default():
-    held = held_out(simple(), torn(900, 0, captures=3)[1], 3)
-    assert held.compared == {"gradient boosting"}
-    trees = folds(**FAR)._replace(compared=frozenset({"DQN"}))
-    trees.auprc["mean"] = np.full(5, 0.5)
-    assert default_rule(trees) == "GAT alone"
-    said = verdict_in_words(trees, [row("GAT alone", ALL, 0.0, 0.0, 0.0)])
-    assert said[-1].startswith("DQN (0.9060) leads GAT alone") and "no ONNX file" in said[-1]
 
 
 def rows_of(base, other):
