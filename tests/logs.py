@@ -11,6 +11,8 @@ from contextlib import closing
 import numpy as np
 import zstandard
 
+from cangraph.deploy.recent import Heard, odd_of
+from cangraph.features.profile import profile
 from cangraph.frames import Frames, ReadReport
 
 HEADER = "timestamp,arbitration_id,data_field,attack\n"
@@ -79,3 +81,9 @@ def database(path, rows):
         base.execute("CREATE TABLE messages (ts, id, extended, remote, error, dlc, data)")
         base.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         base.commit()
+
+
+def heard_in(frames):
+    """What is told of a log by itself, as of a bus that was heard from its first frame on."""
+    time = frames.timestamp - frames.timestamp[0]
+    return Heard(frames, odd_of(profile(frames).features), time, {})

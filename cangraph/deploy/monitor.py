@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cangraph.deploy.detector import Exported
+from cangraph.deploy.recent import Heard, Recent, odd_of
 from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch, check_threshold
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
@@ -22,6 +23,7 @@ from cangraph.features.windows import Sliding
 from cangraph.frames import ATTACK_TYPES, Frames
 
 _MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
+RECENT = 60_000  # frames of a bus that reasons and excerpts are made of
 _LONG = 60.0  # s; an alarm that holds for so long may be no attack
 _TIMED = 1000  # windows whose time `statistics` summarises
 COUNTED = ("frames", "windows", "unjudged", "called", "alarms")
@@ -53,7 +55,8 @@ class Monitor:
     `rate`, or 1/(n + 1) of n windows where that is more. The threshold of a GAT is only raised,
     and none is taken that no window could reach.
 
-    A detector with a baseline starts with what that knows of the `bus`.
+    A detector with a baseline starts with what that knows of the `bus`. The last `recent` frames
+    at least are kept, for reasons (`heard`) and excerpts.
 
     Raises `ValueError` for a stride, rule, threshold or rate out of range.
     """
@@ -68,6 +71,7 @@ class Monitor:
         calibrate: float = 0.0,
         rate: float = 1e-3,
         bus: str = "",
+        recent: int = RECENT,
     ):
         stride = detector.stride if stride is None else stride
         times = 0 <= calibrate < math.inf and 0 <= hold < math.inf
@@ -86,6 +90,7 @@ class Monitor:
         self.calibrate, self.rate = calibrate, rate
         self.clean: list[float] | None = [] if calibrate else None  # values, while it calibrates
         self.count = dict.fromkeys(COUNTED, 0)
+        self.recent = Recent(recent)
         self.seconds: deque[float] = deque(maxlen=_TIMED)  # that the last windows took
         self.time = 0.0  # s since the first frame, of the last one
 
@@ -108,6 +113,7 @@ class Monitor:
         if len(frames):
             self.count["frames"] += len(frames)
             self.time = float(frames.timestamp[-1] - self.sliding.origin)
+            self.recent.add(frames, odd_of(self.sliding.features))
         events = self._forget()
         if part is None:
             return events
@@ -129,7 +135,8 @@ class Monitor:
             kinds = judged.attack_type[1:]  # the first is benign
             attack = ATTACK_TYPES[1 + int(kinds.argmax())] if kinds.any() else ""
             blamed, blame = int(part["node_id"][node][worst]), float(judged.node[worst])
-            events += self._see(Seen(judged.value, *span, blamed, blame, attack))
+            seen = Seen(judged.value, *span, blamed, blame, attack)
+            events += self._see(seen, int(part["node_count"][node][worst]))
             self.seconds.append(made + time.perf_counter() - began)
         return events
 
@@ -151,10 +158,18 @@ class Monitor:
         profiles.heard["known"] = np.searchsorted(kept, profiles.heard["known"])
         return [{"event": "forgot", "time": self.time, "ids": n - len(kept)}]
 
-    def _see(self, seen: Seen) -> list[Event]:
+    def heard(self, until: float = math.inf) -> Heard:
+        """The last frames until a time (s since the first frame), and what is odd about them."""
+        recent, origin = self.recent, self.sliding.origin
+        frames, odd = recent.frames(0, recent.place(origin + until))
+        last = self.sliding.last
+        first = zip(last["arbitration_id"].tolist(), (last["first"] - origin).tolist(), strict=True)
+        return Heard(frames, odd, frames.timestamp - origin, dict(first))
+
+    def _see(self, seen: Seen, count: int) -> list[Event]:
         self.count["windows"] += 1
-        window = {"start": seen.start, "value": seen.value, "id": f"{seen.blamed:X}"}
-        window |= {"attack": seen.attack_type, "level": self.watch.at}
+        window = {"start": seen.start, "value": seen.value, "id": f"{seen.blamed:03X}"}
+        window |= {"count": count, "attack": seen.attack_type, "level": self.watch.at}
         events: list[Event] = [{"event": "window", "time": seen.end} | window]
         if self.clean is not None:
             if seen.end <= self.calibrate:
@@ -340,5 +355,5 @@ def _told(turn: Turn) -> Event:
     suspect = turn.suspect
     event = {"event": "alarm" if turn.what == "raised" else "over", "time": turn.end}
     event |= {"since": turn.start, "peak": turn.peak, "delay": turn.delay}
-    event |= {"id": f"{suspect.blamed:X}", "blame": suspect.blame, "attack": suspect.attack_type}
+    event |= {"id": f"{suspect.blamed:03X}", "blame": suspect.blame, "attack": suspect.attack_type}
     return event | ({"again": turn.again} if turn.what == "raised" else {})

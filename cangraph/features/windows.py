@@ -146,8 +146,9 @@ class Sliding:
     Between two pieces it keeps the `profiles`, what the `last` frame of each ID said, the frames
     of unfinished windows (columns `held`) and the `spans` of suppression, so that the cuts leave
     no trace. `passed` frames are behind the held ones; of these, `last` knows of `told`; `origin`
-    is the time of the first frame in s. The first profiles may be `known` ones, which stay as they
-    are: they are copied, and their bus pauses before the first frame.
+    is the time of the first frame in s; `features`, f4 (n, 14), are those of the last piece. The
+    first profiles may be `known` ones, which stay as they are: they are copied, and their bus
+    pauses before the first frame.
     """
 
     def __init__(self, window: int, stride: int, threads: int = 1, known: Known | None = None):
@@ -159,6 +160,7 @@ class Sliding:
         self.held: list[np.ndarray] = []
         self.spans: list[AttackSpan] = []  # s since the first frame
         self.passed, self.told, self.origin = 0, 0, 0.0
+        self.features = np.zeros((0, len(FRAME_FEATURES)), np.float32)
 
     def feed(self, frames: Frames) -> dict[str, np.ndarray] | None:
         """The windows that these frames complete, as flat arrays like those of `graphs.Graphs`,
@@ -175,6 +177,7 @@ class Sliding:
             if span.attack_type == "suppression"
         ]
         told = profile(frames, self.profiles, self.threads)
+        self.features = told.features
         columns = [frames.timestamp, frames.arbitration_id, frames.attack_type, *told]
         if self.held:
             columns = [np.concatenate(pair) for pair in zip(self.held, columns, strict=True)]

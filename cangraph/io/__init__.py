@@ -5,5 +5,9 @@ from cangraph.extras import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     submodules=["intervals", "pythoncan", "readers", "text", "unpack", "writers"],
-    submod_attrs={"readers": ["LogFile", "read_frames"], "writers": ["write_frames"]},
+    submod_attrs={
+        "names": ["Names"],
+        "readers": ["LogFile", "read_frames"],
+        "writers": ["write_frames"],
+    },
 )

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = attach(
         "diagnostics": ["Report", "build"],
         "literature": ["citations", "published"],
         "compare": ["compare_runs"],
-        "scan": ["Names", "scan"],
+        "scan": ["scan"],
         "scanpage": ["alarm_rows", "page", "picture", "read_lines", "timeline", "told"],
         "summary": [
             "MODELS",

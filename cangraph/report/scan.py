@@ -4,7 +4,6 @@
 it. Its status is a `deploy.detector.Status`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,19 +15,18 @@ from rich.progress import track
 
 from cangraph.deploy.detector import Exported, Status
 from cangraph.deploy.monitor import Monitor
+from cangraph.deploy.reasons import WARM, Own, Spans, Tally, explain, own_frames
+from cangraph.deploy.recent import Heard
 from cangraph.evaluation.alarms import event_metrics
 from cangraph.evaluation.scores import Scores
-from cangraph.extras import named_extra
 from cangraph.frames import Frames
+from cangraph.io.diagnosis import conversations
+from cangraph.io.names import Names
 from cangraph.io.readers import read_frames
-from cangraph.report import diagnosis
-from cangraph.report.reasons import RARE, Own, newcomers, own_frames, why
 
 _PIECE = 20_000  # frames between two steps of a progress bar
 _DATED = 1e8  # s; timestamps above it count from 1970
 _PAUSE = 0.5  # s without any frame on a bus
-_WARM = 5.0  # s in which every ID that comes is taken for normal
-_MANY = 3  # suspicious windows of an alarm that is sure
 _RARE_ID = 9  # frames; an ID with fewer has no period
 _ENDED = ("over", "ongoing")  # events that tell an alarm as a whole
 
@@ -54,40 +52,6 @@ class Scan(NamedTuple):
     @property
     def status(self) -> Status:
         return Status(self.facts["status"])
-
-
-class Names:
-    """The messages and signals of a DBC (or .kcd, .arxml, .sym) file, by cantools.
-
-    Raises `ValueError` for a file that cantools cannot read."""
-
-    def __init__(self, path: Path | str):
-        with named_extra("--dbc"):
-            import cantools
-        try:
-            self.database: Any = cantools.database.load_file(path, strict=False)
-        except OSError:
-            raise
-        except Exception as error:  # cantools' parsers share no class
-            why = " ".join(str(error).split())[:120]
-            came = f"{path}: no database of messages ({why})"
-            raise ValueError(f"{came}; expected a .dbc file; give another") from error
-
-    def message(self, arbitration_id: int) -> str:
-        try:
-            return self.database.get_message_by_frame_id(arbitration_id).name
-        except KeyError:
-            return ""
-
-    def signals(self, arbitration_id: int, payload: str) -> dict[str, str]:
-        """The signals of a payload (hexadecimal) as text; none where it is not as the file says."""
-        try:
-            message = self.database.get_message_by_frame_id(arbitration_id)
-            values = message.decode(bytes.fromhex(payload), decode_choices=True)
-            units = {signal.name: signal.unit or "" for signal in message.signals}
-        except Exception:  # not in the file, or of another length: what cantools raises varies
-            return {}
-        return {name: f"{value} {units[name]}".strip() for name, value in values.items()}
 
 
 def scan(
@@ -117,7 +81,7 @@ def scan(
     if len(parts) < 2:  # the only bus needs no name
         parts = {"": frames}
     for bus, part in parts.items():
-        monitor, events = Monitor(detector, bus=bus), []
+        monitor, events = Monitor(detector, bus=bus, recent=len(part)), []
         pieces, quiet = [*part.chunks(_PIECE)], not console.is_terminal or console.quiet
         for piece in track(pieces, "judging", console=console, transient=True, disable=quiet):
             events += monitor.feed(piece)
@@ -125,15 +89,13 @@ def scan(
         seen = [[e["start"], e["time"], e["value"]] for e in events if e["event"] == "window"]
         windows = np.array(seen, float).reshape(-1, 3)
         since = float(part.timestamp[0] - frames.timestamp[0])
+        heard = monitor.heard()
         alarmed = any(event["event"] in _ENDED for event in events)
-        own = own_frames(part) if alarmed else {}  # costs as much as judging
-        one = streams[bus] = OneBus(part, since, own, windows)
-        mine = _alarms(bus, one, events, detector, names)
+        one = streams[bus] = OneBus(part, since, own_frames(heard) if alarmed else {}, windows)
+        mine = _alarms(bus, one, heard, events, names)
         alarms += mine
         buses.append(_bus(bus, one, mine, monitor, bool(labels)))
-        diagnostics += [
-            row | {"bus": bus, "id": f"{row['id']:03X}"} for row in diagnosis.conversations(part)
-        ]
+        diagnostics += [row | {"bus": bus, "id": f"{row['id']:03X}"} for row in conversations(part)]
     alarms.sort(key=lambda alarm: alarm["begin"])
     judged, unjudged = min(b["windows"] for b in buses), sum(b["unjudged"] for b in buses)
     status = Status.of(len(alarms), frames.report.refused, len(frames), judged, unjudged)
@@ -165,7 +127,7 @@ def _verdict(status: Status, alarms: Sequence[dict], some: bool) -> str:
 
 
 def _alarms(
-    bus: str, one: OneBus, events: Sequence[dict], detector: Exported, names: Names | None
+    bus: str, one: OneBus, heard: Heard, events: Sequence[dict], names: Names | None
 ) -> list[dict[str, Any]]:
     """The alarms of a bus, each once, as it was when it ended; one that was reopened is the same.
     Times are s since the log's first frame."""
@@ -174,55 +136,28 @@ def _alarms(
     ends = np.sort([event["time"] for event in raised])
     # what led to an alarm may have led to the one before, too
     first = [event["since"] - event["delay"] for event in raised]
-    begins = np.maximum(np.sort(first), np.r_[-np.inf, ends[:-1]])
+    spans = Spans(np.maximum(np.sort(first), np.r_[-np.inf, ends[:-1]]), ends)
     windows = [event for event in events if event["event"] == "window"]
-    return [_alarm(event, bus, one, windows, (begins, ends), names) for event in raised]
+    return [_alarm(event, bus, one, heard, windows, spans, names) for event in raised]
 
 
-def _alarm(event, bus, one, windows, spans, names) -> dict[str, Any]:
-    """What is said of one alarm, among the `spans` (begins, ends) of all."""
-    begin, end = float(spans[0][np.searchsorted(spans[1], event["time"])]), event["time"]
+def _alarm(event, bus, one, heard, windows, spans, names) -> dict[str, Any]:
+    """What is said of one alarm, among the `spans` of all."""
+    begin, end = float(spans.begins[np.searchsorted(spans.ends, event["time"])]), event["time"]
     first, last = np.searchsorted(one.windows[:, 0], [begin - 1e-9, end]).tolist()
-    called = [window for window in windows[first:last] if window["value"] >= window["level"]]
-    number, kind, blamed = _blamed(event, called)
-    own = one.own[number]
-    quiet = np.searchsorted(spans[0], own.time, "right") == np.searchsorted(spans[1], own.time)
-    found = why(own, (begin, end), quiet)
-    spread = 3 * max(blamed.values(), default=0) <= len(called)
-    if spread:
-        found["reasons"] = [*newcomers(one.own, (begin, end)), *found["reasons"]]
-    telling = [r for r in found["reasons"] if (r["elsewhere"] or 0.0) <= RARE]
-    often = 2 * len(called) >= last - first
-    for moment in (*found["reasons"], *filter(None, [found["frame"]])):
+    tally = Tally.of(windows[first:last])
+    found = explain(heard, event, tally, (begin, end), spans, len(one.windows))
+    number, frame = int(found["id"], 16), found["frame"]
+    for moment in (*found["reasons"], *filter(None, [frame])):
         moment["time"] = round(moment["time"] + one.since, 6)
     times = {"begin": begin, "raised": event["since"], "end": end}
     alarm = {"bus": bus} | {k: round(t + one.since, 6) for k, t in times.items()}
-    alarm |= {"ongoing": event["event"] == "ongoing", "id": f"{number:03X}"}
-    alarm |= {"message": names.message(number) if names else "", "kind": kind}
-    alarm |= {"part": diagnosis.part_of(number), "peak": event["peak"]}
-    alarm |= {"windows": last - first, "called": len(called)}
-    alarm |= {"blamed": dict(blamed.most_common(4)), "many": len(blamed) if spread else 1}
-    alarm["sure"] = "medium" if telling or often else "low"
-    alarm["most"] = 2 * (last - first) > len(one.windows)
-    if telling and often and len(called) >= _MANY and not alarm["most"]:
-        alarm["sure"] = "high"
-    if names and found["frame"]:
-        before, after = (names.signals(number, found["frame"][k]) for k in ("before", "after"))
-        changed = {k: [before.get(k, ""), v] for k, v in after.items() if before.get(k) != v}
-        found["frame"]["signals"] = changed
+    alarm |= {"ongoing": event["event"] == "ongoing", "peak": event["peak"]}
+    alarm |= {"message": names.message(number) if names else ""}
+    alarm |= {"windows": tally.windows, "called": tally.called}
+    if names and frame:
+        frame["signals"] = names.changed(number, frame["before"], frame["after"])
     return alarm | found
-
-
-def _blamed(event: dict, called: Sequence[dict]) -> tuple[int, str, Counter[str]]:
-    """The ID that an alarm is about, what kind of attack it looks like, and how often each ID is
-    blamed in the windows that were called: the ID of most of these, or, where each has another, of
-    the window with the highest value."""
-    blamed = Counter(f"{int(window['id'], 16):03X}" for window in called)
-    (name, times), *_ = [*blamed.most_common(1), ("", 0)]
-    if times <= len(called) / 3:
-        return int(event["id"], 16), event["attack"], blamed
-    kinds = Counter(w["attack"] for w in called if int(w["id"], 16) == int(name, 16))
-    return int(name, 16), kinds.most_common(1)[0][0], blamed
 
 
 def _read(frames: Frames) -> dict[str, Any]:
@@ -279,7 +214,7 @@ def _not_judged(one: OneBus, detector: Exported, unjudged: int) -> Iterable[str]
     if left > 0:
         yield f"the last {left} frames, which fill no window"
     if not detector.baseline:
-        yield f"what was there in the first {_WARM:g} s: it is taken for normal"
+        yield f"what was there in the first {WARM:g} s: it is taken for normal"
     gaps = np.diff(frames.timestamp)
     long = gaps[gaps > _PAUSE]
     if len(long):

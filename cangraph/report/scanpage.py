@@ -17,9 +17,10 @@ from cangraph.deploy.detector import Exported, Status
 from cangraph.features.baseline import Baseline
 from cangraph.files import printable, put
 from cangraph.io.intervals import BESIDE
+from cangraph.io.names import Names
 from cangraph.io.readers import read_frames
 from cangraph.report.pages import shell
-from cangraph.report.scan import Names, Scan, scan, unreadable
+from cangraph.report.scan import Scan, scan, unreadable
 
 SHOWN = 8  # alarms with a picture, rows on the first screen
 _SECOND = 0.5  # s of a picture on either side of the frame

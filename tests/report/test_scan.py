@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import heard_in
 
 import cangraph.report.scanpage as scanpage
 from cangraph.__main__ import main
@@ -14,13 +15,14 @@ from cangraph.bus.attacks import inject
 from cangraph.bus.simulator import simulate
 from cangraph.deploy import box
 from cangraph.deploy.detector import Judged
+from cangraph.deploy.reasons import own_frames
 from cangraph.evaluation.alarms import alarm_rule
 from cangraph.features.schema import NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
+from cangraph.io.diagnosis import conversations
+from cangraph.io.names import Names
 from cangraph.io.writers import write_frames
-from cangraph.report.diagnosis import conversations
-from cangraph.report.reasons import own_frames
-from cangraph.report.scan import Names, scan
+from cangraph.report.scan import scan
 from cangraph.report.scanpage import page, picture, told
 
 LOUD = [f.name for f in NODE_FEATURES].index("broken_rule_max")
@@ -173,7 +175,7 @@ def test_two_buses_are_two_streams_each_with_its_own_alarms(quiet, attacked, pla
 def test_a_missing_message_is_drawn_without_a_frame(quiet, plain):
     missing = inject(quiet, "suppression", spans=[(12.0, 13.0)], seed=1)
     found = scan(missing, plain)
-    found.streams[""].own.update(own_frames(missing))  # as where an alarm was raised
+    found.streams[""].own.update(own_frames(heard_in(missing)))  # as where an alarm was raised
     number = missing.attack_spans[0].arbitration_id
     alarm = {"bus": "", "begin": 12.0, "id": f"{number:03X}", "many": 1, "reasons": []}
     alarm |= {"frame": None, "period_ms": 10.0, "message": "", "part": ""}

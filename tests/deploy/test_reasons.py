@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from logs import heard_in
 
+from cangraph.deploy.reasons import RARE, broken, own_frames, why
 from cangraph.frames import Frames
-from cangraph.report.reasons import RARE, broken, own_frames, why
 
 
 def traffic(n=1500, period=0.01):
@@ -17,7 +18,7 @@ def traffic(n=1500, period=0.01):
 
 
 def reasons(time, ids, data, span):
-    own = own_frames(Frames(time, ids, data=data))[0x1A0]
+    own = own_frames(heard_in(Frames(time, ids, data=data)))[0x1A0]
     quiet = (own.time < span[0]) | (own.time > span[1])
     return why(own, span, quiet)
 
@@ -68,6 +69,6 @@ def test_the_rule_that_breaks_is_named():
 def test_an_id_without_a_past_is_called_new_and_nothing_else_is_usual():
     time, ids, data = traffic()
     ids[1000:1005] = 0x6A
-    own = own_frames(Frames(time, ids, data=data))[0x6A]
+    own = own_frames(heard_in(Frames(time, ids, data=data)))[0x6A]
     found = why(own, (9.9, 10.1), np.zeros(5, bool))
     assert set(of(found)) == {"distrust"} and found["period_ms"] is None
