@@ -30,7 +30,6 @@ OPTIONS = {
     "sampler": {"imbalance": "sampler"},
     "focal": {"imbalance": "focal"},
     "rate found": {"rate": "found"},
-    "cosine": {"schedule": "cosine"},
     "warmup .1": {"warmup": 0.1},
     "clip 10": {"clip": 10.0},
     "accumulate 2": {"accumulate": 2},

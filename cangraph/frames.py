@@ -7,18 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = [
-    "ATTACK_TYPES",
-    "BUSES",
-    "LATEST",
-    "PAYLOAD_LENGTHS",
-    "AttackSpan",
-    "CaptureInfo",
-    "Frames",
-    "ReadReport",
-    "attack_code",
-]
-
 ATTACK_TYPES = (
     "benign",
     "flooding",

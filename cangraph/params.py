@@ -84,7 +84,6 @@ class FitParams(_Group):  # of `train.fit.fit`
     node_budget: Count | None
     edge_budget: Count | None
     rate: Literal["given", "found"]
-    schedule: Literal["one_cycle", "cosine"]
     warmup: Fraction
     weight_decay: NotNegative
     imbalance: Literal["none", "weights", "sampler", "focal"]

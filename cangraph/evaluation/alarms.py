@@ -24,8 +24,9 @@ _LOWEST = -1.5  # nor are log-odds as low as this
 _SUSPECT = 0.3  # how much slower what is usual is learnt while there is evidence
 _STEP = 1.0  # s; two windows further apart count as this
 _BY_EVIDENCE = ("GAT", "fusion (gat)", "trees")  # kinds of detectors whose values are probabilities
-_AFTERMATH = 1.0  # s behind an event that are neither attack nor benign
-_LONGEST_GAP = 1.0  # s; windows further apart belong to two stretches, attacks to two events
+# s; windows further apart belong to two stretches, attacks to two events, and so long is what
+# comes behind an event neither attack nor benign
+_APART = 1.0
 
 
 class AlarmRule(NamedTuple):
@@ -288,111 +289,28 @@ def raise_alarms(
     return [*found.values()]
 
 
-def _overlap(start: float, end: float, spans: list[tuple[float, float]]) -> float:
-    """Seconds of [start, end] that lie in disjoint spans."""
-    return sum(max(0.0, min(end, b) - max(start, a)) for a, b in spans)
+_Spans = list[tuple[float, float]]  # begin and end, s
 
 
-class _Capture(NamedTuple):
-    """What the alarms of one capture are compared with, as (start, end) in s: its `events`, the
-    end of the first attack window of each (`known`), the events with their aftermath, joined where
-    they overlap (`behind`), and the time that windows cover."""
-
-    events: list[tuple[float, float]]
-    known: list[float]
-    behind: list[tuple[float, float]]
-    covered: list[tuple[float, float]]
-
-    @property
-    def benign(self) -> float:
-        """Seconds covered by windows outside events and their aftermath."""
-        total = sum(b - a for a, b in self.covered)
-        return total - sum(_overlap(a, b, self.covered) for a, b in self.behind)
+def _common(one: _Spans, other: _Spans) -> _Spans:
+    """What spans have in common."""
+    pairs = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
+    return [(a, b) for a, b in pairs if a < b]
 
 
-def _truth(scores: Scores) -> dict[int, _Capture]:
-    """Of each capture (its number), of scores in order."""
-    found = {}
-    for number, mine in _captures(scores):
-        part = scores[mine]
-        spans = attack_spans(part, _LONGEST_GAP)
-        behind: list[tuple[float, float]] = []
-        for start, end in spans:
-            if behind and start <= behind[-1][1]:
-                behind[-1] = (behind[-1][0], end + _AFTERMATH)
-            else:
-                behind.append((start, end + _AFTERMATH))
-        known = [float(part.end[part.label & (part.start >= s)][0]) for s, _ in spans]
-        everything = replace(part, label=np.ones(len(part), bool))
-        found[number] = _Capture(spans, known, behind, attack_spans(everything, _LONGEST_GAP))
-    return found
-
-
-def _right(capture: _Capture, alarms: list[Alarm]) -> list[Alarm]:
-    """The alarms that an event explains."""
-    spans = [*zip(capture.known, capture.events, strict=True)]
-    return [a for a in alarms if any(k <= a.start <= end + _AFTERMATH for k, (_, end) in spans)]
-
-
-def _delays(capture: _Capture, right: list[Alarm]) -> tuple[list[float], list[float]]:
-    """Seconds from the start of each event that is found to its first right alarm, and of each
-    other one until it was too late."""
-    found: list[float] = []
-    missed: list[float] = []
-    for known, (start, end) in zip(capture.known, capture.events, strict=True):
-        about = [
-            alarm.start
-            for alarm in right
-            if alarm.start <= end + _AFTERMATH and (alarm.start >= known or alarm.end > known)
-        ]
-        if about:
-            found.append(max(0.0, about[0] - start))
-        else:
-            missed.append(end + _AFTERMATH - start)
-    return found, missed
+def _seconds(spans: _Spans) -> float:
+    return sum(b - a for a, b in spans)
 
 
 def _median_delay(found: list[float], missed: list[float]) -> float | None:
     """The delay after which half of the events are found; those `missed` were watched so long."""
-    left, waiting = len(found) + len(missed), 1.0  # share of the events that are not found yet
-    for delay, gone in sorted([*((d, False) for d in found), *((d, True) for d in missed)]):
-        waiting *= 1.0 if gone else 1 - 1 / left
-        left -= 1
-        if waiting < 0.5 + 1e-9:
-            return delay
-    return None
+    from scipy.stats import CensoredData, ecdf
 
-
-def _judge(truth: dict[int, _Capture], alarms: list[Alarm]) -> dict:
-    """The row of `event_metrics` for these alarms."""
-    delays: list[float] = []
-    missed: list[float] = []
-    false, on_duty = 0, 0.0
-    for number, capture in truth.items():
-        mine = [alarm for alarm in alarms if alarm.capture == number]
-        right = _right(capture, mine)
-        false += len(mine) - len(right)
-        of_found, of_missed = _delays(capture, right)
-        delays, missed = delays + of_found, missed + of_missed
-        for alarm in mine:
-            inside = [(max(alarm.start, a), min(alarm.end, b)) for a, b in capture.covered]
-            inside = [(a, b) for a, b in inside if a < b]
-            on_duty += sum(b - a - _overlap(a, b, capture.behind) for a, b in inside)
-    n_events = sum(len(capture.events) for capture in truth.values())
-    benign = sum(capture.benign for capture in truth.values())
-    return {
-        "events": n_events,
-        "found": len(delays),
-        "recall": len(delays) / n_events if n_events else None,
-        "delay_median": float(np.median(delays)) if delays else None,
-        "delay_p90": float(np.quantile(delays, 0.9)) if delays else None,
-        "delay_of_all": _median_delay(delays, missed),
-        "alarms": len(alarms),
-        "false_alarms": false,
-        "benign_hours": benign / 3600,
-        "false_alarms_per_hour": false / benign * 3600 if benign > 0 else None,
-        "duty": on_duty / benign if benign > 0 else None,
-    }
+    if not found:
+        return None
+    waiting = ecdf(CensoredData(found, right=missed)).sf  # share that is not found yet
+    half = waiting.quantiles[waiting.probabilities < 0.5 + 1e-9]
+    return float(half[0]) if len(half) else None
 
 
 def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0) -> dict:
@@ -412,7 +330,42 @@ def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float
     - `false_alarms_per_hour`: per hour of benign time: what windows cover, less the events and
       their aftermath. `duty`: share of the benign time under alarm, right or false.
     """
-    return _judge(_truth(_in_order(scores)), raise_alarms(scores, at, k, n, hold))
+    scores, alarms = _in_order(scores), raise_alarms(scores, at, k, n, hold)
+    delays: list[float] = []
+    missed: list[float] = []
+    right, benign, on_duty = 0, 0.0, 0.0
+    for number, mine in _captures(scores):
+        part, raised = scores[mine], [alarm for alarm in alarms if alarm.capture == number]
+        covered = attack_spans(replace(part, label=np.ones(len(part), bool)), _APART)
+        events = [(start, end + _APART) for start, end in attack_spans(part, _APART)]
+        # the end of the first attack window of each, and the alarms that an event explains
+        known = [float(part.end[part.label & (part.start >= start)][0]) for start, _ in events]
+        spans = [(first, end) for first, (_, end) in zip(known, events, strict=True)]
+        told = [a for a in raised if any(first <= a.start <= end for first, end in spans)]
+        right += len(told)
+        for first, (start, end) in zip(known, events, strict=True):
+            here = [a.start for a in told if a.start <= end and (a.start >= first or a.end > first)]
+            if here:
+                delays.append(max(0.0, here[0] - start))
+            else:
+                missed.append(end - start)
+        under = _common([(alarm.start, alarm.end) for alarm in raised], covered)
+        on_duty += _seconds(under) - _seconds(_common(under, events))
+        benign += _seconds(covered) - _seconds(_common(covered, events))
+    found, false = len(delays), len(alarms) - right
+    return {
+        "events": found + len(missed),
+        "found": found,
+        "recall": found / (found + len(missed)) if delays or missed else None,
+        "delay_median": float(np.median(delays)) if delays else None,
+        "delay_p90": float(np.quantile(delays, 0.9)) if delays else None,
+        "delay_of_all": _median_delay(delays, missed),
+        "alarms": len(alarms),
+        "false_alarms": false,
+        "benign_hours": benign / 3600,
+        "false_alarms_per_hour": false / benign * 3600 if benign > 0 else None,
+        "duty": on_duty / benign if benign > 0 else None,
+    }
 
 
 def events_by_capture(scores: Scores, at: float, k: int = 2, n: int = 3) -> list[dict]:

@@ -1,14 +1,12 @@
 """Cheap detectors, over the same windows, to compare every learned one with.
 
-Each takes `Graphs` and returns `Scores`, higher = more suspicious. Those that must know what is
-normal learn it in one of two modes: from the benign windows of `train` (zero-shot), or, without
-`train`, from each capture's own `calibration.clean_stretch` of so many `seconds`, and raise
-`ValueError` for a capture without one. In that mode the calibration windows are scored too; they
-are benign and flatter the rule, so leave them out of its metrics.
+Each takes `Graphs` and returns `Scores`, higher = more suspicious. The rules learn what is normal
+from each capture's own `calibration.clean_stretch` of so many `seconds`, and raise `ValueError` for
+a capture without one. The calibration windows are scored too; they are benign and flatter the rule,
+so leave them out of its metrics.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.special import xlogy
@@ -24,35 +22,25 @@ LEAK_GAP = 50e-6  # s; the shortest frame, 47 bits, takes 94 µs at 500 kbit/s
 _STEADY = 0.01  # bits; entropies that vary by less than this are alike
 
 
-def _reference(
-    who: str, graphs: Graphs, train: Graphs | None, seconds: float
-) -> Iterator[tuple[np.ndarray, Graphs]]:
-    """Positions of windows to score, with the windows that say what is normal for them."""
-    if train is not None:
-        if train.label.all():
-            came = f"{who}: train has no benign window of {len(train)}"
-            raise ValueError(f"{came}; expected some to learn from; add clean captures to train")
-        yield np.arange(len(graphs)), train[~train.label]
-        return
+def _calibrating(who: str, graphs: Graphs, seconds: float) -> Iterator[tuple[np.ndarray, Graphs]]:
+    """Positions of the windows of each capture, with those that say what is normal for them."""
     clean = clean_stretch(graphs, seconds)
     for number in np.unique(graphs.capture):
         mine = graphs.capture == number
         if not (mine & clean).any():
             raise ValueError(
                 f"{who}: capture {graphs.captures[number].name!r} has no window before an attack "
-                f"in its first {seconds} s; expected some; raise `seconds`, or give `train`"
+                f"in its first {seconds} s; expected some; raise `seconds`, or leave it out"
             )
         yield np.flatnonzero(mine), graphs[mine & clean]
 
 
-def calibrated_count(
-    graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None
-) -> Scores:
+def calibrated_count(graphs: Graphs, seconds: float = 10.0) -> Scores:
     """How far a window exceeds the counts known as normal: the largest excess, in frames, of an
     ID's count over the most that it had in a normal window, and `graphs.window` for an unseen ID.
     From `COUNT_THRESHOLD` on it is an attack."""
     value = np.zeros(len(graphs))
-    for windows, normal in _reference("calibrated_count", graphs, train, seconds):
+    for windows, normal in _calibrating("calibrated_count", graphs, seconds):
         mine = graphs[windows]
         ids, code = np.unique(normal.node_id, return_inverse=True)
         most = np.zeros(len(ids), np.int64)
@@ -71,11 +59,11 @@ def _entropy(graphs: Graphs) -> np.ndarray:
     return -np.add.reduceat(xlogy(p, p) / np.log(2), graphs.node_ptr[:-1])
 
 
-def entropy(graphs: Graphs, seconds: float = 10.0, *, train: Graphs | None = None) -> Scores:
+def entropy(graphs: Graphs, seconds: float = 10.0) -> Scores:
     """|H − mean| / std of the entropy H of a window's IDs; mean and std are those known as normal
     (Müter, Asaj, IEEE IV 2011)."""
     bits, value = _entropy(graphs), np.zeros(len(graphs))
-    for windows, normal in _reference("entropy", graphs, train, seconds):
+    for windows, normal in _calibrating("entropy", graphs, seconds):
         usual = _entropy(normal)
         value[windows] = np.abs(bits[windows] - usual.mean()) / max(usual.std(), _STEADY)
     return Scores.of(graphs, value)
@@ -134,12 +122,6 @@ def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
     return Scores.of(graphs, value / (graphs.window - 1))
 
 
-_FITTED = {  # by name: the rule, and the cut of its authors for clean traffic of the same capture
-    "count": (calibrated_count, COUNT_THRESHOLD),
-    "entropy": (entropy, ENTROPY_THRESHOLD),
-}
-
-
 def decided(
     train: Graphs,
     graphs: Graphs,
@@ -149,24 +131,21 @@ def decided(
 ) -> dict[str, tuple[Scores, float]]:
     """Every cheap detector over `graphs` by name, with a threshold that no test label influenced.
 
-    Trees decide at an even chance; the rules calibrated on a capture's first `seconds` where their
-    authors would; they say nothing of a capture without such a stretch. All others take the
-    `clean_threshold` of the benign windows of `train`. Without attacks in `train` there are no
-    trees, without `captures` no leak canary.
+    Trees decide at an even chance; the rules where their authors would, and say nothing of a
+    capture without a clean stretch; the leak canary takes the `clean_threshold` of the benign
+    windows of `train`. Without attacks in `train` there are no trees, without `captures` no canary.
     """
-    rules: dict[str, Callable[[Graphs], Scores]] = {
-        name: partial(rule, train=train) for name, (rule, _) in _FITTED.items()
-    }
+    found: dict[str, tuple[Scores, float]] = {}
     if captures is not None:
-        rules["leak canary"] = partial(leak_canary, captures)
-    found = {
-        name: (rule(graphs), clean_threshold(rule(train), false_alarm_rate))
-        for name, rule in rules.items()
-    }
+        normal = leak_canary(captures, train)
+        found["leak canary"] = (
+            leak_canary(captures, graphs),
+            clean_threshold(normal, false_alarm_rate),
+        )
     if train.label.any() and not train.label.all():
         found["boosted trees"] = BoostedTrees(train).score(graphs), 0.5
     ready = np.isin(graphs.capture, graphs.capture[clean_stretch(graphs, seconds)])
     graphs = graphs if ready.all() else graphs[ready]
-    for name, (rule, at) in _FITTED.items():
-        found[f"calibrated {name}"] = rule(graphs, seconds), at
+    found["calibrated count"] = calibrated_count(graphs, seconds), COUNT_THRESHOLD
+    found["calibrated entropy"] = entropy(graphs, seconds), ENTROPY_THRESHOLD
     return found

@@ -1,7 +1,5 @@
 """`Frames` out: logs for other tools, and files that `read_frames` gives back as they were."""
 
-import gzip
-import lzma
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,8 @@ import numpy as np
 from cangraph.extras import named_extra
 from cangraph.frames import LATEST, Frames
 
-_TABLES = (".csv", ".csv.gz", ".csv.zst", ".csv.xz", ".parquet")
 _LOGS = (".log", ".asc", ".blf", ".trc")
+_ENDINGS = (".csv", ".parquet", *_LOGS)
 
 
 def write_frames(frames: Frames, path: str | Path) -> None:
@@ -19,7 +17,7 @@ def write_frames(frames: Frames, path: str | Path) -> None:
 
     | ending | keeps | rounds the time to |
     |---|---|---|
-    | .csv, also .gz, .zst, .xz; .parquet | everything but the attack type | nothing |
+    | .csv, .parquet | everything but the attack type | nothing |
     | .log (candump) | frames | 1 µs |
     | .asc (Vector) | frames | 1 µs, from the first frame on |
     | .blf (Vector) | frames | 1 ns; times before 1990 from the first frame's millisecond on |
@@ -40,10 +38,9 @@ def write_frames(frames: Frames, path: str | Path) -> None:
     ['timestamp,arbitration_id,data_field,attack', '0.5,1A0,0000,0']
     """
     path = Path(path)
-    name = path.name.lower()
-    if not name.endswith(_TABLES + _LOGS):
+    if path.suffix.lower() not in _ENDINGS:
         raise ValueError(
-            f"{path}: the ending is not known; expected {', '.join(_TABLES + _LOGS)}; rename it"
+            f"{path}: the ending is not known; expected {', '.join(_ENDINGS)}; rename it"
         )
     if len(frames) == 0:
         raise ValueError(f"{path}: there are no frames to write; expected one or more")
@@ -52,7 +49,7 @@ def write_frames(frames: Frames, path: str | Path) -> None:
             f"{path}: the times run from {frames.timestamp[0]:g} to {frames.timestamp[-1]:g} s; "
             f"expected 0 to {LATEST:g}; shift them"
         )
-    if name.endswith(_LOGS):
+    if path.suffix.lower() in _LOGS:
         _write_log(frames, path)
     else:
         with named_extra(str(path)):
@@ -85,22 +82,8 @@ def _write_table(frames: Frames, path: Path) -> None:
         )
     if path.suffix.lower() == ".parquet":
         table.write_parquet(path)
-        return
-    text = table.write_csv(float_scientific=False, quote_style="never").encode()
-    path.write_bytes(_packed(text, path.suffix.lower()))
-
-
-def _packed(raw: bytes, suffix: str) -> bytes:
-    match suffix:
-        case ".gz":
-            return gzip.compress(raw)
-        case ".xz":
-            return lzma.compress(raw, preset=1)
-        case ".zst":
-            import zstandard
-
-            return zstandard.compress(raw)
-    return raw
+    else:
+        table.write_csv(path, float_scientific=False, quote_style="never")
 
 
 def _write_log(frames: Frames, path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import ConfigDict, Field
-from scipy.stats import ks_2samp
 
 from cangraph import runs
 from cangraph.data.datasets import DATASETS, read
@@ -92,11 +91,6 @@ class Gathered:
     def blame(self) -> np.ndarray:
         """Attack probability of each node of the test windows by that GAT, f8 (N,)."""
         return self.task.blame(self.data.test)
-
-    @cached_property
-    def drawn(self) -> Scores:
-        """Its scores of the synthesised calibration windows."""
-        return runs.load_scores(self.stage, self.params, self.data)["gat/drawn"]
 
     def frames(self, judge: Judge) -> Scores:
         """What a detector says of frames: a GAT by window and ID, any other by window."""
@@ -229,24 +223,6 @@ def undefined(rows: Sequence[dict]) -> list[dict]:
         | {"captures": f"all {captures}" if len(labels) == captures else ", ".join(labels)}
         for key, labels in said.items()
     ]
-
-
-def _drifted(run: Gathered) -> list[dict]:
-    """How far the scores of benign windows have moved from those of training, by part and test
-    capture: quantiles of the log-odds, and scipy's two-sample Kolmogorov-Smirnov test."""
-    train, test = run.data.train, run.main.scores
-    parts = {"train": run.task.score(train[~train.label]).value}
-    parts["calib (drawn)"] = run.drawn.value[~run.drawn.label]
-    for number in np.unique(test.capture):
-        mine = (test.capture == number) & ~test.label
-        parts[test.captures[number].label] = test.value[mine]
-    rows = []
-    for name, value in [(name, value) for name, value in parts.items() if len(value)]:
-        low, median, high = np.quantile(calibration.log_odds(value), [0.05, 0.5, 0.95]).tolist()
-        row = {"part": name, "windows": len(value), "low": low, "median": median, "high": high}
-        ks, p = map(float, ks_2samp(value, parts["train"], method="asymp"))
-        rows.append(row | ({"ks": None, "p": None} if name == "train" else {"ks": ks, "p": p}))
-    return rows
 
 
 def _wrong(run: Gathered, number: int = 10) -> list[dict]:
@@ -389,7 +365,6 @@ def build(params: Params) -> Report:
             "ece": calibration.ece(main.scores),
             "brier": calibration.brier(main.scores),
         },
-        "drift": _drifted(run),
         "worst": _wrong(run),
         "blamed": blame.blamed_ids(main.scores, main.at, run.data.test, run.blame),
         "costs": [row for found in run.facts.values() for row in found.get("costs", [])],

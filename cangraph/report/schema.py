@@ -41,10 +41,6 @@ class Findings(BaseModel):
         "duty: share of the benign time under alarm"
     )
     calibration: dict[str, float] = Field(description="calibration error and Brier score")
-    drift: list[Row] = Field(
-        description="log-odds of benign windows by part or capture: quantiles, and the "
-        "Kolmogorov-Smirnov distance from training"
-    )
     worst: list[Row] = Field(
         description="windows judged wrongly: kind, capture, start in s, value, attack, the ID "
         "blamed, position among the test windows"

@@ -95,7 +95,7 @@ def fit(
 ) -> Task:
     """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
     that is best on `data.val` (see `Task.monitor`), or their average (`callbacks.Averages`), and
-    return it ready to `score`. AdamW, and by default the one-cycle schedule that peaks at the
+    return it ready to `score`. AdamW, and the one-cycle schedule that peaks at the
     learning rate of the `size` ("teacher" or "student"); no epoch is left out.
 
     The same seed and number of threads give the same weights, bit for bit, on a CPU. With a

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr
 from typing import Any
@@ -42,31 +41,17 @@ def optimisation(
     task: Task, rate: float, run: FitParams, steps: int, slowing: float = 1.0
 ) -> tuple[list, list]:
     """AdamW and the schedule of a run of `steps` steps that peaks at `rate`, as Lightning wants
-    them. The rate of each layer of the encoder is `slowing` times that of the one above it, of
-    which the last is below the heads.
-
-    `one_cycle` rises over the share `warmup` of the steps and falls to almost nothing (Smith and
-    Topin 2018). `cosine` rises linearly over that share, and falls by half a cosine to nothing
-    (Loshchilov and Hutter 2017).
+    them: it rises over the share `warmup` of the steps and falls to almost nothing (one cycle,
+    Smith and Topin 2018). The rate of each layer of the encoder is `slowing` times that of the one
+    above it, of which the last is below the heads.
     """
     groups = _groups(task, rate, slowing)
     fused = run.precision == "32-true"  # else Lightning clips no gradients of a fused update
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=run.weight_decay, fused=fused)
-    rising = int(run.warmup * steps)
-
-    def cosine(step: int) -> float:
-        if step < rising:
-            return (step + 1) / (rising + 1)
-        return (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
-
-    schedule: lr_scheduler.LRScheduler
-    if run.schedule == "one_cycle":
-        peaks, warmup = [group["lr"] for group in groups], run.warmup
-        if warmup * steps == 1:  # torch divides by the steps of the rise less one
-            warmup *= 1 - 1e-9
-        schedule = lr_scheduler.OneCycleLR(optimizer, peaks, steps, pct_start=warmup)
-    else:
-        schedule = lr_scheduler.LambdaLR(optimizer, cosine)
+    peaks, warmup = [group["lr"] for group in groups], run.warmup
+    if warmup * steps == 1:  # torch divides by the steps of the rise less one
+        warmup *= 1 - 1e-9
+    schedule = lr_scheduler.OneCycleLR(optimizer, peaks, steps, pct_start=warmup)
     return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 

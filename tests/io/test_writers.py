@@ -15,7 +15,7 @@ from cangraph.io.readers import read_frames
 from cangraph.io.writers import write_frames
 
 FUZZ = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/fuzz_readers.py"))["fuzz"]
-TABLES = (".csv", ".csv.gz", ".csv.zst", ".csv.xz", ".parquet")
+TABLES = (".csv", ".parquet")
 ROUNDING = {".log": 0.51e-6, ".asc": 1.01e-6, ".blf": 2e-9, ".trc": 2e-6}  # s
 CONTENT = ("arbitration_id", "dlc", "data", "is_extended_id", "is_remote_frame")
 EPOCH = 1.5e9  # s

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from pytest import approx
-from scipy.stats import ks_2samp
 
 import cangraph as cg
 from cangraph import runs
@@ -95,7 +94,7 @@ def test_without_any_detector_there_is_nothing_to_report(seed, stage, params):
 def test_every_baseline_stands_beside_with_a_threshold_and_a_rule_of_alarms(report):
     judges = {judge.name: judge for judge in report.run.judges}
     rules = {name for name, judge in judges.items() if judge.kind == "rule"}
-    assert rules >= {"calibrated count", "count", "entropy"}
+    assert rules == {"calibrated count", "calibrated entropy"}
     assert (judges["boosted trees"].kind, judges["leak canary"].kind) == ("trees", "canary")
     for name in (*rules, "boosted trees", "leak canary"):
         scores, at = judges[name].scores, judges[name].at
@@ -165,16 +164,6 @@ def test_a_capture_that_begins_under_attack_is_reported_whole(calm, home, monkey
     assert row["captures"] == ("test_01 c1, test_01 c2" if calm else "all 2")
     judged = [row for row in saved.scenarios if row["detector"] == "calibrated count"]
     assert judged[0]["captures"] == calm
-
-
-def test_drift_is_scipys_distance_from_training(report):
-    train = report.run.data.train
-    reference = report.run.task.score(train[~train.label]).value
-    scores = report.run.main.scores
-    mine = scores.value[~scores.label & (scores.capture == scores.capture.max())]
-    assert row_of(report.drift, part="train")["ks"] is None
-    last = row_of(report.drift, part="test_02 c3")
-    assert (last["ks"], last["windows"]) == (approx(ks_2samp(mine, reference).statistic), len(mine))
 
 
 def test_what_is_saved_follows_the_schema(report, params):

@@ -133,7 +133,7 @@ OPTIONS = [
     {"average": "swa"},
     {"imbalance": "sampler"},
     {"imbalance": "focal", "accumulate": 2},
-    {"schedule": "cosine", "warmup": 0.1, "accumulate": 2, "average": "ema"},
+    {"warmup": 0.1, "accumulate": 2, "average": "ema"},
     {"precision": "bf16-mixed", "rate": "found"},
     {"freeze": 1.0, "average": "ema"},
     {"prune": 0.5},
