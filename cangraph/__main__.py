@@ -100,10 +100,10 @@ def _train(words: Sequence[str]) -> None:
 
     from lightning.pytorch.utilities import rank_zero_only
 
-    from cangraph.runs import training_folder
+    from cangraph.runs import folder
 
     teachers(params, *launched())
-    rank_zero_only(print)(f"{training_folder(params, 'teacher')}: teacher.ipynb goes on from here")
+    rank_zero_only(print)(f"{folder(params) / 'teacher'}: teacher.ipynb goes on from here")
 
 
 def asked(words: Sequence[str]) -> Params:
@@ -151,12 +151,12 @@ def teachers(params: Params, devices: int = 1, nodes: int = 1) -> dict[str, Task
     from cangraph.data.datasets import clean_captures, read
     from cangraph.data.synthesis import Synthesis
     from cangraph.nn.models import GAT, VGAE
-    from cangraph.runs import load_data, training_folder
+    from cangraph.runs import folder, load_data
     from cangraph.train.fit import fit, seed_everything
     from cangraph.train.tasks import Detector, Reconstructor
 
     seed_everything(params.seed)
-    place = training_folder(params, "teacher")
+    place = folder(params) / "teacher"
     data = load_data(params)
     material = Synthesis(data, clean_captures(read(params.dataset, params.seed)), params)
     spec, nets = data.graphs.spec, params.teacher

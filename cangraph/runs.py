@@ -24,7 +24,7 @@ from safetensors.numpy import load as read_arrays
 from safetensors.numpy import save as serialized
 
 from cangraph.data.splits import Split
-from cangraph.data.store import keep, open_graphs
+from cangraph.data.store import open_graphs
 from cangraph.evaluation.scores import Scores
 from cangraph.files import home, put, sealed, unsealed
 from cangraph.frames import CaptureInfo
@@ -48,11 +48,6 @@ def folder(params: Params) -> Path:
 def graphs_folder(params: Params) -> Path:
     """Where the prepared graphs of a dataset lie, shared by all seeds: `runs/<dataset>/graphs`."""
     return home() / "runs" / params.dataset / "graphs"
-
-
-def training_folder(params: Params, stage: str) -> Path:
-    """Where models keep checkpoints and records while they train: `runs/<dataset>/<stage>`."""
-    return folder(params) / stage
 
 
 def make_run(dataset: str, seed: int | str = "") -> str:
@@ -92,8 +87,8 @@ def save(
     Scores are named `<model>/<part>`: the part of the split that was scored, or `drawn` for windows
     that `synthesis` drew, whose labels and captures are saved with them.
 
-    The JSON is written last: where it lies, the stage is complete. Checkpoints in `training_folder`
-    are then removed, unless `fit.checkpoints` asks for several.
+    The JSON is written last: where it lies, the stage is complete. Checkpoints of its
+    training are then removed, unless `fit.checkpoints` asks for several.
 
     Raises `ValueError` for an unknown stage, for facts that are no JSON, such as NaN, and where the
     JSON of a stage before it is damaged.
@@ -175,11 +170,17 @@ def _arrays(scores: dict[str, Scores]) -> tuple[dict[str, np.ndarray], dict[str,
 
 
 def save_data(params: Params, data: Split, **facts: Any) -> None:
-    """Save the split and which graphs it is of, with what is known of every capture. Graphs that
-    `prepare` did not keep in `graphs_folder` are written there."""
-    key = keep(data.graphs, graphs_folder(params))
-    facts["graphs"], facts["split"], facts["notes"] = key, data.counts(), list(data.notes)
-    facts["captures"] = [capture._asdict() for capture in data.graphs.captures]
+    """Save the split and which graphs it is of, with what is known of every capture.
+
+    Raises `ValueError` for graphs that `prepare` did not keep in `graphs_folder`."""
+    graphs = data.graphs
+    if not (graphs_folder(params) / (graphs.key or "none")).is_dir():
+        raise ValueError(
+            f"runs.save_data: {graphs} are not in {graphs_folder(params)}; expected those that "
+            "cangraph.prepare keeps there; prepare them with this folder"
+        )
+    facts |= {"graphs": graphs.key, "split": data.counts(), "notes": list(data.notes)}
+    facts["captures"] = [capture._asdict() for capture in graphs.captures]
     _save("data_prep", params, _serialized({"part": data.part}), facts)
 
 

@@ -128,7 +128,9 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CANGRAPH_HOME", str(tmp_path))
     params = command.asked(SMALL)
     captures = [c for c in cg.read("demo") if c.scenario.startswith(("train_02", "test_06"))]
-    data = cg.split(to_graphs(captures, params.window, params.stride), params.split)
+    folder = runs.graphs_folder(params)
+    graphs = cg.prepare(captures, params.window, params.stride, folder=folder)
+    data = cg.split(graphs, params.split)
     runs.save_data(params, data)
     return tmp_path
 
@@ -148,7 +150,7 @@ def test_the_notebook_goes_on_from_what_two_processes_left(home, monkeypatch, ca
             if "gat = cg.fit" in cell.source:
                 break
     assert "epoch" not in capsys.readouterr().out, "nothing was trained again"
-    place = runs.training_folder(command.asked(SMALL), "teacher")
+    place = runs.folder(command.asked(SMALL)) / "teacher"
     assert {path.name for path in place.iterdir()} == {"vgae", "gat"}
     assert all(len([*path.glob("*/")]) == 1 for path in place.iterdir())
     # one process from the start: means over nodes and edges count by windows, hidden ones differ

@@ -43,7 +43,8 @@ def captures():
 
 @pytest.fixture
 def data(captures, params):
-    return split(to_graphs(captures, params.window, params.stride), params.split)
+    folder = runs.graphs_folder(params)
+    return split(prepare(captures, params.window, params.stride, folder=folder), params.split)
 
 
 def test_data_comes_back_as_it_was(params, data):
@@ -57,9 +58,7 @@ def test_data_comes_back_as_it_was(params, data):
     assert back.notes == data.notes
 
 
-def test_prepared_graphs_are_not_written_twice_and_a_part_of_them_is_saved_as_such(
-    params, captures
-):
+def test_graphs_are_saved_by_their_key_and_others_refused(params, captures):
     place = runs.graphs_folder(params)
     graphs = prepare(captures, params.window, params.stride, folder=place)
     before = sorted(place.rglob("*"))
@@ -68,12 +67,9 @@ def test_prepared_graphs_are_not_written_twice_and_a_part_of_them_is_saved_as_su
     back, key = runs.load_data(params).graphs, runs.load("data_prep", params)["graphs"]
     assert back.key == graphs.key == key
     part = split(graphs[np.arange(len(graphs)) % 7 > 0], params.split)
-    runs.save_data(params, part)
-    back = runs.load_data(params).graphs
-    assert len(back) == len(part.graphs) < len(graphs)
-    assert np.array_equal(back.begin, part.graphs.begin)
-    again = prepare(captures, params.window, params.stride, folder=place)
-    assert np.array_equal(again.x, graphs.x)
+    for other in (part, split(to_graphs(captures, params.window), params.split)):
+        with pytest.raises(ValueError, match=r"runs.save_data: Graphs\(.*; prepare them"):
+            runs.save_data(params, other)
 
 
 @pytest.mark.parametrize(
@@ -178,11 +174,15 @@ def faults(files, other):
 
 
 @pytest.mark.acceptance
-def test_whatever_is_damaged_or_swapped_in_a_run_is_refused_by_name(params, data, tmp_path):
+def test_whatever_is_damaged_or_swapped_in_a_run_is_refused_by_name(
+    params, captures, data, tmp_path
+):
     other = params.model_copy(update={"seed": 1})
     save_all(other, data)
-    shutil.move(runs.graphs_folder(params), tmp_path / "others")
-    save_all(params, split(data.graphs[np.arange(len(data.graphs)) % 9 > 0], params.split))
+    place = runs.graphs_folder(params)
+    shutil.move(place, tmp_path / "others")
+    graphs = prepare([c[:-500] for c in captures], params.window, params.stride, folder=place)
+    save_all(params, split(graphs, params.split))
     read = {"data_prep.safetensors", "teacher.safetensors", "data_prep.json", "teacher.json"}
     read |= {"teacher.ckpt", "about.json", *(f"{name}.npy" for name in Graphs.names())}
     places = runs.folder(params), runs.folder(other)
@@ -276,7 +276,7 @@ def test_an_unknown_stage_and_nan_are_refused(params):
 @pytest.mark.parametrize("best", [1, 2])
 def test_checkpoints_go_when_the_stage_would_repeat_them(params, best):
     run = params.model_copy(update={"fit": params.fit.model_copy(update={"checkpoints": best})})
-    place = runs.training_folder(run, "teacher")
+    place = runs.folder(run) / "teacher"
     (place / "gat/0123").mkdir(parents=True)
     (place / "gat/history.csv").write_text("epoch\n")
     (place / "gat/0123/last.ckpt").write_bytes(b"")

@@ -28,7 +28,7 @@ from cangraph.frames import CaptureInfo
 _SOURCES = ("frames.py", "io/*.py", "features/*.py", "data/graphs.py")
 _PACKAGES = ("numpy", "numba")  # another version may round the last bit differently
 _ENDS = ("source", "target")  # the rows of `edge_index` are spooled apart
-_IDENTITY = ("sha256", "name", "scenario", "vehicle", "recording")
+_IDENTITY = ("name", "scenario", "vehicle", "recording")
 
 
 def prepare(
@@ -51,38 +51,32 @@ def prepare(
     folder, captures = Path(folder), streams(captures)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = list(pool.map(lambda capture: capture.sha256(), captures))
-    identities = [
-        {"sha256": digest} | {name: getattr(capture, name) for name in _IDENTITY[1:]}
-        for capture, digest in zip(captures, digests, strict=True)
-    ]
-    of = _made_of(identities, window) | {"stride": stride, "code": _code()}
-    if found := _found(folder, _key(of)):
-        return found
-    with whole_folder(folder / _key(of)) as place:
+    of = {
+        "captures": [
+            {"sha256": digest} | {name: getattr(capture, name) for name in _IDENTITY}
+            for capture, digest in zip(captures, digests, strict=True)
+        ],
+        "window": window,
+        "stride": stride,
+        "node_features": [feature.name for feature in NODE_FEATURES],
+        "edge_features": [feature.name for feature in EDGE_FEATURES],
+        "code": _code(),
+    }
+    key = _key(of)
+    try:
+        return open_graphs(folder, key)
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        warnings.warn(f"{error}; they are made again", stacklevel=2)
+    with whole_folder(folder / key) as place:
         with tempfile.TemporaryDirectory(dir=place) as spooled:
             spools = [_Spool(Path(spooled, str(number))) for number in range(len(captures))]
             infos = stream(captures, window, stride, [spool.take for spool in spools], digests)
             _join(spools, place)
-        _describe(place, of, infos)
-    return open_graphs(folder, _key(of))
-
-
-def keep(graphs: Graphs, folder: Path) -> str:
-    """Keep graphs in a folder, unless they are there. Returns the key for `open_graphs`."""
-    if graphs.key and _found(folder, graphs.key):
-        return graphs.key
-    arrays = {name: np.ascontiguousarray(getattr(graphs, name)) for name in Graphs.names()}
-    digest = hashlib.sha256()
-    for array in arrays.values():
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    identities = [{name: getattr(info, name) for name in _IDENTITY} for info in graphs.captures]
-    of = _made_of(identities, graphs.window) | {"content": digest.hexdigest()}
-    if not _found(folder, _key(of)):
-        with whole_folder(folder / _key(of)) as place:
-            for name, array in arrays.items():
-                np.save(place / f"{name}.npy", array)
-            _describe(place, of, graphs.captures)
-    return _key(of)
+        about = {"of": of, "captures": [i._asdict() for i in infos], "arrays": _hashes(place)}
+        (place / "about.json").write_bytes(sealed(about))
+    return open_graphs(folder, key)
 
 
 def open_graphs(folder: Path, key: str) -> Graphs:
@@ -115,26 +109,6 @@ def open_graphs(folder: Path, key: str) -> Graphs:
         raise ValueError(f"{path}: {error}; expected prepared graphs, whole") from error
     object.__setattr__(graphs, "key", key)
     return graphs
-
-
-def _found(folder: Path, key: str) -> Graphs | None:
-    """The graphs under a key if they are whole; warns if they are damaged."""
-    try:
-        return open_graphs(folder, key)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        warnings.warn(f"{error}; they are made again", stacklevel=3)
-        return None
-
-
-def _made_of(identities: list[dict[str, str]], window: int) -> dict[str, Any]:
-    return {
-        "captures": identities,
-        "window": window,
-        "node_features": [feature.name for feature in NODE_FEATURES],
-        "edge_features": [feature.name for feature in EDGE_FEATURES],
-    }
 
 
 def _code() -> dict[str, str]:
@@ -184,12 +158,6 @@ def _join(spools: list[_Spool], place: Path) -> None:
         whole = np.lib.format.open_memmap(place / f"{name}.npy", "w+", pieces[0].dtype, shape)
         np.concatenate(pieces, out=whole.reshape(rows, *row))
         whole.flush()
-
-
-def _describe(place: Path, of: dict, infos: Sequence[CaptureInfo]) -> None:
-    captures = [info._asdict() for info in infos]
-    about = {"of": of, "captures": captures, "arrays": _hashes(place)}
-    (place / "about.json").write_bytes(sealed(about))
 
 
 def _hashes(place: Path) -> dict[str, str]:

@@ -13,8 +13,8 @@ import cangraph as cg
 from cangraph import runs
 from cangraph.bus.attacks import inject
 from cangraph.bus.simulator import simulate
-from cangraph.data.graphs import to_graphs
 from cangraph.data.splits import split
+from cangraph.data.store import prepare
 from cangraph.evaluation.scores import METRICS, Scores, by_capture
 from cangraph.files import home
 from cangraph.fusion.verdict import ALL
@@ -37,7 +37,8 @@ def scored(windows, seed):
 
 def put_teacher(params, captures):
     """Write what data_prep and teacher leave, with nets that were not trained."""
-    data = split(to_graphs(captures, params.window, params.stride), params.split)
+    folder = runs.graphs_folder(params)
+    data = split(prepare(captures, params.window, params.stride, folder=folder), params.split)
     runs.save_data(params, data, card={"captures": [], "warnings": []})
     models = {"gat": GAT(data.graphs.spec, 4, 2, 1), "vgae": VGAE(data.graphs.spec, 4, 2, 1, 2)}
     Detector(models["gat"]).prepare(data.train)
