@@ -2,7 +2,7 @@
 
 import hashlib
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ def run_data(words: Sequence[str]) -> int:
     wrong = False
     for row in map(there, given.datasets or DATASETS):
         print("\n".join(_lines(row)))
-        for name, checked in checks(row["dataset"]) if given.check and row["files"] else ():
-            wrong |= not checked["fine"]
-            print(printable(f"    {name}: {checked['says']}"))
+        for name, fine, says in checks(row["dataset"]) if given.check else ():
+            wrong |= not fine
+            print(printable(f"    {name}: {says}"))
     return int(wrong)
 
 
@@ -80,40 +80,32 @@ def content(frames: Frames) -> str:
     return digest.hexdigest()[:16]
 
 
-def checks(dataset: str) -> list[tuple[str, dict[str, Any]]]:
-    """Each file of a dataset, by its name within it: what reading it `says`, and whether that is
-    `fine`: every row is read, and the frames are the known ones, where any are known."""
+def checks(dataset: str) -> Iterator[tuple[str, bool, str]]:
+    """Each file of a dataset, by its name within it: whether it is fine, which is to say every row
+    is read and the frames are the known ones, where any are known; and what reading it says."""
     from rich.console import Console
     from rich.progress import track
 
     known = dict(line.split()[::-1] for line in KNOWN.read_text(encoding="utf-8").splitlines())
-    console, found = Console(stderr=True), []
-    files = track(
-        captures_of_disk(dataset),
-        description=f"reading {dataset}",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    for path, _ in files:
+    console, about = Console(stderr=True), f"reading {dataset}"
+    quiet = not console.is_terminal
+    files = captures_of_disk(dataset)
+    for path, _ in track(files, about, console=console, transient=True, disable=quiet):
         name = path.relative_to(data_home()).as_posix()
         try:
-            found.append((name, _checked(read_frames(path, strict=False), known.get(_key(name)))))
+            frames = read_frames(path, strict=False)
         except (ValueError, OSError) as error:
-            found.append((name, {"fine": False, "says": str(error)}))
-    return found
-
-
-def _key(name: str) -> str:
-    """A file's name without its endings, which say how it is kept."""
-    folder, _, file = name.rpartition("/")
-    return f"{folder}/{file.split('.')[0]}"
-
-
-def _checked(frames: Frames, expected: str | None) -> dict[str, Any]:
-    same = expected is None or content(frames) == expected
-    says = "no checksum is known" if expected is None else "as known" if same else "other content"
-    refused = frames.report.refused
-    rows = f"{len(frames):,} frames, {int(frames.attack.sum()):,} of them attacks"
-    odd = f", {refused:,} rows refused" if refused else ""
-    return {"fine": same and not refused, "says": f"{rows}{odd}; {says}"}
+            yield name, False, str(error)
+            continue
+        # known without its endings, which say how it is kept
+        folder, _, file = name.rpartition("/")
+        expected = known.get(f"{folder}/{file.split('.')[0]}")
+        same, refused = expected in (None, content(frames)), frames.report.refused
+        told = "as known" if same else "other content"
+        rows = f"{len(frames):,} frames, {int(frames.attack.sum()):,} of them attacks"
+        odd = f", {refused:,} rows refused" if refused else ""
+        yield (
+            name,
+            same and not refused,
+            f"{rows}{odd}; {told if expected else 'no checksum is known'}",
+        )

@@ -23,8 +23,9 @@ SCENARIOS = (
 
 
 class Original(NamedTuple):
-    """Files of a dataset's original release: the `pattern` of their names, their scenario (none:
-    they are left aside), and the span, in shares of the rows, that belongs to it."""
+    """Files of a dataset's original release: the `pattern` of their names (of those in folders of
+    scenarios: none), their scenario (none: they are left aside), and the span, in shares of the
+    rows, that belongs to it."""
 
     pattern: str
     scenario: str
@@ -136,12 +137,8 @@ def present() -> list[str]:
 def captures_of_disk(dataset: str) -> list[tuple[Path, list[str]]]:
     """The files of a dataset in `CANGRAPH_DATA` and the scenarios that each belongs to, by the
     names of files alone."""
-    if filed := _filed(dataset):
-        return [(path, [scenario]) for path, scenario in filed]
-    originals = DATASETS[dataset].originals
-    paths = _logs((data_home() / dataset).rglob("*")) if originals else []
-    named = [(path, _roles(path, originals)) for path in paths]
-    return [(path, [r.scenario for r in roles if r.scenario]) for path, roles in named if roles]
+    planned = [(path, roles) for path, roles in _planned(dataset) if roles]
+    return [(path, [r.scenario for r in roles if r.scenario]) for path, roles in planned]
 
 
 def wanting(dataset: str) -> str:
@@ -157,31 +154,49 @@ def wanting(dataset: str) -> str:
     )
 
 
+def _planned(dataset: str) -> list[tuple[Path, list[Original]]]:
+    """The files in the folders of scenarios with their role, or else the original ones with theirs,
+    of which some may have none."""
+    folder, known = data_home() / dataset, DATASETS[dataset]
+    filed = [
+        (path, [Original("", scenario)])
+        for scenario in TRAIN + known.scenarios
+        for path in _logs((folder / scenario).glob("*"))
+    ]
+    if filed or not known.originals:
+        return filed
+    return [
+        (path, [o for o in known.originals if re.fullmatch(o.pattern, _stem(path), re.IGNORECASE)])
+        for path in _logs(folder.rglob("*"))
+    ]
+
+
 def _read_folder(dataset: str) -> list[Frames]:
     captures = []
-    for path, scenario in _filed(dataset):
-        if not is_log(path):
+    for path, roles in _planned(dataset):
+        stem, filed = _stem(path), any(not role.pattern for role in roles)
+        if filed and not is_log(path):
             raise ValueError(
                 f"{path}: the ending is not known; expected {', '.join(ENDINGS)}, plain or as .gz, "
                 ".zst or .xz; convert the file, or take it away"
             )
-        name = _stem(path)
-        kind, vehicle = _attack_type(name), _vehicle(name)
-        captures.append(read_frames(path, attack_type=kind, scenario=scenario, vehicle=vehicle))
-    captures = captures or _read_originals(data_home() / dataset, DATASETS[dataset].originals)
+        if not roles:
+            names = dict.fromkeys(o.pattern for o in DATASETS[dataset].originals)
+            raise ValueError(
+                f"{path}: no original file has this name; expected {', '.join(names)}; "
+                "rename the file, or take it away"
+            )
+        if not any(role.scenario for role in roles):
+            continue
+        vehicle = _vehicle(stem) if filed else _original_vehicle(stem)
+        frames = read_frames(path, attack_type=_attack_type(stem), vehicle=vehicle)
+        for role in roles:
+            part = slice(int(role.since * len(frames)), int(role.until * len(frames)))
+            captures.append(frames[part].label(scenario=role.scenario))
     if not captures:
         place = data_home() / dataset
         raise FileNotFoundError(f"dataset {dataset!r}: no captures in {place}; {wanting(dataset)}")
     return captures
-
-
-def _filed(dataset: str) -> list[tuple[Path, str]]:
-    """The captures in the folders of scenarios, and their scenario."""
-    return [
-        (path, scenario)
-        for scenario in TRAIN + DATASETS[dataset].scenarios
-        for path in _logs((data_home() / dataset / scenario).glob("*"))
-    ]
 
 
 def _logs(paths: Iterable[Path]) -> list[Path]:
@@ -191,29 +206,6 @@ def _logs(paths: Iterable[Path]) -> list[Path]:
 
 def _stem(path: Path) -> str:
     return path.name.split(".")[0]
-
-
-def _roles(path: Path, originals: Sequence[Original]) -> list[Original]:
-    return [o for o in originals if re.fullmatch(o.pattern, _stem(path), re.IGNORECASE)]
-
-
-def _read_originals(folder: Path, originals: Sequence[Original]) -> list[Frames]:
-    captures = []
-    for path in _logs(folder.rglob("*")) if originals else ():
-        stem, roles = _stem(path), _roles(path, originals)
-        if not roles:
-            names = dict.fromkeys(o.pattern for o in originals)
-            raise ValueError(
-                f"{path}: no original file has this name; expected {', '.join(names)}; "
-                "rename the file, or take it away"
-            )
-        if not any(role.scenario for role in roles):
-            continue
-        frames = read_frames(path, attack_type=_attack_type(stem), vehicle=_original_vehicle(stem))
-        for role in roles:
-            part = slice(int(role.since * len(frames)), int(role.until * len(frames)))
-            captures.append(frames[part].label(scenario=role.scenario))
-    return captures
 
 
 def _original_vehicle(stem: str) -> str:
