@@ -1,8 +1,8 @@
-"""Combine the scores of the VGAE and the GAT: the state, the plain rules, and stacking."""
+"""Combine the scores of the VGAE and the GAT: the plain rules, and stacking."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -10,40 +10,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from cangraph.evaluation.scores import Scores, threshold
-
-
-class Entry(NamedTuple):
-    """One number of the state vector: its `name`, its `unit`, and what it `says` of the window."""
-
-    name: str
-    unit: str
-    says: str
-
-
-_VGAE = (
-    Entry("vgae_node_mean", "σ", "feature error, mean over nodes: much is a little odd"),
-    Entry("vgae_node_max", "σ", "feature error of the node explained worst: one ID is very odd"),
-    Entry("vgae_succession", "σ", "error of who follows whom"),
-    Entry("vgae_kl", "σ", "divergence of the latents from the prior: the encoder is surprised"),
-    Entry("vgae_z_mean", "1", "latent statistics: mean of the pooled μ"),
-    Entry("vgae_z_std", "1", "standard deviation of the pooled μ"),
-    Entry("vgae_z_max", "1", "largest pooled μ"),
-)
-_GAT = (
-    Entry("gat_logit", "nat", "log-odds of an attack: still ranks where the probability is 0 or 1"),
-    Entry("gat_probability", "0..1", "probability of an attack in the window"),
-    Entry("gat_node_max", "nat", "log-odds of the node that is blamed the most"),
-    Entry("gat_z_mean", "1", "embedding statistics: mean of the pooled node states"),
-    Entry("gat_z_std", "1", "standard deviation of the pooled node states"),
-    Entry("gat_z_max", "1", "largest pooled node state"),
-)
-BOTH = (
-    Entry("vgae_probability", "0..1", "the VGAE's score, calibrated as a probability p_v"),
-    Entry("vgae_confidence", "0..1", "|2 p_v − 1|: 0 for an even chance"),
-    Entry("gat_confidence", "0..1", "|2 p_g − 1| of the GAT's probability p_g"),
-    Entry("disagreement", "0..1", "|p_v − p_g|: the models contradict each other"),
-)
-STATE = (*_VGAE, *_GAT, *BOTH)  # in this order; σ: standard deviations over benign training windows
 
 CLIP = 10.0  # standard deviations
 PLAIN: dict[str, Callable] = {  # fused value of (p_v, p_g), by kind
@@ -91,8 +57,9 @@ class FusionRule:
         return np.stack([self.calibration.predict_proba(vgae.value[:, None])[:, 1], gat.value], 1)
 
     def states(self, scores: Sequence[Scores]) -> np.ndarray:
-        """The state of each window, f8 (B, k): what the VGAE saw, what the GAT saw, and `BOTH`;
-        for a `Reconstructor` and a `Detector` these are the 17 entries of `STATE`."""
+        """The state of each window, f8 (B, k): what the VGAE saw, what the GAT saw (`state_names`
+        of their tasks), p_v, |2 p_v − 1|, |2 p_g − 1| and |p_v − p_g|, how far the two contradict
+        each other."""
         vgae, gat = both = self.probabilities(scores).T
         derived = vgae, *np.abs(2 * both - 1), np.abs(vgae - gat)
         return np.column_stack([*(s.state.reshape(len(vgae), -1) for s in scores), *derived])

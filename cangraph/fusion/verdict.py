@@ -1,4 +1,4 @@
-"""Does fusion pay? The rule that calibration windows support, and what it gains on test windows."""
+"""Does fusion pay? The rule that calibration windows support."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,10 @@ import numpy as np
 from scipy.stats import t as student
 from sklearn.model_selection import StratifiedGroupKFold
 
-from cangraph.evaluation.scores import Scores, by_capture, metrics
-from cangraph.evaluation.stats import clustered
+from cangraph.evaluation.scores import Scores, metrics
 from cangraph.fusion.rules import FusionRule
 
 SINGLE = ("VGAE alone", "GAT alone")
-ALL = "all captures"  # the scenario of a row that takes the captures of all scenarios together
-_NAMES = {"auprc": "AUPRC", "f1": "F1"}
 
 
 class HeldOut(NamedTuple):
@@ -107,61 +104,3 @@ def default_rule(held: HeldOut) -> str:
         if _chance(held, name, single) < 0.05 and _chance(held, best, name) >= 0.05:
             return name
     return single
-
-
-def gains(fused: dict[str, Scores], at: dict[str, float], single: str) -> list[dict]:
-    """AUPRC and F1 of each rule minus those of `single`, by scenario and over all captures: a row
-    for each, with `captures`, and of each metric the difference, its `_low` and its `_high`.
-
-    The difference is taken within each capture and averaged over the captures that define it. Its
-    95 % interval resamples these captures with replacement (`stats.clustered`). None where nothing
-    is defined: a capture of one class has no AUPRC, one without attacks no F1, and a single capture
-    no interval. With two or three captures the interval is their range, and too short.
-    """
-    figures = {name: by_capture(scores, at[name]) for name, scores in fused.items()}
-    base, rows = figures[single], []
-    scenario = np.array([row["scenario"] for row in base])
-    for place in [*np.unique(scenario).tolist(), ALL]:
-        here = np.flatnonzero((scenario == place) | (place == ALL))
-        for name, mine in figures.items():
-            row = {"detector": name, "scenario": place, "captures": len(here)}
-            for metric in _NAMES:
-                pairs = [(mine[k][metric], base[k][metric]) for k in here]
-                # metrics are rounded in float32: what is smaller is no difference
-                apart = np.array([round(a - b, 6) for a, b in pairs if None not in (a, b)])
-                row |= clustered(apart).of(metric)
-            rows.append(row)
-    return rows
-
-
-def _text(row: dict, metric: str) -> str:
-    value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
-    if value is None:
-        return "undefined"
-    return f"{value:+.4f} " + (f"({low:+.4f}, {high:+.4f})" if low is not None else "(no interval)")
-
-
-def verdict_in_words(held: HeldOut, rows: Sequence[dict]) -> list[str]:
-    """The verdict in sentences: the default rule and why; the rules that did better on held-out
-    recordings, and why they were not chosen; its `gains` over `best_single` on test captures."""
-    mean, chosen, single = mean_auprc(held), default_rule(held), best_single(held)
-    said = [
-        f"The default rule is {chosen}: with recordings held out in turn "
-        f"({len(held.auprc[chosen])} folds), its mean AUPRC on calibration windows is "
-        f"{mean[chosen]:.4f}.",
-        "It is the better single model: no fused rule is ahead beyond chance.",
-    ]
-    if chosen != single:
-        p = _chance(held, chosen, single)
-        said[1] = f"It leads {single} ({mean[single]:.4f}) beyond chance, p = {p:.2g}."
-    best = max(_fused(held), key=mean.__getitem__)
-    if mean[best] > mean[chosen]:
-        p = _chance(held, best, chosen)
-        said.append(
-            f"{best} ({mean[best]:.4f}) leads {chosen} with p = {p:.2g}, but is less simple."
-        )
-    total = {row["detector"]: row for row in rows if row["scenario"] == ALL}
-    if chosen != single:
-        gain = ", ".join(f"{title} {_text(total[chosen], m)}" for m, title in _NAMES.items())
-        said.append(f"On {total[chosen]['captures']} test captures, minus {single}: {gain}.")
-    return said

@@ -19,11 +19,12 @@ from cangraph.evaluation.scores import METRICS, Scores
 from cangraph.evaluation.stats import clustered, with_rate
 from cangraph.files import home
 from cangraph.frames import ATTACK_TYPES
-from cangraph.fusion.verdict import ALL, SINGLE
+from cangraph.fusion.verdict import SINGLE
 from cangraph.params import Params
 from cangraph.report.literature import citations, published
 from cangraph.report.schema import VERSION, Findings
 
+ALL = "all captures"  # the scenario of a row that takes the captures of all scenarios together
 Kind = Literal["GAT", "VGAE", "fusion", "trees", "rule", "canary"]
 _NETS: tuple[Kind, ...] = ("GAT", "VGAE")
 _EVENT_METRICS = ("recall", "delay_median", "false_alarms_per_hour")

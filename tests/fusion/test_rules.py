@@ -8,8 +8,7 @@ from pytest import approx
 from scorings import PARAMS, brier, scores_of
 
 from cangraph.fusion.dqn import all_rules
-from cangraph.fusion.rules import BOTH, PLAIN, STATE, FusionRule, Stacking
-from cangraph.train.tasks import Detector, Reconstructor
+from cangraph.fusion.rules import PLAIN, FusionRule, Stacking
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -17,13 +16,6 @@ pytestmark = pytest.mark.filterwarnings("error")
 @pytest.fixture(scope="module")
 def fitted(calib):
     return {name: rule.fit(calib) for name, rule in all_rules(PARAMS).items()}
-
-
-def test_the_state_is_documented_entry_by_entry():
-    derived = tuple(entry.name for entry in BOTH)
-    names = (*Reconstructor.state_names, *Detector.state_names, *derived)
-    assert tuple(entry.name for entry in STATE) == names
-    assert len({*names}) == len(names) and all(e.unit and e.says for e in STATE)
 
 
 def test_what_both_models_say_together_by_hand(calib):

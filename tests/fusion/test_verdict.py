@@ -1,4 +1,4 @@
-"""The verdict on fusion: what is held out, how differences and intervals come about, the words."""
+"""The verdict on fusion: what is held out, and which rule leads beyond chance."""
 
 from dataclasses import replace
 
@@ -7,11 +7,10 @@ import pytest
 from pytest import approx
 from scorings import PARAMS, scores_of, torn
 
-from cangraph.evaluation.scores import by_capture
 from cangraph.fusion import verdict
 from cangraph.fusion.dqn import all_rules
 from cangraph.fusion.rules import FusionRule
-from cangraph.fusion.verdict import ALL, HeldOut, default_rule, gains, held_out, verdict_in_words
+from cangraph.fusion.verdict import HeldOut, default_rule, held_out
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -103,77 +102,3 @@ def test_the_lead_of_a_rule_by_hand():
 def test_the_simplest_rule_that_leads_beyond_chance_and_is_not_beaten_is_used(columns, default):
     simplest_first = sorted(columns, key=["VGAE", "GAT", "mean", "DQN"].index)
     assert default_rule(folds(**{name: columns[name] for name in simplest_first})) == default
-
-
-def rows_of(base, other):
-    """Rows of `gains` by detector and scenario, of a rule "mean" over "GAT alone"."""
-    at = {"GAT alone": 0.5, "mean": 0.5}
-    found = gains({"GAT alone": base, "mean": other}, at, "GAT alone")
-    return {(row["detector"], row["scenario"]): row for row in found}
-
-
-def test_gains_by_hand():
-    scenarios = ["test_01_a", "test_01_a", "test_02_b"]
-    base = captures_of(RIGHT, WRONG, HALF, scenarios=scenarios)
-    rows = rows_of(base, captures_of(RIGHT, RIGHT, RIGHT, scenarios=scenarios))
-    wrong, half = (by_capture(base, 0.5)[k]["auprc"] for k in (1, 2))
-    first, second, total = (rows["mean", name] for name in ("test_01_a", "test_02_b", ALL))
-    assert first["captures"] == 2 and first["f1"] == approx(0.5)  # 0 and 1
-    assert first["auprc"] == approx((1 - wrong) / 2, abs=1e-6)
-    assert (first["f1_low"], first["f1_high"]) == (0, 1)
-    assert second["auprc"] == approx(1 - half, abs=1e-6)
-    assert second["auprc_low"] is None, "one capture"
-    assert total["captures"] == 3 and total["auprc"] == approx((2 - wrong - half) / 3, abs=1e-6)
-    assert 0 <= total["auprc_low"] <= total["auprc"] <= total["auprc_high"]
-    itself = rows["GAT alone", ALL]
-    assert itself["auprc"] == itself["auprc_low"] == itself["auprc_high"] == 0
-
-
-def test_a_scenario_of_one_class_is_undefined():
-    scores = captures_of(RIGHT, RIGHT, scenarios=["test_01_a", "test_05_b"])
-    scores = replace(scores, label=scores.label & (scores.capture == 0))
-    rows = rows_of(scores, scores)
-    none = rows["mean", "test_05_b"]
-    assert none["auprc"] is None and none["f1"] is None and none["auprc_low"] is None
-    total = rows["mean", ALL]
-    assert total["captures"] == 2 and total["auprc"] == 0 and total["auprc_low"] is None
-
-
-def test_the_interval_resamples_captures_and_not_windows():
-    scenarios = ["test_01_a"] * 4
-    base = captures_of(*[RIGHT] * 3, HALF, scenarios=scenarios)
-    many = captures_of(*[RIGHT] * 4, scenarios=scenarios)
-    narrow = rows_of(base, many)["mean", ALL]
-    assert narrow["auprc_low"] == 0, "in a third of the draws the odd capture is missing"
-    repeated = np.repeat(np.arange(16), 50)
-    wide = rows_of(base[repeated], many[repeated])["mean", ALL]
-    assert wide["auprc_high"] == approx(narrow["auprc_high"], abs=0.02), "windows are no witnesses"
-    assert rows_of(base, many)["mean", ALL] == narrow, "the same draws"
-
-
-def row(detector, scenario, value, low, high, captures=2):
-    numbers = {"auprc": value, "auprc_low": low, "auprc_high": high}
-    numbers |= {name.replace("auprc", "f1"): number for name, number in numbers.items()}
-    return {"detector": detector, "scenario": scenario, "captures": captures} | numbers
-
-
-def test_the_words_name_the_default_and_its_numbers():
-    rows = [row("DQN", "test_01_known", 0.02, 0.01, 0.03)]
-    rows += [row("DQN", ALL, 0.0125, -0.01, 0.04, captures=9), row("GAT alone", ALL, 0, 0, 0)]
-    first, ahead, gain = verdict_in_words(folds(**FAR), rows)
-    assert "is DQN: " in first and "5 folds" in first and "0.9060" in first
-    assert "GAT alone (0.8700)" in ahead and "p = 0.0003" in ahead
-    assert "9 test captures" in gain and gain.count("+0.0125 (-0.0100, +0.0400)") == 2
-    for value, said in ((0.01, "AUPRC +0.0100 (no interval)"), (None, "AUPRC undefined")):
-        rows = [row("DQN", ALL, value, None, None, captures=1)]
-        assert said in verdict_in_words(folds(**FAR), rows)[-1]
-
-
-def test_the_words_say_which_rules_did_better_and_were_not_chosen():
-    first, _, lead = verdict_in_words(folds(**CLOSE), [row("GAT alone", ALL, 0.0, 0.0, 0.0)])
-    assert "is GAT alone: " in first and "0.9100" in first
-    assert lead.startswith("DQN (0.9200) leads GAT alone with p = 0.36")
-    columns = folds(**{"VGAE": [], "GAT": [], "mean": [0.90, 0.91, 0.90, 0.90]} | TWO)
-    _, ahead, beaten, _ = verdict_in_words(columns, [row("mean", ALL, 0, 0, 0)])
-    assert "GAT alone (0.8000) beyond chance, p = 0.00011" in ahead
-    assert "DQN (0.9050) leads mean with p = 0.75" in beaten

@@ -17,10 +17,10 @@ from cangraph.data.splits import split
 from cangraph.data.store import prepare
 from cangraph.evaluation.scores import METRICS, Scores, by_capture
 from cangraph.files import home
-from cangraph.fusion.verdict import ALL
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
 from cangraph.report import diagnostics
+from cangraph.report.diagnostics import ALL
 from cangraph.report.schema import Record
 from cangraph.train.tasks import Detector
 
