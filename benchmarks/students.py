@@ -1,13 +1,12 @@
 """What a smaller GAT costs in detection, and what a teacher gives back.
 
     CANGRAPH_DATA=… python benchmarks/students.py [--datasets hcrl_sa set_04] [--seeds 3]
-        [--sizes 16x4x2 8x4x2 8x2x2 8x2x1] [--types 0 0.2] [--relation 0 1] [--ensemble]
+        [--sizes 16x4x2 8x4x2 8x2x2 8x2x1] [--types 0 0.2] [--relation 0 1]
         [--quick]
 
 For each dataset and seed a teacher is trained, then students of each size (hidden x heads x layers)
 on the same draws: alone, and distilled from the teacher with each pair of weights given for the
-soft targets of the attack types and for the relational distances. With `--ensemble` the teachers of
-all seeds teach as one besides, and are scored as one (the mean of their log-odds, as they teach).
+soft targets of the attack types and for the relational distances.
 
 All are scored on the test captures, by scenario: AUPRC (macro over captures), F1 at an even chance
 and calibrated on the first 10 s of each capture; with them go parameters, bytes, and the latency of
@@ -21,12 +20,10 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
 from scipy import stats
-from scipy.special import logit
 
 import cangraph as cg
 from cangraph.params import Params
@@ -96,37 +93,26 @@ class Trials:
         return cg.fit(task, material, params)
 
     def run(self) -> None:
-        given, teachers = self.given, {}
-        if given.ensemble:  # all of them before the first student
-            teachers = {seed: self.teacher(seed, *self.material(seed)) for seed in given.seeds}
-        for seed in given.seeds:
+        for seed in self.given.seeds:
             params, material = self.material(seed)
-            mine = teachers.get(seed) or self.teacher(seed, params, material)
-            self.note("teacher", mine.score(self.test), mine.even_chance, mine.model)
-            sources = {"": [mine]}
-            if given.ensemble:
-                sources[" by all"] = [*teachers.values()]
-            for size in given.sizes:
-                self.students(size, seed, params, material, sources)
-        if given.ensemble:
-            members = [task.score(self.test) for task in teachers.values()]
-            odds = [logit(scores.value.clip(1e-12, 1 - 1e-12)) for scores in members]
-            as_one = replace(members[0], value=np.mean(odds, axis=0))
-            self.note("teachers as one", as_one, 0.0, *(task.model for task in teachers.values()))
+            teacher = self.teacher(seed, params, material)
+            self.note("teacher", teacher.score(self.test), teacher.even_chance, teacher.model)
+            for size in self.given.sizes:
+                self.students(size, seed, params, material, teacher)
 
-    def students(self, size: str, seed: int, params, material, sources) -> None:
+    def students(self, size: str, seed: int, params, material, teacher) -> None:
         """The students of one size on the draws of one seed."""
         given = self.given
         config = dict(zip(("hidden", "heads", "layers"), map(int, size.split("x")), strict=True))
         variants: dict = {"alone": None}
-        for (by, source), types, relation in product(sources.items(), given.types, given.relation):
-            name = f"distilled{by}" + f", types {types:g}" * bool(types)
+        for types, relation in product(given.types, given.relation):
+            name = "distilled" + f", types {types:g}" * bool(types)
             name += f", relation {relation:g}" * bool(relation)
             weights = params.distillation.model_copy(update={"types": types, "relation": relation})
-            variants[name] = source, weights
-        for name, teaching in variants.items():
+            variants[name] = weights
+        for name, weights in variants.items():
             net = gat(self.graphs.spec, config, seed)
-            task = cg.distill(teaching[0], net, teaching[1]) if teaching else cg.Detector(net)
+            task = cg.distill(teacher, net, weights) if weights else cg.Detector(net)
             began = time.perf_counter()
             task = cg.fit(task, material, params, "student")
             print(f"## {size} {name}, seed {seed}: {time.perf_counter() - began:.0f} s")
@@ -178,14 +164,11 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["16x4x2", "8x4x2", "8x2x2", "8x2x1"])
     parser.add_argument("--types", nargs="+", type=float, default=[0.0])
     parser.add_argument("--relation", nargs="+", type=float, default=[0.0])
-    parser.add_argument("--ensemble", action="store_true")
     parser.add_argument("--quick", action="store_true", help="the demo, two epochs, two sizes")
     given = parser.parse_args()
     if given.quick:
         given.datasets, given.sizes, given.seeds = ["demo"], given.sizes[-2:], min(given.seeds, 2)
     given.seeds = range(given.seeds)
-    if given.ensemble and len(given.seeds) < 2:
-        parser.error("--ensemble with one seed; expected two or more; raise --seeds")
     record = {}
     for dataset in given.datasets:
         trials = Trials(dataset, given)

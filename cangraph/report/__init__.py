@@ -19,6 +19,6 @@ __getattr__, __dir__, __all__ = attach(
             "time_taken",
             "weakest_spot",
         ],
-        "tables": ["Remarks", "shortened", "show", "wide"],
+        "tables": ["Remarks", "show", "wide"],
     },
 )

@@ -66,16 +66,6 @@ def _text(value, row: Mapping, digits: int) -> str:
     return f"{value:.{digits}f}" if isinstance(value, Real) else str(value)
 
 
-def shortened(names: str, most: int = 2) -> str:
-    """A list of names as it is, of more than `most` their number.
-
-    >>> shortened("bus-1, bus-2"), shortened("bus-1, bus-2, bus-3")
-    ('bus-1, bus-2', '3 captures')
-    """
-    number = names.count(",") + 1
-    return names if number <= most else f"{number} captures"
-
-
 def show(rows: Sequence[Mapping], columns: Sequence[str] = (), digits: int = 4) -> Table:
     """A table of `rows`: `columns` only (all of the first row if empty), numbers rounded,
     `undefined` for None, `absent` for every figure of a row that rests on no capture.

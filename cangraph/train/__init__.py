@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     submod_attrs={
         "tasks": ["Task"],
         "adapt": ["stretch"],
-        "search": ["finished", "importance", "reached"],
+        "search": ["finished", "reached"],
         "explain": ["ablation"],
     },
 )

@@ -1,4 +1,4 @@
-"""Students: the tasks that train a small model from large ones.
+"""Students: the tasks that train a small model from a large one.
 
 | on paper | in code | what the student takes over |
 |---|---|---|
@@ -23,46 +23,38 @@ from cangraph.params import DistillationParams
 from cangraph.train.tasks import Detector, Reconstructor, Task
 
 
-class Teachers(nn.Module):
-    """Frozen copies of trained tasks of one kind that teach together: their embeddings side by
-    side, (B, Σ d_z), and the means of the three logits of GATs (see `GATOutput`) or of the features
-    that VGAEs rebuild, (N, d_x), as the student's scaler standardises. The mean of logits is the
-    geometric mean of the odds (Hinton et al. 2015, section 1) at any temperature."""
+class Teacher(nn.Module):
+    """A frozen copy of the model of a trained task: its embedding (B, d_z), and the three logits of
+    a GAT (see `GATOutput`) or the features that a VGAE rebuilds, (N, d_x), as the student's scaler
+    standardises."""
 
-    def __init__(self, tasks: Sequence[Task]):
+    def __init__(self, task: Task):
         super().__init__()
-        models = [copy.deepcopy(task.model) for task in tasks]
-        self.embedding_width = sum(model.embedding_width for model in models)
-        self.models = nn.ModuleList(models)
+        self.model = copy.deepcopy(task.model)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True):
-        return super().train(False)  # teachers never drop nodes or draw latents
+        return super().train(False)  # a teacher never drops nodes or draws latents
 
     @torch.no_grad()
-    def forward(self, batch: Batch, scale: Standardize) -> tuple[Tensor, list[Tensor]]:
-        zs, said = zip(*(self._of(model, batch, scale) for model in self.models), strict=True)
-        return torch.cat(zs, dim=1), [torch.stack(of).mean(0) for of in zip(*said, strict=True)]
-
-    @staticmethod
-    def _of(model: nn.Module, batch: Batch, scale: Standardize) -> tuple[Tensor, Sequence[Tensor]]:
+    def forward(self, batch: Batch, scale: Standardize) -> tuple[Tensor, Sequence[Tensor]]:
+        model = self.model
         if isinstance(model, GAT):
             return model.embed_and_judge(batch)
-        assert isinstance(model, VGAE)
         _, z = model.encode_batch(batch)
         own = model.scaled.node_scale  # equal scalers change no bit
         rebuilt = model.features(z) * (own.std / scale.std) + (own.mean - scale.mean) / scale.std
         return model.pool(batch), [rebuilt]
 
 
-class FromTeachers(Task):
-    """A student's task: frozen teachers beside the model, and the projection that hints need."""
+class Taught(Task):
+    """A student's task: a frozen teacher beside the model, and the projection that hints need."""
 
-    def learn_from(self, teachers: Teachers, params: DistillationParams) -> None:
-        self.teachers, self.weights = teachers, params
+    def learn_from(self, teacher: Teacher, params: DistillationParams) -> None:
+        self.teacher, self.weights = teacher, params
         if params.hint:  # under DDP every weight needs a gradient
             width = self.model.embedding_width
-            self.projection = nn.Linear(width, teachers.embedding_width)
+            self.projection = nn.Linear(width, teacher.model.embedding_width)
 
     def with_terms(
         self, own: Tensor, terms: dict[str, Tensor], **asked: Callable[[], Tensor]
@@ -75,12 +67,12 @@ class FromTeachers(Task):
         return terms | {"loss": own}
 
 
-class Distilled(FromTeachers, Detector):
-    """Train a student `GAT` on labels and on what its teachers say of windows, nodes and types."""
+class Distilled(Taught, Detector):
+    """Train a student `GAT` on labels and on what its teacher says of windows, nodes and types."""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         z, out = self.model.embed_and_judge(batch)
-        z_taught, (window, node, attack_type) = self.teachers(batch, self.encoder.node_scale)
+        z_taught, (window, node, attack_type) = self.teacher(batch, self.encoder.node_scale)
         temperature = self.weights.temperature
         terms = self.terms(out, batch)
         return self.with_terms(
@@ -96,14 +88,14 @@ class Distilled(FromTeachers, Detector):
         )
 
 
-class DistilledVGAE(FromTeachers, Reconstructor):
-    """Train a student `VGAE` on its own loss and on its teachers' rebuilt features, by Huber."""
+class DistilledVGAE(Taught, Reconstructor):
+    """Train a student `VGAE` on its own loss and on its teacher's rebuilt features, by Huber."""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         x_hat, terms = self.rebuild(batch)
         own = terms["node"] + terms["succession"] + self.beta * terms["kl"]
         z = self.model.pool(batch)
-        z_taught, (rebuilt,) = self.teachers(batch, self.encoder.node_scale)
+        z_taught, (rebuilt,) = self.teacher(batch, self.encoder.node_scale)
         return self.with_terms(
             own,
             terms,
@@ -113,20 +105,14 @@ class DistilledVGAE(FromTeachers, Reconstructor):
         )
 
 
-def distill(
-    teacher: Task | Sequence[Task], into: GAT | VGAE, params: DistillationParams
-) -> FromTeachers:
-    """The task that trains the student `into` from one or several trained teachers.
+def distill(teacher: Task, into: GAT | VGAE, params: DistillationParams) -> Taught:
+    """The task that trains the student `into` from a trained teacher.
 
-    Raises `ValueError` for teachers of another kind than the student, and for none.
+    Raises `ValueError` for a teacher of another kind than the student.
     """
-    tasks = [teacher] if isinstance(teacher, Task) else teacher
-    if {type(task.model) for task in tasks} != {type(into)}:
-        came = ", ".join(type(task.model).__name__ for task in tasks) or "no teacher"
-        raise ValueError(
-            f"distill: {came} came to teach a {type(into).__name__}; expected trained tasks of its "
-            "kind; distill a student of each kind"
-        )
+    if type(teacher.model) is not type(into):
+        came = f"{type(teacher.model).__name__} came to teach a {type(into).__name__}"
+        raise ValueError(f"distill: {came}; expected a trained task of its kind; give another")
     task = Distilled(into) if isinstance(into, GAT) else DistilledVGAE(into)
-    task.learn_from(Teachers(tasks), params)
+    task.learn_from(Teacher(teacher), params)
     return task

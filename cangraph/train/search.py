@@ -116,18 +116,3 @@ def _judged(trial: optuna.Trial, data: Split | Synthesis, params: Params, size: 
     except (FloatingPointError, CollapseError) as error:  # a bad trial, not the end of the search
         raise optuna.TrialPruned from error
     return max(row["val_auprc"] for row in task.history)
-
-
-def importance(study: optuna.Study) -> dict[str, float]:
-    """Share of each parameter in what tells the better half of the trials that ran to their end
-    from all of them (PED-ANOVA, Watanabe et al. 2023), largest first.
-
-    Raises `ValueError` for fewer than two.
-    """
-    whole = len(study.get_trials(states=(TrialState.COMPLETE,)))
-    if whole < 2:
-        raise ValueError(
-            f"search: {whole} of {len(study.trials)} trials ran to the end; expected two or more"
-        )
-    better = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
-    return optuna.importance.get_param_importances(study, evaluator=better)
