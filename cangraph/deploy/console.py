@@ -43,7 +43,7 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "saved": "the state is saved again",
     "unsaved": "the state is not saved: {why}",
     "calibrated": "threshold {at:.3g}, set on {windows} clean windows; false alarms {rate:.2g}",
-    "dropped": "{frames:,} frames dropped: they came faster than they could be judged",
+    "dropped": "{frames:,} frames dropped ({by}): they came faster than they could be judged",
     "errors": "{frames:,} error frames on the bus",
     "bus-off": "the controller is bus-off; look at the wiring and the bit rate",
     "lost": "the interface is gone ({why}); waiting for it",

@@ -1,24 +1,24 @@
-"""Frames from a bus as they come, through any interface of python-can. It listens only: of a bus
-nothing is called but `recv`, `state` and `shutdown`."""
+"""Frames from a bus as they come, through any interface of python-can. It listens only."""
 
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import groupby
 from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 
+from cangraph.deploy.wire import Messages, Wire, reader_of
 from cangraph.frames import Frames
-from cangraph.io.pythoncan import columns_of, fault_of
 
 _SLACK = 1e-3  # s that a frame may come before the last one: the tick of the profiles
 _LEAP = 1.0  # s that a clock may run ahead of this machine's between two looks
 _QUIET = 2.0  # s without a frame that are worth a word
 _BUS_OFF = 0x40  # CAN_ERR_BUSOFF of linux/can/error.h, in the ID of an error frame
-_WAIT = 0.2  # s that a look at the bus takes when nothing comes
+_PIECE = 1024  # frames whose times are read at once
+
+_NONE = Frames(np.zeros(0), np.zeros(0))
 
 Notice = dict[str, Any]
 
@@ -49,30 +49,38 @@ class Clock:
         machine's clock; and a notice of each jump."""
         times = np.zeros(len(raw))
         notices: list[Notice] = []
-        elapsed = np.inf if self.now is None else now - self.now
+        most = _LEAP + (np.inf if self.now is None else now - self.now)
         if len(raw):
             self.now = now
-        for i, came in enumerate(raw.tolist()):
-            step = came + self.offset - self.last if np.isfinite(self.last) else 0.0
-            if self.paused or step < -_SLACK or step > elapsed + _LEAP:
-                self.offset -= step
+            self.last = self.last if np.isfinite(self.last) else raw[0] + self.offset
+        begin = 0
+        while begin < len(raw):
+            came = raw[begin : begin + _PIECE] + self.offset
+            latest = np.maximum.accumulate(np.concatenate([[self.last], came]))
+            step = came - latest[:-1]
+            odd = (step < -_SLACK) | (step > most)
+            odd[0] |= self.paused
+            usual = int(odd.argmax()) if odd.any() else len(came)
+            times[begin : begin + usual] = latest[1 : usual + 1]
+            self.reordered += int((step[:usual] < 0).sum())
+            self.last, begin = float(latest[usual]), begin + usual
+            if usual < len(came):  # it goes on from the last frame
+                self.offset -= float(step[usual])
                 what = "paused" if self.paused else "clock"
-                notices.append({"event": what, "seconds": round(step, 6)})
+                notices.append({"event": what, "seconds": round(float(step[usual]), 6)})
                 self.paused = False
-            elif step < 0:
-                self.reordered += 1
-            times[i] = self.last = max(came + self.offset, self.last)
+                self.last = max(float(raw[begin]) + self.offset, self.last)
+                times[begin], begin = self.last, begin + 1
         return times, notices
 
 
 class Listener:
     """A thread that takes frames off a bus into a queue of at most `limit`, and opens the bus again
-    when it goes away. Frames that find the queue full are dropped and counted. `open_bus` returns a
-    bus of python-can; while it raises, `lost` says why.
+    when it goes away. What finds the queue full is dropped and counted, as is what the kernel
+    dropped before. `open_bus` returns a bus of python-can; while it raises, `lost` says why.
 
-    The bus is known by its `name`; an interface that serves several channels at once ("0,1", or ""
-    for all) names the bus of each frame itself. Listeners that share `ready` are waited for at
-    once."""
+    The frames are of the bus `name`, unless the interface serves several. Listeners that share
+    `ready` are waited for at once."""
 
     def __init__(
         self,
@@ -84,30 +92,37 @@ class Listener:
     ):
         self._open, self._limit, self._retry = open_bus, limit, retry
         self.name, self.clock = name, Clock()
-        self.dropped = self.error_frames = self.refused = 0
+        self.dropped = dict.fromkeys(("queue", "kernel"), 0)
+        self.error_frames = self.refused = 0
         self.lost = ""
-        self._queue: deque = deque()
+        self._queue: deque = deque()  # (what makes columns of it, block of frames), None: a gap
+        self._came = self._taken = 0  # frames of the queue
         self._notices: deque[Notice] = deque()
         self._ready, self._stopped = ready or Event(), Event()
         self._wanted = 1
-        self._heard, self._told = time.monotonic(), (0, 0)  # dropped and error frames told of
+        self._heard, self._told = time.monotonic(), {**self.dropped, "errors": 0}
         self._silent = self._off = False
         self._thread = Thread(target=self._listen, args=(self._opened(),), daemon=True)
         self._thread.start()
 
+    @property
+    def behind(self) -> int:
+        """Frames that wait in the queue."""
+        return self._came - self._taken
+
     def counters(self) -> Notice:
-        """What was counted so far; `behind`: frames that wait in the queue."""
-        counted = {n: getattr(self, n) for n in ("dropped", "error_frames", "refused")}
-        counted |= {"behind": len(self._queue), "reordered": self.clock.reordered}
-        return counted | {"lost": bool(self.lost)}
+        """What was counted so far; of the `dropped` frames, those that the `kernel` did."""
+        counted = {n: getattr(self, n) for n in ("error_frames", "refused", "behind")}
+        counted |= {"dropped": sum(self.dropped.values()), "reordered": self.clock.reordered}
+        return counted | {"dropped_kernel": self.dropped["kernel"], "lost": bool(self.lost)}
 
     def stop(self) -> None:
         self._stopped.set()
         self._thread.join()
 
-    def _opened(self) -> Any:
+    def _opened(self) -> Wire | Messages | None:
         try:
-            return self._open()
+            return reader_of(self._open(), self.name)
         except Exception as error:  # OSError, CanError, and what drivers raise beside
             self._lose(error)
             return None
@@ -118,94 +133,91 @@ class Listener:
             self._notices.append({"event": "lost", "why": self.lost[:120]})
             self._ready.set()
 
-    def _listen(self, bus) -> None:
+    def _listen(self, reader: Wire | Messages | None) -> None:
         while True:
-            if bus is not None:
+            if reader is not None:
                 try:
-                    self._receive(bus)
+                    self._receive(reader)
                 except Exception as error:  # as in `_opened`
                     self._lose(error)
                     self._queue.append(None)  # where frames are missing
+                self.dropped["kernel"] += reader.overrun()
                 with suppress(Exception):  # it is gone
-                    bus.shutdown()
-                bus = None
-            while bus is None and not self._stopped.wait(self._retry):
-                bus = self._opened()
-            if bus is None:
+                    reader.close()
+                reader = None
+            while reader is None and not self._stopped.wait(self._retry):
+                reader = self._opened()
+            if reader is None:
                 return
             self.lost = ""
             self._notices.append({"event": "back"})
 
-    def _receive(self, bus) -> None:
-        receive, queue, limit = bus.recv, self._queue, self._limit
+    def _receive(self, reader: Wire | Messages) -> None:
         while not self._stopped.is_set():
-            message = receive(_WAIT)
-            if message is None or message.is_error_frame:
-                self._look_at(bus, message)
-            elif len(queue) >= limit:
-                self.dropped += 1
-            else:
-                queue.append(message)
-                if len(queue) >= self._wanted:
-                    self._ready.set()
+            block, errors = reader.read()
+            if errors or not len(block):
+                self._look_at(reader, errors)
+            self.dropped["kernel"] += reader.overrun()
+            room = max(self._limit - self.behind, 0)
+            if len(block) > room:  # the newest go: what is judged is in order
+                self.dropped["queue"] += len(block) - room
+                block = block[:room]
+            if len(block):
+                self._queue.append((reader.columns, block))
+                self._came += len(block)
+            if self.behind >= self._wanted:
+                self._ready.set()
 
-    def _look_at(self, bus, message) -> None:
-        off = getattr(bus.state, "name", "") == "ERROR"
-        if message is not None:
-            self.error_frames += 1
-            off |= bool(message.arbitration_id & _BUS_OFF)
+    def _look_at(self, reader: Wire | Messages, errors: list[int]) -> None:
+        self.error_frames += len(errors)
+        off = reader.off or any(error & _BUS_OFF for error in errors)
         if off and not self._off:
             self._notices.append({"event": "bus-off"})
-        if off or message is None:  # errors go on after it; a quiet look says that it is over
+        if off or not errors:  # errors go on after it; a quiet look says that it is over
             self._off = off
 
     def take(self, wanted: int = 1, patience: float = 0.1) -> tuple[Frames, list[Notice]]:
-        """The frames that came, as soon as they are `wanted` many or `patience` s have passed, and
-        what happened to the `bus`: `lost` and `back` (the interface), `bus-off`, `errors`,
-        `dropped`, `refused`, `clock`, `paused` and `silent`."""
+        """The frames that came, as soon as they are `wanted` many or `patience` s have passed, up
+        to a gap; and what happened to the `bus`: `lost` and `back` (the interface), `bus-off`,
+        `errors`, `dropped`, `refused`, `clock`, `paused` and `silent`."""
         self._wanted = wanted
-        if len(self._queue) < wanted:
+        if self.behind < wanted:
             self._ready.wait(patience)
         self._ready.clear()
         notices = [self._notices.popleft() for _ in range(len(self._notices))]
-        now = time.monotonic()
-        came = [self._queue.popleft() for _ in range(len(self._queue))]
-        faults = [None if message is None else fault_of(message) for message in came]
-        if wrong := [fault for fault in faults if fault]:
-            self.refused += len(wrong)
-            notices.append({"event": "refused", "frames": len(wrong), "why": wrong[0]})
-            came = [m for m, fault in zip(came, faults, strict=True) if not fault]
-        messages = [message for message in came if message is not None]
-        columns: dict[str, Any] = columns_of(messages)
-        del columns["attack"]
-        columns["bus_names"], columns["bus"] = self._buses(messages)
-        times = [np.zeros(0)]
-        for missing, part in groupby(came, key=lambda message: message is None):
-            if missing:
-                self.clock.pause()
-                continue
-            part_times, jumps = self.clock.read(np.array([m.timestamp for m in part]), now)
-            times.append(part_times)
+        now, frames = time.monotonic(), _NONE
+        if found := self._blocks():
+            columns, wrong, why = found[0][0]([block for _, block in found])
+            if wrong:
+                self.refused += wrong
+                notices.append({"event": "refused", "frames": wrong, "why": why})
+            columns["timestamp"], jumps = self.clock.read(columns["timestamp"], now)
             notices += jumps
-        columns["timestamp"] = np.concatenate(times)
+            frames = Frames(**columns)
         notices += self._counted()
-        if messages:
+        if len(frames):
             self._heard, self._silent = now, False
         elif now - self._heard > _QUIET and not self._silent:
             self._silent = True
             notices.append({"event": "silent", "seconds": round(now - self._heard, 1)})
         named = {"bus": self.name} if self.name else {}
-        return Frames(**columns), [notice | named for notice in notices]
+        return frames, [notice | named for notice in notices]
 
-    def _buses(self, messages: list) -> tuple[tuple[str, ...], np.ndarray]:
-        """The names of the buses that the messages came from, and the index of each."""
-        if self.name and "," not in self.name:
-            return (self.name,), np.zeros(len(messages), np.uint8)
-        names = ["" if m.channel is None else str(m.channel) for m in messages]
-        known = sorted(set(names)) or [""]
-        return tuple(known), np.array([known.index(name) for name in names], np.uint8)
+    def _blocks(self) -> list[tuple[Callable, Any]]:
+        """What waits in the queue, up to a gap."""
+        while self._queue and self._queue[0] is None:
+            self._queue.popleft()
+            self.clock.pause()
+        found = []
+        while self._queue and self._queue[0] is not None:
+            found.append(self._queue.popleft())
+        self._taken += sum(len(block) for _, block in found)
+        return found
 
     def _counted(self) -> list[Notice]:
-        (dropped, errors), self._told = self._told, (self.dropped, self.error_frames)
-        rows = (("dropped", self.dropped - dropped), ("errors", self.error_frames - errors))
-        return [{"event": what, "frames": n} for what, n in rows if n]
+        """What was dropped, and the error frames, since they were told of last."""
+        before, self._told = self._told, {**self.dropped, "errors": self.error_frames}
+        new = {what: n - before[what] for what, n in self._told.items()}
+        rows: list[Notice] = [{"event": "errors", "frames": new.pop("errors")}]
+        rows += [{"event": "dropped", "frames": n, "by": by} for by, n in new.items()]
+        return [row for row in rows if row["frames"]]

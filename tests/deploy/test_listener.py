@@ -5,8 +5,10 @@ import time
 import can
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cangraph.deploy.listener import Clock, Listener
+from cangraph.deploy.listener import _LEAP, _SLACK, Clock, Listener
 
 
 class Bus:
@@ -122,8 +124,8 @@ def test_what_comes_too_fast_is_dropped_and_told(listen):
     time.sleep(0.2)
     times, notices = heard(listener, 30)
     assert len(times) == 30
-    assert notices == [{"event": "dropped", "frames": 70}]
-    assert listener.counters()["dropped"] == 70
+    assert notices == [{"event": "dropped", "frames": 70, "by": "queue"}]
+    assert listener.counters()["dropped"] == 70 and not listener.counters()["dropped_kernel"]
 
 
 def test_a_clock_that_jumps():
@@ -139,6 +141,42 @@ def test_a_clock_that_jumps():
     assert names(notices) == ["clock"]
     times, notices = clock.read(np.array([1.7e9 + 60.5]), now=60.5)
     assert times.round(6).tolist() == [65.53] and not notices, "a bus that was silent"
+
+
+class OneByOne(Clock):
+    """What `Clock.read` means, frame by frame."""
+
+    def read(self, raw, now):
+        times, notices = [], []
+        elapsed = np.inf if self.now is None else now - self.now
+        for came in raw.tolist():
+            self.now = now
+            step = came + self.offset - self.last if np.isfinite(self.last) else 0.0
+            if self.paused or step < -_SLACK or step > elapsed + _LEAP:
+                self.offset -= step
+                what = "paused" if self.paused else "clock"
+                notices.append({"event": what, "seconds": round(step, 6)})
+                self.paused = False
+            elif step < 0:
+                self.reordered += 1
+            self.last = max(came + self.offset, self.last)
+            times.append(self.last)
+        return np.array(times), notices
+
+
+@given(st.lists(st.sampled_from([-5.0, -1e-2, -5e-4, 0.0, 1e-4, 1e-2, 0.5, 40.0]), max_size=60),
+       st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))  # fmt: skip
+def test_a_batch_is_read_as_its_frames_are_one_by_one(steps, cuts, pauses):
+    raw = np.cumsum([1e3, *steps])
+    clock, slow = Clock(), OneByOne()
+    for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(raw)], strict=True):
+        if begin in pauses:
+            clock.pause()
+            slow.pause()
+        times, notices = clock.read(raw[begin:end], now=begin / 10)
+        expected, told = slow.read(raw[begin:end], now=begin / 10)
+        assert times.tolist() == expected.tolist() and notices == told
+        assert (clock.offset, clock.reordered) == (slow.offset, slow.reordered)
 
 
 def test_a_pause_is_left_out():
