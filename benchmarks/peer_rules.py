@@ -1,7 +1,8 @@
-"""Published rules without a net: timing of each ID, sequences of IDs, agreement of signals.
+"""Published rules without a net: timing of each ID, sequences of IDs, agreement of signals, counts.
 
 Each is written anew from its paper. It `fit`s on benign stretches of frames and `judge`s every
-frame of a capture from that frame and those before it, higher = more suspicious; `UNKNOWN` says
+frame of a capture from that frame and those before it, higher = more suspicious; `Entropy` and
+`Count` take windows (`Graphs`) and give a `value` for each; `UNKNOWN` says
 that the ID was not in training. No threshold is set here: `peers.py` takes each one's from benign
 training windows that it was not fitted on, in the place of the constant that its authors tuned.
 Where a detail is not in the paper or was written from memory, the docstring says so.
@@ -13,6 +14,7 @@ import numpy as np
 from numba import njit
 from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
+from scipy.special import xlogy
 from scipy.stats import gaussian_kde
 
 import cangraph as cg
@@ -279,3 +281,37 @@ class SignalClusters:
         if np.ptp(tree) == 0 or np.ptp(self.usual) == 0:
             return 1.0
         return 1 - float(np.corrcoef(tree, self.usual)[0, 1])
+
+
+class Entropy:
+    """|H − mean| / std of the entropy H = −Σ p log₂ p of a window's IDs, p shares of frames (Müter,
+    Asaj, IEEE IV 2011); mean and std of benign windows, the latter at least .01 bits."""
+
+    @staticmethod
+    def bits(graphs: cg.Graphs) -> np.ndarray:
+        p = graphs.node_count / graphs.window
+        return -np.add.reduceat(xlogy(p, p) / np.log(2), graphs.node_ptr[:-1])
+
+    def fit(self, benign: cg.Graphs) -> None:
+        usual = self.bits(benign)
+        self.mean, self.spread = usual.mean(), max(usual.std(), 0.01)
+
+    def value(self, graphs: cg.Graphs) -> np.ndarray:
+        return np.abs(self.bits(graphs) - self.mean) / self.spread
+
+
+class Count:
+    """Frames of an ID in a window over the most in any benign one, the largest excess of the IDs;
+    the length of the window for an unseen ID: `evaluation.calibrated_count`, learnt elsewhere."""
+
+    def fit(self, benign: cg.Graphs) -> None:
+        self.ids, code = np.unique(benign.node_id, return_inverse=True)
+        self.most = np.zeros(len(self.ids), np.int64)
+        np.maximum.at(self.most, code, benign.node_count)
+
+    def value(self, graphs: cg.Graphs) -> np.ndarray:
+        at = np.minimum(np.searchsorted(self.ids, graphs.node_id), len(self.ids) - 1)
+        known = self.ids[at] == graphs.node_id
+        excess = np.where(known, graphs.node_count - self.most[at], graphs.window)
+        excess[graphs.node_count == 0] = -graphs.window  # a silent ID exceeds nothing
+        return np.maximum.reduceat(excess, graphs.node_ptr[:-1]).astype(float)
