@@ -81,8 +81,7 @@ class ModelsParams(_Group):
 class FitParams(_Group):  # of `train.fit.fit`
     train_on: Literal["clean", "labelled", "both"]
     batch_size: Count
-    node_budget: Count | None
-    edge_budget: Count | None
+    at_once: Count | None
     rate: Literal["given", "found"]
     warmup: Fraction
     weight_decay: NotNegative

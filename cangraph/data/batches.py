@@ -131,33 +131,15 @@ class Batches:
             self.rng.bit_generator.state = state["dice"]
 
 
-class Budget(NamedTuple):
-    """The most nodes and edges that are in memory at once; None: no limit."""
-
-    nodes: int | None = None
-    edges: int | None = None
-
-    def holds(self, nodes: int, edges: int) -> bool:
-        limits = (nodes, self.nodes), (edges, self.edges)
-        return all(most is None or n <= most for n, most in limits)
-
-
-def parts(batch: Batch, budget: Budget) -> list[Batch]:
-    """The windows of `batch` in parts within the budget, in order, each as large as fits. A window
-    that exceeds the budget by itself is a part of its own."""
-    if budget.holds(len(batch.x), len(batch.edge_attr)):
+def parts(batch: Batch, most: int | None) -> list[Batch]:
+    """The windows of `batch` in parts of at most so many, in order; None: the batch as it is."""
+    windows = batch.num_graphs
+    if most is None or windows <= most:
         return [batch]
+    cuts = [*range(0, windows, most), windows]
     of_edge = batch.batch[batch.edge_index[0]]
-    counts = [torch.bincount(w, minlength=batch.num_graphs) for w in (batch.batch, of_edge)]
-    cuts, nodes, edges = [0], 0, 0
-    for window, (n, e) in enumerate(torch.stack(counts, dim=1).tolist()):
-        if window > cuts[-1] and not budget.holds(nodes + n, edges + e):
-            cuts.append(window)
-            nodes = edges = 0
-        nodes, edges = nodes + n, edges + e
-    cuts.append(batch.num_graphs)
-    before = [torch.nn.functional.pad(count.cumsum(0), (1, 0))[cuts] for count in counts]
-    spans = [cuts, *torch.stack(before).tolist()]
+    counts = [torch.bincount(w, minlength=windows) for w in (batch.batch, of_edge)]
+    before = [torch.nn.functional.pad(n.cumsum(0), (1, 0))[cuts].tolist() for n in counts]
     return [
         Batch(
             x=batch.x[n0:n1],
@@ -168,5 +150,5 @@ def parts(batch: Batch, budget: Budget) -> list[Batch]:
             node_label=batch.node_label[n0:n1],
             attack_type=batch.attack_type[w0:w1],
         )
-        for (w0, w1), (n0, n1), (e0, e1) in zip(*map(pairwise, spans), strict=True)
+        for (w0, w1), (n0, n1), (e0, e1) in zip(*map(pairwise, (cuts, *before)), strict=True)
     ]

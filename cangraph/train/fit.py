@@ -25,7 +25,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from cangraph.data.batches import Batches, Budget
+from cangraph.data.batches import Batches
 from cangraph.data.graphs import Graphs
 from cangraph.data.splits import Split
 from cangraph.data.synthesis import Synthesis
@@ -110,7 +110,7 @@ def fit(
     _refuse(run, size, folder, processes, tuning)
     seed_everything(params.seed)
     task.history, task.imbalance = [], run.imbalance
-    task.budget = Budget(run.node_budget, run.edge_budget)
+    task.at_once = run.at_once
     train = data.draw(0, 0.0)
     (task.weigh if tuning else task.prepare)(finite(train, "epoch 1"))
     # the weights of a layer that freezes have no gradient

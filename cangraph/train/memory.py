@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_e
 from torch import Tensor
 from torch.autograd import Function
 
-from cangraph.data.batches import Batch, Budget, parts
+from cangraph.data.batches import Batch, parts
 
 
 class _Known(Function):
@@ -25,10 +25,10 @@ class _Known(Function):
 
 
 class WithinBudget(L.LightningModule):
-    """A task whose steps keep to a `budget` of nodes and edges in memory; when memory runs out all
-    the same, the budget is halved and the part is tried again.
+    """A task whose steps hold at most `at_once` windows in memory, which hold as many frames each;
+    when memory runs out all the same, it is halved and the part is tried again.
 
-    A batch over the budget is cut into parts (`batches.parts`). The gradient of its step is
+    A larger batch is cut into parts (`batches.parts`). The gradient of its step is
 
         ∇L = Σ_k (B_k / B) ∇L(part k),    B_k of the batch's B windows in part k,
 
@@ -36,13 +36,13 @@ class WithinBudget(L.LightningModule):
     gradient of the whole batch, up to rounding; in means over nodes or edges, the mean of each part
     counts by its windows. Steps, schedule and the order of windows stay as they are.
 
-    Of several processes each counts its part by the batch's `share`, and keeps to a budget of its
-    own. The budget stands as `node_budget` and `edge_budget` in the rows of `history`.
+    Of several processes each counts its part by the batch's `share`, and keeps to a limit of its
+    own, which stands as `at_once` in the rows of `history`.
 
     Raises `torch.OutOfMemoryError` when a single window does not fit.
     """
 
-    budget = Budget()
+    at_once: int | None = None  # windows; None: the whole batch
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss of a batch, and `loss`, their weighted sum."""
@@ -56,13 +56,13 @@ class WithinBudget(L.LightningModule):
         weights = [w for w in self.parameters() if w.requires_grad]
         gradient: list[Tensor | None] = [None] * len(weights)
         total = torch.zeros((), device=batch.x.device)
-        todo = parts(batch, self.budget)
+        todo = parts(batch, self.at_once)
         while todo:
             part = todo.pop(0)
             found = self._attempt(part, batch.share * part.num_graphs / batch.num_graphs, weights)
             if found is None:  # out of memory: the rest of the batch in smaller parts
                 self._halve(part)
-                todo = [small for large in (part, *todo) for small in parts(large, self.budget)]
+                todo = [small for large in (part, *todo) for small in parts(large, self.at_once)]
                 continue
             loss, each = found
             total += loss
@@ -70,10 +70,9 @@ class WithinBudget(L.LightningModule):
                 a if b is None else b if a is None else a + b
                 for a, b in zip(gradient, each, strict=True)
             ]
-        for name, most in self.budget._asdict().items():
-            if most is not None:
-                budget = f"{name[:-1]}_budget"
-                self.log(budget, float(most), on_step=False, on_epoch=True, reduce_fx="min")
+        if self.at_once:
+            most = float(self.at_once)
+            self.log("at_once", most, on_step=False, on_epoch=True, reduce_fx="min")
         return _Known.apply(total, gradient, *weights)
 
     def _attempt(
@@ -97,17 +96,14 @@ class WithinBudget(L.LightningModule):
         return loss.detach() * share, each
 
     def _halve(self, failed: Batch) -> None:
-        """Make half of what `failed` needed the budget from here on."""
-        nodes, edges = len(failed.x), len(failed.edge_attr)
+        """From here on at most half of the windows of `failed` at once."""
         where = f"fit: epoch {self.trainer.current_epoch + 1}, step {self.trainer.global_step + 1}"
-        what = f"{where}: {failed.num_graphs} windows ({nodes:,} nodes, {edges:,} edges)"
+        size = f"{len(failed.x):,} nodes, {len(failed.edge_attr):,} edges"
+        what = f"{where}: {failed.num_graphs} windows ({size})"
         if failed.num_graphs == 1:
             raise torch.OutOfMemoryError(
                 f"{what} do not fit into memory; use a smaller model or shorter windows"
             )
         garbage_collection_cuda()
-        # without edges, nodes alone make the halves
-        self.budget = Budget(nodes // 2, edges // 2 or self.budget.edges)
-        most = [f"{n:,} {name}" for name, n in self.budget._asdict().items() if n is not None]
-        limit = f"from here on at most {' and '.join(most)} at once"
-        print(f"{what} do not fit into memory; {limit}", flush=True)
+        self.at_once = failed.num_graphs // 2
+        print(f"{what} do not fit into memory; from here on at most {self.at_once}", flush=True)

@@ -1,4 +1,4 @@
-"""Batches are cut right: against the windows themselves, and within their budget."""
+"""Batches are cut right: against the windows themselves, and within their limit."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cangraph.bus.simulator import simulate
-from cangraph.data.batches import Batches, Budget, Windows, batch_of, parts
+from cangraph.data.batches import Batches, Windows, batch_of, parts
 from cangraph.data.graphs import to_graphs
 from cangraph.frames import Frames
 
@@ -69,35 +69,28 @@ def test_the_first_draw_is_asked_for_once(graphs):
     assert lengths == [[8, 8, 4]] * 3 and asked == [0, 1, 2]
 
 
-@given(st.integers(1, 400), st.integers(1, 600))
-def test_parts_keep_windows_and_budget(graphs, nodes, edges):
-    batch = batch_of(graphs)
-    cut = parts(batch, Budget(nodes, edges))
+@given(st.integers(1, 40))
+def test_parts_keep_windows_and_limit(graphs, most):
+    cut = parts(batch_of(graphs), most)
     at = 0
-    for number, part in enumerate(cut):
+    for part in cut:
         same(part, batch_of(graphs[at : at + part.num_graphs]))
         at += part.num_graphs
-        within = len(part.x) <= nodes and len(part.edge_attr) <= edges
-        assert within or part.num_graphs == 1
-        if number + 1 < len(cut):  # greedy: the next window would not have fitted
-            more = batch_of(graphs[at - part.num_graphs : at + 1])
-            assert len(more.x) > nodes or len(more.edge_attr) > edges
-    assert at == len(graphs)
+    assert at == len(graphs) and [part.num_graphs for part in cut[:-1]] == [most] * (len(cut) - 1)
 
 
-def test_a_batch_within_the_budget_is_handed_on_as_it_is(graphs):
+def test_a_batch_within_the_limit_is_handed_on_as_it_is(graphs):
     batch = batch_of(graphs)
-    for budget in (Budget(), Budget(nodes=len(batch.x)), Budget(edges=len(batch.edge_attr))):
-        (only,) = parts(batch, budget)
+    for most in (None, len(graphs)):
+        (only,) = parts(batch, most)
         assert only is batch
-    assert len(parts(batch, Budget(nodes=len(batch.x) - 1))) == 2
 
 
 def test_dropped_edges_do_not_confuse_the_parts(graphs):
     batch = batch_of(graphs[:6])
     rest = batch._replace(edge_index=batch.edge_index[:, ::2], edge_attr=batch.edge_attr[::2])
-    cut = parts(rest, Budget(nodes=2 * len(batch.x) // 5))
-    assert len(cut) > 2
+    cut = parts(rest, 2)
+    assert len(cut) == 3
     assert sum(len(part.edge_attr) for part in cut) == len(rest.edge_attr)
     for part in cut:
         source, target = part.batch[part.edge_index]

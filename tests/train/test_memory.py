@@ -7,7 +7,7 @@ import pytest
 import torch
 from trainers import plain_trainer
 
-from cangraph.data.batches import Batches, Budget
+from cangraph.data.batches import Batches
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import load_params
 from cangraph.train.fit import fit, seed_everything
@@ -74,7 +74,7 @@ def test_the_gradient_of_parts_is_that_of_the_batch_but_for_means_over_nodes(att
     same = replace(same, label=np.arange(len(same)) % 3 == 0)
     for windows, near in ((same, 1e-4), (some, 2e-2)):
         whole, cut = small(windows), small(windows)
-        cut.budget = Budget(nodes=150)
+        cut.at_once = 5
         steps = [trained(task, windows, epochs=1).global_step for task in (whole, cut)]
         assert steps[0] == steps[1] == -(-len(windows) // 32)
         apart = (weights(whole) - weights(cut)).norm() / weights(whole).norm()
@@ -83,7 +83,9 @@ def test_the_gradient_of_parts_is_that_of_the_batch_but_for_means_over_nodes(att
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
 @pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}])
-def test_out_of_memory_halves_the_budget_and_trains_the_same(some, capsys, where, options):
+def test_out_of_memory_halves_the_parts_and_trains_the_same(
+    some, capsys, where, options
+):
     whole, narrow = small(some), small(some, Narrow)
     narrow.room, narrow.where = 300, where
     one, other = trained(whole, some, **options), trained(narrow, some, **options)
@@ -93,10 +95,9 @@ def test_out_of_memory_halves_the_budget_and_trains_the_same(some, capsys, where
     largest = max(len(batch.x) for batch in Batches(some, 32))
     assert 0 < len(lines) <= np.ceil(np.log2(largest / 300)) + 1
     assert "epoch 1, step 1: 32 windows" in lines[0] and "at most" in lines[0]
-    assert 150 <= narrow.budget.nodes <= 300
+    assert narrow.at_once * 2 * largest / 32 > 200
     plain, logged = one.callback_metrics, other.callback_metrics
-    assert (logged["node_budget"], logged["edge_budget"]) == narrow.budget
-    assert not {"node_budget", "edge_budget"} & {*plain}
+    assert logged["at_once"] == narrow.at_once and "at_once" not in plain
     assert logged["train_loss"].item() == pytest.approx(plain["train_loss"].item(), rel=0.05)
 
 
@@ -117,12 +118,12 @@ def test_values_of_a_failed_attempt_are_not_logged_twice(some):
     assert rows == [96, 96]
 
 
-def test_the_same_seed_gives_the_same_weights_under_a_budget(some):
+def test_the_same_seed_gives_the_same_weights_in_parts(some):
     made = []
     for _ in range(2):
         seed_everything(0)
         task = Reconstructor(VGAE(some.spec, hidden=4, heads=2, layers=1, latent=2))
-        task.budget = Budget(edges=300)
+        task.at_once = 3
         trained(task, some, epochs=1)
         made.append(weights(task))
     assert torch.equal(*made)
@@ -143,8 +144,6 @@ def test_other_errors_are_handed_on(some):
         trained(task, some)
 
 
-def test_fit_takes_the_budget_from_the_parameters_and_records_it(data, detector, asked):
-    task = fit(detector(), data, asked(node_budget=400), "student")
-    assert task.budget == Budget(400)
-    assert [row["node_budget"] for row in task.history] == [400, 400]
-    assert all("edge_budget" not in row for row in task.history)
+def test_fit_takes_the_limit_from_the_parameters_and_records_it(data, detector, asked):
+    task = fit(detector(), data, asked(at_once=9), "student")
+    assert [row["at_once"] for row in task.history] == [task.at_once] * 2 == [9, 9]
