@@ -83,9 +83,7 @@ def test_the_gradient_of_parts_is_that_of_the_batch_but_for_means_over_nodes(att
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
 @pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}])
-def test_out_of_memory_halves_the_parts_and_trains_the_same(
-    some, capsys, where, options
-):
+def test_out_of_memory_halves_the_parts_and_trains_the_same(some, capsys, where, options):
     whole, narrow = small(some), small(some, Narrow)
     narrow.room, narrow.where = 300, where
     one, other = trained(whole, some, **options), trained(narrow, some, **options)
