@@ -1,9 +1,10 @@
-"""The commands `cangraph scan`, `monitor`, `baseline`, `data` and `train`, also as
+"""The commands `cangraph scan`, `monitor`, `baseline`, `export`, `data` and `train`, also as
 `python -m cangraph`.
 
     cangraph scan my.log --html my.html
     cangraph baseline city.log motorway.log -o car.onnx
     cangraph monitor car.onnx --interface socketcan --channel can0
+    cangraph export car.onnx --c car.c
     cangraph train dataset=hcrl_sa teacher.epochs=12
     torchrun --nproc-per-node 4 -m cangraph train dataset=hcrl_sa   # four devices of one machine
     srun python -m cangraph train dataset=hcrl_sa                   # a SLURM job, several machines
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "scan": "say whether logs look under attack, when, which ID, and why",
         "monitor": "watch a CAN bus, or a log, with an exported detector",
         "baseline": "learn what is normal for one vehicle, from its clean logs",
+        "export": "write a detector as one C file, for an ECU",
         "data": "list the datasets, where to get them, and what is there",
         "train": "train the two teachers of a dataset, with one process or with several",
     }
@@ -80,6 +82,10 @@ def _run(command: str, words: Sequence[str]) -> int:
         from cangraph.deploy.known_vehicle import run_baseline
 
         return run_baseline(words)
+    if command == "export":
+        from cangraph.deploy.embedded import run_export
+
+        return run_export(words)
     if command == "data":
         from cangraph.data.catalog import run_data
 

@@ -155,11 +155,11 @@ def proof(window: int) -> dict[str, np.ndarray]:
     return dict(zip(INPUTS, arrays, strict=True))
 
 
-def _fields(message: bytes) -> list[tuple[int, Any]]:
+def message_fields(message: bytes) -> list[tuple[int, Any]]:
     """The numbers of the fields of any message of protobuf, and what is in them: a number, or the
     bytes of what has a length.
 
-    >>> _fields(b"\\x22\\x02hi")
+    >>> message_fields(b"\\x22\\x02hi")
     [(4, b'hi')]
     """
     from google.protobuf.empty_pb2 import Empty  # comes with onnxruntime
@@ -178,12 +178,14 @@ def graph_of(content: bytes) -> tuple[bytes, dict[str, str]]:
     ONNX file, and for one with operators that `export` does not write: by those that run other
     graphs, a small file could compute for ever."""
     try:
-        model = _fields(content)
+        model = message_fields(content)
         (graph,) = (value for number, value in model if number == 7)
-        nodes = [_fields(value) for number, value in _fields(graph) if number == 1]
+        nodes = [message_fields(value) for number, value in message_fields(graph) if number == 1]
         kinds, domains = ({v.decode() for node in nodes for n, v in node if n == k} for k in (4, 7))
-        inner = {k for node in nodes for n, value in node if n == 5 for k, _ in _fields(value)}
-        pairs = [dict(_fields(value)) for number, value in model if number == 14]
+        inner = {
+            k for node in nodes for n, value in node if n == 5 for k, _ in message_fields(value)
+        }
+        pairs = [dict(message_fields(value)) for number, value in model if number == 14]
         said = {pair[1].decode(): pair[2].decode() for pair in pairs}
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"no whole ONNX file ({_line(error)})") from error
