@@ -23,13 +23,17 @@ from can.util import load_config
 
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, Status
+from cangraph.deploy.excerpts import Excerpts
+from cangraph.deploy.incidents import Incidents
 from cangraph.deploy.lines import Lines, UnsaidError
 from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Buses, Event, Monitor
 from cangraph.deploy.state import Source, SpoiltStateError, resume_state, save_state, set_aside
 from cangraph.evaluation.alarms import AlarmRule
+from cangraph.deploy.syslog import Syslog
 from cangraph.files import printable
 from cangraph.frames import Frames, ReadReport
+from cangraph.io.names import Names
 from cangraph.io.readers import LogFile
 
 _PIECE = 4096  # frames of a log that are fed at once
@@ -93,6 +97,13 @@ def _parser() -> ArgumentParser:
     alarms.add_argument("-n", type=int, help="windows that are looked at (3)")
     alarms.add_argument("--hold", default=1.0, help="join alarms within S s", **seconds)
     alarms.add_argument("--stride", type=int, help="frames from one window to the next")
+    many = "tell of N a minute at most (10); more are counted"
+    alarms.add_argument("--alarms", type=_number, default=10, metavar="N", help=many)
+    kept = "keep the frames around each alarm in this folder, candump's way"
+    alarms.add_argument("--excerpts", type=Path, metavar="DIR", help=kept)
+    alarms.add_argument("--dbc", type=Path, help="names of messages and signals (needs cantools)")
+    sent = "send alarms to syslog, too: a socket (/dev/log), or HOST:PORT by UDP"
+    alarms.add_argument("--syslog", nargs="?", const="/dev/log", metavar="ADDRESS", help=sent)
     add_bus_arguments(run)
     several = "of the interface; give it again for another bus of the vehicle"
     named: dict[str, Any] = {"dest": "channels", "metavar": "CHANNEL", "default": []}
@@ -139,7 +150,11 @@ def run_monitor(arguments: Sequence[str]) -> int:
         else:
             listeners = _listeners(stack, given, buses)
             heard = _listened(listeners, buses, stop), listeners
-        return _Run(buses, source, out, stop).through(heard, resumed, given)
+        names = Names(given.dbc) if given.dbc else None
+        excerpts = Excerpts(given.excerpts) if given.excerpts else None
+        incidents = Incidents(buses, given.alarms, names, excerpts, live=not given.log)
+        syslog = Syslog(given.syslog) if given.syslog else None
+        return _Run(incidents, source, out, stop, syslog).through(heard, resumed, given)
 
 
 def _watched(given: Namespace) -> tuple[list[str], Source]:
@@ -228,8 +243,16 @@ def _listeners(stack: ExitStack, given: Namespace, buses: Buses) -> dict[str, Li
 class _Run:
     """A watch: what comes is judged, said and kept. Saving and saying may fail: it goes on."""
 
-    def __init__(self, buses: Buses, source: Source, out: "Lines | Drawn", stop: Flag):
-        self.buses, self.source, self.out, self.stop = buses, source, out, stop
+    def __init__(
+        self,
+        incidents: Incidents,
+        source: Source,
+        out: "Lines | Drawn",
+        stop: Flag,
+        syslog: Syslog | None = None,
+    ):
+        self.incidents, self.buses, self.source = incidents, incidents.buses, source
+        self.out, self.stop, self.syslog = out, stop, syslog
         self.state: Path | None = None
         self.unsaved, self.refused = "", 0  # why, and how many rows of a log
 
@@ -244,7 +267,7 @@ class _Run:
                 self.refused += sum(n["frames"] for n in notices if n["event"] == "refused")
                 if any(n["event"] == "unreadable" for n in notices):
                     self.refused = sys.maxsize
-                self.say(self.buses.feed(frames))
+                self.say(self.incidents.take(self.buses.feed(frames)))
                 now = time.monotonic()
                 if now - told >= given.statistics:
                     told = now
@@ -256,7 +279,7 @@ class _Run:
             status = self.status() if given.log else Status.NOTHING
             ends = {"event": "stopped", "time": self.buses.now, "status": status.value}
             ends |= {"unsaved": self.unsaved} if self.unsaved else {}
-            self.say([*self.buses.each(Monitor.ongoing), *self.statistics(listeners), ends])
+            self.say([*self.incidents.ending(), *self.statistics(listeners), ends])
             self.out.flush(_LAST)
         except (BrokenPipeError, UnsaidError):
             self.save()
@@ -269,6 +292,9 @@ class _Run:
     def say(self, events: Iterable[Event]) -> None:
         for event in events:  # all of them wait before one is written: a save knows them all
             self.out.say(event)
+            if self.syslog:
+                for notice in self.syslog.say(event):
+                    self.out.say(notice | {"time": event["time"]})
         self.out.flush()
 
     def statistics(self, listeners: dict[str, Listener]) -> list[Event]:
@@ -292,6 +318,7 @@ class _Run:
         if not self.state:
             return
         before, self.unsaved = self.unsaved, ""
+        self.buses.incidents = self.incidents.state()
         try:
             save_state(self.state, self.buses, self.source, self.out.waiting)
         except (OSError, ValueError) as error:

@@ -23,8 +23,8 @@ from cangraph.features.windows import Sliding
 from cangraph.frames import ATTACK_TYPES, Frames
 
 _MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
+_ROUNDING = 1e-6  # s; times of day in float64 are exact to .24 µs
 RECENT = 60_000  # frames of a bus that reasons and excerpts are made of
-_LONG = 60.0  # s; an alarm that holds for so long may be no attack
 _TIMED = 1000  # windows whose time `statistics` summarises
 COUNTED = ("frames", "windows", "unjudged", "called", "alarms")
 
@@ -40,7 +40,6 @@ class Monitor:
     | window | a window was judged: its `value`, suspicious from `level` on, whom it blames |
     | alarm | an alarm was raised, or (`again`) one that ended less than `hold` s ago is reopened |
     | over | the alarm ended |
-    | holding | it has held for a minute: a long attack, or a bus that the detector does not fit |
     | ongoing | from `ongoing`: the alarm has not ended |
     | calibrated | the threshold `at` was set on the first `calibrate` s |
     | unjudged | the detector has no number for a window, which is not taken for clean |
@@ -161,7 +160,7 @@ class Monitor:
     def heard(self, until: float = math.inf) -> Heard:
         """The last frames until a time (s since the first frame), and what is odd about them."""
         recent, origin = self.recent, self.sliding.origin
-        frames, odd = recent.frames(0, recent.place(origin + until))
+        frames, odd = recent.frames(0, recent.place(origin + until + _ROUNDING))
         last = self.sliding.last
         first = zip(last["arbitration_id"].tolist(), (last["first"] - origin).tolist(), strict=True)
         return Heard(frames, odd, frames.timestamp - origin, dict(first))
@@ -177,20 +176,12 @@ class Monitor:
                 return events
             events += self._calibrated(seen.end)
         self.count["called"] += seen.value >= self.watch.at
-        before, turn = self.watch.time, self.watch.see(seen)
+        turn = self.watch.see(seen)
         events[0]["level"] = self.watch.level
-        events += self._holding(before, seen.end)
         if turn is not None:
             self.count["alarms"] += turn.what == "raised" and not turn.again
             events.append(_told(turn))
         return events
-
-    def _holding(self, before: float, now: float) -> list[Event]:
-        """The event of an alarm that has held for a minute between these two times."""
-        alarm = self.watch.alarm
-        if alarm is None or not self.watch.on or not before < alarm.start + _LONG <= now:
-            return []
-        return [_told(alarm._replace(end=now)) | {"event": "holding"}]
 
     def _calibrated(self, now: float) -> list[Event]:
         """Set the threshold from the clean windows; without any it stays."""
@@ -298,6 +289,7 @@ class Buses:
         self.pattern = make()  # raises where the settings are wrong, before a frame comes
         self.of = {name: make(bus=name) for name in names}
         self.since: dict[str, float] = {}  # s, when the first frame of each bus came
+        self.incidents: dict[str, Any] = {}  # what a state holds of them
 
     @property
     def frames(self) -> int:

@@ -61,12 +61,12 @@ class Recent:
     def __init__(self, most: int):
         self.most = most
         self._table = np.zeros(0, _record(8))
-        self._used = self._passed = 0  # rows of the table, and frames before its first one
+        self._used, self.passed = 0, 0  # rows of the table, and frames before its first one
 
     @property
     def came(self) -> int:
         """How many frames came so far."""
-        return self._passed + self._used
+        return self.passed + self._used
 
     def add(self, frames: Frames, odd: np.ndarray) -> None:
         """Take the next frames, and which of them show each of `ODD`."""
@@ -78,7 +78,7 @@ class Recent:
             rows[name] = getattr(frames, name)[left:]
         rows["data"][:, :width], rows["data"][:, width:] = frames.data[left:], 0
         rows["odd"] = odd[left:]
-        self._used, self._passed = self._used + n, self._passed + left
+        self._used, self.passed = self._used + n, self.passed + left
 
     def _make_room(self, n: int, width: int) -> None:
         old = self._table
@@ -87,7 +87,7 @@ class Recent:
             return
         left = max(self._used - self.most, self._used + n - 2 * self.most, 0)
         kept = old[left : self._used].copy()
-        self._passed, self._used = self.came - len(kept), len(kept)
+        self.passed, self._used = self.came - len(kept), len(kept)
         if len(kept) + n > len(old) or width > before:
             size = max(len(old), min(2 * (len(kept) + n), 2 * self.most))
             self._table = np.zeros(size, _record(max(width, before)))
@@ -98,10 +98,10 @@ class Recent:
     def place(self, time: float) -> int:
         """The number of the first frame that is held and came after `time` (s)."""
         times = self._table["timestamp"][: self._used]
-        return self._passed + int(np.searchsorted(times, time, "right"))
+        return self.passed + int(np.searchsorted(times, time, "right"))
 
     def frames(self, begin: int, end: int) -> tuple[Frames, np.ndarray]:
         """Those with the numbers from `begin` to before `end` that are held, and what is odd."""
-        rows = self._table[: self._used][max(begin - self._passed, 0) : max(end - self._passed, 0)]
+        rows = self._table[: self._used][max(begin - self.passed, 0) : max(end - self.passed, 0)]
         columns: dict[str, Any] = {name: rows[name] for name in (*_KEPT, "data")}
         return Frames(**columns), rows["odd"].copy()

@@ -22,15 +22,22 @@ from cangraph.files import put
 _LARGEST = 1 << 29  # bytes; made-up IDs of CAN FD on four buses do not fill more
 _BEGINS = b"PK\3\4state.npy"  # a file of numpy, and 26 bytes later the name of its first array
 # what the facts of a state are like: lists of any length, tuples as long as here, dicts with these
-# keys ("?": its value may be null, "*": any), numbers that are finite, whole ones at least 0
+# keys ("?": its value may be null, "*": any, "...": others too), numbers that are finite, whole ones at least 0
 _SEEN = (float, float, float, int, float, str)
 _EVIDENCE = dict.fromkeys(("amount", "usual", "spread", "heard", "end", "level"), float)
 _WATCH = {"last": [_SEEN], "evidence": _EVIDENCE, "time": float, "on": bool, "between?": _SEEN}
 _WATCH |= {"alarm?": (str, float, float, float, _SEEN, float, bool)}
 _MONITOR = {"watch": _WATCH, "clean?": [float], "count": dict.fromkeys(COUNTED, int), "at": float}
 _MONITOR |= {"time": float, "passed": int, "told": int, "origin": float}
+_TURN = {"id": str, "attack": str, "peak": float, "delay": float, "...": None}
+_WHY = {"id": str, "kind": str, "cause": str, "sure": str, "reasons": [dict], "frame?": dict}
+_CASE = dict.fromkeys(("begin", "rose", "since", "until", "counted", "quiet", "due"), float)
+_CASE |= dict.fromkeys(("on", "told", "closed"), bool) | {"number": int, "reopened": int}
+_CASE |= {"turn": _TURN, "facts": _WHY | {"...": None}, "excerpt": str}
+_CASE |= {"tally": {"windows": int, "called": int, "frames": int, "blamed": {"*": {"*": int}}}}
+_INCIDENTS = {"cases": {"*": _CASE}, "number": int, "untold": int, "ids": [str], "first": float}
 _FACTS = {"settings": dict, "source": (str, int, str), "since": {"*": float}, "unsaid": [dict]}
-_FACTS |= {"buses": {"*": _MONITOR}}
+_FACTS |= {"buses": {"*": _MONITOR}, "incidents": _INCIDENTS}
 _REMEDY = "start it as it was, give another --state, or delete it"
 
 
@@ -82,6 +89,7 @@ def save_state(path: Path, buses: Buses, source: Source, unsaid: Iterable[Event]
         "settings": buses.pattern.settings(),
         "unsaid": [*unsaid],
         "since": buses.since,
+        "incidents": buses.incidents,
     }
     facts |= {"source": [source.name, source.size, source.sha256]}
     facts |= {"buses": {bus: mine for bus, (mine, _) in states.items()}}
@@ -131,7 +139,7 @@ def resume_state(path: Path, buses: Buses, source: Source) -> list[Event]:
             named = {k.removeprefix(begin): v for k, v in arrays.items() if k.startswith(begin)}
             of[bus].restore(mine, named)
         buses.of |= of
-        buses.since = facts["since"]
+        buses.since, buses.incidents = facts["since"], facts["incidents"]
         return facts["unsaid"]
 
 
@@ -180,8 +188,9 @@ def _is(value: Any, model: Any) -> bool:
     if isinstance(model, dict) and isinstance(value, dict):
         if "*" in model:
             return all(_is(each, model["*"]) for each in value.values())
-        named = {name.rstrip("?"): (name[-1] == "?", of) for name, of in model.items()}
-        return value.keys() == named.keys() and all(
+        named = {n.rstrip("?"): (n[-1] == "?", of) for n, of in model.items() if n != "..."}
+        others = value.keys() - named.keys()
+        return value.keys() >= named.keys() and ("..." in model or not others) and all(
             (none and value[name] is None) or _is(value[name], of)
             for name, (none, of) in named.items()
         )

@@ -1,7 +1,6 @@
 """`Frames` out: logs for other tools, and files that `read_frames` gives back as they were."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -86,6 +85,23 @@ def _write_table(frames: Frames, path: Path) -> None:
         table.write_csv(path, float_scientific=False, quote_style="never")
 
 
+def candump(frames: Frames, channel: str = "vcan0") -> str:
+    """Frames as `candump -L` writes them, a line each.
+
+    >>> candump(Frames(np.array([0.5]), np.array([0x1A0]), dlc=np.array([2])), "can0")
+    '(0.500000) can0 1A0#0000 R\\n'
+    """
+    width, payload = 2 * frames.data.shape[1], frames.data.tobytes().hex().upper()
+    flags = (frames.is_extended_id, frames.is_remote_frame)
+    columns = (frames.timestamp, frames.arbitration_id, *flags, frames.dlc)
+    rows = enumerate(zip(*(column.tolist() for column in columns), strict=True))
+    return "".join(
+        f"({time:f}) {channel} {number:0{8 if extended else 3}X}#"
+        f"{f'R{dlc}' if asks else '#0' * (dlc > 8) + payload[i * width : i * width + 2 * dlc]} R\n"
+        for i, (time, number, extended, asks, dlc) in rows
+    )
+
+
 def _write_log(frames: Frames, path: Path) -> None:
     import can
 
@@ -96,17 +112,15 @@ def _write_log(frames: Frames, path: Path) -> None:
             f"{path}: {remote} remote frames and {wide} of more than 8 bytes came; python-can's "
             ".trc holds classic data frames alone; write .asc or .blf"
         )
+    if suffix == ".log":
+        path.write_text(candump(frames))
+        return
     width, payload = frames.data.shape[1], frames.data.tobytes()
     flags = (frames.is_extended_id, frames.is_remote_frame)
     columns = (frames.timestamp, frames.arbitration_id, *flags, frames.dlc, frames.bytes_used)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    log: Any
     with can.Logger(path) as log:
         for i, (time, identifier, extended, asks, dlc, used) in enumerate(rows):
-            if suffix == ".log" and asks:  # python-can leaves the DLC out
-                name = f"{identifier:0{8 if extended else 3}X}"
-                log.file.write(f"({time:f}) vcan0 {name}#R{dlc} R\n")
-                continue
             message = can.Message(
                 timestamp=time,
                 arbitration_id=identifier,
