@@ -29,8 +29,8 @@ from cangraph.deploy.lines import Lines, UnsaidError
 from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Buses, Event, Monitor
 from cangraph.deploy.state import Source, SpoiltStateError, resume_state, save_state, set_aside
-from cangraph.evaluation.alarms import AlarmRule
 from cangraph.deploy.syslog import Syslog
+from cangraph.evaluation.alarms import AlarmRule
 from cangraph.files import printable
 from cangraph.frames import Frames, ReadReport
 from cangraph.io.names import Names
@@ -56,7 +56,12 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "clock": "the clock jumped by {seconds:+.3f} s; time goes on from the last frame",
     "unjudged": "the detector has no number for a window; it is not taken for clean",
     "unreadable": "the rest of the log cannot be read: {why}",
-    "holding": "an alarm has held for a minute; if it is no attack, give a baseline of this car",
+    "holding": "an alarm has held since {since:.0f} s; if it is no attack, give a baseline",
+    "suppressed": "{alarms:,} more alarms, which --alarms leaves out",
+    "unkept": "an excerpt is not kept: {why}",
+    "kept": "excerpts are kept again",
+    "unsent": "syslog is not reached: {why}",
+    "sent": "syslog is reached again; {events:,} events were not sent",
     "forgot": "{ids:,} rare IDs forgotten: there are more than can be remembered",
     "silent": "no frame for {seconds:.1f} s: unplugged, or the bus sleeps",
     "refused": "{frames:,} rows that are no frames: {why}",
@@ -64,7 +69,8 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "stopped": "stopped",
 }
 
-_OF_A_BUS = ("window", "alarm", "over", "ongoing", "statistics")  # which may have no name
+_TALE = ("alarm", "update", "holding", "over", "ongoing")  # events of an alarm
+_OF_A_BUS = ("window", "statistics", *_TALE)  # which may have no name
 
 Pieces = Iterator[tuple[Frames, list[Event]]]
 Heard = tuple[Pieces, dict[str, Listener]]  # of a bus, and what listens to each
@@ -422,22 +428,31 @@ class Shown:
         match event["event"]:
             case "window":
                 self.values.append(event["value"])
-            case "alarm" | "over" | "ongoing":
-                self.alarm = {} if event["event"] == "over" else event
-                self.quiet_since = event["time"]
             case "statistics":
                 self.facts = event
+            case kind if kind in _TALE:
+                self.alarm = {} if kind == "over" else event
+                self.quiet_since = event["time"]
 
     def headline(self) -> tuple[str, str]:
         """What is the matter, and the style of it."""
         if self.alarm:
-            what = f" {self.alarm['attack']}" if self.alarm["attack"] else ""
-            return f"ALARM{what}, ID {self.alarm['id']}", "bold red"
+            alarm = self.alarm
+            return f"ALARM  {alarm['cause']}, {_who(alarm)}, {alarm['sure']}", "bold red"
         if self.facts.get("lost"):
             return "the interface is gone", "bold yellow"
         if self.facts.get("calibrating"):
             return "learning what is normal here", "yellow"
         return f"quiet for {timedelta(seconds=round(self.time - self.quiet_since))}", "green"
+
+    def reason(self) -> str:
+        """Why there is an alarm, and its payload before and after, changed bytes in brackets."""
+        why, frame = self.alarm["why"], self.alarm["frame"]
+        if not frame:
+            return why
+        after = enumerate(frame["after"].split())
+        marked = [f"[{byte}]" if k in frame["changed"] else byte for k, byte in after]
+        return f"{why}\n{frame['before'] or 'no frame'} → {' '.join(marked)}"
 
     def bars(self) -> str:
         """The last scores, full at twice the threshold."""
@@ -471,13 +486,9 @@ class Screen:
         kind, bus = event["event"], event.get("bus", "")
         if bus or kind in _OF_A_BUS:
             self.buses.setdefault(bus, Shown(bus)).tell(event)
-        if kind in ("alarm", "over", "ongoing"):
-            same = [
-                a for a in self.alarms if (a.get("bus", ""), a["since"]) == (bus, event["since"])
-            ]
-            for alarm in same:
-                self.alarms.remove(alarm)
-            self.alarms.append(event)
+        if kind in _TALE:
+            others = [alarm for alarm in self.alarms if alarm["alarm"] != event["alarm"]]
+            self.alarms = deque([*others, event], maxlen=8)
         if text := _WORDS.get(kind, "").format(**event):
             of = f"{bus}: " if len(self.buses) > 1 and bus else ""
             self.notes.append(f"{timedelta(seconds=round(event['time']))}  {of}{text}")
@@ -492,9 +503,14 @@ class Screen:
         for shown in [*self.buses.values()] or [Shown("")]:
             headline, style = shown.headline()
             of = f"{shown.name}: " if len(self.buses) > 1 else ""
-            parts += [Text(of + headline, style), Text(shown.bars(), "dim"), Text(shown.counters())]
+            parts.append(Text(of + headline, style))
+            parts += [Text(shown.reason())] if shown.alarm else []
+            parts += [Text(shown.bars(), "dim"), Text(shown.counters(), "dim")]
         if self.alarms:
-            parts += [Text(), self._fill(Table(box=None, padding=(0, 2, 0, 0), header_style="dim"))]
+            parts += [
+                Text(),
+                self._fill(Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)),
+            ]
         if self.notes:
             parts += [Text(), *(Text(note, "dim") for note in self.notes)]
         return Panel(Group(*parts), title=Text(self.title), title_align="left", padding=(1, 2))
@@ -503,16 +519,20 @@ class Screen:
         from rich.text import Text
 
         several = len(self.buses) > 1
-        names = ["alarm at", "lasted", *(["bus"] if several else []), "ID", "attack"]
-        for name in [*names, "peak", "delay"]:
-            numeric = name in ("lasted", "peak", "delay")
-            table.add_column(name, justify="right" if numeric else "left")
+        for name in ("alarm at", "lasted", *(["bus"] if several else []), "ID", "cause", "sure"):
+            table.add_column(name, justify="right" if name == "lasted" else "left", no_wrap=True)
+        table.add_column("because", no_wrap=True, overflow="ellipsis", ratio=1)
         for alarm in reversed(self.alarms):
-            over = alarm["event"] == "over"
-            lasted = f"{alarm['time'] - alarm['since']:.1f} s" if over else "now"
+            over = alarm["until"] is not None
+            lasted = f"{alarm['until'] - alarm['since']:.1f} s" if over else "now"
             row = [str(timedelta(seconds=round(alarm["since"]))), lasted]
             row += [alarm.get("bus", "")] if several else []
-            row += [alarm["id"], alarm["attack"] or "not known", f"{alarm['peak']:.3g}"]
-            row.append(f"{alarm['delay']:.2f} s")
+            row += [alarm["name"] or alarm["id"], alarm["cause"], alarm["sure"]]
+            row.append(alarm["why"].partition(": ")[2])
             table.add_row(*map(Text, row), style="" if over else "red")
         return table
+
+
+def _who(alarm: Event) -> str:
+    more = f" and {alarm['many'] - 1:,} more IDs" if alarm["many"] > 1 else ""
+    return " ".join(filter(None, [f"0x{alarm['id']}", alarm["name"]])) + more

@@ -1,6 +1,7 @@
-"""Alarms as whoever is on call gets them: one for each attack, with its reason, its counts, and what
-was suppressed. In AUTOSAR's words: a `Monitor` is a sensor that raises security events, `Incidents`
-tells the qualified ones, behind an aggregation and a rate limit."""
+"""Alarms for whoever is on call: one for each attack, with its reason and its counts.
+
+In AUTOSAR's words a `Monitor` is a sensor that raises security events, and `Incidents` tells the
+qualified ones, behind an aggregation and a rate limit."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -64,6 +65,10 @@ class Case:
                 self.counted = window["time"]
 
 
+def _restored(case: dict[str, Any]) -> Case:
+    return Case(**case | {"tally": Tally(**case["tally"])})
+
+
 class _Bus:
     """The last windows of a bus, the times of its last alarms, and its last case."""
 
@@ -101,12 +106,9 @@ class Incidents:
         self.excerpts = excerpts
         self._told: deque[float] = deque()  # when alarms were told, in the last minute
         state = buses.incidents
-        held = {bus: Case(**case) for bus, case in state.get("cases", {}).items()}
-        for case in held.values():
-            case.tally = Tally(**case.tally)  # type: ignore[arg-type]
-        self._of = {bus: _Bus(case) for bus, case in held.items()}
-        self.number, self.untold = state.get("number", 0), state.get("untold", 0)
-        self._ids, self._first = [*state.get("ids", ())], state.get("first", 0.0)
+        self._of = {bus: _Bus(_restored(case)) for bus, case in state["cases"].items()}
+        self.number, self.untold = state["number"], state["untold"]
+        self._ids, self._first = [*state["ids"]], state["first"]
 
     def state(self) -> dict[str, Any]:
         """What is to be remembered, as JSON can hold it: `Buses.incidents` of the next start."""
@@ -205,7 +207,7 @@ class Incidents:
         return said
 
     def _first_word(self, bus: str, one: _Bus, first: bool = True) -> list[Event]:
-        """Tell an alarm, if the limit allows it; count it as suppressed if not, the `first` time."""
+        """Tell an alarm if the limit allows it, or else count it, the `first` time."""
         case: Any = one.case
         now = one.windows[-1]["time"]
         while self._told and now - self._told[0] >= _MINUTE:

@@ -289,7 +289,9 @@ class Buses:
         self.pattern = make()  # raises where the settings are wrong, before a frame comes
         self.of = {name: make(bus=name) for name in names}
         self.since: dict[str, float] = {}  # s, when the first frame of each bus came
-        self.incidents: dict[str, Any] = {}  # what a state holds of them
+        # what `Incidents` remembers
+        self.incidents: dict[str, Any] = {"cases": {}, "number": 0, "untold": 0, "ids": []}
+        self.incidents["first"] = 0.0
 
     @property
     def frames(self) -> int:

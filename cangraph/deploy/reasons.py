@@ -31,10 +31,10 @@ class Cause(StrEnum):
     UNKNOWN = "unknown"
 
 
-CAUSES = {  # of each reason
+CAUSES = {  # of each reason, the clearest first
+    "flood": Cause.LOAD,
     "newcomers": Cause.FOREIGN,
     "distrust": Cause.FOREIGN,
-    "load": Cause.LOAD,
     "silence": Cause.SILENCE,
     "broken_rule": Cause.COUNTER,
     "count": Cause.TIMING,
@@ -45,6 +45,7 @@ CAUSES = {  # of each reason
     "leap": Cause.PAYLOAD,
     "stuck": Cause.PAYLOAD,
     "flip_surprise": Cause.PAYLOAD,
+    "load": Cause.LOAD,
 }
 RARE = 0.01  # share of an ID's other frames that a telling reason is seen in at most
 _SURE = 3  # suspicious windows of an alarm that is sure
@@ -57,8 +58,9 @@ WARM = 5.0  # s; an ID that comes later is new
 _KNOWN = 8  # frames; with fewer nothing is usual
 _AWAY = 3.0  # periods that an ID must be silent to be called so
 _OFTEN, _FEW = 1.5, 5  # times its usual number of frames, and so many more
-_BIN = 0.2  # s in which the load of the bus is measured
+_BIN = 0.05  # s in which the load of the bus is measured
 _BUSY = 1.3  # times its usual load
+_FLOOD = 1000.0  # frames a second of an ID that floods the bus
 
 
 @dataclass
@@ -188,7 +190,7 @@ def explain(
     own = _own(heard, number, np.flatnonzero(heard.frames.arbitration_id == number))
     found = why(own, span, spans.quiet(own.time))
     more = [*_newcomers(heard, span), *_load(heard, span, spans)]
-    found["reasons"], cause = _ordered(found["reasons"], more, many)
+    found["reasons"], cause = _ordered(found["reasons"] + more)
     telling = any((reason["elsewhere"] or 0.0) <= RARE for reason in found["reasons"])
     most = 2 * tally.windows > windows
     sure = "medium" if telling or tally.often else "low"
@@ -229,13 +231,12 @@ def why(own: Own, span: tuple[float, float], quiet: np.ndarray) -> dict[str, Any
     }
 
 
-def _ordered(reasons: list[dict], more: list[dict], many: int) -> tuple[list[dict], Cause]:
-    """The reasons of an ID and those of the bus, those of the cause first, and the cause."""
-    every = more + reasons
-    causes = [CAUSES[reason["feature"]] for reason in every]
-    cause = next((one for one in Cause if one in causes), Cause.UNKNOWN)
-    order = sorted(every, key=lambda reason: CAUSES[reason["feature"]] is not cause)
-    return order[:_MOST], cause
+def _ordered(reasons: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Cause]:
+    """Reasons, those of the cause first, and the cause: that of the clearest one."""
+    clear = sorted(reasons, key=lambda reason: [*CAUSES].index(reason["feature"]))
+    cause = CAUSES[clear[0]["feature"]] if clear else Cause.UNKNOWN
+    clear.sort(key=lambda reason: CAUSES[reason["feature"]] is not cause)
+    return clear[:_MOST], cause
 
 
 def _amounts(own, span, inside, usual) -> Iterator[dict[str, Any]]:
@@ -243,13 +244,14 @@ def _amounts(own, span, inside, usual) -> Iterator[dict[str, Any]]:
     seconds, period = max(span[1] - span[0], 1e-3), float(np.median(usual))
     expected = 1e3 * seconds / max(period, 1e-3)
     if len(inside) > _OFTEN * expected + _FEW:
-        says = f"comes {len(inside):,} times in {seconds:.2f} s, where {expected:,.0f} are usual"
+        many = f"{expected:,.0f} are" if expected >= 1 else "none is"
+        says = f"comes {len(inside):,} times in {seconds:.2f} s, where {many} usual"
         yield _reason("count", span[0], len(inside), says)
-    near = own.time[(own.time < span[1]) & (own.time > span[0] - _AWAY * period / 1e3)]
-    edges = np.r_[near[:1] if len(near) else span[0], near, span[1]]
+    before = own.time[own.time < span[0]][-1:]
+    edges = np.r_[before if len(before) else span[0], own.time[inside], span[1]]
     k = int(np.diff(edges).argmax())
     away = 1e3 * float(edges[k + 1] - edges[k])
-    if away > _AWAY * period:
+    if away > _AWAY * max(period, float(usual.mean())):
         says = f"no frame for {away:,.0f} ms, where one comes every {period:,.1f} ms"
         yield _reason("silence", float(edges[k]), 0, says, float((usual >= away).mean()))
 
@@ -267,28 +269,31 @@ def _newcomers(heard: Heard, span: tuple[float, float]) -> Iterator[dict[str, An
 
 
 def _load(heard: Heard, span: tuple[float, float], spans: Spans) -> Iterator[dict[str, Any]]:
-    """A bus that is busier than it ever is outside of alarms."""
-    time, ids = heard.time, heard.frames.arbitration_id
+    """A bus that is busier than outside of alarms; `flood` where one ID makes it so that is new, or
+    sends a thousand frames a second."""
+    time, width = heard.time, min(_BIN, span[1] - span[0])
     edges = np.arange(time[0], span[0], _BIN) if len(time) else time
-    calm = spans.quiet(edges[:-1]) & spans.quiet(edges[1:])
-    usual = np.diff(np.searchsorted(time, edges))[calm]
+    usual = np.diff(np.searchsorted(time, edges))[spans.quiet(edges[:-1]) & spans.quiet(edges[1:])]
     usual = usual[usual > 0]
-    width = min(_BIN, span[1] - span[0])
-    begins = np.arange(span[0], max(span[1] - width, span[0]) + 1e-9, _BIN)
-    came = np.searchsorted(time, begins + width, "right") - np.searchsorted(time, begins)
     if len(usual) < _KNOWN or width <= 0:
         return
+    begins = np.r_[np.arange(span[0], span[1] - width, _BIN / 2), span[1] - width]
+    came = np.searchsorted(time, begins + width, "right") - np.searchsorted(time, begins)
     k = int(came.argmax())
     rate, often = came[k] / width, float(np.median(usual)) / _BIN
-    if rate < _BUSY * often:
-        return
-    inside = slice(*np.searchsorted(time, [begins[k], begins[k] + width]))
-    numbers, sent = np.unique(ids[inside], return_counts=True)
-    most = int(sent.argmax())
-    says = f"{rate:,.0f} frames a second on the bus, where {often:,.0f} are usual; "
-    says += f"0x{numbers[most]:03X} sends {sent[most] / sent.sum():.0%} of them"
     elsewhere = float((usual >= rate * _BIN).mean())
-    yield _reason("load", float(begins[k]), int(came[k]), says, elsewhere)
+    if rate < _BUSY * often or elsewhere > RARE:
+        return
+    inside = heard.frames.arbitration_id[slice(*np.searchsorted(time, span))]
+    numbers, sent = np.unique(inside, return_counts=True)
+    number, most = int(numbers[sent.argmax()]), int(sent.max())
+    mine = time[heard.frames.arbitration_id == number]
+    many = _FLOOD * width < np.diff(np.searchsorted(mine, [begins[k], begins[k] + width]))[0]
+    flood = many or heard.first.get(number, 0.0) > WARM
+    flood = flood and 2 * most > len(inside) - often * (span[1] - span[0])
+    says = f"{rate:,.0f} frames a second on the bus, where {often:,.0f} are usual; "
+    says += f"0x{number:03X} sends {most / len(inside):.0%} of all frames here"
+    yield _reason("flood" if flood else "load", float(begins[k]), int(came[k]), says, elsewhere)
 
 
 def _reason(
@@ -328,16 +333,20 @@ def _byte_words(own: Own, name: str, i: int) -> str:
         new = [j for j in range(used) if not (past[:, j] == now[j]).any()]
         values = ", ".join(f"byte {j} = {now[j]:02X}" for j in new[:3])
         more = f" and {len(new) - 3} more bytes" if len(new) > 3 else ""
-        return f"values that the ID did not have before: {values or 'of a frame before'}{more}"
+        return f"values that the ID did not have before: {values or 'of early frames'}{more}"
     steps = np.abs(np.diff(np.vstack([past, now]).astype(np.int16), axis=0))
     steps = np.minimum(steps, 256 - steps)
     if name == "leap":
         most = steps[:-1].max(0, initial=0)
         j = int((steps[-1] / (1 + most)).argmax())
+        if steps[-1, j] <= most[j]:
+            return "a byte steps farther than it does in frames on time"
         return f"byte {j} steps by {steps[-1, j]}, where {most[j]} was the most"
     rest = np.array([np.argmax(np.r_[steps[::-1, j] > 0, True]) for j in range(used)])
     rest[~(steps > 0).any(0)] = 0  # one that never moved is not stuck
     j = int(rest.argmax())
+    if not rest[j]:
+        return "bytes rest that move otherwise"
     return f"byte {j} has not moved for {rest[j]:,} frames"
 
 

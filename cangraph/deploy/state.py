@@ -22,7 +22,8 @@ from cangraph.files import put
 _LARGEST = 1 << 29  # bytes; made-up IDs of CAN FD on four buses do not fill more
 _BEGINS = b"PK\3\4state.npy"  # a file of numpy, and 26 bytes later the name of its first array
 # what the facts of a state are like: lists of any length, tuples as long as here, dicts with these
-# keys ("?": its value may be null, "*": any, "...": others too), numbers that are finite, whole ones at least 0
+# keys ("?": its value may be null, "*": any, "...": others too), numbers that are finite, whole
+# ones at least 0
 _SEEN = (float, float, float, int, float, str)
 _EVIDENCE = dict.fromkeys(("amount", "usual", "spread", "heard", "end", "level"), float)
 _WATCH = {"last": [_SEEN], "evidence": _EVIDENCE, "time": float, "on": bool, "between?": _SEEN}
@@ -31,7 +32,9 @@ _MONITOR = {"watch": _WATCH, "clean?": [float], "count": dict.fromkeys(COUNTED, 
 _MONITOR |= {"time": float, "passed": int, "told": int, "origin": float}
 _TURN = {"id": str, "attack": str, "peak": float, "delay": float, "...": None}
 _WHY = {"id": str, "kind": str, "cause": str, "sure": str, "reasons": [dict], "frame?": dict}
-_CASE = dict.fromkeys(("begin", "rose", "since", "until", "counted", "quiet", "due"), float)
+_CASE: dict[str, Any] = dict.fromkeys(
+    ("begin", "rose", "since", "until", "counted", "quiet", "due"), float
+)
 _CASE |= dict.fromkeys(("on", "told", "closed"), bool) | {"number": int, "reopened": int}
 _CASE |= {"turn": _TURN, "facts": _WHY | {"...": None}, "excerpt": str}
 _CASE |= {"tally": {"windows": int, "called": int, "frames": int, "blamed": {"*": {"*": int}}}}
@@ -190,9 +193,13 @@ def _is(value: Any, model: Any) -> bool:
             return all(_is(each, model["*"]) for each in value.values())
         named = {n.rstrip("?"): (n[-1] == "?", of) for n, of in model.items() if n != "..."}
         others = value.keys() - named.keys()
-        return value.keys() >= named.keys() and ("..." in model or not others) and all(
-            (none and value[name] is None) or _is(value[name], of)
-            for name, (none, of) in named.items()
+        return (
+            value.keys() >= named.keys()
+            and ("..." in model or not others)
+            and all(
+                (none and value[name] is None) or _is(value[name], of)
+                for name, (none, of) in named.items()
+            )
         )
     if model is float and type(value) in (int, float):
         return math.isfinite(value)

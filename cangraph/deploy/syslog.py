@@ -29,12 +29,16 @@ class Syslog:
     """
 
     def __init__(self, address: str):
-        self._family, self._place, self._socket = socket.AF_UNIX, address, None
+        self._family: Any = socket.AF_UNIX
+        self._place: Any = address
+        self._socket: Any = None
         self._why, self._left = "", 0
         if not address.startswith("/"):
             host, _, port = address.rpartition(":")
             if not (host and port.isdigit()):
-                came = f"--syslog {address}: no address; expected the path of a socket, or HOST:PORT"
+                came = (
+                    f"--syslog {address}: no address; expected the path of a socket, or HOST:PORT"
+                )
                 raise ValueError(f"{came}; give /dev/log or 192.0.2.1:514")
             # asked for once: a name server may be slow
             found = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
@@ -53,8 +57,9 @@ class Syslog:
             self._socket.send(_message(event))
         except OSError as error:
             self._why, self._left = error.strerror or str(error), self._left + 1
-            self._socket.close()
-            self._socket = None
+            if self._socket:
+                self._socket.close()
+                self._socket = None
         if self._why == before:
             return []
         left, self._left = self._left, self._left if self._why else 0

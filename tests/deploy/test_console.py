@@ -198,7 +198,10 @@ def drawn(screen):
 
 
 WINDOW = {"event": "window", "time": 1.0, "value": 0.1, "start": 0.9, "id": "7"}
-ALARM = {"since": 3.0, "peak": 0.97, "delay": 0.13, "id": "1A0", "blame": 0.9, "attack": "replay"}
+ALARM = {"alarm": 1, "since": 3.0, "until": None, "id": "1A0", "name": "", "many": 1}
+ALARM |= {"cause": "timing", "sure": "high", "why": "0x1A0: too early: 2 ms, where 10 ms are usual"}
+ALARM |= {"frame": {"before": "01 02", "after": "01 FF", "changed": [1]}}
+OVER = ALARM | {"event": "over", "time": 5.5, "until": 5.5}
 FACTS = {"frames": 1234, "windows": 12, "ids": 7, "alarms": 1, "p50_ms": 0.4, "p99_ms": 0.9}
 
 
@@ -217,9 +220,11 @@ def test_it_waits_then_is_quiet_then_alarms_then_tells_of_it():
     told = {"event": "statistics", "time": 2.0, "at": 0.5, "calibrating": False} | FACTS
     shows(told | {"calibrating": True, "p50_ms": None, "dropped": 5}, "learning", "5 dropped")
     shows(told, "quiet for 0:00:02", "1,234 frames", "7 IDs", "0.40 ms a window")
-    shows({"event": "alarm", "time": 3.0} | ALARM, "ALARM replay, ID 1A0", "now")
-    shows({"event": "alarm", "time": 3.0} | ALARM | {"attack": ""}, "ALARM, ID 1A0", "not known")
-    text = shows({"event": "over", "time": 5.5} | ALARM, "quiet for 0:00:00", "2.5 s", "0.13 s")
+    alarm = {"event": "alarm", "time": 3.0} | ALARM
+    shows(alarm, "ALARM", "timing", "0x1A0", "high", "now", "2 ms", "01 02 → 01 [FF]")
+    shows(alarm | {"event": "update", "name": "Speed", "sure": "low"}, "0x1A0 Speed", "low")
+    shows(alarm | {"many": 5, "frame": None}, "0x1A0 and 4 more IDs")
+    text = shows(OVER, "quiet for 0:00:00", "2.5 s", "too early: 2 ms")
     assert "ALARM" not in text and text.count("1A0") == 1
 
 
@@ -239,9 +244,9 @@ def test_two_buses_stand_on_one_screen():
     screen.tell({"event": "alarm", "time": 3.0, "bus": "can1"} | ALARM)
     screen.tell({"event": "lost", "time": 3.0, "bus": "can0", "why": "gone"})
     text = drawn(screen)
-    assert "can0: quiet" in text and "can1: ALARM replay, ID 1A0" in text
+    assert "can0: quiet" in text and "can1: ALARM  timing, 0x1A0" in text
     assert "can0: the interface is gone" in text and " bus " in text
-    screen.tell({"event": "over", "time": 4.0, "bus": "can1"} | ALARM)
+    screen.tell(OVER | {"bus": "can1"})
     assert "can1: quiet" in drawn(screen) and len(screen.alarms) == 1
 
 
@@ -283,7 +288,7 @@ def test_nothing_that_data_says_is_obeyed_by_a_terminal(drive, tmp_path, capsys,
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("field", ["id", "attack", "bus"])
+@pytest.mark.parametrize("field", ["id", "name", "bus"])
 def test_a_panel_shows_text_as_it_is(field):
     screen = Screen(f"gat {HOSTILE}", [HOSTILE, "can1"])
     for event in ({"event": "lost", "why": HOSTILE}, {"event": "alarm", **ALARM, field: HOSTILE}):
