@@ -89,22 +89,20 @@ def roc(curves, ax=None, title=None):
     return style.title(ax, title or text)
 
 
-def bars(names, values, errors=None, reference=None, ax=None, title=None):
-    """A table's column as bars: (n,) names and values, errors (n,) or (2, n), a reference value.
-
-    NaN is written as undefined. Do not rank bars whose whiskers overlap.
-    """
+def bars(names, values, reference=None, ax=None, title=None):
+    """A table's column as bars: (n,) names and values, a reference value. NaN: undefined."""
     n, values = len(names), np.asarray(values, float)
-    ax, reach = style.axes(ax, 1.1 + 0.28 * n), np.zeros((2, n)) + (0 if errors is None else errors)
+    ax = style.axes(ax, 1.1 + 0.28 * n)
     ax.barh(range(n), np.nan_to_num(values), 0.62, color=BENIGN)
-    ax.errorbar(values, range(n), xerr=reach, fmt="none", ecolor=INK, elinewidth=1)
-    for i, end in enumerate(np.nan_to_num(np.maximum(values + reach[1], 0))):
+    for i, end in enumerate(np.nan_to_num(np.maximum(values, 0))):
         style.note(ax, style.number(values[i]), (end, i), (4, 0), bbox=PLAIN)
     style.rows(ax, names)
     ax.set_xticks([])
     ax.spines.bottom.set_visible(False)
     if reference is not None:
-        style.mark(ax, reference, f"reference {style.number(reference)}", 0, -8)
+        ax.axvline(reference, **DASHED)
+        text, across = f"reference {style.number(reference)}", ax.get_xaxis_transform()
+        style.note(ax, text, (reference, 0), (0, -8), across, ha="center", bbox=PLAIN)
     known = [style.number(value) for value in np.sort(values[np.isfinite(values)])]
     return style.title(ax, title or (f"From {known[0]} to {known[-1]}" if known else "undefined"))
 

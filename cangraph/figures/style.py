@@ -105,12 +105,6 @@ def beside(ax, texts, colors, step=13):
         note(ax, text, (1, 1), (5, -step * i - 2), "axes fraction", color=dark, va="top")
 
 
-def mark(ax, x, text, height, offset):
-    """A dashed line at `x` with its label, `offset` points above `height` (0..1)."""
-    ax.axvline(x, **DASHED)
-    note(ax, text, (x, height), (0, offset), ax.get_xaxis_transform(), ha="center", bbox=PLAIN)
-
-
 def note(ax, text, xy, offset=(0, 0), coords="data", **look):
     """A small direct label, `offset` points away from `xy`."""
     look = {"size": 8.5, "va": "center", "annotation_clip": False} | look

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "literature": ["citations", "published"],
         "compare": ["compare_runs"],
         "scan": ["scan"],
-        "scanpage": ["alarm_rows", "page", "picture", "read_lines", "timeline", "told"],
+        "scanpage": ["alarm_rows", "page", "picture", "timeline", "told"],
         "summary": [
             "MODELS",
             "missing",

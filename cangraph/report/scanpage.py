@@ -6,7 +6,9 @@ import json
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -98,90 +100,28 @@ def _clean(text: Any) -> str:
     return printable(text)
 
 
-# what is said, in text and on the page
+# what is said, in text and on the page: said.txt
 
 
-def read_lines(found: Scan) -> list[str]:
-    """What was read, and what of it could not be judged."""
-    facts = found.facts
-    if "read" not in facts:
-        return [facts["why"]]
-    read = facts["read"]
-    names = ", ".join(filter(None, read["buses"]))
-    buses = f" on {len(read['buses'])} buses ({names})" if len(read["buses"]) > 1 else ""
-    buses = f" on bus {names}" if names and not buses else buses
-    began = f", from {read['begins']}" if read["begins"] else ""
-    lines = [f"{read['frames']:,} frames of {read['ids']:,} IDs{buses}"]
-    lines[0] += f" in {read['seconds']:,.1f} s{began}"
-    if read.get("dialect"):
-        lines.append(f"read as {read['dialect']}")
-    lines += read.get("notes", ())
-    counted = {"refused": "rows refused", "error_frames": "error frames", "others": "other rows"}
-    counted |= {"reordered": "steps back in time sorted", "padded": "payloads cut to their length"}
-    lines += [f"{read[key]:,} {text}" for key, text in counted.items() if read.get(key)]
-    lines += read["first_refused"][:3]
-    for bus in facts["buses"]:
-        lines += [f"{_at(bus['bus'])}not judged: {text}" for text in bus["not_judged"]]
-        if labels := bus.get("labels"):
-            lines.append(
-                f"{_at(bus['bus'])}by the labels of the log {labels['found']} of "
-                f"{labels['events']} attacks raise an alarm, and {labels['false_alarms']} of "
-                f"{labels['alarms']} alarms are false"
-            )
-    return lines
+@cache
+def _templates(pages: bool) -> Any:
+    """The templates of pages, which escape what comes from a file, or of text."""
+    import jinja2
+    from markupsafe import Markup
 
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("cangraph.report", ""),
+        undefined=jinja2.StrictUndefined,
+        autoescape=pages,
+        finalize=_clean,
+        trim_blocks=True,
+    )
 
-def _at(bus: str) -> str:
-    return f"{bus}: " if bus else ""
+    def block(lines: str, margin: int, mark: str = "") -> Markup:  # whose parts are clean
+        return Markup(indent(lines.strip(), " " * margin + mark))
 
-
-def who(alarm: dict[str, Any]) -> str:
-    """The ID that an alarm is about, with its bus, its name and its part in diagnosis."""
-    number = f"{_at(alarm['bus'])}0x{alarm['id']}"
-    if alarm["many"] > 3 and alarm["reasons"]:
-        return f"{_at(alarm['bus'])}{alarm['many']:,} IDs, such as 0x{alarm['id']}"
-    part = f"(diagnostic {alarm['part']})" if alarm["part"] else ""
-    return " ".join(filter(None, [number, alarm["message"], part]))
-
-
-def lasted(alarm: dict[str, Any]) -> str:
-    seconds = f"{alarm['end'] - alarm['begin']:,.1f} s"
-    return f"{seconds}, to the end" if alarm["ongoing"] else seconds
-
-
-def how_sure(alarm: dict[str, Any]) -> str:
-    windows = f"{alarm['called']} of {alarm['windows']} windows"
-    return f"{alarm['sure']}: {windows}, up to {alarm['peak']:.3f}"
-
-
-def reason_lines(alarm: dict[str, Any]) -> list[str]:
-    """Why, a sentence for each reason."""
-    lines = []
-    for reason in alarm["reasons"]:
-        elsewhere = reason["elsewhere"]
-        rare = f"; elsewhere in {100 * elsewhere:.2g} % of its frames" if elsewhere else ""
-        rare = "; never elsewhere" if elsewhere == 0 else rare
-        lines.append(f"{reason['time']:,.3f} s: {reason['says']}{rare}")
-    tester = alarm["part"] == "tester"
-    said = [
-        (alarm["most"], "it lasts for most of the log, as on a vehicle of an unknown kind"),
-        (not alarm["reasons"], "no frame of this ID is odd by itself: it may well be false"),
-        (tester, "a diagnostic tester sends this ID, and one at work looks like this"),
-    ]
-    return lines + [f"{alarm['begin']:,.3f} s: {text}" for holds, text in said if holds]
-
-
-def talk_lines(found: Scan) -> list[str]:
-    """The diagnostic conversations."""
-    lines = []
-    for row in found.facts["diagnostics"]:
-        services = ", ".join(f"{name} ×{times:,}" for name, times in row["services"].items())
-        sessions = f"; sessions: {', '.join(row['sessions'])}" if row["sessions"] else ""
-        refused = f"; {row['refused']:,} refused" if row["refused"] else ""
-        grave = "; this can change an ECU" if row["grave"] else ""
-        what = f"{_at(row['bus'])}{row['id']} ({row['part']}), {row['frames']:,} frames"
-        lines.append(f"{what}: {services}{sessions}{refused}{grave}")
-    return lines
+    made.filters["block"] = block
+    return made
 
 
 def ranked(found: Scan) -> list[dict[str, Any]]:
@@ -193,34 +133,19 @@ def ranked(found: Scan) -> list[dict[str, Any]]:
 
 def alarm_rows(found: Scan) -> list[dict[str, str]]:
     """The alarms that are shown as rows of a table."""
+    said = _templates(pages=False).get_template("said.txt").module
     return [
-        {"at": f"{alarm['begin']:,.2f} s", "for": lasted(alarm)}
-        | {"ID": who(alarm), "attack": alarm["kind"] or "not known"}
-        | {"sure": alarm["sure"], "because": reason_lines(alarm)[0].partition(" s: ")[2]}
+        {"at": f"{alarm['begin']:,.2f} s", "for": said.lasted(alarm)}
+        | {"ID": said.who(alarm), "attack": alarm["kind"] or "not known", "sure": alarm["sure"]}
+        | {"because": said.reason_lines(alarm).split("\n")[0].partition(" s: ")[2]}
         for alarm in ranked(found)
     ]
 
 
 def told(found: Scan) -> str:
     """A scan as text, without what a terminal would obey."""
-    facts, shown = found.facts, ranked(found)
-    lines = [f"{facts['log']} {facts['verdict']}"]
-    lines += [f"  {line}" for line in read_lines(found)]
-    for alarm in shown:
-        kind = alarm["kind"] or "of no known kind"
-        what = f"{who(alarm)}, {kind}, for {lasted(alarm)}"
-        lines.append(f"  ALARM at {alarm['begin']:,.2f} s: {what} ({how_sure(alarm)})")
-        lines += [f"      {line}" for line in reason_lines(alarm)]
-        if frame := alarm["frame"]:
-            before, after = frame["before"].split(), frame["after"].split()
-            marked = [f"[{b}]" if j in frame["changed"] else f" {b} " for j, b in enumerate(after)]
-            lines.append(f"      before  {''.join(f' {b} ' for b in before) or ' none'}")
-            lines.append(f"      then    {''.join(marked)}  at {frame['time']:,.6f} s")
-            lines += [f"      {n}: {a} → {b}" for n, (a, b) in frame.get("signals", {}).items()]
-    if more := len(facts["alarms"]) - len(shown):
-        lines.append(f"  and {more:,} more alarms (--json has all)")
-    lines += [f"  diagnosis: {line}" for line in talk_lines(found)]
-    return "\n".join(_clean(line) for line in lines)
+    template = _templates(pages=False).get_template("scan.txt")
+    return template.render(facts=found.facts, shown=ranked(found)).rstrip("\n")
 
 
 # the page
@@ -229,24 +154,14 @@ def told(found: Scan) -> str:
 def page(scans: Sequence[Scan]) -> str:
     """Scans as one page that needs nothing else: the verdict on one screen, then each alarm. Logs
     that raise one come first."""
-    import jinja2
-
     from cangraph import figures
 
-    template = jinja2.Environment(
-        loader=jinja2.PackageLoader("cangraph.report", ""),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        finalize=_clean,
-        trim_blocks=True,
-    ).get_template("scan.html")
-    parts = (read_lines, ranked, alarm_rows, who, lasted, how_sure, reason_lines, talk_lines)
-    drawn = (timeline, picture, png)
-    made = {part.__name__: part for part in (*parts, *drawn, Path)}
+    made = {part.__name__: part for part in (ranked, alarm_rows, timeline, picture, png, Path)}
     pictures = max(SHOWN // len(scans), 1)  # of a log
     scans = sorted(scans, key=lambda found: not found.facts["alarms"])
     with _drawing():
         figures.use_style()
+        template = _templates(pages=True).get_template("scan.html")
         return shell(template.render(made, scans=scans, pictures=pictures), "scan")
 
 
@@ -273,7 +188,7 @@ def timeline(found: Scan, bus: str) -> Any:
     spans = [(alarm["begin"], alarm["end"]) for alarm in alarms]
     began = one.since
     of = f"{len(value):,} windows of {found.detector.window} frames"
-    title = f"{_at(bus)}{len(alarms)} alarms in {of}"
+    title = f"{bus + ': ' if bus else ''}{len(alarms)} alarms in {of}"
     return figures.watched(
         start + began, end + began, value, spans, found.detector.threshold, title=title
     )
@@ -299,7 +214,8 @@ def picture(found: Scan, alarm: dict[str, Any]) -> Any:
         odd[own.at] = np.any([own.at < 0, *(own.odd[f] for f in features & own.odd.keys())], 0)
     at = begin + np.flatnonzero(mine[begin:end])
     used = max(int(one.frames.bytes_used[at].max(initial=1)), 1)
-    name = f"{len(blamed):,} IDs" if len(blamed) > 1 else _clean(who(alarm))
+    who = _templates(pages=False).get_template("said.txt").module.who(alarm)
+    name = f"{len(blamed):,} IDs" if len(blamed) > 1 else who
     data, shown = one.frames.data[at, :used], mine[begin:end]
     return figures.second(time[begin:end], shown, data, odd[at], alarm["period_ms"], name)
 

@@ -82,14 +82,13 @@ def model_by_scenario(runs: Sequence[Run], metric: str) -> Rows:
 
 def time_taken(runs: Sequence[Run]) -> Rows:
     """Wall time and processor time of each stage of each run, in s, and both as `text`."""
-    rows: Rows = []
-    for run in runs:
-        for stage, record in run.stages.items():
-            cost = record.get("cost")
-            text = f"{cost['seconds']:,.0f} ({cost['cpu_seconds']:,.0f})" if cost else "not timed"
-            cost = cost or {"seconds": None, "cpu_seconds": None}
-            rows.append({"run": run.name, "stage": stage} | cost | {"text": text})
-    return rows
+    return [
+        {"run": run.name, "stage": stage}
+        | record["cost"]
+        | {"text": f"{record['cost']['seconds']:,.0f} ({record['cost']['cpu_seconds']:,.0f})"}
+        for run in runs
+        for stage, record in run.stages.items()
+    ]
 
 
 def missing(runs: Sequence[Run]) -> Rows:

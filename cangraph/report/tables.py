@@ -53,7 +53,7 @@ class Remarks:
         return f"{lead}<ul>{items}</ul>" if items else lead
 
 
-_WORDS = ("undefined", "absent", "not reported", "no report", "not timed")
+_WORDS = ("undefined", "absent", "not reported", "no report")
 
 
 def _text(value, row: Mapping, digits: int) -> str:

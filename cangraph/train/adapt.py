@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from cangraph.data.graphs import Graphs, to_graphs
-from cangraph.data.splits import Split, by_time
+from cangraph.data.splits import Split, by_time, complete
 from cangraph.data.synthesis import Synthesis
 from cangraph.evaluation.scores import threshold
 from cangraph.frames import Frames
@@ -32,8 +32,6 @@ def stretch(clean: Sequence[Frames], params: Params) -> Synthesis:
     Raises `ValueError` without traffic, for traffic with attacks or too short to be cut, and for
     `fit.train_on` `labelled`, since none is.
     """
-    if not clean:
-        raise ValueError("adapt: no capture came; expected clean traffic of the new vehicle")
     if params.fit.train_on == "labelled":
         raise ValueError("adapt: fit.train_on = 'labelled', and no window is; use clean or both")
     # a recording of its own each: a capture is cut by itself
@@ -42,16 +40,8 @@ def stretch(clean: Sequence[Frames], params: Params) -> Synthesis:
         for number, capture in enumerate(clean)
     ]
     graphs = to_graphs(captures, params.window, params.stride)
-    data = Split(graphs, by_time(graphs, params.split), ())
-    material = Synthesis(data, captures, params)
-    for row in data.counts()[:3]:
-        if not row["windows"]:
-            seconds = sum(capture.duration for capture in clean)
-            raise ValueError(
-                f"adapt: of {seconds:.1f} s of clean traffic, {row['part']} has no window; use "
-                "fewer split.blocks, a shorter split.gap or more traffic"
-            )
-    return material
+    data = complete(Split(graphs, by_time(graphs, params.split), ()))
+    return Synthesis(data, captures, params)
 
 
 def adapt(

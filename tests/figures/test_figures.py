@@ -22,7 +22,7 @@ CALLS = {
     "learning_curves": ({"GAT": EPOCHS},),
     "training_trace": ({"reward": SECONDS},),
     "roc": ({"GAT": (VALUE, LABEL)},),
-    "bars": (["a", "b"], [0.9, 0.8], [0.1, 0.1], 0.85),
+    "bars": (["a", "b"], [0.9, 0.8], 0.85),
     "forest": ([{"detector": "GAT", "f1": 0.9, "f1_low": 0.8, "f1_high": 1.0}], ["f1"]),
     "timelines": ([PANEL], 3.5),
 }
@@ -55,7 +55,7 @@ def test_draws_into_the_given_axes_under_the_given_title(name):
 @pytest.mark.parametrize(
     ("name", "nothing"),
     [
-        ("bars", ([], [], np.zeros((2, 0)))),
+        ("bars", ([], [])),
         ("timelines", ([], 0.5)),
         ("bars", (["a"], [np.nan])),
         ("frames", (np.zeros(0), np.zeros(0, int), np.zeros(0, bool))),

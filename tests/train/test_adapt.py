@@ -177,7 +177,7 @@ def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car
         ("frozen", {"rate": "found"}, r"fit.rate = 'found' .*; set it to given"),
         ("frozen", {"freeze": 0.5}, r"fit.freeze = 0.5 with fine-tuning"),
         ("frozen", {"train_on": "labelled"}, r"train_on = 'labelled', and no window is"),
-        ("frozen", {"cut": CUT | {"gap": 0.5, "blocks": 20}}, r"of 12.0 s .* val has no window"),
+        ("frozen", {"cut": CUT | {"gap": 0.5, "blocks": 20}}, r"split: val has no window"),
     ],
 )
 def test_parameters_that_cannot_work_are_refused(given, new, how, values, message):
@@ -191,5 +191,5 @@ def test_what_was_never_trained_and_traffic_that_is_not_clean_are_refused(given,
         adapt(Detector(other), new, asked())
     with pytest.raises(ValueError, match="hold attacks; expected clean traffic"):
         adapt(given, [simulate("clover", 12.0, attack="fuzzing", seed=1)], asked())
-    with pytest.raises(ValueError, match="no capture came; expected clean traffic of the new veh"):
+    with pytest.raises(ValueError, match="captures: none came"):
         adapt(given, [], asked())
