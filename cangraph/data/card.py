@@ -1,13 +1,16 @@
 """The data card: what a dataset contains, and which of its flaws make results look better."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from jinja2 import Environment
 
 from cangraph.data.graphs import Graphs
+from cangraph.files import printable
 from cangraph.frames import CaptureInfo, Frames
 
 _SHORT_GAP = 50e-6  # s; made by the logger, since the shortest frame takes 94 µs at 500 kbit/s
@@ -53,7 +56,7 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
         "duplicates": {"frames": repeated, "of": frames, "share": _share(repeated, frames)},
         "leak_canary": _leak_canary(rows),
     }
-    return card | {"warnings": [*_warnings(card)]}
+    return card | {"warnings": _warnings(card)}
 
 
 def _groups(keyed: Iterable[tuple[str, Any]]) -> list[list]:
@@ -126,46 +129,9 @@ def _leak_canary(rows: list[dict]) -> dict:
     return found | {"verdict": verdict}
 
 
-def _warnings(card: dict) -> Iterator[str]:
-    rows, canary, repeated = card["captures"], card["leak_canary"], card["duplicates"]
-    if canary["leaks"]:
-        yield (
-            f"{canary['verdict']}. Gap statistics finer than 1 ms would leak the file; cangraph "
-            "quantises gaps to 1 ms."
-        )
-    if copied := [row for row in rows if row["copies"]]:
-        pairs = (f"{row['capture']} (again as {', '.join(row['copies'])})" for row in copied)
-        left_out = _count(sum(len(row["copies"]) for row in copied), "capture")
-        yield f"{left_out} left out, equal to others frame by frame: {'; '.join(pairs)}."
-    if groups := card["shared_recordings"]:
-        yield (
-            f"{_count(sum(map(len, groups)), 'capture')} derive from only "
-            f"{_count(len(groups), 'recording')}: {'; '.join(' = '.join(g) for g in groups)}. "
-            "They are not independent; split keeps each recording on one side."
-        )
-    if repeated["share"] and repeated["share"] >= _OFTEN:
-        shares = [row for row in rows if row["duplicates"] is not None]
-        most = max(shares, key=lambda row: row["duplicates"])
-        yield (
-            f"{repeated['share']:.1%} of the {repeated['of']:,} test frames repeat the ID and "
-            f"payload of a training frame, most in {most['capture']} ({most['duplicates']:.1%}): "
-            "a model that remembers messages looks good there."
-        )
-    attacks = [row for row in rows if "attack_free" not in row["scenario"]]
-    if unlabelled := [row["capture"] for row in attacks if not row["attack_frames"]]:
-        yield (
-            f"{_count(len(unlabelled), 'capture')} outside the attack-free scenario "
-            f"{'has' if len(unlabelled) == 1 else 'have'} no frame labelled attack: "
-            f"{', '.join(unlabelled)}. No detection can be measured there."
-        )
-    if backward := [row for row in rows if row["reordered"]]:
-        most = max(backward, key=lambda row: row["reordered"])
-        yield (
-            f"Timestamps step backwards {_count(sum(r['reordered'] for r in backward), 'time')} in "
-            f"{_count(len(backward), 'capture')}, most in {most['capture']} "
-            f"({most['reordered']:,}): frames were sorted by time, stably."
-        )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" + "s" * (n != 1)
+def _warnings(card: dict) -> list[str]:
+    """The sentences of card.txt that hold of a card."""
+    free = [row["scenario"] for row in card["captures"] if "attack_free" in row["scenario"]]
+    text = Path(__file__).with_name("card.txt").read_text(encoding="utf-8")
+    template = Environment(trim_blocks=True, finalize=printable).from_string(text)
+    return template.render(card, attack_free=free, often=_OFTEN).splitlines()
