@@ -44,6 +44,7 @@ _LEAST = {"masquerade": 0.5}  # severity under which most payloads show no trace
 _LOST = (-4.0, -2.0)  # log10 of the share of frames that a recorder loses
 _SECONDS = (20.0, 40.0)  # of a simulated vehicle
 _WILD_SECONDS = (15.0, 60.0)  # of one with the habits of real buses
+_STRAGGLERS = (0.0, 0.0, 0.02)  # shares of the IDs of a drive that turn up late
 _UNHEARD = (0.01, 0.7)  # share of the IDs that it lacks, for they belong to another mode
 _HELD_OUT = 10**6  # draws from here on are never trained on
 
@@ -103,7 +104,12 @@ def _drive(
     known = None
     if rng.random() < run.known:
         known = Baseline.learn([_partly(written(simulate(name, before, seed=other)), rng)])
-    return written(attacked(simulate(name, seconds, seed=drive), rng, severity)), known
+    log = simulate(name, seconds, seed=drive)
+    if not run.wild:  # the wild ones know how to
+        ids, slot = np.unique(log.arbitration_id, return_inverse=True)
+        first = _late(len(ids), seconds, rng)
+        log = log[log.timestamp - log.timestamp[0] >= first[slot]]
+    return written(attacked(log, rng, severity)), known
 
 
 def _partly(log: Frames, rng: np.random.Generator) -> Frames:
@@ -116,23 +122,23 @@ def _partly(log: Frames, rng: np.random.Generator) -> Frames:
 
 
 def varied(capture: Frames, rng: np.random.Generator) -> Frames:
-    """Another car derived from this one: some IDs are missing, some send only every k-th frame or
-    lose frames at random, most have payload bytes permuted or inverted. From time to time many
-    payloads without a counter stay constant, as in a parked car. The recorder loses single frames.
-    """
+    """Another car derived from this one: some IDs are missing, some turn up late, send only every
+    k-th frame or lose frames at random, most have payload bytes permuted or inverted. From time to
+    time many payloads without a counter stay constant, as in a parked car. The recorder loses
+    single frames."""
     keep, data = rng.random(len(capture)) >= 10 ** rng.uniform(*_LOST), capture.data.copy()
     _, slot = np.unique(capture.arbitration_id, return_inverse=True)
     order = np.argsort(slot, kind="stable")
     of_id = np.split(order, 1 + np.flatnonzero(np.diff(slot[order])))
-    for rows in of_id:
-        keep[rows] &= _thinned(len(rows), rng)
+    since = capture.timestamp - capture.timestamp[0]
+    for rows, first in zip(of_id, _late(len(of_id), since[-1], rng), strict=True):
+        keep[rows] &= _thinned(len(rows), rng) & (since[rows] >= first)
         used = int(capture.dlc[rows].min())
         if rng.random() < 0.35:
             data[rows, :used] = data[rows][:, rng.permutation(used)]
         if rng.random() < 0.35:
             data[rows, :used] ^= rng.integers(0, 256, used, np.uint8)
     may_rest = [rows for rows in of_id if not _counting(data[rows])]
-    since = capture.timestamp - capture.timestamp[0]
     time = float(rng.uniform(4, 15))
     while time < since[-1]:
         end = time + float(rng.uniform(2, 15))
@@ -143,6 +149,13 @@ def varied(capture: Frames, rng: np.random.Generator) -> Frames:
             data[rows] = data[rows[:1]]
         time = end + float(rng.uniform(5, 30))
     return replace(capture, data=data)[keep]
+
+
+def _late(ids: int, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """When each of so many IDs is first sent, s: in every third drive a few turn up late and alone,
+    which need be no attack."""
+    first = np.exp(rng.uniform(*np.log((1.0, max(0.8 * seconds, 2.0))), ids))
+    return np.where(rng.random(ids) < rng.choice(_STRAGGLERS), first, 0.0)
 
 
 def _thinned(n: int, rng: np.random.Generator) -> np.ndarray:

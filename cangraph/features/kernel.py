@@ -399,6 +399,8 @@ RULES = _constants(
     once=1 / 64,  # of its reliability, that a single break costs
     fading=60.0,  # s; time constant of its reliability while it stays broken
     anew=0.5,  # reliability under which another count or sum is tried
+    proofs=2,  # different changes of a payload that prove a checksum: of those that say two things
+    # in turn, one in 256 keeps each by chance
 )
 
 
@@ -500,34 +502,51 @@ def excuse_counters(counters, dlc):
 
 
 # Checksums: XOR or sum of all bytes, the last minus the others; sums without the byte before the
-# last, which is the upper one of a sum of 16 bits
+# last, which is the upper one of a sum of 16 bits; CRC-8 SAE J1850 in the last byte or in the
+# first, as in AUTOSAR's E2E profile 1. What it starts from, a data ID too, shifts it by a constant.
 
+KINDS = 7
 CHECKSUMS_RECORD = [
-    ("value", np.uint8, (5,)),
-    ("kept", np.float32, (5,)),
-    ("lapsed", np.uint8, (5,)),  # a `Lapse`
-    ("proven", np.uint8, (5,)),  # kept while bytes changed that do not cancel out
+    ("value", np.uint8, (KINDS,)),
+    ("kept", np.float32, (KINDS,)),
+    ("lapsed", np.uint8, (KINDS,)),  # a `Lapse`
+    ("proven", np.uint8, (KINDS,)),  # how often it was kept while bytes changed that do not cancel
+    ("proof", np.uint8, (KINDS,)),  # out, each time otherwise than this time before
     ("seen", np.int64),  # payloads that were judged
 ]
+
+
+def _crc_table(polynomial):
+    crc = np.arange(256)
+    for _ in range(8):
+        crc = np.where(crc & 0x80, crc << 1 ^ polynomial, crc << 1) & 0xFF
+    return crc.astype(np.uint8)
+
+
+CRC_8 = _crc_table(0x1D)
 
 
 @per_byte
 def note_delta(delta, moved, j, dlc, count):
     """What each checksum sees of the change of byte j, the `moved`th that changes."""
-    step = np.uint8(count.value - count.before)
-    delta[0, moved], delta[1:, moved] = count.value ^ count.before, step
+    step, crossed = np.uint8(count.value - count.before), count.value ^ count.before
+    delta[0, moved], delta[1:5, moved] = crossed, step
+    delta[5, moved] = np.uint8((2 * j + 1) * crossed)  # of all, one number tells two changes apart
     if j == dlc - 1:
         delta[2:4, moved] = np.uint8(count.before - count.value)
     elif j == dlc - 2 > 0:
-        delta[3:, moved] = 0
+        delta[3:5, moved] = 0
 
 
 @part
 def cancels(k, delta):
-    """Whether the differences of the bytes that moved leave checksum k as it was in pairs."""
-    for a in delta:
+    """Whether the differences of the bytes that moved leave checksum k as it was in pairs, which no
+    CRC allows."""
+    if k >= 5:
+        return False
+    for a in delta[k]:
         same, opposite = 0, 0
-        for b in delta:
+        for b in delta[k]:
             same += b == a
             opposite += b == np.uint8(-a)
         if same % 2 if k == 0 else same != opposite:
@@ -537,12 +556,18 @@ def cancels(k, delta):
 
 @part
 def checksum_values(payload):
-    crossed, total, dlc = 0, 0, len(payload)
+    crossed, total, front, back, dlc = 0, 0, np.uint8(0), np.uint8(0), len(payload)
     for j in range(dlc):
-        crossed, total = crossed ^ payload[j], total + payload[j]
+        byte = payload[j]
+        crossed, total = crossed ^ byte, total + byte
+        if j < dlc - 1:
+            front = CRC_8[front ^ byte]
+        if j > 0:
+            back = CRC_8[back ^ byte]
     last = 2 * payload[dlc - 1] - total
     upper = payload[dlc - 2] if dlc > 2 else 0
-    return crossed & 255, total & 255, last & 255, (last + upper) & 255, (total - upper) & 255
+    sums = crossed & 255, total & 255, last & 255, (last + upper) & 255, (total - upper) & 255
+    return (*sums, np.int64(front ^ payload[dlc - 1]), np.int64(back ^ payload[0]))
 
 
 @part
@@ -551,12 +576,13 @@ def judge_checksums(sums, values, delta):
     that do not cancel out in pairs, as a counter that is there twice does; and whether one is:
     while it is, another that is broken was none."""
     known, authentic, broken = sums.seen >= SCALE.young, False, 0.0
-    for k in range(5):
-        if known and sums.proven[k] and sums.kept[k] > RULES.rule and values[k] == sums.value[k]:
-            authentic |= not cancels(k, delta[k])
-    for k in range(5):
+    for k in range(KINDS):
+        proven = sums.proven[k] == RULES.proofs
+        if known and proven and sums.kept[k] > RULES.rule and values[k] == sums.value[k]:
+            authentic |= not cancels(k, delta)
+    for k in range(KINDS):
         rule = is_rule(sums.kept[k], sums.lapsed[k]) and values[k] != sums.value[k]
-        if rule and sums.proven[k] and known and not authentic:
+        if rule and sums.proven[k] == RULES.proofs and known and not authentic:
             broken = max(broken, surprise_of(sums.kept[k], sums.seen))
     return broken, authentic
 
@@ -564,15 +590,17 @@ def judge_checksums(sums, values, delta):
 @part
 def learn_checksums(sums, values, delta, authentic, again):
     weight = np.float32(max(1.0 / (sums.seen + 1), 1.0 / RULES.memory))
-    for k in range(5):
+    change = delta[5].sum() & 255
+    for k in range(KINDS):
         hit, kept, lapsed = values[k] == sums.value[k], sums.kept[k], sums.lapsed[k]
         rule = is_rule(kept, lapsed)
         sums.kept[k] = kept_after(kept, rule, hit, not hit, lapsed > KEPT, weight, again)
         sums.lapsed[k] = KEPT if hit else BROKEN if rule else MISSED
-        if hit and lapsed == KEPT and not sums.proven[k]:
-            sums.proven[k] = not cancels(k, delta[k])
+        if hit and lapsed == KEPT and sums.proven[k] < RULES.proofs:
+            if change != sums.proof[k] and not cancels(k, delta):
+                sums.proven[k], sums.proof[k] = sums.proven[k] + 1, change
         elif not hit and (authentic or sums.kept[k] < RULES.anew):
-            sums.value[k], sums.proven[k] = values[k], 0  # it accuses no frame behind it
+            sums.value[k], sums.proven[k], sums.proof[k] = values[k], 0, 0  # it accuses none behind
             sums.kept[k] = min(sums.kept[k], np.float32(RULES.anew))
     sums.seen += 1
 
@@ -661,7 +689,7 @@ WORK_RECORD = [
     ("chi", np.float32, (8,)),  # (f-q)²/(u+.02),
     ("usual", np.float32, (8,)),  # and u/(u+.02)
     ("hit", np.uint8, (4,)),  # which counters of a byte are kept
-    ("delta", np.uint8, (5, WIDTH)),  # the bytes that changed, as each checksum sees the change
+    ("delta", np.uint8, (6, WIDTH)),  # the bytes that changed, as each sum sees the change, and all
 ]
 PARTS = {
     "scale": SCALE,

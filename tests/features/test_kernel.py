@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest import approx
 
+from cangraph.features.kernel import CRC_8
 from cangraph.features.profile import Profiles, profile
 from cangraph.features.schema import FRAME_FEATURES
 from cangraph.frames import Frames
@@ -483,11 +484,39 @@ def test_a_frame_that_is_excused_makes_no_rule_forgotten(last):
 
 @pytest.mark.parametrize("mended", [True, False])
 def test_a_checksum_is_proven_when_it_goes_along_with_another_byte(mended):
-    data = [[i % 16, 0x40, i % 16] for i in range(300)]
-    data += [[i % 16, 0x80, i % 16 ^ 0xC0] for i in range(300, 600)]
+    data = [[i % 16, 0x40, i % 16] for i in range(200)]
+    data += [[i % 16, 0x80, i % 16 ^ 0xC0] for i in range(200, 400)]
+    data += [[i % 16, 0x10, i % 16 ^ 0x50] for i in range(400, 600)]
     data.append([600 % 16, 0x40, 600 % 16 ^ (0 if mended else 0xC0)])
     told = features(after([10] * 600, data), "broken_rule")
     assert max(told[:600]) == 0 and (told[600] > 2) != mended
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("start", [0x00, 0xFF, 0x37])
+def test_a_crc_8_of_j1850_is_known_in_the_first_byte_and_in_the_last_whatever_it_starts_from(
+    first, start
+):
+    rng, rows = np.random.default_rng(start), []
+    for i in range(400):
+        said = [i % 15, *rng.choice([3, 9, 200], 3).tolist()]
+        crc = start
+        for byte in said:
+            crc ^= byte
+            for _ in range(8):
+                crc = (crc << 1 ^ 0x11D) if crc & 0x80 else crc << 1
+        rows.append([crc, *said] if first else [*said, crc])
+    whole = features(after([10] * 399, rows), "broken_rule")
+    rows[350][2] ^= 0x08
+    forged = features(after([10] * 399, rows), "broken_rule")
+    assert max(whole) == 0 and forged[350] > 2 and max(forged[:350]) == 0
+
+
+def test_what_says_the_same_two_things_in_turn_proves_no_checksum():
+    """Both have the same CRC, as one pair in 256 has: a third thing breaks no rule."""
+    crc = [int(CRC_8[CRC_8[a] ^ 7]) for a in (1, 2)]
+    rows = [[[1, 7, crc[0]], [2, 7, crc[1]]][i // 3 % 2] for i in range(400)] + [[9, 8, 1]]
+    assert max(features(after([10] * 400, rows), "broken_rule")) == 0
 
 
 def test_dlc_change_compares_with_the_last_frame_and_a_remote_one_has_no_payload():
