@@ -158,7 +158,7 @@ static void learn_trust(struct cangraph_slot *p, const struct timing *t) {
 struct work {
     double flips[8], expected[8], spread[8];
     float chi[8], usual[8];
-    uint8_t delta[5][CANGRAPH_WIDTH];
+    uint8_t delta[6][CANGRAPH_WIDTH];
 };
 
 static void read_flips(struct cangraph_byte *r, int changed, float step, struct work *work) {
@@ -290,17 +290,20 @@ static struct counted read_counters(struct cangraph_byte *r, struct change byte,
 }
 
 /* Checksums: XOR or sum of all bytes, the last minus the others; sums without the byte before the
- * last. */
+ * last; CRC-8 in the last byte or in the first. */
 
 static void note_delta(struct work *work, int moved, int j, int bytes, struct change byte) {
     uint8_t step = (uint8_t)(byte.value - byte.before);
     work->delta[0][moved] = byte.value ^ byte.before;
     for (int k = 1; k < 5; k++) work->delta[k][moved] = step;
+    work->delta[5][moved] = (uint8_t)((2 * j + 1) * work->delta[0][moved]);
     if (j == bytes - 1) work->delta[2][moved] = work->delta[3][moved] = (uint8_t)-step;
     else if (j == bytes - 2 && j > 0) work->delta[3][moved] = work->delta[4][moved] = 0;
 }
 
-static bool cancels(int k, const uint8_t *delta, int moved) {
+static bool cancels(int k, const struct work *work, int moved) {
+    if (k >= 5) return false;
+    const uint8_t *delta = work->delta[k];
     for (int a = 0; a < moved; a++) {
         int same = 0, opposite = 0;
         for (int b = 0; b < moved; b++) {
@@ -313,10 +316,13 @@ static bool cancels(int k, const uint8_t *delta, int moved) {
 }
 
 static void checksum_values(const uint8_t *data, int bytes, uint8_t *values) {
+    uint8_t front = 0, back = 0;
     unsigned crossed = 0, total = 0, last, upper = bytes > 2 ? data[bytes - 2] : 0;
     for (int j = 0; j < bytes; j++) {
         crossed ^= data[j];
         total += data[j];
+        if (j < bytes - 1) front = CRC_8[front ^ data[j]];
+        if (j > 0) back = CRC_8[back ^ data[j]];
     }
     last = 2u * data[bytes - 1] - total;
     values[0] = (uint8_t)crossed;
@@ -324,22 +330,29 @@ static void checksum_values(const uint8_t *data, int bytes, uint8_t *values) {
     values[2] = (uint8_t)last;
     values[3] = (uint8_t)(last + upper);
     values[4] = (uint8_t)(total - upper);
+    values[5] = front ^ data[bytes - 1];
+    values[6] = back ^ data[0];
 }
 
 static void learn_checksums(struct cangraph_slot *p, const uint8_t *values, const struct work *work,
                             int moved, bool authentic, float again) {
     float weight = (float)higher(1.0 / (p->sum_seen + 1), 1.0 / RULES_MEMORY);
-    for (int k = 0; k < 5; k++) {
+    uint8_t change = 0;
+    for (int a = 0; a < moved; a++) change = (uint8_t)(change + work->delta[5][a]);
+    for (int k = 0; k < CANGRAPH_SUMS; k++) {
         bool hit = values[k] == p->sum_value[k];
         uint8_t lapsed = p->sum_lapsed[k];
         struct outcome now = {is_rule(p->sum_kept[k], lapsed), hit, !hit, lapsed > KEPT};
         p->sum_kept[k] = kept_after(p->sum_kept[k], now, weight, again);
         p->sum_lapsed[k] = hit ? KEPT : now.rule ? BROKEN : MISSED;
-        if (hit && lapsed == KEPT && !p->sum_proven[k]) {
-            p->sum_proven[k] = !cancels(k, work->delta[k], moved);
+        if (hit && lapsed == KEPT && p->sum_proven[k] < RULES_PROOFS) {
+            if (change != p->sum_proof[k] && !cancels(k, work, moved)) {
+                p->sum_proven[k]++;
+                p->sum_proof[k] = change;
+            }
         } else if (!hit && (authentic || p->sum_kept[k] < RULES_ANEW)) {
             p->sum_value[k] = values[k];
-            p->sum_proven[k] = 0;
+            p->sum_proven[k] = p->sum_proof[k] = 0;
             p->sum_kept[k] = (float)lower(p->sum_kept[k], RULES_ANEW);
         }
     }
@@ -543,18 +556,18 @@ static struct read read_payload(struct cangraph *bus, struct cangraph_slot *p, c
 static double read_checksums(struct cangraph *bus, struct cangraph_slot *p, const uint8_t *data,
                              int bytes, int moved, const struct pace *pace,
                              const struct work *work) {
-    uint8_t values[5];
+    uint8_t values[CANGRAPH_SUMS];
     bool known = p->sum_seen >= SCALE_YOUNG, authentic = false;
     double broken = 0.0;
     checksum_values(data, bytes, values);
-    for (int k = 0; k < 5; k++) {
-        bool proven = known && p->sum_proven[k] && p->sum_kept[k] > RULES_RULE;
+    for (int k = 0; k < CANGRAPH_SUMS; k++) {
+        bool proven = known && p->sum_proven[k] == RULES_PROOFS && p->sum_kept[k] > RULES_RULE;
         if (proven && values[k] == p->sum_value[k])
-            authentic |= !cancels(k, work->delta[k], moved);
+            authentic |= !cancels(k, work, moved);
     }
-    for (int k = 0; k < 5; k++) {
+    for (int k = 0; k < CANGRAPH_SUMS; k++) {
         bool rule = is_rule(p->sum_kept[k], p->sum_lapsed[k]) && values[k] != p->sum_value[k];
-        if (rule && p->sum_proven[k] && known && !authentic)
+        if (rule && p->sum_proven[k] == RULES_PROOFS && known && !authentic)
             broken = higher(broken, surprise_of(p->sum_kept[k], p->sum_seen));
     }
     if (pace->learns) {

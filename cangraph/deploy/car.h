@@ -94,11 +94,12 @@ struct cangraph_slot { /* of an ID */
     double told_period; /* what its last frame said, for windows without it: log2 of ticks, */
     float told_jitter, told_rate, told_distrust;
     float trend, gap, flip, novel, leap, rule; /* usual */
-    float sum_kept[5];
+    float sum_kept[CANGRAPH_SUMS];
     uint32_t seen;
     uint16_t sum_seen, node;        /* node: in this window */
     uint16_t byte[CANGRAPH_WIDTH];  /* its records, for those that changed */
-    uint8_t sum_value[5], sum_lapsed[5], sum_proven[5];
+    uint8_t sum_value[CANGRAPH_SUMS], sum_lapsed[CANGRAPH_SUMS];
+    uint8_t sum_proven[CANGRAPH_SUMS], sum_proof[CANGRAPH_SUMS];
     uint8_t data[CANGRAPH_WIDTH], before[CANGRAPH_WIDTH], early[CANGRAPH_WIDTH];
     uint8_t dlc, early_dlc, first_dlc, watched, company;
 };

@@ -19,7 +19,7 @@ import numpy as np
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, graph_of, message_fields
 from cangraph.evaluation.alarms import evidence_constants
-from cangraph.features.kernel import Lapse
+from cangraph.features.kernel import CRC_8, SUMS, Lapse
 from cangraph.features.schema import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.features.windows import FRAME_NAMES, constants
 from cangraph.files import put
@@ -61,7 +61,7 @@ def to_c(detector: Exported, path: Path | str) -> tuple[Path, Path]:
     header = path.with_suffix(".h")
     sizes, numbers, tables = _net(graph_of(detector.path.read_bytes())[0])
     sizes |= {"window": detector.window, "stride": detector.stride}
-    sizes |= {"edge_features": len(EDGE_FEATURES)}
+    sizes |= {"edge_features": len(EDGE_FEATURES), "sums": SUMS}
     sizes |= {
         "frame_features": len(FRAME_FEATURES),
         "row": max(len(NODE_FEATURES), sizes["states"]),
@@ -114,6 +114,7 @@ def _features() -> str:
         text += _wrapped("enum", names)
     text += f"enum {{ KINDS = {len(ATTACK_TYPES)} }};\n"
     text += f"enum {{ NODE_FEATURES = {len(NODE_FEATURES)} }};\n"
+    text += _wrapped("static const uint8_t CRC_8[256] =", ", ".join(map(str, CRC_8.tolist())))
     nodes, hows = [feature.name for feature in NODE_FEATURES], {"mean": "SUM", "min": "LEAST"}
     pooled = (
         f"{{{FRAME_NAMES.index(name)}, {nodes.index(f'{name}_{how}')}, {hows.get(how, 'MOST')}}}"

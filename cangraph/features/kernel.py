@@ -505,13 +505,13 @@ def excuse_counters(counters, dlc):
 # last, which is the upper one of a sum of 16 bits; CRC-8 SAE J1850 in the last byte or in the
 # first, as in AUTOSAR's E2E profile 1. What it starts from, a data ID too, shifts it by a constant.
 
-KINDS = 7
+SUMS = 7
 CHECKSUMS_RECORD = [
-    ("value", np.uint8, (KINDS,)),
-    ("kept", np.float32, (KINDS,)),
-    ("lapsed", np.uint8, (KINDS,)),  # a `Lapse`
-    ("proven", np.uint8, (KINDS,)),  # how often it was kept while bytes changed that do not cancel
-    ("proof", np.uint8, (KINDS,)),  # out, each time otherwise than this time before
+    ("value", np.uint8, (SUMS,)),
+    ("kept", np.float32, (SUMS,)),
+    ("lapsed", np.uint8, (SUMS,)),  # a `Lapse`
+    ("proven", np.uint8, (SUMS,)),  # how often it was kept while bytes changed that do not cancel
+    ("proof", np.uint8, (SUMS,)),  # out, each time otherwise than this time before
     ("seen", np.int64),  # payloads that were judged
 ]
 
@@ -576,11 +576,11 @@ def judge_checksums(sums, values, delta):
     that do not cancel out in pairs, as a counter that is there twice does; and whether one is:
     while it is, another that is broken was none."""
     known, authentic, broken = sums.seen >= SCALE.young, False, 0.0
-    for k in range(KINDS):
+    for k in range(SUMS):
         proven = sums.proven[k] == RULES.proofs
         if known and proven and sums.kept[k] > RULES.rule and values[k] == sums.value[k]:
             authentic |= not cancels(k, delta)
-    for k in range(KINDS):
+    for k in range(SUMS):
         rule = is_rule(sums.kept[k], sums.lapsed[k]) and values[k] != sums.value[k]
         if rule and sums.proven[k] == RULES.proofs and known and not authentic:
             broken = max(broken, surprise_of(sums.kept[k], sums.seen))
@@ -591,7 +591,7 @@ def judge_checksums(sums, values, delta):
 def learn_checksums(sums, values, delta, authentic, again):
     weight = np.float32(max(1.0 / (sums.seen + 1), 1.0 / RULES.memory))
     change = delta[5].sum() & 255
-    for k in range(KINDS):
+    for k in range(SUMS):
         hit, kept, lapsed = values[k] == sums.value[k], sums.kept[k], sums.lapsed[k]
         rule = is_rule(kept, lapsed)
         sums.kept[k] = kept_after(kept, rule, hit, not hit, lapsed > KEPT, weight, again)
