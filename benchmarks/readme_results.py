@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cangraph as cg
+from cangraph.data.protocol import register
 
 ROOT = Path(__file__).parents[1]
 DATASETS = ("hcrl_sa", "set_04", "demo")  # those that docs/*.json tell of are shown
@@ -256,6 +257,12 @@ def first_page(record: dict) -> str:
         cells.append(" / ".join(f"{found[m]:.3f}" if m in found else "–" for m in METRICS))
     lines.append(f"| *published GAT* | {' | '.join(cells)} |")
     lines.append(row("**GAT: attacks found / false alarms an hour**", "GAT, both", ALARMS))
+    entries = register()
+    opened = [
+        min((e.state for e in entries.values() if e.name.startswith(f"{d}/{t}")), default="absent")
+        for d, t in FIRST
+    ]
+    lines.append(f"| *what these captures were to us* | {' | '.join(opened)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,5 @@
-"""The commands `cangraph scan`, `monitor`, `baseline`, `export`, `data` and `train`, also as
-`python -m cangraph`.
+"""The commands `cangraph scan`, `monitor`, `baseline`, `export`, `data`, `freeze`, `unseen` and
+`train`, also as `python -m cangraph`.
 
     cangraph scan my.log --html my.html
     cangraph baseline city.log motorway.log -o car.onnx
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "baseline": "learn what is normal for one vehicle, from its clean logs",
         "export": "write a detector as one C file, for an ECU",
         "data": "list the datasets, where to get them, and what is there",
+        "freeze": "write down what a claim about a detector rests on",
+        "unseen": "measure a frozen detector on logs that were never opened",
         "train": "train the two teachers of a dataset, with one process or with several",
     }
     for name, does in about.items():
@@ -90,6 +92,10 @@ def _run(command: str, words: Sequence[str]) -> int:
         from cangraph.data.catalog import run_data
 
         return run_data(words)
+    if command in ("freeze", "unseen"):
+        from cangraph.report import frozen
+
+        return {"freeze": frozen.run_freeze, "unseen": frozen.run_unseen}[command](words)
     _train(words)
     return 0
 

@@ -168,9 +168,10 @@ def _merge(below: dict, above: dict) -> dict:
     return merged
 
 
-def _files() -> dict[str, Path]:
-    """The parameter files by name: those that the package ships, in `params/` of a checkout and
-    `cangraph/presets/` of a wheel, and before these your own."""
+def parameter_files() -> dict[str, Path]:
+    """The files of parameters by name, and `protocol`, the register of captures: those that the
+    package ships, in `params/` of a checkout and `cangraph/presets/` of a wheel, and before these
+    your own."""
     package = Path(__file__).parent
     folders = package.parent / "params", package / "presets", home() / "params"
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
@@ -187,8 +188,8 @@ def load_params(dataset: str = "demo", **values: Any) -> Params:
     Traceback (most recent call last):
     ValueError: params: 'sed' is not a parameter; did you mean 'seed'?
     """
-    files = _files()
-    known = sorted(files.keys() - {"base"})
+    files = parameter_files()
+    known = sorted(files.keys() - {"base", "protocol"})
     if dataset not in known:
         raise ValueError(
             f"params: dataset = {dataset!r} is unknown; expected one of {', '.join(known)}; "

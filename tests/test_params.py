@@ -12,7 +12,7 @@ from cangraph.params import assignments, load_params, params_here
 
 FOLDER = Path(__file__).parents[1] / "params"
 BASE = yaml.safe_load((FOLDER / "base.yaml").read_text())
-DATASETS = sorted(p.stem for p in FOLDER.glob("*.yaml") if p.stem != "base")
+DATASETS = sorted(p.stem for p in FOLDER.glob("*.yaml") if p.stem not in ("base", "protocol"))
 
 
 @pytest.fixture

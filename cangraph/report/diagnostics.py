@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from cangraph import runs
 from cangraph.data.datasets import DATASETS, read
+from cangraph.data.protocol import states
 from cangraph.data.splits import Split
 from cangraph.evaluation import alarms, baselines, blame, calibration, scores
 from cangraph.evaluation.alarms import AlarmRule, alarm_rule
@@ -82,6 +83,12 @@ class Gathered:
     def captures(self) -> list:
         """The captures that the graphs were made of."""
         return read(self.params.dataset, self.params.seed)
+
+    @cached_property
+    def states(self) -> dict[str, str]:
+        """What was known of the captures of each test scenario (`data.protocol`)."""
+        tested = set(self.data.test.scenario.tolist())
+        return states(self.params.dataset, [c for c in self.captures if c.scenario in tested])
 
     @cached_property
     def task(self) -> Any:
@@ -262,7 +269,8 @@ def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) ->
         said += f", at {mine['false_alarms_per_hour']:.0f} false alarms an hour"
         said += f" ({mine['false_alarms']} in {mine['benign_hours']:.2f} h;"
         said += f" 95 % {low:.0f} to {high:.0f})"
-    sentences = [f"On {run.params.dataset} the {main} {said}."]
+    opened = ", ".join(dict.fromkeys(run.states.values()))
+    sentences = [f"On {run.params.dataset} ({opened}) the {main} {said}."]
     windows = [row for row in means if row["level"] == "window"]
     total = {r["detector"]: r for r in windows if r["scenario"] == ALL and r["f1"] is not None}
     if main in total:
@@ -356,6 +364,7 @@ def build(params: Params) -> Report:
         "missing": run.missing,
         "seeds": [params.seed, *(other.params.seed for other in others)],
         "scenarios": ours + published(params.dataset, expected),
+        "states": run.states,
         "thresholds": {judge.name: judge.at for judge in run.judges},
         "by_capture": levels,
         "means": means,

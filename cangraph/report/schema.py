@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = "3.0"  # the first number changes when a field goes or means something else
+VERSION = "3.1"  # the first number changes when a field goes or means something else
 
 Row = dict[str, Any]
 
@@ -25,6 +25,10 @@ class Findings(BaseModel):
     scenarios: list[Row] = Field(
         description="detector, scenario → plain means over captures (0: absent) of window metrics; "
         "published rows have the metrics that their authors report, and no captures"
+    )
+    states: dict[str, str] = Field(
+        description="scenario → whether its captures were trained, developed on, frozen before "
+        "they were opened, or never opened (docs/protocol.md)"
     )
     thresholds: dict[str, float]
     by_capture: dict[str, list[Row]] = Field(

@@ -171,7 +171,7 @@ def test_what_is_saved_follows_the_schema(report, params):
     report.save()
     saved = (runs.folder(params) / "diagnostics.json").read_text()
     record = Record.model_validate_json(saved)
-    assert (record.schema_version, record.dataset, record.seed) == ("3.0", "demo", 0)
+    assert (record.schema_version, record.dataset, record.seed) == ("3.1", "demo", 0)
     found = report.model_dump()
     assert json.loads(saved).items() >= json.loads(json.dumps(found)).items()
     with pytest.raises(ValidationError, match="headline"):
