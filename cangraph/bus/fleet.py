@@ -128,18 +128,9 @@ def batched(times: np.ndarray, grid: float) -> np.ndarray:
     return np.ceil(times / grid) * grid
 
 
-class Sent(NamedTuple):
-    """Frames by column: times (s), arbitration_id, dlc, data u1 (n, 8)."""
-
-    times: np.ndarray
-    arbitration_id: np.ndarray
-    dlc: np.ndarray
-    data: np.ndarray
-
-
-def diagnosis(seconds: float, extended: bool, rng: np.random.Generator) -> Sent:
+def diagnosis(seconds: float, extended: bool, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """A tester that asks for some seconds, and a control unit that answers: single frames and
-    segmented ones (ISO 15765-2)."""
+    segmented ones (ISO 15765-2). Times (s), arbitration ID, DLC, payload u1 (n, 8)."""
     request, answer = _LONG_TESTER if extended else _TESTERS[rng.integers(len(_TESTERS))]
     start = rng.uniform(0, 0.9 * seconds)
     end = min(seconds, start + np.exp(rng.uniform(np.log(0.2), np.log(30))))
@@ -163,4 +154,4 @@ def diagnosis(seconds: float, extended: bool, rng: np.random.Generator) -> Sent:
     rows = sorted(row for row in rows if row[0] < seconds)
     times, ids, data = zip(*rows, strict=True) if rows else ((), (), ())
     payload = np.array(data, np.uint8).reshape(-1, 8)
-    return Sent(np.array(times), np.array(ids, np.int64), np.full(len(times), 8), payload)
+    return np.array(times), np.array(ids, np.int64), np.full(len(times), 8), payload

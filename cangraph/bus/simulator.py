@@ -11,21 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cangraph.bus import fleet
 from cangraph.bus.arbitration import arbitrate, frame_duration
 from cangraph.bus.attacks import ATTACKS, inject
-from cangraph.bus.fleet import (
-    IDS,
-    PERIODS,
-    Rhythm,
-    batched,
-    bursts,
-    diagnosis,
-    inside,
-    on_change,
-    rhythm,
-    slower,
-    waking,
-)
 from cangraph.frames import Frames, attack_code
 
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
@@ -83,7 +71,7 @@ class Message(NamedTuple):
     offset: float  # s, in the schedule of the node
     node: int
     fields: tuple[Field, ...]
-    rhythm: Rhythm = Rhythm()
+    rhythm: fleet.Rhythm = fleet.Rhythm()
 
 
 @lru_cache
@@ -130,7 +118,7 @@ def messages(vehicle: str) -> tuple[Message, ...]:
         fields = _layout(dlc, 0 < period <= 50, multiplexed, rng, wild)
         if k >= known:
             fields = _switched(fields, rng)
-        beat = rhythm(rng) if wild and period else Rhythm()
+        beat = fleet.rhythm(rng) if wild and period else fleet.Rhythm()
         if beat.burst > 1:  # as many frames in all
             timed = (period * 1e-3 * beat.burst, *timed[1:])
         table.append(Message(arbitration_id, dlc, *timed, fields, beat))
@@ -160,9 +148,9 @@ def _drawn_periods(rng) -> dict[int, int]:
 def _wild_periods(rng) -> dict[int, int]:
     """The same of a wild one, from a handful of messages to a bus that is nearly full."""
     while True:
-        ids = int(np.exp(rng.uniform(*np.log(IDS))))
-        counts = rng.multinomial(ids, rng.dirichlet(np.full(len(PERIODS), 0.7)))
-        periods = dict(zip(PERIODS, counts.tolist(), strict=True))
+        ids = int(np.exp(rng.uniform(*np.log(fleet.IDS))))
+        counts = rng.multinomial(ids, rng.dirichlet(np.full(len(fleet.PERIODS), 0.7)))
+        periods = dict(zip(fleet.PERIODS, counts.tolist(), strict=True))
         if _IDLE <= _load(periods) <= _BUSY[1]:
             return periods
 
@@ -253,15 +241,15 @@ def _times(message, seconds, phase, skew, rng):
     """When a message is released, and its events, s, ascending; its clock is off by `skew`."""
     times, period, events = np.zeros(0), message.period, np.zeros(0)
     if message.rhythm.spread:
-        times = on_change(period, seconds, message.rhythm.spread, rng)
+        times = fleet.on_change(period, seconds, message.rhythm.spread, rng)
     elif period:
         times = np.arange((phase + message.offset) % period, seconds, period * (1 + skew))
         # less than half a period, so that a message never overtakes itself
         times += rng.normal(0, message.jitter, len(times)).clip(-period / 3, period / 3)
     if message.rhythm.factor > 1:
-        times = slower(times, message.rhythm.factor, seconds, rng)
+        times = fleet.slower(times, message.rhythm.factor, seconds, rng)
     if message.rhythm.burst > 1:
-        times = bursts(times, message.rhythm.burst, period, rng)
+        times = fleet.bursts(times, message.rhythm.burst, period, rng)
     if message.events:
         events = np.sort(rng.uniform(0, seconds, rng.poisson(message.events * seconds)))
         again = message.pace * np.arange(message.repeats)
@@ -334,7 +322,7 @@ def _released(vehicle, seconds, drive, rng):
     """What the nodes of a vehicle release in a drive: times (s), arbitration ID, DLC, payload."""
     table, wild = messages(vehicle), vehicle.startswith(WILD)
     phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
-    awake = waking(seconds, _NODES, rng) if wild else [[(0.0, seconds)]] * _NODES
+    awake = fleet.waking(seconds, _NODES, rng) if wild else [[(0.0, seconds)]] * _NODES
     grids = np.zeros(_NODES)  # s, of the nodes that pass on what others send
     if wild:
         grids = np.where(rng.random(_NODES) < 0.1, rng.uniform(5e-3, 5e-2, _NODES), 0)
@@ -343,8 +331,8 @@ def _released(vehicle, seconds, drive, rng):
         node = message.node
         times, events = _times(message, seconds, phase[node], skew[node], rng)
         if wild:
-            times = batched(times, grids[node]) if grids[node] else times
-            times = times[inside(times, awake[node])]
+            times = fleet.batched(times, grids[node]) if grids[node] else times
+            times = times[fleet.inside(times, awake[node])]
         data = _payload(message, times, events, drive, rng)
         for woke, _ in awake[node]:
             blank = (times >= woke) & (times < woke + message.rhythm.blank)
@@ -352,7 +340,7 @@ def _released(vehicle, seconds, drive, rng):
         ids, dlc = np.full(len(times), message.arbitration_id), np.full(len(times), message.dlc)
         parts.append((times, ids, dlc, data))
     if wild and rng.random() < _TESTED:
-        parts.append(diagnosis(seconds, table[0].arbitration_id > 0x7FF, rng))
+        parts.append(fleet.diagnosis(seconds, table[0].arbitration_id > 0x7FF, rng))
     return (np.concatenate(column) for column in zip(*parts, strict=True))
 
 

@@ -32,6 +32,7 @@ from cangraph.data.synthesis import Synthesis
 from cangraph.files import put
 from cangraph.nn.models import n_parameters
 from cangraph.params import FitParams, Params
+from cangraph.train import checkpoints
 from cangraph.train.callbacks import (
     Averages,
     Collapse,
@@ -41,15 +42,6 @@ from cangraph.train.callbacks import (
     GradientFreezing,
     Pruning,
     finite,
-)
-from cangraph.train.checkpoints import (
-    Resumable,
-    WholeFiles,
-    about,
-    keeping,
-    key_of,
-    newest,
-    read_checkpoint,
 )
 from cangraph.train.optim import find_rate, optimisation
 from cangraph.train.tasks import SCORING, Task
@@ -181,30 +173,31 @@ def _train(
             finite(drawn, f"epoch {epoch + 1}"), np.random.default_rng([params.seed, epoch])
         )
 
-    facts = about(task, data.draw(0, 0.0), data.val, params, size)
+    facts = checkpoints.about(task, data.draw(0, 0.0), data.val, params, size)
     facts["tuning"] = tuning and tuning.how
     batches = Batches(draw, run.batch_size, params.seed)
     rate = _planned(task, params, size, batches, build, tuning.slowing if tuning else 1.0)
-    place = folder / key_of(facts)
-    best, last = keeping(place, task, run.checkpoints)
+    place = folder / checkpoints.key_of(facts)
+    best, last = checkpoints.keeping(place, task, run.checkpoints)
     own = _callbacks(task, params, size, batches, folder)
+    resumable = checkpoints.Resumable(facts, batches)
     trainer = build(
         max_epochs=epochs,
-        callbacks=[*own, Resumable(facts, batches), *more, *([tuning] * bool(tuning)), best, last],
-        plugins=[WholeFiles()],
+        callbacks=[*own, resumable, *more, *([tuning] * bool(tuning)), best, last],
+        plugins=[checkpoints.WholeFiles()],
         logger=_loggers(run.record, folder, facts),
     )
     batches.process, batches.processes = trainer.global_rank, trainer.world_size
     batches.device = trainer.strategy.root_device  # where the windows of an epoch lie as a whole
     val = Batches(task.subset(finite(data.val, "validation")), SCORING)
-    trainer.fit(task, batches, val, ckpt_path=newest(place), weights_only=True)
+    trainer.fit(task, batches, val, ckpt_path=checkpoints.newest(place), weights_only=True)
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):  # the next `fit` of a notebook is a run of its own
             logger.experiment.finish()
-    kept = read_checkpoint(best.best_model_path)
+    kept = checkpoints.read_checkpoint(best.best_model_path)
     task.history[kept["epoch"]]["kept"] = True
     if trainer.world_size > 1:  # what is built next has the same first weights in all processes
-        Resumable.throw_as_in(read_checkpoint(last.best_model_path))
+        resumable.throw_as_in(checkpoints.read_checkpoint(last.best_model_path))
     if trainer.is_global_zero:
         record = {"about": facts, "history": task.history, "kept": kept["epoch"] + 1}
         record |= {"learning_rate": rate, "device": str(batches.device)}

@@ -12,14 +12,7 @@ from torchmetrics.classification import BinaryAveragePrecision
 from cangraph.data.batches import Batch, Batches, batch_of
 from cangraph.data.graphs import Graphs
 from cangraph.evaluation.scores import Scores, threshold
-from cangraph.nn.losses import (
-    Balance,
-    balanced,
-    binary_error,
-    feature_error,
-    kl_divergence,
-    succession_error,
-)
+from cangraph.nn import losses
 from cangraph.nn.models import GAT, VGAE, Encoder, GATOutput, WindowErrors
 from cangraph.train.memory import WithinBudget
 
@@ -161,7 +154,7 @@ class Detector(Task):
 
     def __init__(self, model: GAT):
         super().__init__(model)
-        self.balance = Balance()
+        self.balance = losses.Balance()
         # every process validates all windows
         self.val_auprc = BinaryAveragePrecision(sync_on_compute=False)
 
@@ -170,16 +163,16 @@ class Detector(Task):
         return self.model.encoder
 
     def weigh(self, train: Graphs) -> None:
-        self.balance = Balance.of(train, self.imbalance)
+        self.balance = losses.Balance.of(train, self.imbalance)
 
     def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
-        return balanced(graphs, rng) if self.imbalance == "sampler" else graphs
+        return losses.balanced(graphs, rng) if self.imbalance == "sampler" else graphs
 
     def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
         """The loss of each head on its labels, and `hard`, their weighted sum."""
         by = self.balance
-        window = binary_error(out.window, batch.label, by.window_weight, by.focus)
-        node = binary_error(out.node, batch.node_label, by.node_weight, by.focus)
+        window = losses.binary_error(out.window, batch.label, by.window_weight, by.focus)
+        node = losses.binary_error(out.node, batch.node_label, by.node_weight, by.focus)
         kind = nn.functional.cross_entropy(out.attack_type, batch.attack_type)
         hard = window + node + self.type_share * kind
         return {"window": window, "node": node, "type": kind, "hard": hard}
@@ -268,10 +261,10 @@ class Reconstructor(Task):
         x_hat = self.model.features(z)
         self.x_hat = x_hat.detach()
         terms = {
-            "node": feature_error(x_hat, x).mean(),
-            "succession": succession_error(occurs, 1.0).mean()
-            + succession_error(absent, 0.0).mean(),
-            "kl": kl_divergence(self.model.__mu__, self.model.__logstd__).mean(),
+            "node": losses.feature_error(x_hat, x).mean(),
+            "succession": losses.succession_error(occurs, 1.0).mean()
+            + losses.succession_error(absent, 0.0).mean(),
+            "kl": losses.kl_divergence(self.model.__mu__, self.model.__logstd__).mean(),
         }
         return x_hat, terms
 

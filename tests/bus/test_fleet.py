@@ -48,14 +48,14 @@ def test_times_by_hand():
 
 @pytest.mark.parametrize("extended", [False, True])
 def test_a_tester_asks_and_a_segmented_answer_is_whole(extended):
-    sent = diagnosis(60.0, extended, np.random.default_rng(5))
-    assert len(sent.times) > 5 and (np.diff(sent.times) >= 0).all()
-    assert (sent.arbitration_id > 0x7FF).all() == extended
-    kinds = sent.data[:, 0] >> 4  # ISO 15765-2: single, first, consecutive, flow control
+    times, arbitration_id, _, data = diagnosis(60.0, extended, np.random.default_rng(5))
+    assert len(times) > 5 and (np.diff(times) >= 0).all()
+    assert (arbitration_id > 0x7FF).all() == extended
+    kinds = data[:, 0] >> 4  # ISO 15765-2: single, first, consecutive, flow control
     assert set(kinds) == {0, 1, 2, 3}
     first = np.flatnonzero(kinds == 1)[0]
-    parts = sent.data[first, 1] // 7
-    numbers = sent.data[first:][kinds[first:] == 2][: parts - 1, 0]
+    parts = data[first, 1] // 7
+    numbers = data[first:][kinds[first:] == 2][: parts - 1, 0]
     assert numbers.tolist() == [0x20 | k % 16 for k in range(1, parts)]
 
 
