@@ -12,6 +12,8 @@
 #pragma STDC FP_CONTRACT OFF
 #endif
 
+#define NONE 0xFFFFu
+
 struct pooled {
     uint8_t of, to, how;
 };
@@ -23,9 +25,10 @@ struct layer {
 
 /*@constants@*/
 
-#define NONE 0xFFFFu
 typedef char ids_fit_into_16_bits[CANGRAPH_IDS >= 1 && CANGRAPH_IDS < NONE ? 1 : -1];
 typedef char bytes_fit_into_16_bits[CANGRAPH_BYTES >= 1 && CANGRAPH_BYTES < NONE ? 1 : -1];
+typedef char known_ids_fit[KNOWN_IDS <= CANGRAPH_IDS && KNOWN_BYTES <= CANGRAPH_BYTES ? 1 : -1];
+typedef char known_payloads_fit[KNOWN_WIDTH <= CANGRAPH_WIDTH ? 1 : -1];
 typedef char frames_of_a_window_fit_into_16_bits[CANGRAPH_WINDOW < NONE ? 1 : -1];
 typedef char a_payload_has_8_to_64[CANGRAPH_WIDTH >= 8 && CANGRAPH_WIDTH <= 64 ? 1 : -1];
 
@@ -391,19 +394,13 @@ static void learn_usual(struct cangraph_slot *p, const struct raw *raw, const st
 
 static void release(struct cangraph *bus, struct cangraph_slot *p) {
     for (int j = 0; j < CANGRAPH_WIDTH; j++) {
-        if (p->byte[j] == NONE) continue;
+        if (!p->byte[j]) continue;
         bus->byte[p->byte[j]].next = bus->free;
         bus->free = p->byte[j];
-        p->byte[j] = NONE;
+        p->byte[j] = 0;
         p->watched--;
         bus->counts.bytes--;
     }
-}
-
-static void renew(struct cangraph_slot *p) {
-    memset(p, 0, sizeof *p);
-    p->node = NONE;
-    for (int j = 0; j < CANGRAPH_WIDTH; j++) p->byte[j] = NONE;
 }
 
 /* The slot of the ID that is missed least; of those with records of bytes if `watched`. */
@@ -431,7 +428,8 @@ static unsigned slot_of(struct cangraph *bus, uint32_t key, double now) {
         bus->counts.ids++;
     }
     bus->key[s] = key;
-    renew(&bus->slot[s]);
+    memset(&bus->slot[s], 0, sizeof bus->slot[s]);
+    bus->slot[s].node = NONE;
     return s;
 }
 
@@ -439,12 +437,12 @@ static unsigned slot_of(struct cangraph *bus, uint32_t key, double now) {
 static struct cangraph_byte *watch(struct cangraph *bus, struct cangraph_slot *p, int j) {
     struct cangraph_byte *r;
     unsigned other;
-    if (p->byte[j] != NONE) return &bus->byte[p->byte[j]];
-    if (bus->free == NONE) {
+    if (p->byte[j]) return &bus->byte[p->byte[j]];
+    if (!bus->free) {
         other = weakest(bus, bus->time, true);
         if (other != NONE && &bus->slot[other] != p) release(bus, &bus->slot[other]);
     }
-    if (bus->free == NONE) {
+    if (!bus->free) {
         count(&bus->counts.unwatched);
         return NULL;
     }
@@ -513,7 +511,7 @@ static struct counted read_byte(struct cangraph_byte *r, struct change byte,
 static void excuse_counters(struct cangraph *bus, const struct cangraph_slot *p, int bytes) {
     for (int j = 0; j < bytes; j++)
         for (int c = 0; c < 4; c++)
-            if (p->byte[j] != NONE)
+            if (p->byte[j])
                 bus->byte[p->byte[j]].lapsed[c] += bus->byte[p->byte[j]].lapsed[c] == BROKEN;
 }
 
@@ -529,7 +527,7 @@ static struct read read_payload(struct cangraph *bus, struct cangraph_slot *p, c
         if (p->seen && changed) {
             r = watch(bus, p, j);
             note_delta(work, read.moved++, j, bytes, byte);
-        } else if (p->byte[j] != NONE && bus->byte[p->byte[j]].moves) {
+        } else if (p->byte[j] && bus->byte[p->byte[j]].moves) {
             r = &bus->byte[p->byte[j]];
         }
         if (r) {
@@ -572,7 +570,7 @@ static double read_checksums(struct cangraph *bus, struct cangraph_slot *p, cons
     }
     if (pace->learns) {
         learn_checksums(p, values, work, moved, authentic, pace->again);
-        if (authentic && p->byte[bytes - 1] != NONE)
+        if (authentic && p->byte[bytes - 1])
             memset(bus->byte[p->byte[bytes - 1]].kept, 0, sizeof bus->byte[0].kept);
     }
     return authentic ? 0.0 : broken;
@@ -980,16 +978,42 @@ static enum cangraph_event end_window(struct cangraph *bus) {
 void cangraph_init(struct cangraph *bus) {
     memset(bus, 0, sizeof *bus);
     bus->spread = 1.0;
-    for (unsigned r = 0; r < CANGRAPH_BYTES; r++)
-        bus->byte[r].next = (uint16_t)(r + 1 < CANGRAPH_BYTES ? r + 1 : NONE);
+    for (unsigned r = 1; r < CANGRAPH_BYTES; r++) bus->byte[r].next = (uint16_t)(r + 1);
+    bus->free = KNOWN_BYTES < CANGRAPH_BYTES ? KNOWN_BYTES + 1 : 0;
+#if KNOWN_IDS
+    memcpy(bus->key, KNOWN_KEY, sizeof KNOWN_KEY);
+    memcpy(bus->slot, KNOWN_SLOT, sizeof KNOWN_SLOT);
+    memcpy(bus->byte, KNOWN_BYTE, sizeof KNOWN_BYTE);
+    bus->known = bus->counts.ids = KNOWN_IDS;
+    bus->counts.bytes = KNOWN_BYTES;
+    bus->frames = SCALE_YOUNG + 1;
+    bus->heard = KNOWN_HEARD;
+    bus->rate = KNOWN_RATE;
+#endif
+}
+
+/* The first frame; what is known of the bus is so old as to leave a pause before. */
+static void begin(struct cangraph *bus, double time) {
+    bus->origin = bus->time = time;
+#if KNOWN_IDS
+    double by = time - KNOWN_PAUSE - KNOWN_ENDED;
+    for (unsigned s = 0; s < KNOWN_IDS; s++) {
+        bus->slot[s].last_time += by;
+        bus->slot[s].base_time += by;
+        bus->slot[s].clock_time += by;
+        bus->slot[s].first_time += by;
+    }
+    bus->time = KNOWN_LAST_TIME + by;
+    bus->since = KNOWN_SINCE + by;
+#endif
 }
 
 /* Time that goes on: from the last frame, after a step back. */
 static double time_of(struct cangraph *bus, double time) {
-    double step = time + bus->offset - bus->time;
-    if (!bus->frames) {
-        bus->origin = bus->time = time;
-    } else if (step < -SCALE_TICK) {
+    double step;
+    if (!bus->counts.frames) begin(bus, time);
+    step = time + bus->offset - bus->time;
+    if (step < -SCALE_TICK) {
         bus->offset -= step;
         count(&bus->counts.jumps);
     } else if (step < 0) {

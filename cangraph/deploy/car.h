@@ -130,7 +130,7 @@ struct cangraph {
     float said[CANGRAPH_FRAME_FEATURES]; /* of the last frame */
     uint32_t key[CANGRAPH_IDS]; /* ID, with bit 31 set if extended */
     struct cangraph_slot slot[CANGRAPH_IDS];
-    struct cangraph_byte byte[CANGRAPH_BYTES];
+    struct cangraph_byte byte[CANGRAPH_BYTES + 1]; /* the first stands for none */
     struct cangraph_node node[CANGRAPH_IDS];
     struct cangraph_edge edge[CANGRAPH_WINDOW];
 };

@@ -21,7 +21,7 @@ from cangraph.deploy.detector import Exported, graph_of, message_fields
 from cangraph.evaluation.alarms import evidence_constants
 from cangraph.features.kernel import CRC_8, SUMS, Lapse
 from cangraph.features.schema import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
-from cangraph.features.windows import FRAME_NAMES, constants
+from cangraph.features.windows import BREAK, FRAME_NAMES, Known, constants
 from cangraph.files import put
 from cangraph.frames import ATTACK_TYPES, LATEST
 
@@ -40,11 +40,12 @@ _LAYER = {  # of a layer, as C calls it
 }
 
 
-def to_c(detector: Exported, path: Path | str) -> tuple[Path, Path]:
-    """Write a detector to `path`, a C99 file, and its header beside it; returns both.
+def to_c(detector: Exported, path: Path | str, bus: str = "") -> tuple[Path, Path]:
+    """Write a detector to `path`, a C99 file, with what it knows of this `bus` if it has a
+    baseline, and its header beside it; returns both.
 
-    Raises `ValueError` for a detector other than a GAT, one with a baseline, one whose windows
-    overlap, and a name that is none of a C file.
+    Raises `ValueError` for a detector other than a GAT, one whose windows overlap, a bus that its
+    baseline lacks, and a name that is none of a C file.
     """
     path = Path(path)
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.c", path.name):
@@ -52,9 +53,11 @@ def to_c(detector: Exported, path: Path | str) -> tuple[Path, Path]:
     if detector.kind not in ("GAT", "fusion (gat)"):
         came = f"{detector.path}: a {detector.kind}"
         raise ValueError(f"{came}; expected a GAT, the net that C knows; export gat.onnx")
-    if detector.baseline:
-        came = f"{detector.path}: a detector with the baseline of a vehicle"
-        raise ValueError(f"{came}; expected one without, for C holds none; export what it was of")
+    baseline = detector.baseline
+    known = baseline.of(bus) if baseline else None
+    if baseline and known is None:
+        came = f"{detector.path}: its baseline does not hold the bus {bus!r}"
+        raise ValueError(f"{came}; expected one of {', '.join(baseline.buses)}; name it with --bus")
     if detector.stride < detector.window:
         came = f"{detector.path}: windows of {detector.window} frames, {detector.stride} apart"
         raise ValueError(f"{came}; expected windows that do not overlap; train it with such")
@@ -67,19 +70,19 @@ def to_c(detector: Exported, path: Path | str) -> tuple[Path, Path]:
         "row": max(len(NODE_FEATURES), sizes["states"]),
     }
     numbers = _numbers(detector) | numbers
-    known = {name: f"{numbers[name]:g}" for name in ("latest", "silence_gone", "scale_young")}
-    known |= {"header": header.name, "name": re.sub(r"[^\w.-]", "_", detector.path.name)}
+    words = {name: f"{numbers[name]:g}" for name in ("latest", "silence_gone", "scale_young")}
+    words |= {"header": header.name, "name": re.sub(r"[^\w.-]", "_", detector.path.name)}
     blocks = {
         "sizes": _defines({f"cangraph_{name}": size for name, size in sizes.items()}),
         "attacks": ", ".join(f"CANGRAPH_{name.upper()}" for name in ATTACK_TYPES),
         "lapses": ", ".join(lapse.name for lapse in Lapse),
-        "constants": "\n".join([_defines(numbers), _features(), tables]),
+        "constants": "\n".join([_defines(numbers), _features(), tables, _known(known)]),
     }
     for place in (path, header):
         text = Path(__file__).with_name(f"car{place.suffix}").read_text()
         for name, value in blocks.items():
             text = text.replace(f"/*@{name}@*/", value)
-        for name, value in known.items():
+        for name, value in words.items():
             text = text.replace(f"@{name}@", value)
         put(place, text.encode())
     return path, header
@@ -160,6 +163,69 @@ def _net(graph: bytes) -> tuple[dict[str, int], dict[str, float], str]:
     return sizes, numbers, text
 
 
+def _known(known: Known | None) -> str:
+    """What is known of a bus before its first frame, as C."""
+    if known is None:
+        return _defines({"known_ids": 0, "known_bytes": 0, "known_width": 0})
+    keys, heard = [*known.profiles.slots], known.profiles.heard[0]
+    slots: list[str] = []
+    changed = ["{.next = 0}"]  # the first record stands for none
+    for slot, said in zip(known.profiles.table[: len(keys)], known.last, strict=True):
+        slots.append(_initial(_slot(slot, said, changed)))
+    width = known.profiles.table.dtype["data"].shape[0]
+    numbers = {"ids": len(keys), "bytes": len(changed) - 1, "width": width, "pause": BREAK}
+    numbers |= {"ended": known.ended, "heard": float(heard["time"])}
+    numbers |= {name: float(heard[name]) for name in ("last_time", "since", "rate")}
+    text = _defines({f"known_{name}": number for name, number in numbers.items()})
+    rows = {"uint32_t": ("KEY", [f"{key}u" for key in keys])}
+    rows |= {"struct cangraph_slot": ("SLOT", slots), "struct cangraph_byte": ("BYTE", changed)}
+    for kind, (name, content) in rows.items():
+        text += "\n" + _wrapped(f"static const {kind} KNOWN_{name}[] =", ",\n".join(content))
+    return text
+
+
+def _slot(slot: np.void, said: np.void, changed: list[str]) -> dict[str, Any]:
+    """The fields of a `struct cangraph_slot`; the records of its bytes go to `changed`."""
+    flips, moves, counters, sums = (slot[part] for part in ("flips", "moves", "counters", "sums"))
+    by_byte = {name: flips[name] for name in ("rate", "moves")}
+    by_byte |= {name: moves[name] for name in ("rest", "longest", "step", "changes", "values")}
+    by_byte |= {name: counters[name] for name in ("kept", "turn", "lapsed")}
+    values = np.unpackbits(moves["values"], axis=1, bitorder="little")
+    records, first = np.zeros(len(values), int), 0
+    for j, value in enumerate(slot["data"].tolist()):
+        odd = values[j].sum() > values[j, value]
+        if odd or any(part[j].any() for name, part in by_byte.items() if name != "values"):
+            changed.append(_initial({name: part[j] for name, part in by_byte.items()}))
+            records[j] = len(changed) - 1
+        elif values[j].any():
+            first = j + 1  # it has its first value
+    told = {name: np.float32(said[name]) for name in ("jitter", "rate")}
+    told |= {"distrust": np.float32(1.0 - said["trust"])}
+    fields = {name: slot["clock"][name] for name in slot["clock"].dtype.names}
+    fields |= {"trust": slot["trust"]["amount"], "first_time": slot["trust"]["first_time"]}
+    fields |= {"told_period": said["log_period"]} | {f"told_{k}": v for k, v in told.items()}
+    fields |= {"trend": flips["trend"]} | {n: slot["usual"][n] for n in slot["usual"].dtype.names}
+    fields |= {f"sum_{n}": sums[n] for n in ("kept", "value", "lapsed", "proven")}
+    fields |= {"sum_seen": min(int(sums["seen"]), 0xFFFF), "node": 0xFFFF, "byte": records}
+    fields |= {n: slot[n] for n in ("seen", "data", "before", "early", "dlc", "early_dlc")}
+    company = min(int(said["company"]), 0xFF)
+    return fields | {"first_dlc": first, "watched": np.count_nonzero(records), "company": company}
+
+
+def _initial(fields: dict[str, Any]) -> str:
+    """
+    >>> _initial({"time": np.float64(0.5), "kept": np.ones(2, np.float32), "dlc": 8})
+    '{.time = 0.5, .kept = {1.f, 1.f}, .dlc = 8}'
+    """
+    parts = []
+    for name, value in fields.items():
+        array = np.asarray(value)
+        text = _floats(array.reshape(-1)) if array.dtype == np.float32 else None
+        text = text or ", ".join(map(repr, array.reshape(-1).tolist()))
+        parts.append(f".{name} = {{{text}}}" if array.ndim else f".{name} = {text}")
+    return f"{{{', '.join(parts)}}}"
+
+
 def _tensor(fields: list[tuple[int, Any]]) -> tuple[str, np.ndarray]:
     """Name and values of a TensorProto; integers come out empty."""
     said, shape = dict(fields), [size for number, size in fields if number == 1]
@@ -218,7 +284,8 @@ def run_export(arguments: Sequence[str]) -> int:
     parser = ArgumentParser("cangraph export", description=about)
     parser.add_argument("detector", nargs="?", type=Path, help="car.onnx; else the one in the box")
     parser.add_argument("--c", required=True, type=Path, metavar="CAR.c", help="and its header")
+    parser.add_argument("--bus", default="", help="of the baseline, where it holds several")
     given = parser.parse_args(arguments)
-    source, header = to_c(Exported(given.detector or boxed()), given.c)
+    source, header = to_c(Exported(given.detector or boxed()), given.c, given.bus)
     print(f"{source}, {header}: compile with -std=c99 -O2 -ffp-contract=off, link with -lm")
     return 0

@@ -26,7 +26,7 @@ TABLE = np.array(
     ]
 )
 SUPPRESSION = attack_code("suppression")
-_BREAK = 60.0  # s between what is known of a bus and the stream: nobody is missed who spoke before
+BREAK = 60.0  # s between what is known of a bus and the stream: nobody is missed who spoke before
 
 # what the last frame of each ID said, for the windows that it is missing from
 LAST = np.dtype(
@@ -197,7 +197,7 @@ class Sliding:
 
     def _resume(self) -> None:
         """Let what is known be so old as to leave a pause before the first frame."""
-        by = self.origin - _BREAK - self.ended
+        by = self.origin - BREAK - self.ended
         clock, heard = self.profiles.table["clock"], self.profiles.heard
         for name in ("last_time", "base_time", "clock_time"):
             clock[name] += by

@@ -5,6 +5,7 @@ import re
 import runpy
 import shutil
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from cangraph.deploy.known_vehicle import with_baseline
 from cangraph.deploy.listener import Clock
 from cangraph.evaluation.alarms import evidence_constants
 from cangraph.features.baseline import Baseline
+from cangraph.features.schema import NODE_FEATURES
 from cangraph.features.windows import constants
 from cangraph.frames import PAYLOAD_LENGTHS, Frames
 from cangraph.io.readers import read_frames
@@ -141,6 +143,19 @@ def test_it_says_what_python_says_of_real_captures(real_data, box, in_c):
 
 
 @compiler
+@pytest.mark.parametrize("width", [8, 64])
+def test_a_baseline_is_part_of_it(width, box, in_c, tmp_path):
+    """The profiles of one part of noise, whose bytes move and rest, judge the other."""
+    frames = noise(5, n=12_000)
+    baseline = Baseline.learn([frames[:6000]])
+    detector = with_baseline(box, baseline, tmp_path / "car.onnx")
+    found = in_c(detector, **WIDE, WIDTH=width).judge(frames[6000:])
+    agrees(found, detector, frames[6000:])
+    foreign = [feature.name for feature in NODE_FEATURES].index("foreign")
+    assert 0 < found.x[:, foreign].mean() < 1
+
+
+@compiler
 def test_a_clock_that_is_set_back_goes_on_as_in_the_monitor(box, in_c):
     frames = noise(7)
     raw = frames.timestamp.copy()
@@ -176,8 +191,9 @@ def test_any_call_in_any_order_is_borne(sizes, in_c):
 
 
 def test_what_c_cannot_hold_is_refused_by_name(box, tmp_path, drive, monkeypatch):
-    known = with_baseline(box, Baseline.learn([drive]), tmp_path / "car.onnx")
-    with pytest.raises(ValueError, match="baseline"):
+    two = replace(drive, bus=np.arange(len(drive)) % 2, bus_names=("can0", "can1"))
+    known = with_baseline(box, Baseline.learn([two]), tmp_path / "car.onnx")
+    with pytest.raises(ValueError, match="can0, can1"):
         embedded.to_c(known, tmp_path / "car.c")
     for name, value, said in (("kind", "VGAE", "VGAE"), ("stride", 50, "50 apart")):
         with monkeypatch.context() as patch:
