@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with named_extra(f"cangraph {command}"):
             status = _run(command, words[1:])
-            sys.stdout.flush()  # a reader that is gone is noticed here, not while Python ends
+            if sys.stdout:  # `monitor --output` needs none
+                sys.stdout.flush()  # a reader that is gone is noticed here, not while Python ends
             return status
     except BrokenPipeError:  # `| head` has seen enough; Python would complain when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

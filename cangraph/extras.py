@@ -9,6 +9,7 @@ import lazy_loader
 # what no extra brings, since cangraph never goes without
 BASE = ("can", "jinja2", "lazy_loader", "matplotlib", "numba", "numpy", "onnxruntime", "rich")
 _EXTRA = {"cantools": "dbc", "optuna": "tune", "dpkt": "pcap", "asammdf": "mf4"}
+_EXTRA |= {"prometheus_client": "prometheus"}
 _EXTRA |= {"pyod": "peers", "river": "peers"}  # others: train
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cangraph.frames import Frames, attack_code
 
-_BIT_RATE = 500_000  # bit/s, of the high-speed bus of a car
+BIT_RATE = 500_000  # bit/s, of the high-speed bus of a car
 
 
 def frame_duration(dlc, is_extended_id=False) -> np.ndarray:
@@ -21,7 +21,7 @@ def frame_duration(dlc, is_extended_id=False) -> np.ndarray:
     """
     # 44 bits and 3 of interframe space; 29 bit IDs take 20 more (ISO 11898-1)
     bits = 47 + 20 * np.asarray(is_extended_id, np.int64) + 8 * np.asarray(dlc, np.int64)
-    return bits * 11 // 10 * (10**9 // _BIT_RATE)
+    return bits * 11 // 10 * (10**9 // BIT_RATE)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -24,6 +24,7 @@ from can.util import load_config
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, Status
 from cangraph.deploy.excerpts import Excerpts
+from cangraph.deploy.health import Health
 from cangraph.deploy.incidents import Incidents
 from cangraph.deploy.lines import Lines, UnsaidError
 from cangraph.deploy.listener import Listener
@@ -38,6 +39,7 @@ from cangraph.io.readers import LogFile
 
 _PIECE = 4096  # frames of a log that are fed at once
 _PATIENCE = 0.1  # s that frames are waited for
+_SHOWN = 1.0  # s between two looks of `Health`
 _LAST = 1.0  # s that the last lines may wait for who reads them
 _DRAWN = 4  # times a second that the screen is drawn
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -88,6 +90,10 @@ def _parser() -> ArgumentParser:
     run.add_argument("--realtime", action="store_true", help="replay at the pace of the log")
     run.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
     run.add_argument("--windows", action="store_true", help="a JSON line for each window too")
+    rotated = "append JSON lines to this file, which SIGHUP opens anew, as logrotate needs it"
+    run.add_argument("-o", "--output", type=Path, help=rotated)
+    served = "serve metrics here; without a host, to this machine alone"
+    run.add_argument("--prometheus", type=_address, metavar="[HOST]:PORT", help=served)
     run.add_argument("--statistics", default=10.0, help="every S s (10)", **seconds)
     run.add_argument("--state", type=Path, help="go on from this file, and keep it up to date")
     run.add_argument("--save-every", default=10.0, help="S s (10)", **seconds)
@@ -129,12 +135,19 @@ def _number(word: str) -> int:
     return int(word)
 
 
+def _address(word: str) -> tuple[str, int]:
+    host, _, port = word.rpartition(":")
+    if not 0 <= int(port) < 1 << 16:
+        raise ValueError(word)
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
 def run_monitor(arguments: Sequence[str]) -> int:
     """Run `cangraph monitor` until the log ends or a signal comes; returns its exit status. Raises
     `ValueError` and `OSError` where something is wrong, `BrokenPipeError` when nobody reads what it
     says any more; the state is saved then too."""
     given = _parser().parse_args(arguments)
-    if sys.stdout is None:
+    if sys.stdout is None and not given.output:
         raise ValueError("standard output is closed; expected a place for events; open it")
     detector = Exported(given.detector or boxed())
     settings = {n: getattr(given, n) for n in ("hold", "stride", "calibrate", "rate")}
@@ -147,10 +160,11 @@ def run_monitor(arguments: Sequence[str]) -> int:
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(name) != signal.SIG_IGN:  # as under nohup
                 stack.callback(signal.signal, name, signal.signal(name, lambda *_: stop.set()))
-        out: Lines | Drawn = Lines(sys.stdout, stop.is_set if given.log else None, given.windows)
-        if sys.stdout.isatty() and not given.json:
-            title = f"{detector.path.name} ({detector.kind}) on {source.name}"
-            out = Drawn(Screen(title, channels), stack)
+        title = f"{detector.path.name} ({detector.kind}) on {source.name}"
+        out = _said(stack, given, Screen(title, channels), stop)
+        health = Health(*given.prometheus) if given.prometheus else None
+        if health:
+            stack.callback(health.stop)
         if given.log:
             heard: Heard = (_replayed(given, buses, stop), {})
         else:
@@ -160,7 +174,24 @@ def run_monitor(arguments: Sequence[str]) -> int:
         excerpts = Excerpts(given.excerpts) if given.excerpts else None
         incidents = Incidents(buses, given.alarms, names, excerpts, live=not given.log)
         syslog = Syslog(given.syslog) if given.syslog else None
-        return _Run(incidents, source, out, stop, syslog).through(heard, resumed, given)
+        return _Run(incidents, source, out, stop, syslog, health).through(heard, resumed, given)
+
+
+def _said(stack: ExitStack, given: Namespace, screen: "Screen", stop: Flag) -> "Lines | Drawn":
+    """Where events go: a file, a panel on a terminal, or standard output."""
+    wait = stop.is_set if given.log else None
+    if given.output:
+        out = Lines(given.output.open("a"), wait, given.windows)
+        stack.callback(lambda: out.stream.close())
+
+        def rotate(*_: Any) -> None:
+            out.rotated = given.output
+
+        stack.callback(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, rotate))
+        return out
+    if sys.stdout.isatty() and not given.json:
+        return Drawn(screen, stack)
+    return Lines(sys.stdout, wait, given.windows)
 
 
 def _watched(given: Namespace) -> tuple[list[str], Source]:
@@ -234,7 +265,13 @@ def _listeners(stack: ExitStack, given: Namespace, buses: Buses) -> dict[str, Li
     found, ready = {}, Flag()
     for channel in given.channels or [None]:
         name = channel or ""
-        found[name] = Listener(partial(_bus, given, channel), given.queue, name=name, ready=ready)
+        found[name] = Listener(
+            partial(_bus, given, channel),
+            given.queue,
+            name=name,
+            ready=ready,
+            bit_rate=getattr(given, "bitrate", None),
+        )
         stack.callback(found[name].stop)
         served = [name] if name in buses.of else [bus for bus in buses.of if bus not in found]
         last = [buses.of[bus].last_time for bus in served if bus in buses.since]
@@ -256,9 +293,11 @@ class _Run:
         out: "Lines | Drawn",
         stop: Flag,
         syslog: Syslog | None = None,
+        health: Health | None = None,
     ):
         self.incidents, self.buses, self.source = incidents, incidents.buses, source
         self.out, self.stop, self.syslog = out, stop, syslog
+        self.health, self.shown = health, -math.inf
         self.state: Path | None = None
         self.unsaved, self.refused = "", 0  # why, and how many rows of a log
 
@@ -275,6 +314,8 @@ class _Run:
                     self.refused = sys.maxsize
                 self.say(self.incidents.take(self.buses.feed(frames)))
                 now = time.monotonic()
+                if self.health and now - self.shown >= _SHOWN:
+                    self.shown, self.health.facts = now, self.statistics(listeners)
                 if now - told >= given.statistics:
                     told = now
                     self.say(self.statistics(listeners))
@@ -293,7 +334,8 @@ class _Run:
         if not self.out.waiting:
             return status
         self.save()
-        raise UnsaidError(f"standard output: {len(self.out.waiting):,} events were not taken")
+        where = given.output or "standard output"
+        raise UnsaidError(f"{where}: {len(self.out.waiting):,} events were not taken")
 
     def say(self, events: Iterable[Event]) -> None:
         for event in events:  # all of them wait before one is written: a save knows them all

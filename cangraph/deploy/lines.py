@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 from cangraph.files import printable
@@ -39,13 +40,30 @@ class Lines:
         self, stream: TextIO, stop: Callable[[], bool] | None = None, windows: bool = True
     ):
         self.waiting: deque[dict[str, Any]] = deque()
-        self._stream, self._stop, self._windows = stream, stop, windows
+        self.rotated: Path | None = None  # where to go on: the file of this name is another now
+        self._stop, self._windows = stop, windows
         self._rest = b""  # of the first that waits, behind what was written of it
         self._why = ""
+        self._write_to(stream)
+
+    def _write_to(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._name = "standard output" if stream is sys.stdout else stream.name
         try:
             self._file = stream.fileno()
         except OSError:  # a stream in memory has none
             self._file = -1
+
+    def _go_on(self, path: Path) -> None:
+        """Leave a file for a new one; while none can be opened, it is written on."""
+        try:
+            stream, before = path.open("a"), self.stream
+        except OSError as error:
+            self._complain(f"{error.strerror}; it is not opened anew")
+            return
+        self._write_to(stream)
+        before.close()
+        self.rotated = None
 
     def say(self, event: dict[str, Any]) -> None:
         """Let an event wait for the next `flush`, but a single window only if it is wanted."""
@@ -66,6 +84,8 @@ class Lines:
 
     def flush(self, patience: float = 0.0) -> None:
         """Write what is taken, or will be within so many s."""
+        if self.rotated and not self._rest:
+            self._go_on(self.rotated)
         until = time.monotonic() + patience
         while self.waiting:
             waits = time.monotonic() < until or (self._stop is not None and not self._stop())
@@ -75,17 +95,17 @@ class Lines:
                 raise
             except OSError as error:
                 if self._stop:
-                    raise UnsaidError(f"standard output: {error}") from error
+                    raise UnsaidError(f"{self._name}: {error}") from error
                 self._complain(str(error))
                 return
             if not (taken or waits):
                 return
-        self._why = ""
+        self._why = self._why if self.rotated else ""
 
     def _complain(self, why: str) -> None:
         if why != self._why and sys.stderr:
             with suppress(OSError):  # where else could it be said?
-                said = f"standard output: {why}; events wait, the watch goes on"
+                said = f"{self._name}: {why}; events wait, the watch goes on"
                 print(printable(said), file=sys.stderr)
         self._why = why
 
@@ -94,7 +114,7 @@ class Lines:
         text = json.dumps(self.waiting[0], allow_nan=False).replace("\x7f", "\\u007f")
         line, taken = self._rest or f"{text}\n".encode(), 0
         if self._file < 0:
-            taken = len(line) if self._stream.write(line.decode()) else 0
+            taken = len(line) if self.stream.write(line.decode()) else 0
         elif select.select([], [self._file], [], _BLINK if waits else 0.0)[1]:
             with suppress(BlockingIOError):
                 taken = os.write(self._file, line[:_PIECE])

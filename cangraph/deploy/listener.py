@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cangraph.bus.arbitration import BIT_RATE, frame_duration
 from cangraph.deploy.wire import Messages, Wire, reader_of
 from cangraph.frames import Frames
 
@@ -80,7 +81,7 @@ class Listener:
     dropped before. `open_bus` returns a bus of python-can; while it raises, `lost` says why.
 
     The frames are of the bus `name`, unless the interface serves several. Listeners that share
-    `ready` are waited for at once."""
+    `ready` are waited for at once. `bit_rate`: in bit/s, of the bus, for `busy`."""
 
     def __init__(
         self,
@@ -89,11 +90,13 @@ class Listener:
         retry: float = 1.0,
         name: str = "",
         ready: Event | None = None,
+        bit_rate: int | None = None,
     ):
         self._open, self._limit, self._retry = open_bus, limit, retry
         self.name, self.clock = name, Clock()
+        self._pace = 1e-9 * BIT_RATE / (bit_rate or BIT_RATE)
         self.dropped = dict.fromkeys(("queue", "kernel"), 0)
-        self.error_frames = self.refused = 0
+        self.error_frames, self.refused, self.busy = 0, 0, 0.0
         self.lost = ""
         self._queue: deque = deque()  # (what makes columns of it, block of frames), None: a gap
         self._came = self._taken = 0  # frames of the queue
@@ -111,10 +114,11 @@ class Listener:
         return self._came - self._taken
 
     def counters(self) -> Notice:
-        """What was counted so far; of the `dropped` frames, those that the `kernel` did."""
-        counted = {n: getattr(self, n) for n in ("error_frames", "refused", "behind")}
+        """What was counted so far. `busy`: s that the frames took on the bus."""
+        counted = {n: getattr(self, n) for n in ("error_frames", "refused", "behind", "busy")}
         counted |= {"dropped": sum(self.dropped.values()), "reordered": self.clock.reordered}
-        return counted | {"dropped_kernel": self.dropped["kernel"], "lost": bool(self.lost)}
+        counted |= {f"dropped_{by}": n for by, n in self.dropped.items()}
+        return counted | {"lost": bool(self.lost)}
 
     def stop(self) -> None:
         self._stopped.set()
@@ -194,6 +198,8 @@ class Listener:
             columns["timestamp"], jumps = self.clock.read(columns["timestamp"], now)
             notices += jumps
             frames = Frames(**columns)
+            lasted = frame_duration(frames.bytes_used, frames.is_extended_id).sum()
+            self.busy += float(lasted) * self._pace
         notices += self._counted()
         if len(frames):
             self._heard, self._silent = now, False

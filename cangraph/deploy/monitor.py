@@ -25,6 +25,7 @@ from cangraph.frames import ATTACK_TYPES, Frames
 _MOST = 8192  # IDs that are remembered; there are 2048 of 11 bit, and 2²⁹ of 29
 _ROUNDING = 1e-6  # s; times of day in float64 are exact to .24 µs
 RECENT = 60_000  # frames of a bus that reasons and excerpts are made of
+_LONG = 60.0  # s; an alarm that holds for so long may be no attack
 _TIMED = 1000  # windows whose time `statistics` summarises
 COUNTED = ("frames", "windows", "unjudged", "called", "alarms")
 
@@ -206,11 +207,15 @@ class Monitor:
         return [_told(self.watch.alarm._replace(end=self.watch.time)) | {"event": "ongoing"}]
 
     def statistics(self) -> Event:
-        """Counters so far, and p50 and p99 in ms of what the last 1000 windows took."""
+        """Counters so far, and p50 and p99 in ms of what the last 1000 windows took. The detector
+        `fits` the bus unless an alarm has held for a minute, or a window in 100 got no number."""
         took = np.array(self.seconds) * 1e3
         p50, p99 = np.quantile(took, [0.5, 0.99]).round(3).tolist() if len(took) else (None, None)
         facts = {"ids": len(self.sliding.profiles.slots), "p50_ms": p50, "p99_ms": p99}
         on = {"at": self.watch.at, "alarm": self.watch.on, "calibrating": self.clean is not None}
+        alarm, blind = self.watch.alarm, 100 * self.count["unjudged"] > self.count["windows"]
+        long = self.watch.on and alarm is not None and self.watch.time - alarm.start >= _LONG
+        on["fits"] = not (long or blind)
         return {"event": "statistics", "time": self.time} | self.count | facts | on
 
     def settings(self) -> dict[str, Any]:

@@ -189,6 +189,38 @@ def test_a_signal_ends_it_with_the_last_line_and_the_state(end, attacked, cars, 
     assert (first["event"], first["frames"]) == ("resumed", 500)
 
 
+def test_a_rotated_file_is_left_and_nothing_is_lost(monitor, tmp_path, capsys):
+    out, old = tmp_path / "out", tmp_path / "out.1"
+
+    def until(met):
+        end = time.monotonic() + 20
+        while not met() and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def written(path):
+        return path.is_file() and path.stat().st_size > 0
+
+    def rotate():
+        until(lambda: written(out))
+        out.rename(old)
+        out.mkdir()  # no file can be opened for a while
+        size = old.stat().st_size
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: old.stat().st_size > size + 2000)
+        out.rmdir()
+        until(lambda: written(out))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = Thread(target=rotate)
+    thread.start()
+    assert monitor(None, "--output", out, "--statistics", 0.02) == 0
+    thread.join()
+    first, second = (parsed(path.read_text()) for path in (old, out))
+    assert first and {e["event"] for e in first} <= {"statistics", "silent"}
+    assert second[-1]["event"] == "stopped"
+    assert capsys.readouterr().err.count("Is a directory") == 1
+
+
 def test_without_an_output_it_does_not_begin(monitor, capsys, tmp_path):
     assert monitor(None) == 2
     assert "standard output is closed" in capsys.readouterr().err
