@@ -145,8 +145,9 @@ class Listener:
                 except Exception as error:  # as in `_opened`
                     self._lose(error)
                     self._queue.append(None)  # where frames are missing
-                self.dropped["kernel"] += reader.overrun()
                 with suppress(Exception):  # it is gone
+                    self.dropped["kernel"] += reader.overrun()
+                with suppress(Exception):
                     reader.close()
                 reader = None
             while reader is None and not self._stopped.wait(self._retry):

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from errno import EAGAIN, EINTR
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from can.interfaces.socketcan import SocketcanBus
@@ -46,21 +46,8 @@ _KNOWN = np.zeros((2, 256), np.bool_)  # lengths of the payloads of CAN, and of 
 _KNOWN[0, :9] = _KNOWN[1, PAYLOAD_LENGTHS] = True
 _USED = np.arange(64) < np.arange(256)[:, None]  # the bytes of a payload of each length
 
-
-class Look(NamedTuple):
-    """What a look at a bus found: frames in a `block`, which has a length and can be cut, and the
-    IDs of error frames."""
-
-    block: Any
-    errors: list[int]
-
-
-class Taken(NamedTuple):
-    """Frames as `columns`, with the times of the bus; how many others were no frames, and `why`."""
-
-    columns: dict[str, Any]
-    wrong: int
-    why: str
+Read = tuple[Any, list[int]]  # a block of frames, which can be cut, and the IDs of error frames
+Taken = tuple[dict[str, Any], int, str]  # columns, how many others were no frames, and why
 
 
 class Wire:
@@ -102,7 +89,7 @@ class Wire:
             self.close()
             raise OSError(error, os.strerror(error))
 
-    def read(self) -> Look:
+    def read(self) -> Read:
         """What came, once there is something. Raises `OSError` where the interface is gone."""
         if self._few:
             time.sleep(self._gather)
@@ -114,13 +101,13 @@ class Wire:
             if (error := ctypes.get_errno()) not in (EAGAIN, EINTR):
                 raise OSError(error, os.strerror(error))
             n = 0
-        self._few = 0 < n < _MOST // 4
+        self._few = 0 < n < _MOST
         rows["size"][:n] = headers["size"][:n]
         block = rows[:n].copy()
         wrong = block["id"] & _ERROR > 0
         if wrong.any():
-            return Look(block[~wrong], block["id"][wrong].tolist())
-        return Look(block, [])
+            return block[~wrong], block["id"][wrong].tolist()
+        return block, []
 
     def overrun(self) -> int:
         """Frames that the kernel dropped since the last call."""
@@ -160,7 +147,7 @@ class Wire:
             "is_remote_frame": remote,
             "bus_names": (self.name,),
         }
-        return Taken(found, wrong, why)
+        return found, wrong, why
 
 
 class Messages:
@@ -175,13 +162,11 @@ class Messages:
     def off(self) -> bool:
         return getattr(self._bus.state, "name", "") == "ERROR"
 
-    def read(self) -> Look:
+    def read(self) -> Read:
         message = self._bus.recv(_WAIT)
-        if message is None:
-            return Look((), [])
-        if message.is_error_frame:
-            return Look((), [message.arbitration_id])
-        return Look((message,), [])
+        if message is not None and message.is_error_frame:
+            return (), [message.arbitration_id]
+        return () if message is None else (message,), []
 
     def overrun(self) -> int:
         return 0  # what its driver dropped python-can does not say
@@ -202,7 +187,7 @@ class Messages:
             known = sorted(set(names)) or [""]
             found["bus_names"] = tuple(known)
             found["bus"] = np.array([known.index(name) for name in names], np.uint8)
-        return Taken(found, len(faults), faults[0] if faults else "")
+        return found, len(faults), faults[0] if faults else ""
 
 
 def reader_of(bus: Any, name: str = "") -> Wire | Messages:

@@ -194,8 +194,8 @@ def test_a_log_through_a_socket_has_the_windows_scores_and_alarms_of_the_noteboo
     def with_the_times_of_the_log(self, blocks):
         found = columns(self, blocks)
         begin = at[0]
-        at[0] += len(found.columns["timestamp"])
-        found.columns["timestamp"] = log.timestamp[begin : at[0]]
+        at[0] += len(found[0]["timestamp"])
+        found[0]["timestamp"] = log.timestamp[begin : at[0]]
         return found
 
     monkeypatch.setattr(Wire, "columns", with_the_times_of_the_log)
