@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from html import escape, unescape
+from html import escape
 from pathlib import Path
 
 PRINTED = ("diagnostics", "summary")
@@ -39,23 +39,17 @@ def html(notebook: Path) -> str:
 
 def shell(body: str, name: str) -> str:
     """A body as a whole page: a title (its h1, or the `name`), style, and links to its h2."""
-    title = next(iter(re.findall(r"<h1[^>]*>(.*?)</h1>", body, re.S)), escape(name))
-    headings = re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', body, re.S)
-    links = "".join(f'<li><a href="#{at}">{_plain(text)}</a></li>' for at, text in headings)
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{_plain(title)}</title><style>{style}</style></head><body>"
-        f'<nav aria-label="Contents"><ul>{links}</ul></nav><main>{body}</main></body></html>\n'
+    import jinja2
+
+    loader = jinja2.PackageLoader("cangraph.report", "")
+    page = jinja2.Environment(loader=loader, autoescape=True).get_template("page.html")
+    return page.render(
+        body=body,
+        title=next(iter(re.findall(r"<h1[^>]*>(.*?)</h1>", body, re.S)), escape(name)),
+        headings=re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', body, re.S),
+        style=Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        policy=_POLICY,
     )
-
-
-def _plain(text: str) -> str:
-    """HTML without its tags, escaped."""
-    return escape(unescape(re.sub("<[^>]*>", "", text)))
 
 
 def pdf(page: Path) -> Path | None:
