@@ -1,6 +1,6 @@
 """Whether an alarm's sentence names what was injected.
 
-    CANGRAPH_DATA=… python benchmarks/reasons.py [--vehicles NAME …] [--wrong]
+    CANGRAPH_DATA=… python benchmarks/reasons.py [--vehicles NAME …] [--draw K] [--wrong]
 
 Attacks of each kind, one at a time, are put into clean logs of real vehicles and simulated cars
 (`vehicles.py`): the seven of `bus.attacks` at three severities, and kinds that detectors did not
@@ -16,7 +16,9 @@ at the last (`over`); and whether it names an ID of the attack. What was injecte
 - other bytes in an ID's own frames (masquerade, constants, offsets): payload or counter
 - suppression: silence
 
-`--wrong` prints each sentence that is wrong. The last line is one JSON object.
+`--draw 0` is what the reasons were developed on: of each vehicle the longest log. Another one takes
+the next log, where there is one, and other victims, moments and bytes. `--wrong` prints each
+sentence that is wrong. The last line is one JSON object.
 """
 
 import argparse
@@ -71,17 +73,17 @@ class Attack(NamedTuple):
     ids: set[int]
 
 
-def attacks(log: cg.Frames) -> Iterator[Attack]:
+def attacks(log: cg.Frames, draw: int) -> Iterator[Attack]:
     """A log under each attack, one at a time; kinds without a victim are left out."""
     log = log[log.timestamp <= log.timestamp[0] + LENGTH]
     for kind in ATTACKS:
         for name, severity in SEVERITIES.items():
             with suppress(NoVictimError):
-                dice = crc32(f"{log.name} {kind}".encode())
+                dice = crc32(f"{log.name} {kind} {draw or ''}".strip().encode())
                 made = cg.inject(log, kind, spans=[SPAN], severity=severity, seed=dice)
                 yield described(kind, name, log, made)
     for kind, (attack, _) in UNSEEN.items():
-        rng = np.random.default_rng(crc32(f"{log.name} {kind}".encode()))
+        rng = np.random.default_rng(crc32(f"{log.name} {kind} {draw or ''}".strip().encode()))
         if (made := attack(log, [SPAN], rng)) is not None:
             yield described(kind, "-", log, made)
 
@@ -118,8 +120,8 @@ def told(attack: Attack, detector: Exported) -> tuple[dict, dict] | None:
     return None
 
 
-def judged(log: cg.Frames, detector: Exported, wrong: bool) -> Iterator[dict[str, Any]]:
-    for attack in attacks(log):
+def judged(log: cg.Frames, detector: Exported, draw: int, wrong: bool) -> Iterator[dict[str, Any]]:
+    for attack in attacks(log, draw):
         row = {"kind": attack.kind, "severity": attack.severity, "raised": False}
         if found := told(attack, detector):
             first, last = found
@@ -149,15 +151,17 @@ def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vehicles", nargs="+")
+    parser.add_argument("--draw", type=int, default=0)
     parser.add_argument("--wrong", action="store_true", help="print the sentences that are wrong")
     given = parser.parse_args()
     detector, rows = Exported(boxed()), []
     for vehicle in vehicles(given.vehicles):
-        log = max(vehicle.read(LENGTH), key=len)
-        if log.duration < SPAN[1]:
+        logs = [log for log in vehicle.read(LENGTH) if log.duration >= SPAN[1]]
+        if not logs:
             print(f"{vehicle.name}: no log of {SPAN[1]:g} s")
             continue
-        mine = [*judged(log, detector, given.wrong)]
+        log = sorted(logs, key=len, reverse=True)[given.draw % len(logs)]
+        mine = [*judged(log, detector, given.draw, given.wrong)]
         rows += mine
         print(
             f"{vehicle.name:20}",

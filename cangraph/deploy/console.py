@@ -170,11 +170,19 @@ def run_monitor(arguments: Sequence[str]) -> int:
         else:
             listeners = _listeners(stack, given, buses)
             heard = _listened(listeners, buses, stop), listeners
-        names = Names(given.dbc) if given.dbc else None
-        excerpts = Excerpts(given.excerpts) if given.excerpts else None
-        incidents = Incidents(buses, given.alarms, names, excerpts, live=not given.log)
-        syslog = Syslog(given.syslog) if given.syslog else None
+        incidents, syslog = _told(stack, given, buses)
         return _Run(incidents, source, out, stop, syslog, health).through(heard, resumed, given)
+
+
+def _told(stack: ExitStack, given: Namespace, buses: Buses) -> tuple[Incidents, Syslog | None]:
+    """How alarms are told, and where beside the events."""
+    names = Names(given.dbc) if given.dbc else None
+    excerpts = Excerpts(given.excerpts) if given.excerpts else None
+    syslog = Syslog(given.syslog) if given.syslog else None
+    for close in (excerpts and excerpts.close, syslog and syslog.close):
+        if close:
+            stack.callback(close)
+    return Incidents(buses, given.alarms, names, excerpts, live=not given.log), syslog
 
 
 def _said(stack: ExitStack, given: Namespace, screen: "Screen", stop: Flag) -> "Lines | Drawn":

@@ -82,6 +82,10 @@ class Excerpts:
         what = {"event": "unkept", "why": self.why} if self.why else {"event": "kept"}
         return [what | {"time": now}]
 
+    def close(self) -> None:
+        for bus in [*self._open]:
+            self._finish(bus)
+
     def _finish(self, bus: str) -> None:
         if bus in self._open:
             self._open.pop(bus).file.close()

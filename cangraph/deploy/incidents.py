@@ -16,7 +16,8 @@ from cangraph.deploy.monitor import Buses
 from cangraph.deploy.reasons import Cause, Event, Spans, Tally, explain
 from cangraph.io.names import Names
 
-_JOINED = 60.0  # s within which an alarm of the same ID or cause is the last one again
+_JOINED = 60.0  # s within which an alarm of the same ID or cause is the last one again,
+_SOON = 5.0  # and any alarm
 _SECOND = 1.0  # s after which an alarm is explained again, with what came since
 _MINUTE = 60.0  # s that the limit is for, and that a long alarm has held for
 _NAMED = 8  # IDs of suppressed alarms that are named
@@ -51,11 +52,12 @@ class Case:
     due: float = _SECOND
     excerpt: str = ""
 
-    def like(self, other: "Case") -> bool:
-        """Whether both are about one ID or have one cause."""
-        cause = self.facts["cause"]
+    def goes_on_in(self, other: "Case") -> bool:
+        """Whether another one, later on the same bus, is this one again."""
+        passed, cause = other.since - self.until, self.facts["cause"]
         same = cause == other.facts["cause"] and cause != Cause.UNKNOWN
-        return same or self.facts["id"] == other.facts["id"]
+        same = same or self.facts["id"] == other.facts["id"]
+        return passed <= (_JOINED if same else _SOON)
 
     def count(self, windows: Iterable[Event]) -> None:
         """Count those that belong to it and were not counted yet."""
@@ -81,11 +83,11 @@ class _Bus:
 class Incidents:
     """Tells the events of `buses` as incidents; what is about no alarm passes as it is.
 
-    An alarm of the ID or the cause of the last one on its bus, within a minute of it, is that one
-    again: it is counted, and told only if the end was told. Each time the bus must be quiet for
-    twice as long, up to a minute, until an end is told. So an attack that comes and goes for an
-    hour is one incident of few events: `alarm`; `update` when more is known a second later;
-    `holding` after 1, 2, 4, … minutes; `over`; at the end of the watch `ongoing`.
+    An alarm within 5 s of the last one on its bus, or within a minute where it has the same ID or
+    cause, is that one again: it is counted, and told only if the end was told. Each time the bus
+    must be quiet for twice as long, up to a minute, until an end is told. So an attack that comes
+    and goes for an hour is one incident of few events: `alarm`; `update` when more is known a
+    second later; `holding` after 1, 2, 4, … minutes; `over`; at the end of the watch `ongoing`.
 
     At most `limit` alarms a minute are told. The others are counted, by the event `suppressed` a
     minute later, and are told as well if they last until the limit allows it.
@@ -172,7 +174,7 @@ class Incidents:
         case = one.case = Case(self.number + 1, began, began, event["since"], event)
         case.count(one.windows)
         self._explain(bus, one)
-        if last and event["time"] - last.until <= _JOINED and last.like(case):
+        if last and last.goes_on_in(case):
             one.case, last.rose = last, began
             return self._reopened(bus, one, event)
         said: list[Event] = []
@@ -257,7 +259,7 @@ class Incidents:
         case.facts = facts
 
     def _tell(self, bus: str, one: _Bus, what: str) -> Event:
-        """The event of a case; docs/events.schema.json says what its fields mean."""
+        """The event of a case; docs/alarm.schema.json says what its fields mean."""
         case: Any = one.case
         self._explain(bus, one)
         tally, turn = case.tally, case.turn

@@ -51,7 +51,7 @@ RARE = 0.01  # share of an ID's other frames that a telling reason is seen in at
 _SURE = 3  # suspicious windows of an alarm that is sure
 _IDS = 1000  # that an alarm counts; fuzzing makes up any number
 _MOST, _SAID = 4, 3  # reasons of an alarm, and of its sentence
-_SEVERAL = 3  # IDs that are new together
+_SEVERAL, _BEFORE = 3, 1.0  # IDs that are new together, at most so many s before the alarm
 _PAST = 500  # frames before an alarm that rules are looked for in
 _RULE = 0.95  # of them keep a rule
 WARM = 5.0  # s; an ID that comes later is new
@@ -257,11 +257,13 @@ def _amounts(own, span, inside, usual) -> Iterator[dict[str, Any]]:
 
 
 def _newcomers(heard: Heard, span: tuple[float, float]) -> Iterator[dict[str, Any]]:
-    """What IDs that are new on the bus send in a span (s), as a reason, if there are several."""
+    """What IDs send in a span (s) that came with it, as a reason, if there are several: others, as
+    of a car that wakes up, were there before."""
     inside = slice(*np.searchsorted(heard.time, span))
     shown = heard.odd[inside, [*ODD].index("distrust")]
     ids, sent = np.unique(heard.frames.arbitration_id[inside][shown], return_counts=True)
-    new = [k for k, n in enumerate(ids.tolist()) if heard.first.get(n, 0.0) > WARM]
+    since = max(span[0] - _BEFORE, WARM)
+    new = [k for k, n in enumerate(ids.tolist()) if heard.first.get(n, 0.0) > since]
     frames = int(sent[new].sum())
     if len(new) >= _SEVERAL:
         says = f"new IDs: {len(new):,} of them send {frames:,} frames in {span[1] - span[0]:.2f} s"

@@ -57,14 +57,17 @@ class Syslog:
             self._socket.send(_message(event))
         except OSError as error:
             self._why, self._left = error.strerror or str(error), self._left + 1
-            if self._socket:
-                self._socket.close()
-                self._socket = None
+            self.close()
         if self._why == before:
             return []
         left, self._left = self._left, self._left if self._why else 0
         what = {"event": "unsent", "why": self._why} if self._why else {"event": "sent"}
         return [what | {"time": event["time"], "events": left}]
+
+    def close(self) -> None:
+        if self._socket:
+            self._socket.close()
+            self._socket = None
 
 
 def _message(event: dict[str, Any]) -> bytes:
