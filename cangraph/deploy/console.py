@@ -517,7 +517,7 @@ class Shown:
         parts = [f"{f[name]:,} {name}" for name in ("frames", "windows", "ids", "alarms")]
         parts += [f"{f[name]:,} {name}" for name in ("dropped", "error_frames") if f.get(name)]
         if f["p50_ms"] is not None:
-            parts.append(f"{f['p50_ms']:.2f} ms a window, 99 % under {f['p99_ms']:.2f} ms")
+            parts.append(f"{f['p50_ms']:.2f} ms a window")
         return "   ".join(parts).replace("ids", "IDs").replace("_", " ")
 
 
@@ -577,7 +577,8 @@ class Screen:
             lasted = f"{alarm['until'] - alarm['since']:.1f} s" if over else "now"
             row = [str(timedelta(seconds=round(alarm["since"]))), lasted]
             row += [alarm.get("bus", "")] if several else []
-            row += [alarm["name"] or alarm["id"], alarm["cause"], alarm["sure"]]
+            more = ", …" if alarm["many"] > 1 else ""
+            row += [(alarm["name"] or alarm["id"]) + more, alarm["cause"], alarm["sure"]]
             row.append(alarm["why"].partition(": ")[2])
             table.add_row(*map(Text, row), style="" if over else "red")
         return table

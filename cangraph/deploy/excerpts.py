@@ -36,7 +36,9 @@ class Excerpts:
         """Begin the excerpt of an alarm that began at `time` (s, by the clock of its bus), of the
         frames that are held and those that come; returns the name of its file, empty if there is
         none. Of the given name only letters and digits are kept."""
-        self._finish(bus)
+        if bus in self._open:
+            self._write(self._open[bus], 1 << 62)
+            self._finish(bus)
         safe = re.sub(r"[^A-Za-z0-9.]+", "-", name.replace(":", ""))[:80].strip("-.")
         try:
             left = self.daily - sum(
@@ -68,12 +70,9 @@ class Excerpts:
     def step(self, now: float, at_last: bool = False) -> list[dict[str, Any]]:
         """Write some of what came, or all of it; what there is to tell of it."""
         for bus, excerpt in [*self._open.items()]:
-            try:
-                while excerpt.write() and at_last:
-                    pass
-            except OSError as error:
-                self.why = error.strerror or str(error)
-                excerpt.left = 0
+            # of old frames as many as new ones came, so that it catches up and no frame waits
+            new, excerpt.came = excerpt.recent.came - excerpt.came, excerpt.recent.came
+            self._write(excerpt, 1 << 62 if at_last else 2 * new + _PIECE)
             if at_last or not excerpt.left or excerpt.place >= excerpt.stop:
                 self._finish(bus)
         if self.why == self._told:
@@ -81,6 +80,14 @@ class Excerpts:
         self._told = self.why
         what = {"event": "unkept", "why": self.why} if self.why else {"event": "kept"}
         return [what | {"time": now}]
+
+    def _write(self, excerpt: "_Excerpt", most: int) -> None:
+        until = excerpt.place + most
+        try:
+            while excerpt.place < until and excerpt.write():
+                pass
+        except OSError as error:
+            self.why, excerpt.left = error.strerror or str(error), 0
 
     def close(self) -> None:
         for bus in [*self._open]:
@@ -93,11 +100,12 @@ class Excerpts:
 
 class _Excerpt:
     """One that is being written: from which `place` on the frames are missing, where to `stop`,
-    and how many bytes are `left` for them."""
+    how many bytes are `left` for them, and how many `came` when some were written last."""
 
     def __init__(self, file: Any, recent: Recent, place: int, left: int, channel: str):
         self.file, self.recent, self.place = file, recent, place
         self.left, self.channel, self.stop = left, channel, 1 << 62
+        self.came = recent.came
 
     def write(self) -> bool:
         """Write the next frames; whether there may be more."""

@@ -293,8 +293,8 @@ def _load(heard: Heard, span: tuple[float, float], spans: Spans) -> Iterator[dic
     many = _FLOOD * width < np.diff(np.searchsorted(mine, [begins[k], begins[k] + width]))[0]
     flood = many or heard.first.get(number, 0.0) > WARM
     flood = flood and 2 * most > len(inside) - often * (span[1] - span[0])
-    says = f"{rate:,.0f} frames a second on the bus, where {often:,.0f} are usual; "
-    says += f"0x{number:03X} sends {most / len(inside):.0%} of all frames here"
+    says = f"{rate:,.0f} frames a second on the bus, where {often:,.0f} are usual"
+    says += f"; 0x{number:03X} sends {most / len(inside):.0%} of all frames here" if flood else ""
     yield _reason("flood" if flood else "load", float(begins[k]), int(came[k]), says, elsewhere)
 
 
@@ -315,8 +315,7 @@ def _words(own: Own, name: str, i: int, period: float | None) -> str:
     if name == "dlc_change":
         return f"payload of {len(now)} bytes instead of {len(ago)}"
     if name == "distrust":
-        first = f"it first came {own.time[0]:,.2f} s into the log"
-        return f"a new ID: {first}, and has not kept a period for long"
+        return "an ID that is new on the bus"
     if name == "intruder":
         return f"two frames for one turn: {gap}{usual}; this one keeps the clock, not that before"
     if name == "gap_surprise":

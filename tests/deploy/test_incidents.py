@@ -198,3 +198,11 @@ def test_the_last_frames_are_held_and_no_more(most):
     recent.add(wide, np.zeros((1, len(ODD)), bool))
     frames, _ = recent.frames(recent.came - 2, recent.came)
     assert frames.data.sum(1).tolist() == [0, 64] and frames.dlc.tolist() == [8, 64]
+
+
+def test_each_field_of_an_alarm_is_documented():
+    text = (Path(__file__).parents[2] / "docs/deployment.md").read_text()
+    for field, of in SCHEMA["properties"].items():
+        assert f"| `{field}` | {of['description']} |" in text
+    (causes,) = [of["enum"] for name, of in SCHEMA["properties"].items() if name == "cause"]
+    assert causes == [*Cause]
