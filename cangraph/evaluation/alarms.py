@@ -304,13 +304,13 @@ def _seconds(spans: _Spans) -> float:
 
 def _median_delay(found: list[float], missed: list[float]) -> float | None:
     """The delay after which half of the events are found; those `missed` were watched so long."""
-    from scipy.stats import CensoredData, ecdf
-
-    if not found:
-        return None
-    waiting = ecdf(CensoredData(found, right=missed)).sf  # share that is not found yet
-    half = waiting.quantiles[waiting.probabilities < 0.5 + 1e-9]
-    return float(half[0]) if len(half) else None
+    left, waiting = len(found) + len(missed), 1.0  # share of the events that are not found yet
+    for delay, gone in sorted([*((d, False) for d in found), *((d, True) for d in missed)]):
+        waiting *= 1.0 if gone else 1 - 1 / left
+        left -= 1
+        if waiting < 0.5 + 1e-9:
+            return delay
+    return None
 
 
 def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float = 1.0) -> dict:
