@@ -491,18 +491,19 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 def summary(folder: Path, dataset: str) -> list[dict]:
-    """A row a peer, the best first: by the mean over scenarios of AUROC. False alarms and hours
-    are sums over seeds, which see the same hours."""
+    """A row a peer, the best first: by the mean over scenarios of AUROC. False alarms are the mean
+    over seeds, which see the same hours."""
     rows = []
     for name, of_seeds in kept(folder, dataset).items():
         scenarios = {s: [one["scenarios"].get(s, {}) for one in of_seeds]
                      for s in of_seeds[0]["scenarios"]}  # fmt: skip
         auroc = {s: mean([one.get("auroc") for one in mine]) for s, mine in scenarios.items()}
         every = [one["all"] for one in of_seeds]
-        false, hours = (sum(one[k] for one in every) for k in ("false_alarms", "benign_hours"))
+        false, hours = (mean([one[k] for one in every]) for k in ("false_alarms", "benign_hours"))
         low, high = poisson(false, hours)
         rows.append(
-            {"peer": name, "seeds": len(of_seeds), "auroc": mean([*auroc.values()])}
+            {"peer": name, "source": PEERS[name.split(",")[0]].source, "seeds": len(of_seeds)}
+            | {"auroc": mean([*auroc.values()])}
             | {f"auroc {s}": value for s, value in auroc.items()}
             | {"f1": mean([mean([one.get("f1") for one in m]) for m in scenarios.values()])}
             | {"events": every[0]["events"], "found": mean([one["recall"] for one in every])}
@@ -522,7 +523,8 @@ def over_vehicles(folder: Path) -> list[dict]:
         mine = [one[name] for one in logs.values() if name in one]
         alarms, hours = sum(m["alarms"] for m in mine), sum(m["seconds"] for m in mine) / 3600
         low, high = poisson(alarms, hours)
-        row = {"peer": name, "vehicles": len(mine), "hours": hours, "alarms": alarms}
+        row = {"peer": name, "source": PEERS[name.split(",")[0]].source, "vehicles": len(mine)}
+        row |= {"hours": hours, "alarms": alarms}
         row |= {"an hour": alarms / hours, "low": low, "high": high}
         row["silent"] = sum(not m["alarms"] for m in mine)
         for severity in ("gross", "middle", "subtle"):

@@ -428,6 +428,100 @@ def evidence(record: dict) -> str:
     return "\n".join(lines) + "\n\n"
 
 
+PEERS_ON = ("hcrl_sa", "set_04", "demo", "vehicles")
+
+
+def _rate(row: dict, count: str) -> str:
+    """False alarms: the count in so many hours, and the rate with its interval."""
+    ends = f"{row['an hour']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+    return f"{row[count]:g} in {row['hours']:.2f} h: {ends}"
+
+
+def _ranks(record: dict) -> list[str]:
+    """Rank and mean AUROC of each peer on each dataset, the best mean rank first."""
+    shown = [dataset for dataset in PEERS_ON if dataset in record]
+    places: dict[str, dict[str, tuple[int, float]]] = {}
+    for dataset in shown:
+        for rank, row in enumerate(record[dataset], 1):
+            if row["auroc"] is not None:
+                places.setdefault(row["peer"], {})[dataset] = rank, row["auroc"]
+    most = {name: len(mine) for name, mine in places.items()}
+    mean = {name: sum(r for r, _ in mine.values()) / len(mine) for name, mine in places.items()}
+    lines = head("rank (AUROC)", shown)
+    for name in sorted(places, key=lambda name: (most[name] < 3, mean[name])):
+        cells = [
+            f"{places[name][d][0]} ({places[name][d][1]:.3f})" if d in places[name] else "–"
+            for d in shown
+        ]
+        lines.append(f"| {_ours(name)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _ours(name: str) -> str:
+    ours = ("in the box", "boosted trees", "GAT", "student", "fusion")
+    return f"**{name}**" if name.startswith(ours) else name
+
+
+def peers(record: dict) -> str:
+    """The tables of `benchmarks/peers.py`; empty before it was run."""
+    if not record:
+        return ""
+    lines = ["## Published detectors in the same run", "", *_ranks(record)]
+    for dataset in (d for d in PEERS_ON[:3] if d in record):
+        columns = ["after", "seeds", "F1", "attacks found", "delay of all, s"]
+        lines += ["", *head(dataset, [*columns, "false alarms an hour (95 %)", "µs a frame"])]
+        for row in record[dataset]:
+            delay = "–" if row["delay"] is None else f"{row['delay']:.2f}"
+            cells = [row["source"], str(row["seeds"]), f"{row['f1']:.3f}"]
+            cells += [f"{row['found']:.2f} of {row['events']}", delay, _rate(row, "false")]
+            cells.append(f"{row['us']:.2f}")
+            lines.append(f"| {_ours(row['peer'])} | {' | '.join(cells)} |")
+    if "vehicles" in record:
+        lines += ["", *_on_vehicles(record["vehicles"])]
+    return "\n".join([*lines, "", *_splits(record)]) + "\n\n"
+
+
+def _on_vehicles(rows: list[dict]) -> list[str]:
+    kinds = ("gross", "middle", "subtle", "masquerade", "unseen")
+    columns = ["vehicles", "alarms an hour (95 %)", "silent", "found", *kinds]
+    lines = head("vehicles", [*columns[:-1], "other kinds"])
+    for row in rows:
+        shares = ["–" if row[k] is None else f"{row[k][0]:.2f}" for k in kinds]
+        mean, low, high = row["found"]
+        found = f"{mean:.2f}" if low is None else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+        cells = [str(row["vehicles"]), _rate(row, "alarms"), str(row["silent"]), found, *shares]
+        lines.append(f"| {_ours(row['peer'])} | {' | '.join(cells)} |")
+    return lines
+
+
+def _splits(record: dict) -> list[str]:
+    """What a random split does to trees on raw bytes: AUROC / F1 of frames."""
+    lines = head("trees on raw bytes, AUROC / F1 of frames", ["random 80 %", "official scenarios"])
+    for dataset in (d for d in PEERS_ON if f"{d}, split" in record):
+        found = record[f"{dataset}, split"]
+        official = [
+            f"{' '.join(name.split('_')[:2])} {row['auroc']:.3f} / {row['f1']:.3f}"
+            for name, row in sorted(found["official"].items())
+        ]
+        random = f"{found['random']['auroc']:.4f} / {found['random']['f1']:.4f}"
+        lines.append(f"| {dataset} | {random} | {'; '.join(official)} |")
+    return lines
+
+
+def evasion(record: dict) -> str:
+    """The budgets of `benchmarks/evasion.py`; empty before it was run."""
+    if not record:
+        return ""
+    columns = ["detector", "seen at some level", "least that is seen: median", "range"]
+    lines = ["## What goes unseen", "", *head("attack", columns)]
+    for row in record["rows"]:
+        median = "none of the levels" if row["median"] is None else f"{row['median']:.3g}"
+        ends = "–" if row["least"] is None else f"{row['least']:.3g} to {row['most']:.3g}"
+        cells = [row["detector"], f"{row['seen']} of {row['victims']}", median, ends]
+        lines.append(f"| {row['kind']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
+
+
 def constants(record: dict) -> str:
     """The section of docs/method.md on `benchmarks/constants.py`; empty before it was measured."""
     if not record:
@@ -498,6 +592,8 @@ BLOCKS = {
         strangers(stored["any_vehicle"])
         + known_vehicles(stored["baseline"])
         + evidence(stored["evidence"])
+        + peers(stored["peers"])
+        + evasion(stored["evasion"])
         + tables(stored["runs"], stored["detection"])
     ),
     "docs/method.md": lambda stored: constants(stored["constants"]),
@@ -518,6 +614,8 @@ def read_stored() -> dict[str, dict]:
             "any_vehicle",
             "baseline",
             "evidence",
+            "peers",
+            "evasion",
         )
     }
     found = {
