@@ -52,7 +52,8 @@ def rows(where: str, scores: cg.Scores) -> dict[str, dict]:
     found = {}
     for name, rule in RULES.items():
         told = cg.evaluation.event_metrics(scores, *rule)
-        kept = ("found", "events", "false_alarms_per_hour", "delay_median")
+        kept = ("found", "events", "false_alarms_per_hour", "false_alarms", "benign_hours")
+        kept += ("delay_median", "delay_of_all")
         found[f"{where} | {name}"] = {key: told[key] for key in kept}
     for name, pair in thresholds(scores).items():
         judged = cg.by_capture(*pair)

@@ -76,6 +76,8 @@ def figures(scores, at: float, calibrated, kind="", located=None) -> dict[str, d
                 told = cg.evaluation.event_metrics(which, *rule)
                 mine[f"events, {how}"] = told["recall"]
                 mine[f"false alarms per hour, {how}"] = told["false_alarms_per_hour"]
+                mine[f"false alarms, {how}"] = told["false_alarms"]
+                mine[f"benign hours, {how}"] = told["benign_hours"]
         if located is not None:
             seen = scores.label & (scores.value >= at) & (scores.scenario == scenario)
             mine["localised"] = float(located[seen].mean()) if seen.any() else None

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import cangraph as cg
 from cangraph.data.protocol import register
+from cangraph.evaluation.stats import poisson
 
 ROOT = Path(__file__).parents[1]
 DATASETS = ("hcrl_sa", "set_04", "demo")  # those that docs/*.json tell of are shown
@@ -229,6 +230,18 @@ def measured_cells(rows: Iterable[dict], metrics=MEASURED) -> list[str]:
     return [" / ".join(figure(row.get(metric), n) for metric, n in metrics) for row in rows]
 
 
+def alarm_cell(row: dict) -> str:
+    """Share of the attacks found / false alarms an hour, with the 95 % Poisson interval of their
+    mean count over seeds, which see the same hours."""
+    found, rate = (figure(row.get(metric), n) for metric, n in ALARMS)
+    found, rate = found.replace(" ± 0.00", ""), re.sub(r" ± 0$", "", rate)
+    count, hours = (row.get(f"{name}, zero-shot") for name in ("false alarms", "benign hours"))
+    if not (count and hours):
+        return f"{found} / {rate}"
+    low, high = poisson(count[0], hours[0])
+    return f"{found} / {rate} ({count[0]:.2g} in {hours[0]:.2g} h: {low:.0f} to {high:.0f})"
+
+
 def first_page(record: dict) -> str:
     """The table of README.md: AUROC and F1 of the GAT, boosted trees, the count rule and the
     published GAT where vehicle or attack is unknown, and what the GAT is as an alarm."""
@@ -256,7 +269,11 @@ def first_page(record: dict) -> str:
                 found |= published
         cells.append(" / ".join(f"{found[m]:.3f}" if m in found else "–" for m in METRICS))
     lines.append(f"| *published GAT* | {' | '.join(cells)} |")
-    lines.append(row("**GAT: attacks found / false alarms an hour**", "GAT, both", ALARMS))
+    rows = [
+        next(v for k, v in record.items() if k.startswith(f"{d} GAT, both | {t}")) for d, t in FIRST
+    ]
+    cells = [re.sub(r" ± [\d.]+", "", alarm_cell(one)) for one in rows]
+    lines.append(f"| **GAT: attacks found / false alarms an hour** | {' | '.join(cells)} |")
     entries = register()
     opened = [
         min((e.state for e in entries.values() if e.name.startswith(f"{d}/{t}")), default="absent")
@@ -303,7 +320,7 @@ def alarms(record: dict) -> list[str]:
         begin = f"{dataset} GAT, both | "
         mine = {k.removeprefix(begin): v for k, v in record.items() if k.startswith(begin)}
         rows = [next((v for k, v in mine.items() if k.startswith(c)), {}) for c in columns]
-        cells = measured_cells(rows, ALARMS)
+        cells = [alarm_cell(row) for row in rows]
         if mine:
             lines.append(f"| {dataset} | {' | '.join(cells)} |")
     return lines
@@ -340,7 +357,8 @@ def tables(runs: dict, measured: dict) -> str:
         "## Alarms",
         "",
         "Share of attacks found / false alarms an hour, zero-shot, by the rule for alarms that a",
-        "monitor uses (the same script).",
+        "monitor uses (the same script); in brackets the mean count over seeds, the hours of",
+        "benign traffic, and the exact 95 % Poisson interval of the rate.",
         "",
         *alarms(measured),
         "",
