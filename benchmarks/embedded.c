@@ -2,7 +2,7 @@
  *
  *     judge FEATURES WINDOWS < frames    what it says of each frame and window, as `Said` reads it
  *     time < frames                      ns a frame without and with the windows, ns a window
- *     fuzz SECONDS SEED                  any call; how many, and aborts where it says what it cannot
+ *     fuzz SECONDS SEED                  any call; how many; aborts where it says what cannot be
  */
 #define _POSIX_C_SOURCE 200809L
 #include CAR
@@ -131,7 +131,7 @@ static unsigned long fuzz(double seconds) {
     unsigned long calls = 0;
     double time = random_below(1000);
     for (double until = now() + seconds * 1e9; calls % 1024 || now() < until; calls++) {
-        uint32_t few = random_below(2), id = few ? random_below(2 * CANGRAPH_IDS) : random_below(2048);
+        uint32_t few = random_below(2), id = random_below(few ? 2 * CANGRAPH_IDS : 2048);
         bool extended = random_below(4) == 0, odd = random_below(100) == 0;
         uint32_t bytes = odd ? random_below(256) : random_below(CANGRAPH_WIDTH + 1);
         uint8_t *data = malloc(bytes ? bytes : 1); /* so long, that each byte behind it is seen */
@@ -140,7 +140,8 @@ static unsigned long fuzz(double seconds) {
         if (extended || odd) id |= random_below(1u << 16) << random_below(17);
         for (uint32_t j = 0; j < bytes; j++)
             data[j] = (uint8_t)(few ? calls / (j + 1) : random_below(256));
-        check(cangraph_frame(&bus, came, id, extended, odd && calls % 2 ? NULL : data, (uint8_t)bytes));
+        check(cangraph_frame(&bus, came, id, extended, odd && calls % 2 ? NULL : data,
+                             (uint8_t)bytes));
         if (came >= 0 && came < 1e9) time = came;
         free(data);
         if (random_below(1 << 20) == 0) cangraph_init(&bus);

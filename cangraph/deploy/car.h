@@ -5,9 +5,10 @@
  *     what = cangraph_frame(&bus, seconds, id, extended, data, bytes);        each frame
  *     if (what >= CANGRAPH_JUDGED) cangraph_verdict(&bus, &verdict);
  *
- * It allocates nothing, keeps nothing outside `struct cangraph`, and calls of libm log2, exp2, exp,
- * log, sqrt, floor, rint, fabs, expf, sqrtf and fabsf alone. It does with a frame what Python does,
- * in float and double as there: compile without -ffast-math, and with -ffp-contract=off.
+ * It allocates nothing and keeps nothing outside `struct cangraph`. Of libc it calls memcpy and
+ * memset, of libm exp, exp2, expf, fabs, floor, log, log2, rint, sqrt and sqrtf. It does with a
+ * frame what Python does, in float and double as there: compile without -ffast-math, and with
+ * -ffp-contract=off.
  */
 #ifndef CANGRAPH_H
 #define CANGRAPH_H
@@ -139,11 +140,11 @@ struct cangraph {
 void cangraph_init(struct cangraph *bus);
 
 /* Take the next frame: its time in s by any clock that goes on (0 to @latest@), its ID, its payload
- * and how many bytes that has (not the DLC; 0 for remote frames). It is refused, and counted, if the
- * time is none, the ID has more than 11 bits, or 29 if extended, or the payload more than
+ * and how many bytes that has (not the DLC; 0 for remote frames). It is refused, and counted, if
+ * the time is none, the ID has more than 11 bits, or 29 if extended, or the payload more than
  * CANGRAPH_WIDTH bytes. A new ID takes the place of the one with the fewest frames among those
- * heard at most @scale_young@ times, or not for @silence_gone@ s, and not in this window; without any it is
- * crowded: its frames count in the window, and are not judged. */
+ * heard at most @scale_young@ times, or not for @silence_gone@ s, and not in this window. Without
+ * any it is crowded: its frames count in the window, and are not judged. */
 enum cangraph_event cangraph_frame(struct cangraph *bus, double time, uint32_t id, bool extended,
                                    const uint8_t *data, uint8_t bytes);
 

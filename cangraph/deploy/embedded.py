@@ -205,7 +205,7 @@ def _slot(slot: np.void, said: np.void, changed: list[str]) -> dict[str, Any]:
     fields |= {"trust": slot["trust"]["amount"], "first_time": slot["trust"]["first_time"]}
     fields |= {"told_period": said["log_period"]} | {f"told_{k}": v for k, v in told.items()}
     fields |= {"trend": flips["trend"]} | {n: slot["usual"][n] for n in slot["usual"].dtype.names}
-    fields |= {f"sum_{n}": sums[n] for n in ("kept", "value", "lapsed", "proven")}
+    fields |= {f"sum_{name}": sums[name] for name in sums.dtype.names}
     fields |= {"sum_seen": min(int(sums["seen"]), 0xFFFF), "node": 0xFFFF, "byte": records}
     fields |= {n: slot[n] for n in ("seen", "data", "before", "early", "dlc", "early_dlc")}
     company = min(int(said["company"]), 0xFF)
