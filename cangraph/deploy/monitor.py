@@ -16,8 +16,7 @@ from cangraph.deploy.recent import Heard, Recent, odd_of
 from cangraph.evaluation.alarms import AlarmRule, Seen, Turn, Watch, check_threshold
 from cangraph.evaluation.calibration import clean_threshold
 from cangraph.evaluation.scores import Scores
-from cangraph.features.baseline import sound
-from cangraph.features.kernel import slot_record
+from cangraph.features.baseline import check_profiles, sound
 from cangraph.features.profile import Profiles, profile
 from cangraph.features.windows import Sliding
 from cangraph.frames import ATTACK_TYPES, Frames
@@ -253,22 +252,15 @@ class Monitor:
         self.sliding, self.count, self.time = sliding, facts["count"], facts["time"]
 
     def _check(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        fresh, keys, slot = self.state()[1], arrays["slots"], arrays["held/4"]
-        width = arrays["profiles"].dtype["data"].shape[0]
-        fresh["profiles"] = np.zeros(0, slot_record(min(max(width, 8), 64)))
-        for name, like in fresh.items():
-            found = arrays[name]
-            if (found.dtype, found.shape[1:]) != (like.dtype, like.shape[1:]) or not sound(found):
-                raise ValueError(
-                    f"{name}: {found.dtype.kind} {found.shape}, or a value out of range"
-                )
-        held = {len(arrays[name]) for name in fresh if name.startswith("held/")}
-        n, lengths = len(keys), [len(arrays[name]) for name in ("last", "heard")]
-        right = lengths == [n, 1] and len(arrays["profiles"]) >= n and len(held) == 1
-        right = right and len(np.unique(keys)) == n and keys.max(initial=0) < 1 << 32
-        right = right and slot.max(initial=-1) < n and facts["told"] <= len(slot)
-        if not right or (np.diff(arrays["held/0"]) < 0).any():
-            raise ValueError(f"{n} IDs and {len(slot)} frames that do not fit together")
+        slots, told = arrays["slots"], facts["told"]
+        check_profiles(slots, arrays["profiles"], arrays["heard"], arrays["last"])
+        held = [arrays[f"held/{k}"] for k in range(len(_nothing()))]
+        kinds = [(found.dtype, found.shape[1:]) for found in held]
+        right = kinds == [(like.dtype, like.shape[1:]) for like in _nothing()]
+        right = right and all(map(sound, held)) and {len(held[0])} == {*map(len, held)}
+        right = right and held[4].max(initial=-1) < len(slots) and told <= len(held[0])
+        if not right or (np.diff(held[0]) < 0).any():
+            raise ValueError(f"{len(slots)} IDs and frames that do not fit together")
 
 
 def _nothing() -> list[np.ndarray]:

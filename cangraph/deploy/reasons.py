@@ -256,14 +256,18 @@ def _amounts(own, span, inside, usual) -> Iterator[dict[str, Any]]:
         yield _reason("silence", float(edges[k]), 0, says, float((usual >= away).mean()))
 
 
+def _new(span: tuple[float, float]) -> float:
+    """From when on (s) an ID came that is new with an alarm."""
+    return max(span[0] - _BEFORE, WARM)
+
+
 def _newcomers(heard: Heard, span: tuple[float, float]) -> Iterator[dict[str, Any]]:
     """What IDs send in a span (s) that came with it, as a reason, if there are several: others, as
     of a car that wakes up, were there before."""
     inside = slice(*np.searchsorted(heard.time, span))
     shown = heard.odd[inside, [*ODD].index("distrust")]
     ids, sent = np.unique(heard.frames.arbitration_id[inside][shown], return_counts=True)
-    since = max(span[0] - _BEFORE, WARM)
-    new = [k for k, n in enumerate(ids.tolist()) if heard.first.get(n, 0.0) > since]
+    new = [k for k, n in enumerate(ids.tolist()) if heard.first.get(n, 0.0) > _new(span)]
     frames = int(sent[new].sum())
     if len(new) >= _SEVERAL:
         says = f"new IDs: {len(new):,} of them send {frames:,} frames in {span[1] - span[0]:.2f} s"
@@ -291,7 +295,7 @@ def _load(heard: Heard, span: tuple[float, float], spans: Spans) -> Iterator[dic
     number, most = int(numbers[sent.argmax()]), int(sent.max())
     mine = time[heard.frames.arbitration_id == number]
     many = _FLOOD * width < np.diff(np.searchsorted(mine, [begins[k], begins[k] + width]))[0]
-    flood = many or heard.first.get(number, 0.0) > WARM
+    flood = many or heard.first.get(number, 0.0) > _new(span)
     flood = flood and 2 * most > len(inside) - often * (span[1] - span[0])
     says = f"{rate:,.0f} frames a second on the bus, where {often:,.0f} are usual"
     says += f"; 0x{number:03X} sends {most / len(inside):.0%} of all frames here" if flood else ""

@@ -97,19 +97,30 @@ class Baseline:
 
 def _known(arrays: dict[str, np.ndarray], n: int, ended: float) -> Known:
     slots, table, heard, last = (arrays[f"{n}/{k}"] for k in ("slots", "table", "heard", "last"))
-    width = table.dtype["data"].shape[0]
-    shapes = slots.shape, table.shape, last.shape, heard.shape
-    dtypes = slots.dtype, table.dtype, last.dtype, heard.dtype
-    right = np.dtype(np.uint32), slot_record(width), LAST, HEARD
-    if dtypes != right or width > _WIDEST or shapes != ((len(slots),),) * 3 + ((1,),):
-        raise ValueError("its arrays are of other kinds or lengths")
-    if len(np.unique(slots)) < len(slots) or int(heard["known"][0]) != len(slots):
-        raise ValueError("its IDs are not as many as it says")
-    if (table["dlc"] > width).any() or (table["early_dlc"] > width).any():
-        raise ValueError("its payloads are longer than their room")
-    if not (np.isfinite(ended) and all(map(sound, (table, heard, last)))):
-        raise ValueError("it holds numbers that are none")
+    check_profiles(slots, table, heard, last)
+    if slots.dtype != np.uint32 or int(heard["known"][0]) != len(slots) or not np.isfinite(ended):
+        raise ValueError("its IDs are not as many as it says, or it ended at no time")
     return Known(Profiles({k: s for s, k in enumerate(slots.tolist())}, table, heard), last, ended)
+
+
+def check_profiles(
+    slots: np.ndarray, table: np.ndarray, heard: np.ndarray, last: np.ndarray
+) -> None:
+    """Raises `ValueError` for arrays that no profiles can have left (see `Profiles`, and `Sliding`
+    for the `last` frames): the kernels trust them with places in memory."""
+    n, width = len(slots), table.dtype["data"].shape[0]
+    right = (table.dtype, heard.dtype, last.dtype) == (
+        slot_record(min(max(width, 8), _WIDEST)),
+        HEARD,
+        LAST,
+    )
+    right = right and (heard.shape, last.shape, slots.shape, table.ndim) == ((1,), (n,), (n,), 1)
+    right = right and len(table) >= n == len(np.unique(slots)) and slots.dtype.kind in "iu"
+    if not right or not all(map(sound, (slots, table, heard, last))):
+        raise ValueError("its profiles are of other kinds or lengths, or no numbers")
+    longest = max(int(table[name].max(initial=0)) for name in ("dlc", "early_dlc"))
+    if slots.max(initial=0) >= 1 << 32 or longest > width:
+        raise ValueError("an ID or a payload is longer than its room")
 
 
 def arrays_of(content: bytes, most: int) -> dict[str, np.ndarray]:
