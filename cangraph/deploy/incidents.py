@@ -203,10 +203,11 @@ class Incidents:
     def _close(self, bus: str, one: _Bus) -> list[Event]:
         case: Any = one.case
         case.closed = True
-        said = [self._tell(bus, one, "over")] if case.told else []
+        if not case.told:
+            return []
         if self.excerpts:
             self.excerpts.end(bus, self._clock(bus, case.until))
-        return said
+        return [self._tell(bus, one, "over")]
 
     def _first_word(self, bus: str, one: _Bus, first: bool = True) -> list[Event]:
         """Tell an alarm if the limit allows it, or else count it, the `first` time."""

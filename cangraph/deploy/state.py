@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cangraph.deploy.monitor import COUNTED, Buses, Event
+from cangraph.deploy.reasons import Cause
 from cangraph.features.baseline import arrays_of
 from cangraph.files import put
 
@@ -31,12 +32,14 @@ _WATCH |= {"alarm?": (str, float, float, float, _SEEN, float, bool)}
 _MONITOR = {"watch": _WATCH, "clean?": [float], "count": dict.fromkeys(COUNTED, int), "at": float}
 _MONITOR |= {"time": float, "passed": int, "told": int, "origin": float}
 _TURN = {"id": str, "attack": str, "peak": float, "delay": float, "...": None}
-_WHY = {"id": str, "kind": str, "cause": str, "sure": str, "reasons": [dict], "frame?": dict}
+_FRAME = {"before": str, "after": str, "changed": [int], "...": None}
+_WHY: dict[str, Any] = dict.fromkeys(("id", "kind", "cause", "why", "sure", "name"), str)
+_WHY |= {"many": int, "blamed": {"*": int}, "reasons": [dict], "frame?": _FRAME, "...": None}
 _CASE: dict[str, Any] = dict.fromkeys(
     ("begin", "rose", "since", "until", "counted", "quiet", "due"), float
 )
 _CASE |= dict.fromkeys(("on", "told", "closed"), bool) | {"number": int, "reopened": int}
-_CASE |= {"turn": _TURN, "facts": _WHY | {"...": None}, "excerpt": str}
+_CASE |= {"turn": _TURN, "facts": _WHY, "excerpt": str}
 _CASE |= {"tally": {"windows": int, "called": int, "frames": int, "blamed": {"*": {"*": int}}}}
 _INCIDENTS = {"cases": {"*": _CASE}, "number": int, "untold": int, "ids": [str], "first": float}
 _FACTS = {"settings": dict, "source": (str, int, str), "since": {"*": float}, "unsaid": [dict]}
@@ -124,6 +127,10 @@ def resume_state(path: Path, buses: Buses, source: Source) -> list[Event]:
         facts = json.loads(arrays["state"].tobytes())
         if not _is(facts, _FACTS) or not facts["since"].keys() <= facts["buses"].keys():
             raise ValueError("its facts are none that a monitor notes")
+        for case in facts["incidents"]["cases"].values():
+            Cause(case["facts"]["cause"])
+            ids = case["facts"]["id"], case["turn"]["id"], *case["tally"]["blamed"]
+            [int(name, 16) for name in ids]  # raises where one is none
         settings, (name, size, sha256) = facts["settings"], facts["source"]
         same_content = source.log is not None and size and _sha256(source.log, size) == sha256
     here = buses.pattern.settings()

@@ -1,5 +1,6 @@
 """One attack is one incident: joined, counted, limited, explained, and remembered."""
 
+import copy
 import json
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from cangraph.deploy.incidents import Incidents
 from cangraph.deploy.monitor import Buses, Monitor
 from cangraph.deploy.reasons import Cause, Tally
 from cangraph.deploy.recent import ODD, Recent
-from cangraph.deploy.state import Source, resume_state, save_state
+from cangraph.deploy.state import Source, SpoiltStateError, resume_state, save_state
 from cangraph.evaluation.alarms import AlarmRule
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.names import Names
@@ -148,6 +149,14 @@ def test_a_restart_remembers_the_incident(tmp_path):
     second = Incidents(buses)
     assert second.state() == first.state()
     after = tale(taken(second, log[5000:]) + second.ending())
+    held = path.read_bytes()
+    for odd in ({"cause": "aliens"}, {"id": "no ID"}, {"many": "x"}, {"frame": {"after": 1}}):
+        first.buses.incidents = copy.deepcopy(first.state())
+        first.buses.incidents["cases"][""]["facts"] |= odd
+        save_state(path, first.buses, source)
+        with pytest.raises(SpoiltStateError):
+            resume_state(path, Buses(partial(Monitor, detector)), source)
+    path.write_bytes(held)
     brief = [(e["event"], e["alarm"], e["since"], e["windows"], e["why"]) for e in before + after]
     told = [(e["event"], e["alarm"], e["since"], e["windows"], e["why"]) for e in whole]
     assert brief[:-1] == told[:-1] and brief[-1][:4] == told[-1][:4]
