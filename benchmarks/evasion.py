@@ -152,6 +152,19 @@ def budget(levels: list[float], make: Callable, detector, rule) -> float | None:
     return last
 
 
+def table(found: dict[tuple[str, str], list[float | None]], units: dict[str, str]) -> list[dict]:
+    """A row for each budget and detector: the median of the least level that is seen, over the
+    victims (None where most are never seen), and the least and the most of those that are."""
+    rows = []
+    for (kind, name), values in found.items():
+        seen = [value for value in values if value is not None]
+        median = float(np.median([np.inf if value is None else value for value in values]))
+        row = {"kind": kind, "detector": name, "victims": len(values), "seen": len(seen)}
+        row |= {"unit": units[kind], "median": median if np.isfinite(median) else None}
+        rows.append(row | {"least": min(seen, default=None), "most": max(seen, default=None)})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vehicles", nargs="+", metavar="NAME")
@@ -163,7 +176,7 @@ def main() -> None:
         "count rule": (CountRule(), alarm_rule("count", COUNT_THRESHOLD)),
     }
     found: dict[tuple[str, str], list[float | None]] = {}
-    units = {}
+    units, tried = {}, []
     for vehicle in vehicles(given.vehicles):
         if vehicle.group not in ("clean", "race car"):
             continue
@@ -171,24 +184,18 @@ def main() -> None:
         if (victim := victim_of(longest)) is None:
             print(f"{vehicle.name}: no ID sends enough, or the log is short")
             continue
+        tried.append(vehicle.name)
         for kind, unit, levels, make in kinds(victim):
             units[kind] = unit
             for name, (detector, rule) in detectors.items():
                 least = budget(levels, make, detector, rule)
                 found.setdefault((kind, name), []).append(least)
                 print(f"{vehicle.name}, {kind}, {name}: {least}", flush=True)
-    rows = []
-    for (kind, name), values in found.items():
-        seen = [value for value in values if value is not None]
-        middle = [np.inf if value is None else value for value in values]
-        median = float(np.median(middle)) if seen else None
-        row = {"kind": kind, "detector": name, "victims": len(values), "seen": len(seen)}
-        row |= {"unit": units[kind], "what": kind.split(": ")[1]}
-        row |= {"median": median if median is None or np.isfinite(median) else None}
-        rows.append(row | {"least": min(seen, default=None), "most": max(seen, default=None)})
+    rows = table(found, units)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"rows": rows}))
-    print(json.dumps({"rows": rows}))
+    record = json.dumps({"vehicles": tried, "rows": rows})
+    given.out.write_text(record)
+    print(record)
 
 
 if __name__ == "__main__":

@@ -64,3 +64,10 @@ def test_a_masquerade_adds_no_frame(victim):
 def test_the_budget_is_the_least_level_that_is_seen(monkeypatch, levels, seen, least):
     monkeypatch.setattr(evasion, "sees", lambda detector, rule, log: log in seen)
     assert evasion.budget(levels, lambda level: level, None, None) == least
+
+
+def test_a_victim_that_is_never_seen_counts_in_the_median():
+    found = {("replay: ms", "box"): [40, None, 80], ("replay: ms", "count"): [None, None, 10]}
+    box, count = evasion.table(found, {"replay: ms": "ms"})
+    assert (box["median"], box["seen"], box["least"], box["most"]) == (80, 2, 40, 80)
+    assert (count["median"], count["seen"], count["victims"]) == (None, 1, 3)
