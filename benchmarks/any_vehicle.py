@@ -300,6 +300,15 @@ def show(rows: list[dict], *left_out: str) -> None:
     print(cg.report.show(rows, columns, digits=3), end="\n\n", flush=True)
 
 
+def rounded(value: Any) -> Any:
+    """Rows as they are kept: five decimals; the detector where there are several."""
+    if isinstance(value, list):
+        several = len({row["detector"] for row in value}) > 1
+        left_out = {"seen"} if several else {"seen", "detector"}
+        return [{k: rounded(v) for k, v in row.items() if k not in left_out} for row in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choices = ["simulator", "demo", "hcrl_sa", "set_04", "folds"]
@@ -349,13 +358,14 @@ def main() -> None:
     show(kinds(attacks))
     severities = kinds(attacks, ("detector", "severity", "when"))
     show(severities)
-    record = {"train": given.detector or given.train, "size": given.size, "seed": given.seed}
-    record |= {"seconds": took, "vehicles": clean, "totals": totals(clean)}
-    record |= {"severities": severities, "kinds": kinds(attacks), "attacks": attacks}
+    record: dict = {"detector": given.detector or f"{given.train}, {given.size}, {given.seed}"}
+    record |= {"totals": totals(clean), "severities": severities}
+    record |= {"kinds": kinds(attacks), "vehicles": clean}
+    record = {key: rounded(value) for key, value in record.items()}
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record))
+    given.out.write_text(json.dumps(record, indent=1) + "\n")
     print(f"{took} s; {given.out}")
-    print(json.dumps({k: v for k, v in record.items() if k not in ("attacks", "vehicles")}))
+    print(json.dumps({k: v for k, v in record.items() if k != "vehicles"}))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ same weight: the Kolmogorov–Smirnov distance, beside that between one random h
 vehicles and the other, which no simulator could be below. And a classifier that tells real windows
 from simulated ones (boosted trees on the mean and maximum of each feature of nodes): its AUROC on
 vehicles that it was not trained on, five folds, beside that of telling one half of the real
-vehicles from the other. A detector that learns from simulated cars alone is as good as these are
-near. The last line is one JSON object.
+vehicles from the other. And how often, in clean traffic, IDs that keep a period fall silent for
+eight periods and half a second at least while the bus goes on (those that do so once or twice in a
+log; silences that begin within a second are one): nothing but their number tells them from
+suppression. The last line is one JSON object.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from vehicles import vehicles
 
 import cangraph as cg
 from cangraph.bus.recorder import recorded
+from cangraph.evaluation.stats import poisson
 from cangraph.features.schema import NODE_FEATURES
 
 SECONDS = 60.0  # of a simulated vehicle
@@ -32,26 +35,25 @@ WINDOWS = 100  # of each vehicle, at most
 NODES = 1000
 SPLITS = 20  # of the real vehicles into halves
 WORST = 6  # features that are drawn
+PAUSE = 0.3  # s without a frame of any ID: the recorder's, or the bus sleeps
+BEHIND = 8.0  # s in which all periods have been heard
 
 
-def real() -> list[cg.Graphs]:
-    """The clean windows of each real vehicle."""
-    found = []
-    for vehicle in vehicles():
-        if vehicle.group == "clean":
-            found.append(cg.to_graphs([log for log in vehicle.read() if len(log) >= 100]))
-    return found
+def real() -> list[list[cg.Frames]]:
+    """The clean logs of each real vehicle."""
+    mine = [vehicle.read() for vehicle in vehicles() if vehicle.group == "clean"]
+    return [[log for log in logs if len(log) >= 100] for logs in mine]
 
 
-def simulated(cars: int, seed: int) -> list[cg.Graphs]:
-    """The clean windows of each simulated vehicle; no detector was trained on them."""
+def simulated(cars: int, seed: int) -> list[list[cg.Frames]]:
+    """A clean log of each simulated vehicle; no detector was trained on them."""
     found = []
     for number in range(cars):
         rng = np.random.default_rng([seed, number])
         name = f"wild-{2 * int(rng.integers(10**8)) + 1}"
         log = recorded(cg.simulate(name, SECONDS, seed=number), rng)
         if len(log) >= 100:
-            found.append(cg.to_graphs([log]))
+            found.append([log])
     return found
 
 
@@ -106,6 +108,40 @@ def told_apart(vehicles_of: Sequence[np.ndarray], label: Sequence[bool], seed: i
     return float(roc_auc_score(y, value))
 
 
+def silences(log: cg.Frames) -> tuple[float, list[float]]:
+    """The hours of a log behind its first 8 s, and when regular IDs fall silent there, s."""
+    since = log.timestamp - log.timestamp[0]
+    pauses = np.flatnonzero(np.diff(since) > PAUSE)
+    starts, stops = since[pauses], since[pauses + 1]
+    found: list[float] = []
+    for arbitration_id in np.unique(log.arbitration_id):
+        times = since[log.arbitration_id == arbitration_id]
+        gaps = np.diff(times)
+        if len(times) < 20 or times[0] > 5 or np.quantile(gaps, 0.9) > 2 * np.median(gaps):
+            continue
+        gaps, begin = np.append(gaps, since[-1] - times[-1]), times + np.median(gaps)
+        long = (gaps > max(0.5, 8 * np.median(gaps))) & (begin > BEHIND)
+        mine = [
+            at
+            for at, gap in zip(begin[long], gaps[long], strict=True)
+            if not ((stops > at) & (starts < at + gap)).any()
+        ]
+        found += mine if len(mine) <= 2 else []
+    found.sort()
+    first = [at for k, at in enumerate(found) if not k or at - found[k - 1] > 1]
+    return max(since[-1] - BEHIND, 0) / 3600, first
+
+
+def silent(logs: Sequence[cg.Frames]) -> dict[str, float]:
+    """How often IDs fall silent, all logs together."""
+    hours, times = zip(*[silences(log) for log in logs if len(log) >= 200], strict=True)
+    low, high = poisson(number := sum(map(len, times)), total := sum(hours))
+    return {"hours": total, "silences": number, "per hour": number / total} | {
+        "low": low,
+        "high": high,
+    }
+
+
 def draw(rows: Sequence[dict], of_real, of_simulated, path: Path) -> None:
     """The distributions of the features that differ most."""
     import matplotlib.pyplot as plt
@@ -131,7 +167,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
-    rng, both = np.random.default_rng(given.seed), (real(), simulated(given.cars, given.seed))
+    rng, logs = np.random.default_rng(given.seed), (real(), simulated(given.cars, given.seed))
+    still = [silent([log for vehicle in each for log in vehicle]) for each in logs]
+    both = [[cg.to_graphs(vehicle) for vehicle in each] for each in logs]
     of_real, of_simulated = ([nodes(graphs, rng) for graphs in each] for each in both)
     rows = distances(of_real, of_simulated, rng)
     print(cg.report.show(rows, [*rows[0]], digits=3), end="\n\n")
@@ -145,7 +183,10 @@ def main() -> None:
     print(f"real from simulated windows: AUROC {auroc:.3f}; real halves {np.mean(halves):.3f}")
     if given.figure:
         draw(rows, of_real, of_simulated, given.figure)
+    for name, row in zip(("real", "simulated"), still, strict=True):
+        print(f"{name}: regular IDs fall silent {row['silences']} times, {row['per hour']:.0f}/h")
     record = {"cars": len(windows[1]), "vehicles": len(windows[0]), "features": rows}
+    record |= {"silences, real": still[0], "silences, simulated": still[1]}
     print(json.dumps(record | {"auroc": auroc, "auroc of real halves": float(np.mean(halves))}))
 
 
