@@ -271,6 +271,17 @@ def totals(rows: Sequence[dict]) -> list[dict]:
     return found
 
 
+def over_vehicles(rows: Sequence[dict]) -> dict[str, float]:
+    """The 95 % interval of the share found: a percentile bootstrap that draws whole vehicles."""
+    names = sorted({row["vehicle"] for row in rows})
+    each = [[row for row in rows if row["vehicle"] == name] for name in names]
+    found = np.array([sum(len(row["delays"]) for row in mine) for mine in each])
+    events = np.array([sum(row["events"] for row in mine) for mine in each])
+    drawn = np.random.default_rng(0).integers(len(names), size=(2000, len(names)))
+    low, high = np.quantile(found[drawn].sum(1) / events[drawn].sum(1), [0.025, 0.975])
+    return {"low": float(low), "high": float(high)}
+
+
 KIND = ("detector", "kind", "severity", "when")
 
 
@@ -286,7 +297,9 @@ def kinds(rows: Sequence[dict], keys: Sequence[str] = KIND) -> list[dict]:
         found.append(
             dict(zip(keys, key, strict=True))
             | {"vehicles": len({r["vehicle"] for r in mine}), "events": events}
-            | {"found": len(delays) / events, "within 1 s": sum(d <= 1 for d in delays) / events}
+            | {"found": len(delays) / events}
+            | over_vehicles(mine)
+            | {"within 1 s": sum(d <= 1 for d in delays) / events}
             | {"delay": float(np.median(delays)) if delays else None}
             | {"on before": sum(r["on before"] for r in mine) / events}
             | {"blamed": mean(b for r in mine for b in r["blamed"])}
