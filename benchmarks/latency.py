@@ -209,6 +209,22 @@ def alone(*arguments: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def latencies(runtimes: Sequence[str], log: Path | None) -> dict:
+    """`latency` of each runtime, in a process of its own."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        model, params = net()
+        cg.to_onnx(model, Path(folder, "gat.onnx"), 0.5, params)
+        heads = ("features", "net", "both", "both, processor")
+        print(f"\n{'ms a window, p50 / p99':<24}" + "".join(f"{head:>18}" for head in heads))
+        for runtime in runtimes:
+            words = ["--log", str(log)] if log else []
+            row = found[runtime] = alone("--case", runtime, folder, *words)
+            cells = (f"{a:.3f} / {b:.3f}" for a, b in (row[name] for name in MEASURED))
+            print(f"{runtime:<24}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="for each rate")
@@ -235,16 +251,8 @@ def main() -> None:
         return
     record = {"load": os.getloadavg()[0], "cores": os.cpu_count(), "latency": {}, "rates": []}
     print(f"load {record['load']:.1f} on {record['cores']} cores as this begins", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        model, params = net()
-        cg.to_onnx(model, Path(folder, "gat.onnx"), 0.5, params)
-        heads = ("features", "net", "both", "both, processor")
-        print(f"\n{'ms a window, p50 / p99':<24}" + "".join(f"{head:>18}" for head in heads))
-        for runtime in given.runtimes:
-            log = ["--log", str(given.log)] if given.log else []
-            row = record["latency"][runtime] = alone("--case", runtime, folder, *log)
-            cells = (f"{a:.3f} / {b:.3f}" for a, b in (row[name] for name in MEASURED))
-            print(f"{runtime:<24}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+    if given.runtimes:
+        record["latency"] = latencies(given.runtimes, given.log)
     print(f"\n{given.seconds:g} s at each rate")
     heads = ("frames/s", "sent", "lost", "counted", "us a frame")
     print(f"{'by':<10}" + "".join(f"{head:>14}" for head in heads))

@@ -115,8 +115,9 @@ class Listener:
 
     def counters(self) -> Notice:
         """What was counted so far. `busy`: s that the frames took on the bus."""
-        counted = {n: getattr(self, n) for n in ("error_frames", "refused", "behind", "busy")}
+        counted = {n: getattr(self, n) for n in ("error_frames", "refused", "behind")}
         counted |= {"dropped": sum(self.dropped.values()), "reordered": self.clock.reordered}
+        counted["busy"] = round(self.busy, 6)
         counted |= {f"dropped_{by}": n for by, n in self.dropped.items()}
         return counted | {"lost": bool(self.lost)}
 
