@@ -51,6 +51,7 @@ OFF = {  # the value at which a constant does nothing
     "rules.faded": 0.95,
     "rules.fading": FOREVER,
     "rules.anew": 0.0,
+    "rules.proofs": 1,
     "level.gap": FOREVER,
     "level.flip": FOREVER,
     "level.novel": FOREVER,
