@@ -18,7 +18,7 @@ from cangraph.frames import LATEST, PAYLOAD_LENGTHS
 from cangraph.io.pythoncan import columns_of, fault_of
 
 _WAIT = 0.2  # s that a look at the bus takes when nothing comes
-_GATHER = 1e-2  # s that frames may gather in the kernel, since each wake costs as 50 frames do,
+_GATHER = 1e-2  # s that frames may gather in the kernel, since a wake costs more than a frame,
 _FASTEST = 100_000  # frames/s that its buffer must hold meanwhile,
 _HELD = 768  # bytes for each
 _MOST = 1024  # frames of a batch
