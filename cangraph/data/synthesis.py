@@ -154,7 +154,8 @@ def varied(capture: Frames, rng: np.random.Generator) -> Frames:
 def _late(ids: int, seconds: float, rng: np.random.Generator) -> np.ndarray:
     """When each of so many IDs is first sent, s: in every third drive a few turn up late and alone,
     which need be no attack."""
-    first = np.exp(rng.uniform(*np.log((1.0, max(0.8 * seconds, 2.0))), ids))
+    least, most = np.log((1.0, max(0.8 * seconds, 2.0))).tolist()
+    first = np.exp(rng.uniform(least, most, ids))
     return np.where(rng.random(ids) < rng.choice(_STRAGGLERS), first, 0.0)
 
 
