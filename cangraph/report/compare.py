@@ -16,6 +16,7 @@ from cangraph.params import flatten, near
 from cangraph.runs import Run, make_run, read_run
 
 _LEVEL = 0.95
+_SURE = "beyond captures and seeds"
 
 Rows = list[dict[str, Any]]  # for `report.show` and `report.wide`
 
@@ -40,6 +41,19 @@ class Comparison(NamedTuple):
     detectors: Sequence[dict[str, Any]] = ()
     captures: Sequence[dict[str, Any]] = ()  # capture, detector, difference
     changes: Sequence[dict[str, Any]] = ()  # kind, what, before, after, stages
+
+    @property
+    def verdict(self) -> str:
+        """All detectors in one sentence."""
+        if not self.detectors:
+            return "No two runs are named: `make compare BEFORE=kept AFTER=hcrl_sa` compares them."
+        ways: dict[str, list[str]] = {f"{way}, {_SURE}": [] for way in ("better", "worse")}
+        for row in self.detectors:
+            ways.get(row["verdict"], []).append(row["detector"])
+        said = [f"{', '.join(d)} {way.partition(',')[0]}" for way, d in ways.items() if d]
+        what = f"{self.metric.upper()} of {len(self.detectors)} detectors"
+        text = "; ".join(said) or "none better or worse"
+        return f"From {self.before} to {self.after}, {what}: {text} {_SURE}."
 
 
 def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
@@ -202,4 +216,4 @@ def _verdict(row: dict[str, Any], after: Run) -> str:
         return f"{way} beyond the captures; whether beyond the seeds needs another: {again}"
     if abs(difference) <= noise:
         return f"{way} beyond the captures, but not beyond what seeds do"
-    return f"{way}, beyond captures and seeds"
+    return f"{way}, {_SURE}"

@@ -127,7 +127,7 @@ def save_page(runs: Sequence[Run], compared: Comparison) -> dict[str, Any]:
     """Write what the page says and return it: to `runs/compare.json` where two runs are compared,
     else to `runs/summary.json`."""
     if compared.detectors:
-        facts = compared._asdict()
+        facts = compared._asdict() | {"verdict": compared.verdict}
     else:
         facts = {
             "headline": weakest_spot(runs),

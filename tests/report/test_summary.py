@@ -101,5 +101,5 @@ def test_what_is_saved_is_json_of_all_runs_or_of_the_two(home, runs):
     compared = compare_runs("kept", "hcrl_sa", "f1")
     summary.save_page(runs, compared)
     facts = json.loads((home / "runs/compare.json").read_text())
-    assert facts["detectors"] == compared.detectors
+    assert facts["detectors"] == compared.detectors and facts["verdict"] == compared.verdict
     assert summary.save_page([], compare_runs("", ""))["took"] == []
