@@ -28,8 +28,7 @@ RUN = runs/$(DATASET)$(patsubst %,/seed_%,$(filter-out 0,$(SEED)))
 run: .venv/done  ## the five notebooks on a dataset: make run DATASET=hcrl_sa SEED=1
 	snakemake --cores all --quiet rules -- $(RUN)/diagnostics.html
 	@echo $(RUN)/diagnostics.html
-	@python -c 'import json; found = json.load(open("$(RUN)/diagnostics.json")); \
-		print(found["headline"], *found["summary"], sep="\n")'
+	@python -c 'import json; print(json.load(open("$(RUN)/diagnostics.json"))["headline"])'
 
 # what fails leaves the other runs alone; the page is made of those that are there
 all: .venv/done  ## the same on every dataset in CANGRAPH_DATA and the demo: make all SEEDS=2

@@ -5,6 +5,7 @@ papermill and the pages are stood in for by scripts, so that a stage takes no ti
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sysconfig
@@ -127,3 +128,9 @@ def wait_for(condition, seconds=60):
 def ended(number):
     zombie = psutil.STATUS_ZOMBIE  # which nobody waited for
     return not psutil.pid_exists(number) or psutil.Process(number).status() == zombie
+
+
+def test_what_make_prints_of_a_report_is_in_it():
+    printed = re.findall(r'diagnostics\.json"\)\)\["(\w+)"\]', (ROOT / "Makefile").read_text())
+    schema = json.loads((ROOT / "docs/diagnostics.schema.json").read_text())
+    assert printed and set(printed) <= set(schema["properties"])
