@@ -49,6 +49,16 @@ def attack_code(attack_type: str) -> int:
     return ATTACK_TYPES.index(attack_type)
 
 
+def _crc_table(polynomial: int) -> np.ndarray:
+    crc = np.arange(256)
+    for _ in range(8):
+        crc = np.where(crc & 0x80, crc << 1 ^ polynomial, crc << 1) & 0xFF
+    return crc.astype(np.uint8)
+
+
+CRC_8 = _crc_table(0x1D)  # SAE J1850, which AUTOSAR's E2E profile 1 uses too: of each byte, u1
+
+
 class AttackSpan(NamedTuple):
     """An interval of missing frames: `start` and `end` are those of the first and the last one, in
     s since the capture's first frame."""

@@ -14,7 +14,7 @@ import numpy as np
 from cangraph.bus import fleet
 from cangraph.bus.arbitration import arbitrate, frame_duration
 from cangraph.bus.attacks import ATTACKS, inject
-from cangraph.frames import Frames, attack_code
+from cangraph.frames import CRC_8, Frames, attack_code
 
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
 _NODES = 8  # control units on the bus, each with a clock of its own
@@ -261,18 +261,10 @@ def _crc(data, start):
     """CRC-8 SAE J1850 of the rows, from `start`."""
     crc = np.full(len(data), start, np.uint8)
     for byte in data.T:
-        crc = _CRC_TABLE[crc ^ byte]
+        crc = CRC_8[crc ^ byte]
     return crc
 
 
-def _crc_table():
-    crc = np.arange(256)
-    for _ in range(8):
-        crc = np.where(crc & 0x80, crc << 1 ^ 0x1D, crc << 1) & 0xFF
-    return crc.astype(np.uint8)
-
-
-_CRC_TABLE = _crc_table()
 _CHECKSUMS = {
     "xor": lambda data, start: np.bitwise_xor.reduce(data, axis=1) ^ np.uint8(start),
     "sum": lambda data, start: data.sum(1) + start & 0xFF,

@@ -19,11 +19,11 @@ import numpy as np
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, graph_of, message_fields
 from cangraph.evaluation.alarms import evidence_constants
-from cangraph.features.kernel import CRC_8, SUMS, Lapse
+from cangraph.features.kernel import SUMS, Lapse
 from cangraph.features.schema import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.features.windows import BREAK, FRAME_NAMES, Known, constants
 from cangraph.files import put
-from cangraph.frames import ATTACK_TYPES, LATEST
+from cangraph.frames import ATTACK_TYPES, CRC_8, LATEST
 
 _HOLD = 1.0  # s; as `Monitor` has it
 _LAYER = {  # of a layer, as C calls it

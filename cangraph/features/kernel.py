@@ -26,6 +26,7 @@ import numba
 import numpy as np
 
 from cangraph.features.schema import FRAME_FEATURES
+from cangraph.frames import CRC_8
 
 FRAME = np.dtype([(feature.name, np.float32) for feature in FRAME_FEATURES])  # of one frame
 
@@ -514,16 +515,6 @@ CHECKSUMS_RECORD = [
     ("proof", np.uint8, (SUMS,)),  # out, each time otherwise than this time before
     ("seen", np.int64),  # payloads that were judged
 ]
-
-
-def _crc_table(polynomial):
-    crc = np.arange(256)
-    for _ in range(8):
-        crc = np.where(crc & 0x80, crc << 1 ^ polynomial, crc << 1) & 0xFF
-    return crc.astype(np.uint8)
-
-
-CRC_8 = _crc_table(0x1D)
 
 
 @per_byte

@@ -23,10 +23,9 @@ from cangraph.deploy.known_vehicle import with_baseline
 from cangraph.deploy.listener import Clock
 from cangraph.evaluation.alarms import evidence_constants
 from cangraph.features.baseline import Baseline
-from cangraph.features.kernel import CRC_8
 from cangraph.features.schema import NODE_FEATURES
 from cangraph.features.windows import constants
-from cangraph.frames import PAYLOAD_LENGTHS, Frames
+from cangraph.frames import CRC_8, PAYLOAD_LENGTHS, Frames
 from cangraph.io.readers import read_frames
 from cangraph.params import load_params
 

@@ -10,10 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest import approx
 
-from cangraph.features.kernel import CRC_8
 from cangraph.features.profile import Profiles, profile
 from cangraph.features.schema import FRAME_FEATURES
-from cangraph.frames import Frames
+from cangraph.frames import CRC_8, Frames
 
 COLUMN = {feature.name: i for i, feature in enumerate(FRAME_FEATURES)}
 
