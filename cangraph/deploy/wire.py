@@ -177,9 +177,9 @@ class Messages:
     def columns(self, blocks: list) -> Taken:
         """The frames of blocks; refused is what `fault_of` finds wrong."""
         messages = [*chain.from_iterable(blocks)]
-        faults = [fault for message in messages if (fault := fault_of(message))]
-        if faults:
-            messages = [message for message in messages if not fault_of(message)]
+        found_wrong = [fault_of(message) for message in messages]
+        if faults := [fault for fault in found_wrong if fault]:
+            messages = [m for m, fault in zip(messages, found_wrong, strict=True) if not fault]
         found: dict[str, Any] = columns_of(messages)
         found["bus_names"] = (self.name,)
         if not self.name or "," in self.name:
