@@ -36,8 +36,6 @@ OPTIONS = {
     "bf16": {"precision": "bf16-mixed"},
     "ema": {"average": "ema"},
     "swa": {"average": "swa"},
-    "freeze .4": {"freeze": 0.4},
-    "prune half": {"prune": 0.5},
 }
 
 

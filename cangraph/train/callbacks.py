@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelPruning, WeightAveraging
-from torch import Tensor, nn
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from torch import Tensor
 
 from cangraph.data.graphs import Graphs
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
@@ -195,81 +195,3 @@ class FineTuning(Callback):
         first = len(layers) - self.learning(trainer.current_epoch, len(layers))
         for number, layer in enumerate(layers):
             layer.requires_grad_(number >= first)
-
-
-class GradientFreezing(Callback):
-    """Freeze a layer of the encoder when its gradient has become small beside the others'.
-
-    The gradient of a layer in an epoch is g = mean over steps of ‖∇w‖ / √(number of its weights).
-    After the epoch every layer with g < `share` · (mean g of the other parts that learn) stops
-    learning for the rest of the run; the heads are one part, and always learn.
-    """
-
-    def __init__(self, share: float):
-        self.share = share
-        self.frozen: list[int] = []  # positions in `task.layers`
-        self.sums: dict[int, Tensor] = {}  # of the epoch so far, by part
-
-    @staticmethod
-    def _parts(task) -> dict[int, list[nn.Parameter]]:
-        """The weights of each layer by its position, of the heads as -1."""
-        parts = {n: [*layer.parameters()] for n, layer in enumerate(task.layers)}
-        known = {id(w) for weights in parts.values() for w in weights}
-        return parts | {-1: [w for w in task.parameters() if id(w) not in known]}
-
-    def on_train_epoch_start(self, trainer, task) -> None:
-        self.sums.clear()
-        for n in self.frozen:
-            task.layers[n].requires_grad_(False)
-
-    def on_before_optimizer_step(self, trainer, task, optimizer) -> None:
-        for part, weights in self._parts(task).items():
-            gradients = [w.grad for w in weights if w.grad is not None]
-            if gradients:
-                size = sum(g.numel() for g in gradients)
-                norm = nn.utils.get_total_norm(gradients) / size**0.5
-                self.sums[part] = self.sums.get(part, 0.0) + norm
-
-    def on_train_epoch_end(self, trainer, task) -> None:
-        mean = {part: float(value) for part, value in self.sums.items()}
-        for part, own in mean.items():
-            others = [value for other, value in mean.items() if other != part]
-            if part >= 0 and own < self.share * float(np.mean(others)):
-                self.frozen.append(part)
-                if trainer.is_global_zero:
-                    print(f"layer {part + 1} of {len(task.layers)} is frozen from here on")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"frozen": self.frozen}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.frozen = state_dict["frozen"]
-
-
-class Pruning(ModelPruning):
-    """Set the `share` of the model's weights with the least absolute values to 0, over all its
-    matrices together, after the first epoch; the other weights go on learning (Han et al. 2015).
-
-    Lightning's own hook would prune after the epoch's validation. Masks are no part of a
-    checkpoint: a resumed run finds them again, since the zeros are the least weights.
-    """
-
-    def __init__(self, model: nn.Module, share: float):
-        none = torch.empty(0)
-        matrices = [(m, "weight") for m in model.modules() if getattr(m, "weight", none).ndim > 1]
-        super().__init__(
-            "l1_unstructured",
-            matrices,
-            amount=share,
-            apply_pruning=False,  # by Lightning's hook
-            use_lottery_ticket_hypothesis=False,
-        )
-        self.share = share
-
-    def on_train_start(self, trainer, task) -> None:
-        if trainer.current_epoch:
-            self.apply_pruning(self.share)
-
-    def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx) -> None:
-        if trainer.is_last_batch and not trainer.current_epoch:
-            self.apply_pruning(self.share)

@@ -39,8 +39,6 @@ from cangraph.train.callbacks import (
     EpochLines,
     FineTuning,
     FiniteLoss,
-    GradientFreezing,
-    Pruning,
     finite,
 )
 from cangraph.train.optim import find_rate, optimisation
@@ -99,20 +97,18 @@ def fit(
     loss that are not finite, and `callbacks.CollapseError` for outputs that no longer differ.
     """
     run, processes = params.fit, devices * nodes
-    _refuse(run, size, folder, processes, tuning)
+    _refuse(run, size, folder, processes)
     seed_everything(params.seed)
     task.history, task.imbalance = [], run.imbalance
     task.at_once = run.at_once
     train = data.draw(0, 0.0)
     (task.weigh if tuning else task.prepare)(finite(train, "epoch 1"))
-    # the weights of a layer that freezes have no gradient
-    several = "ddp_find_unused_parameters_true" if run.freeze else "ddp"
     with tempfile.TemporaryDirectory() as nowhere, _quiet():
         build = partial(
             L.Trainer,
             devices=devices,
             num_nodes=nodes,
-            strategy=several if processes > 1 else "auto",
+            strategy="ddp" if processes > 1 else "auto",
             default_root_dir=nowhere,
             gradient_clip_val=run.clip,
             accumulate_grad_batches=run.accumulate,
@@ -133,9 +129,7 @@ def fit(
     return task
 
 
-def _refuse(
-    run: FitParams, size: str, folder: Path | str | None, processes: int, tuning: FineTuning | None
-) -> None:
+def _refuse(run: FitParams, size: str, folder: Path | str | None, processes: int) -> None:
     """Raise `ValueError` for parameters that cannot work with this call."""
     if folder is None and (run.checkpoints > 1 or run.record or processes > 1):
         raise ValueError(
@@ -146,10 +140,6 @@ def _refuse(
         raise ValueError(
             f"fit: fit.rate = 'found' with {processes} processes, each of which finds its own; "
             f"expected given; set {size}.learning_rate to what one process found"
-        )
-    if tuning and run.freeze:
-        raise ValueError(
-            f"fit: fit.freeze = {run.freeze} with fine-tuning, which freezes by itself; set it to 0"
         )
 
 
@@ -231,10 +221,6 @@ def _callbacks(task: Task, params: Params, size: str, batches: Batches, folder: 
     run, made = params.fit, [FiniteLoss(), Collapse(), EpochLines(folder)]
     if run.average != "none":
         made.append(Averages(run.average, params[size].epochs, _steps(batches, run)))
-    if run.freeze:
-        made.append(GradientFreezing(run.freeze))
-    if run.prune:
-        made.append(Pruning(task.model, run.prune))
     return made
 
 

@@ -175,7 +175,6 @@ def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car
     [
         ("thawed", {}, r"how = 'thawed'; use frozen, gradual or discriminative"),
         ("frozen", {"rate": "found"}, r"fit.rate = 'found' .*; set it to given"),
-        ("frozen", {"freeze": 0.5}, r"fit.freeze = 0.5 with fine-tuning"),
         ("frozen", {"train_on": "labelled"}, r"train_on = 'labelled', and no window is"),
         ("frozen", {"cut": CUT | {"gap": 0.5, "blocks": 20}}, r"split: val has no window"),
     ],

@@ -135,8 +135,6 @@ OPTIONS = [
     {"imbalance": "focal", "accumulate": 2},
     {"warmup": 0.1, "accumulate": 2, "average": "ema"},
     {"precision": "bf16-mixed", "rate": "found"},
-    {"freeze": 1.0, "average": "ema"},
-    {"prune": 0.5},
 ]
 
 
