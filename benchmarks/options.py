@@ -35,7 +35,6 @@ OPTIONS = {
     "accumulate 2": {"accumulate": 2},
     "bf16": {"precision": "bf16-mixed"},
     "ema": {"average": "ema"},
-    "swa": {"average": "swa"},
 }
 
 

@@ -89,7 +89,7 @@ class FitParams(_Group):  # of `train.fit.fit`
     clip: Positive
     accumulate: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    average: Literal["none", "ema", "swa"]
+    average: Literal["none", "ema"]
     checkpoints: Count
     record: list[Literal["tensorboard", "wandb"]]
 

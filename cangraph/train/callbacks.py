@@ -16,7 +16,6 @@ from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import put
 
 _REACH = 0.1  # share of the steps that an exponential average looks back
-_SWA = 0.75  # share of the epochs before a stochastic weight average begins
 _SLOWER = 2.6  # times, of a layer than the one above it (Howard and Ruder 2018)
 _CONSTANT = 1e-3  # standard deviation of the outputs below which they count as constant
 _PATIENCE = 2  # epochs with constant outputs that stop a run
@@ -137,28 +136,18 @@ class Collapse(Callback):
 class Averages(WeightAveraging):
     """Validate and keep an average of the weights instead of the weights themselves.
 
-    `ema`, after every step: w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), with n steps so far and h a
-    tenth of all steps: an exponential average that forgets the first weights faster while it is
-    young. (Lightning's EMAWeightAveraging has one fixed decay.) `swa`, after every epoch: the mean
-    of the weights at the end of the last quarter of the `epochs`, of two if there are (Izmailov et
-    al. 2018). Lightning's own replaces the schedule, and validates no average.
+    After every step w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), with n steps so far and h a tenth of
+    all (`epochs` of so many `steps`): an exponential average that forgets the first weights faster
+    while it is young. (Lightning's EMAWeightAveraging has one fixed decay.)
     """
 
-    def __init__(self, kind: Literal["ema", "swa"], epochs: int, steps: int):
-        self.every = 1 if kind == "ema" else steps
-        reach, start = max(_REACH * epochs * steps, 1.0), min(int(_SWA * epochs), epochs - 2)
+    def __init__(self, epochs: int, steps: int):
+        reach = max(_REACH * epochs * steps, 1.0)
 
         def ema(average: Tensor, now: Tensor, n: Tensor) -> Tensor:
             return average + (now - average) * (9 / (10 + n)).clamp(min=1 / reach)
 
-        def swa(average: Tensor, now: Tensor, n: Tensor) -> Tensor:
-            return torch.where(n <= start, now, average + (now - average) / (n - start + 1))
-
-        super().__init__(avg_fn=ema if kind == "ema" else swa)
-
-    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        # with the last step of an epoch, not after the epoch: validation comes in between
-        return step_idx is not None and (step_idx + 1) % self.every == 0
+        super().__init__(avg_fn=ema)
 
 
 class FineTuning(Callback):

@@ -220,7 +220,7 @@ def _callbacks(task: Task, params: Params, size: str, batches: Batches, folder: 
     """What every run needs, and what `params.fit` asks for."""
     run, made = params.fit, [FiniteLoss(), Collapse(), EpochLines(folder)]
     if run.average != "none":
-        made.append(Averages(run.average, params[size].epochs, _steps(batches, run)))
+        made.append(Averages(params[size].epochs, _steps(batches, run)))
     return made
 
 

@@ -38,19 +38,12 @@ class Walk(L.LightningModule):
         self.seen.append(self.w.item())
 
 
-def walked(kind, epochs, steps):
-    walk, average = Walk(), Averages(kind, epochs, steps)
+def walked(epochs, steps):
+    walk, average = Walk(), Averages(epochs, steps)
     trainer = plain_trainer(max_epochs=epochs, callbacks=[average], num_sanity_val_steps=0)
     trainer.fit(walk, DataLoader(range(steps)), DataLoader(range(1)))
     assert torch.equal(walk.scale, torch.tensor(0.1)), "constants stay as they are"
     return walk
-
-
-def test_swa_is_the_mean_of_the_last_epochs_and_before_that_the_weight_itself():
-    walk = walked("swa", 8, 5)  # w = 5, 10, … 40 at the ends of the epochs
-    assert walk.seen == pytest.approx([5, 10, 15, 20, 25, 30, 35, (35 + 40) / 2])
-    assert walk.w.item() == pytest.approx(37.5)
-    assert walked("swa", 2, 5).seen == pytest.approx([5, 7.5]), "two epochs at least"
 
 
 def test_ema_forgets_over_a_tenth_of_the_steps():
@@ -59,7 +52,7 @@ def test_ema_forgets_over_a_tenth_of_the_steps():
         expected += (n + 1 - expected) * max(1 / 20, 9 / (10 + n))
         if n % 50 == 49:
             seen.append(expected)
-    assert walked("ema", 4, 50).seen == pytest.approx(seen)
+    assert walked(4, 50).seen == pytest.approx(seen)
 
 
 # guards

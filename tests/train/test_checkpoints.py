@@ -130,7 +130,6 @@ def killed_in(data, epoch):
 
 OPTIONS = [
     {},
-    {"average": "swa"},
     {"imbalance": "sampler"},
     {"imbalance": "focal", "accumulate": 2},
     {"warmup": 0.1, "accumulate": 2, "average": "ema"},
