@@ -29,7 +29,6 @@ OPTIONS = {
     "no weights": {"imbalance": "none"},
     "sampler": {"imbalance": "sampler"},
     "focal": {"imbalance": "focal"},
-    "rate found": {"rate": "found"},
     "warmup .1": {"warmup": 0.1},
     "clip 10": {"clip": 10.0},
     "accumulate 2": {"accumulate": 2},

@@ -82,7 +82,6 @@ class FitParams(_Group):  # of `train.fit.fit`
     train_on: Literal["clean", "labelled", "both"]
     batch_size: Count
     at_once: Count | None
-    rate: Literal["given", "found"]
     warmup: Fraction
     weight_decay: NotNegative
     imbalance: Literal["none", "weights", "sampler", "focal"]

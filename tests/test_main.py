@@ -161,11 +161,9 @@ def test_the_notebook_goes_on_from_what_two_processes_left(home, monkeypatch, ca
         near(row, other, 0.02)
 
 
-def test_a_run_of_two_processes_needs_a_folder_and_a_given_rate(tmp_path):
+def test_a_run_of_two_processes_needs_a_folder():
     with pytest.raises(ValueError, match=r"2 processes and no folder .* pass folder="):
         mean_only(None, devices=2)
-    with pytest.raises(ValueError, match=r"'found' with 4 processes, .* set student.learning_rate"):
-        mean_only(tmp_path, devices=2, nodes=2, rate="found")
 
 
 def test_who_started_the_script_says_how_many_processes_there_are(monkeypatch):

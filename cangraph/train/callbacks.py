@@ -3,7 +3,7 @@ and which layers learn."""
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,6 @@ from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import put
 
 _REACH = 0.1  # share of the steps that an exponential average looks back
-_SLOWER = 2.6  # times, of a layer than the one above it (Howard and Ruder 2018)
 _CONSTANT = 1e-3  # standard deviation of the outputs below which they count as constant
 _PATIENCE = 2  # epochs with constant outputs that stop a run
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -151,33 +150,23 @@ class Averages(WeightAveraging):
 
 
 class FineTuning(Callback):
-    """Which layers of `task.encoder` learn in which epoch; the heads always do.
-
-    `frozen`: none. `gradual`: none at first, then one more from the heads down in each of equal
-    shares of the epochs (Howard and Ruder 2018, §3.3). `discriminative`: all, each at 1/2.6 of the
-    learning rate of the one above it, the heads on top (ibid., §3.2).
+    """Let the heads learn at first, then one more layer of `task.encoder` from the heads down in
+    each of equal shares of the epochs (Howard and Ruder 2018, §3.3).
 
     All weights are in the optimiser from the start; those that do not learn have no gradient, and
     AdamW leaves them as they are.
-
-    Raises `ValueError` for another `how`.
     """
 
-    def __init__(self, how: Literal["frozen", "gradual", "discriminative"], epochs: int):
-        if how not in ("frozen", "gradual", "discriminative"):
-            raise ValueError(f"adapt: how = {how!r}; use frozen, gradual or discriminative")
-        self.how, self.epochs = how, epochs
-        self.slowing = 1 / _SLOWER if how == "discriminative" else 1.0
+    def __init__(self, epochs: int):
+        self.epochs = epochs
 
     def learning(self, epoch: int, layers: int) -> int:
         """How many of `layers` learn in an epoch (from 0), counted from the heads down.
 
-        >>> [FineTuning("gradual", 8).learning(epoch, 2) for epoch in range(8)]
+        >>> [FineTuning(8).learning(epoch, 2) for epoch in range(8)]
         [0, 0, 0, 1, 1, 1, 2, 2]
         """
-        if self.how == "gradual":
-            return epoch * (layers + 1) // self.epochs
-        return 0 if self.how == "frozen" else layers
+        return epoch * (layers + 1) // self.epochs
 
     def on_train_epoch_start(self, trainer, task) -> None:
         layers = task.layers

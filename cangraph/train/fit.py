@@ -41,7 +41,7 @@ from cangraph.train.callbacks import (
     FiniteLoss,
     finite,
 )
-from cangraph.train.optim import find_rate, optimisation
+from cangraph.train.optim import optimisation
 from cangraph.train.tasks import SCORING, Task
 
 
@@ -63,7 +63,6 @@ def _quiet() -> Iterator[None]:
                 ".*module.s. in eval mode.*",  # a student's teacher, on purpose
                 ".*LeafSpec.*",  # torch's deprecation, raised inside Lightning
                 ".*exists and is not empty.*",  # the run's own folder: it goes on from there
-                ".*no `val_dataloader`.*",  # a learning rate is looked for without validation
             ):
                 warnings.filterwarnings("ignore", message=expected)
             yield
@@ -80,7 +79,7 @@ def fit(
     devices: int = 1,
     nodes: int = 1,
     *,
-    tuning: FineTuning | None = None,
+    tuning: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Task:
     """Train `task` on the windows that `data` draws for each epoch, keep the weights of the epoch
@@ -91,13 +90,14 @@ def fit(
     The same seed and number of threads give the same weights, bit for bit, on a CPU. With a
     `folder`, every epoch leaves a checkpoint there, and a run that was killed goes on from the last
     one to the same weights; `history.csv`, `diagnostics.json` and what `fit.record` names lie
-    beside them. With a `tuning` the task has been trained before: its scaler is kept.
+    beside them. `tuning` goes on from a task that has been trained before, whose
+    scaler is kept, layer after layer (`callbacks.FineTuning`).
 
     Raises `ValueError` for parameters that cannot work here, `FloatingPointError` for features or a
     loss that are not finite, and `callbacks.CollapseError` for outputs that no longer differ.
     """
     run, processes = params.fit, devices * nodes
-    _refuse(run, size, folder, processes)
+    _refuse(run, folder, processes)
     seed_everything(params.seed)
     task.history, task.imbalance = [], run.imbalance
     task.at_once = run.at_once
@@ -129,17 +129,12 @@ def fit(
     return task
 
 
-def _refuse(run: FitParams, size: str, folder: Path | str | None, processes: int) -> None:
+def _refuse(run: FitParams, folder: Path | str | None, processes: int) -> None:
     """Raise `ValueError` for parameters that cannot work with this call."""
     if folder is None and (run.checkpoints > 1 or run.record or processes > 1):
         raise ValueError(
             f"fit: fit.checkpoints = {run.checkpoints}, fit.record = {run.record}, {processes} "
             "processes and no folder to keep files in; expected 1, [] and 1; pass folder="
-        )
-    if processes > 1 and run.rate == "found":
-        raise ValueError(
-            f"fit: fit.rate = 'found' with {processes} processes, each of which finds its own; "
-            f"expected given; set {size}.learning_rate to what one process found"
         )
 
 
@@ -151,7 +146,7 @@ def _train(
     folder: Path,
     build: partial,
     *,
-    tuning: FineTuning | None,
+    tuning: bool,
     more: Sequence[Callback],
 ) -> dict[str, Any]:
     """Train, and return the checkpoint of the epoch that is kept."""
@@ -164,16 +159,17 @@ def _train(
         )
 
     facts = checkpoints.about(task, data.draw(0, 0.0), data.val, params, size)
-    facts["tuning"] = tuning and tuning.how
+    facts["tuning"] = tuning
     batches = Batches(draw, run.batch_size, params.seed)
-    rate = _planned(task, params, size, batches, build, tuning.slowing if tuning else 1.0)
+    rate, steps = params[size].learning_rate, epochs * _steps(batches, run)
+    task.optimisation = partial(optimisation, rate=rate, run=run, steps=steps)
     place = folder / checkpoints.key_of(facts)
     best, last = checkpoints.keeping(place, task, run.checkpoints)
     own = _callbacks(task, params, size, batches, folder)
     resumable = checkpoints.Resumable(facts, batches)
     trainer = build(
         max_epochs=epochs,
-        callbacks=[*own, resumable, *more, *([tuning] * bool(tuning)), best, last],
+        callbacks=[*own, resumable, *more, *([FineTuning(epochs)] * tuning), best, last],
         plugins=[checkpoints.WholeFiles()],
         logger=_loggers(run.record, folder, facts),
     )
@@ -194,21 +190,6 @@ def _train(
         record |= {"seconds_since_last_start": time.perf_counter() - began}
         put(folder / "diagnostics.json", json.dumps(record, indent=1).encode())
     return kept
-
-
-def _planned(
-    task: Task, params: Params, size: str, batches: Batches, build: partial, slowing: float
-) -> float:
-    """Set how `task` is optimised, and return the learning rate at the peak."""
-    run, rate = params.fit, params[size].learning_rate
-    steps = params[size].epochs * _steps(batches, run)
-    task.optimisation = partial(optimisation, rate=rate, run=run, steps=steps, slowing=slowing)
-    if run.rate == "found":
-        first = Batches(batches.draw(0), run.batch_size, params.seed)
-        rate = find_rate(task, first, build, given=rate)
-        task.optimisation = partial(task.optimisation, rate=rate)
-        seed_everything(params.seed)
-    return rate
 
 
 def _steps(batches: Batches, run: FitParams) -> int:

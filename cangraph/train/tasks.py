@@ -103,9 +103,6 @@ class Task(WithinBudget):
         means = {f"{stage}_{n}": v / windows for n, v in zip(names, sums, strict=True)}
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
 
-    def on_train_epoch_start(self) -> None:
-        self.sums.clear()  # of steps that looked for a learning rate
-
     def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
         if self.trainer.is_last_batch:
             self.log_epoch("train")

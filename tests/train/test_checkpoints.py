@@ -133,7 +133,7 @@ OPTIONS = [
     {"imbalance": "sampler"},
     {"imbalance": "focal", "accumulate": 2},
     {"warmup": 0.1, "accumulate": 2, "average": "ema"},
-    {"precision": "bf16-mixed", "rate": "found"},
+    {"precision": "bf16-mixed"},
 ]
 
 
