@@ -84,7 +84,6 @@ class FitParams(_Group):  # of `train.fit.fit`
     at_once: Count | None
     warmup: Fraction
     weight_decay: NotNegative
-    imbalance: Literal["none", "weights", "sampler", "focal"]
     clip: Positive
     accumulate: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -96,9 +95,7 @@ class FitParams(_Group):  # of `train.fit.fit`
 class DistillationParams(_Group):  # of `train.distillation.distill`
     temperature: Positive
     soft: NotNegative
-    types: NotNegative
     hint: NotNegative
-    relation: NotNegative
 
 
 class FusionParams(_Group):  # of `fusion.dqn`

@@ -2,6 +2,4 @@
 
 from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__, submod_attrs={"models": ["n_parameters"], "losses": ["Balance"]}
-)
+__getattr__, __dir__, __all__ = attach(__name__, submod_attrs={"models": ["n_parameters"]})

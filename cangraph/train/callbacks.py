@@ -116,7 +116,7 @@ class Collapse(Callback):
         if len(losses) > 1 and losses[-1] > losses[0]:
             return f"the loss rose: use a learning_rate below {rate:.3g}, or a longer fit.warmup"
         if abs(level) > 10:
-            return "the output is saturated: use a lower learning_rate, or another fit.imbalance"
+            return "the output is saturated: use a lower learning_rate"
         return (
             "the net predicts the base rate: features are constant, the learning_rate of "
             f"{rate:.3g} is too low, or fit.weight_decay too high"

@@ -3,9 +3,7 @@
 | on paper | in code | what the student takes over |
 |---|---|---|
 | T² KL(σ(t/T) ‖ σ(s/T)) | `soft` | the odds of windows and nodes; of a VGAE, rebuilt features |
-| T² KL(softmax(t/T) ‖ softmax(s/T)) | `types` | the odds of the attack types |
 | ‖P z_s − z_t‖² | `hint` | the embedding, through a projection P |
-| Huber(ψ(z_s) − ψ(z_t)) | `relation` | which windows of a batch lie near each other |
 
 Each has a weight in `DistillationParams`; a term of weight 0 is left out.
 """
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cangraph.data.batches import Batch
-from cangraph.nn.losses import feature_error, hint, relation, soft_classes, soft_targets
+from cangraph.nn.losses import feature_error, hint, soft_targets
 from cangraph.nn.models import GAT, VGAE, Standardize
 from cangraph.params import DistillationParams
 from cangraph.train.tasks import Detector, Reconstructor, Task
@@ -68,11 +66,11 @@ class Taught(Task):
 
 
 class Distilled(Taught, Detector):
-    """Train a student `GAT` on labels and on what its teacher says of windows, nodes and types."""
+    """Train a student `GAT` on labels and on what its teacher says of windows and nodes."""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         z, out = self.model.embed_and_judge(batch)
-        z_taught, (window, node, attack_type) = self.teacher(batch, self.encoder.node_scale)
+        z_taught, (window, node, _) = self.teacher(batch, self.encoder.node_scale)
         temperature = self.weights.temperature
         terms = self.terms(out, batch)
         return self.with_terms(
@@ -82,9 +80,7 @@ class Distilled(Taught, Detector):
                 soft_targets(out.window, window, temperature)
                 + soft_targets(out.node, node, temperature)
             ),
-            types=lambda: soft_classes(out.attack_type, attack_type, temperature),
             hint=lambda: hint(self.projection(z), z_taught),
-            relation=lambda: relation(z, z_taught),
         )
 
 
@@ -101,7 +97,6 @@ class DistilledVGAE(Taught, Reconstructor):
             terms,
             soft=lambda: feature_error(x_hat, rebuilt).mean(),
             hint=lambda: hint(self.projection(z), z_taught),
-            relation=lambda: relation(z, z_taught),
         )
 
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -99,8 +98,7 @@ def fit(
     run, processes = params.fit, devices * nodes
     _refuse(run, folder, processes)
     seed_everything(params.seed)
-    task.history, task.imbalance = [], run.imbalance
-    task.at_once = run.at_once
+    task.history, task.at_once = [], run.at_once
     train = data.draw(0, 0.0)
     (task.weigh if tuning else task.prepare)(finite(train, "epoch 1"))
     with tempfile.TemporaryDirectory() as nowhere, _quiet():
@@ -154,9 +152,7 @@ def _train(
 
     def draw(epoch: int) -> Graphs:
         drawn = task.subset(data.draw(epoch, epoch / max(epochs - 1, 1)))
-        return task.sample(
-            finite(drawn, f"epoch {epoch + 1}"), np.random.default_rng([params.seed, epoch])
-        )
+        return finite(drawn, f"epoch {epoch + 1}")
 
     facts = checkpoints.about(task, data.draw(0, 0.0), data.val, params, size)
     facts["tuning"] = tuning

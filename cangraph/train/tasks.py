@@ -31,7 +31,6 @@ class Task(WithinBudget):
 
     monitor: str = "val_loss"  # what tells the epoch to keep
     mode: Literal["min", "max"] = "min"
-    imbalance: str = "weights"  # see `losses`; where labels are learnt from
     state_names: tuple[str, ...] = ()  # of the columns of a score's `state`
     optimisation: Callable[["Task"], tuple[list, list]]  # see `optim`
 
@@ -73,10 +72,6 @@ class Task(WithinBudget):
 
     def subset(self, graphs: Graphs) -> Graphs:
         """The windows this task learns from."""
-        return graphs
-
-    def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
-        """The windows of an epoch, of those to learn from."""
         return graphs
 
     def configure_optimizers(self):
@@ -135,7 +130,7 @@ class Task(WithinBudget):
 class Detector(Task):
     """Train a `GAT` to tell attack windows from benign ones, the attacked nodes, and the attack.
 
-    Binary cross-entropy of windows + that of nodes, both balanced as `imbalance` says (see
+    Binary cross-entropy of windows + that of nodes, in both of which attacks weigh more (see
     `losses`), + 0.2 · cross-entropy of the attack type. The score is the probability σ(logit), in
     float64 so that windows with nearly the same certainty still rank. The epoch to keep is the one
     that ranks validation windows best (AUPRC), of equal ones the last: a single odd window decides
@@ -151,7 +146,7 @@ class Detector(Task):
 
     def __init__(self, model: GAT):
         super().__init__(model)
-        self.balance = losses.Balance()
+        self.attack_weight = 1.0  # of a window
         # every process validates all windows
         self.val_auprc = BinaryAveragePrecision(sync_on_compute=False)
 
@@ -160,16 +155,12 @@ class Detector(Task):
         return self.model.encoder
 
     def weigh(self, train: Graphs) -> None:
-        self.balance = losses.Balance.of(train, self.imbalance)
-
-    def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
-        return losses.balanced(graphs, rng) if self.imbalance == "sampler" else graphs
+        self.attack_weight = losses.attack_weight(train)
 
     def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
         """The loss of each head on its labels, and `hard`, their weighted sum."""
-        by = self.balance
-        window = losses.binary_error(out.window, batch.label, by.window_weight, by.focus)
-        node = losses.binary_error(out.node, batch.node_label, by.node_weight, by.focus)
+        window = losses.binary_error(out.window, batch.label, self.attack_weight)
+        node = losses.binary_error(out.node, batch.node_label, losses.NODE_WEIGHT)
         kind = nn.functional.cross_entropy(out.attack_type, batch.attack_type)
         hard = window + node + self.type_share * kind
         return {"window": window, "node": node, "type": kind, "hard": hard}

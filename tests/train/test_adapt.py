@@ -92,9 +92,9 @@ def test_the_scaler_of_the_weights_is_kept_and_the_threshold_is_set_anew(given, 
     assert metrics(scores, found.threshold)["f1"] is not None, "attacks are among them"
     # labels weigh as the new material says
     attacks = int(train.label.sum())
-    weight = found.task.balance.window_weight
+    weight = found.task.attack_weight
     assert weight == pytest.approx(min((len(train) - attacks) / attacks, 10.0))
-    assert weight != given.balance.window_weight
+    assert weight != given.attack_weight
 
 
 def test_no_moment_of_the_traffic_stands_in_two_parts(new):

@@ -130,8 +130,6 @@ def killed_in(data, epoch):
 
 OPTIONS = [
     {},
-    {"imbalance": "sampler"},
-    {"imbalance": "focal", "accumulate": 2},
     {"warmup": 0.1, "accumulate": 2, "average": "ema"},
     {"precision": "bf16-mixed"},
 ]

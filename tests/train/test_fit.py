@@ -70,7 +70,6 @@ def test_windows_without_attacks_train_no_detector(data, detector, asked):
 
 
 OPTIONS = [{"clip": 1e-9}, {"precision": "bf16-mixed"}]
-OPTIONS += [{"imbalance": way} for way in ("none", "sampler", "focal")]
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
