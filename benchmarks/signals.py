@@ -1,0 +1,187 @@
+"""How many physical signals `signals.find_signals` finds, and how many of the found ones are none.
+
+    CANGRAPH_DATA=… python benchmarks/signals.py [--cars 40] [--log LOG.parquet DBC [DBC …]] …
+
+The truth is known of simulated cars, and of real logs by DBC files: those of opendbc (MIT) come
+with `pip download opendbc`; for clean/comma-rav4 (a Toyota RAV4 of 2017) bus 0 is described by
+generator/toyota/_toyota_2017.dbc and toyota_new_mc_pt.dbc, bus 1 by toyota_adas.dbc.
+
+A signal of the truth counts if it moves smoothly in the log: 8 values at least and the mean square
+of its steps below .6 of its variance (von Neumann's ratio below .3). Of these, `exact` have a found
+signal with the same bits in the same order, of those that ever move; `top` one with their upper
+bits only. A found signal is `wrong` if it holds a bit that moves and that the truth gives to
+nothing that moves smoothly (counter, checksum, flags), or bits of two signals, or lacks upper bits;
+`unknown` if the truth says nothing of one of its bits, so that nobody can tell. Beside: each byte
+that changes taken for a signal. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import cangraph as cg
+from cangraph.bus.simulator import messages
+from cangraph.signals import Signal, find_signals, read_signal
+
+SECONDS = 60.0  # of a simulated car
+
+
+class Entry(NamedTuple):
+    """What the truth says of some bits of a message, and whether it may be a physical value."""
+
+    name: str
+    signal: Signal
+    physical: bool
+
+
+def bits(signal: Signal, moving: np.ndarray) -> tuple[int, ...]:
+    """The bits of a signal that move, the most significant first, counted from byte 0's top one."""
+    if signal.little:
+        numbers = range(signal.start + signal.length - 1, signal.start - 1, -1)
+        places = [n // 8 * 8 + 7 - n % 8 for n in numbers]
+    else:
+        first = signal.start // 8 * 8 + 7 - signal.start % 8
+        places = list(range(first, first + signal.length))
+    return tuple(p for p in places if moving[p])
+
+
+def of_simulated(vehicle: str) -> dict[int, list[Entry]]:
+    """The fields of a simulated vehicle, by arbitration ID."""
+    truth = {}
+    for message in messages(vehicle):
+        truth[message.arbitration_id] = [
+            Entry(f.kind, Signal(8 * f.byte + 7, 8 + 8 * (f.kind == "signal"), False, False), kind)
+            for f in message.fields
+            for kind in [f.kind == "signal"]
+        ]
+    return truth
+
+
+def of_dbc(paths: list[Path]) -> dict[int, list[Entry]]:
+    """The signals of DBC files, by arbitration ID; of a message, those of the last file."""
+    import cantools
+
+    truth = {}
+    for path in paths:
+        for message in cantools.database.load_file(path, strict=False).messages:
+            truth[message.frame_id] = [
+                Entry(
+                    s.name,
+                    Signal(s.start, s.length, s.byte_order == "little_endian", s.is_signed),
+                    not any(w in s.name for w in ("CHECKSUM", "COUNTER", "ENCODER", "SUM", "SM2")),
+                )
+                for s in message.signals
+            ]
+    return truth
+
+
+def smooth(values: np.ndarray) -> bool:
+    """Whether these move, smoothly."""
+    if len(values) < 8:
+        return False
+    ratio = np.mean(np.diff(values) ** 2) / max(2 * values.var(), 1e-12)
+    return len(np.unique(values)) >= 8 and ratio < 0.3
+
+
+def judged(found: list[Signal], truth: list[Entry], data: np.ndarray) -> dict[str, list[str]]:
+    """The names of true signals that were found or missed; the found ones that are wrong."""
+    moving = np.unpackbits(np.bitwise_or.reduce(data ^ data[0], axis=0)) > 0
+    length = data.shape[1] * 8
+    fits = [e for e in truth if max(bits(e.signal, np.ones(length + 512)), default=0) < length]
+    real = {
+        e.name + str(e.signal.start): bits(e.signal, moving)
+        for e in fits
+        if e.physical and smooth(read_signal(data, e.signal))
+    }
+    known = {p for e in fits for p in bits(e.signal, moving)}
+    out: dict[str, list[str]] = {k: [] for k in ("exact", "top", "missed", "wrong", "unknown")}
+    mine = {signal: bits(signal, moving) for signal in found}
+    seen = set()
+    for signal, places in mine.items():
+        same = [name for name, true in real.items() if true == places]
+        part = [name for name, true in real.items() if true[: len(places)] == places]
+        if same or part:
+            out["exact" if same else "top"] += (same or part)[:1]
+            seen.update((same or part)[:1])
+        elif not set(places) & known or not set(places) <= known:
+            out["unknown"].append(str(tuple(signal)))
+        else:
+            hit = [e.name for e in fits if set(bits(e.signal, moving)) & set(places)]
+            out["wrong"].append(f"{tuple(signal)} in {'+'.join(hit)}")
+    out["missed"] = [name for name in real if name not in seen]
+    return out
+
+
+def bytes_that_change(data: np.ndarray, used: int) -> list[Signal]:
+    """The baseline."""
+    return [Signal(8 * k + 7, 8, False, False) for k in np.flatnonzero(np.ptp(data[:, :used], 0))]
+
+
+def measure(log: cg.Frames, truth: dict[int, list[Entry]], verbose: bool) -> tuple[Counter, float]:
+    """Counts over the IDs of a log, and the seconds that finding took."""
+    counts: Counter = Counter()
+    seconds = 0.0
+    order = np.argsort(log.arbitration_id, kind="stable")
+    ids, begins = np.unique(log.arbitration_id[order], return_index=True)
+    for arbitration_id, rows in zip(ids.tolist(), np.split(order, begins[1:]), strict=True):
+        data, used = log.data[rows], int(log.dlc[rows].max())
+        begin = time.perf_counter()
+        found = find_signals(data, used)
+        seconds += time.perf_counter() - begin
+        counts["found"] += len(found)
+        for how, signals in (("", found), ("bytes: ", bytes_that_change(data, used))):
+            result = judged(signals, truth.get(arbitration_id, []), data)
+            counts.update({how + what: len(names) for what, names in result.items()})
+            if verbose and not how:
+                named = {what: names for what, names in result.items() if names}
+                print(f"  {arbitration_id:X} ({len(rows)}): {named}")
+    return counts, seconds
+
+
+def show(name: str, counts: Counter, seconds: float, ids: int) -> dict:
+    """Prints and returns the figures of a group of logs."""
+    row: dict = {"log": name, "IDs": ids, "s": round(seconds, 3)}
+    for how in ("", "bytes: "):
+        true = sum(counts[how + k] for k in ("exact", "top", "missed"))
+        row["true"] = true
+        row |= {how + k: counts[how + k] for k in ("exact", "top", "wrong", "unknown")}
+        print(
+            f"{name}, {how or 'signals: '}{counts[how + 'exact']} of {true} exact, "
+            f"{counts[how + 'top']} upper bits only; {counts[how + 'wrong']} wrong, "
+            f"{counts[how + 'unknown']} unknown"
+        )
+    print(f"{name}: {seconds:.2f} s for {ids} IDs")
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cars", type=int, default=40, help="half of the fleet, half wild")
+    parser.add_argument("--log", nargs="+", action="append", default=[], metavar="FILE")
+    parser.add_argument("--verbose", action="store_true")
+    given = parser.parse_args()
+    rows = []
+    for kind in ("fleet", "wild"):
+        counts, seconds, ids = Counter(), 0.0, 0
+        for number in range(900, 900 + given.cars // 2):
+            vehicle = f"{kind}-{number}"
+            log = cg.simulate(vehicle, SECONDS, seed=number)
+            more, took = measure(log, of_simulated(vehicle), given.verbose)
+            counts, seconds, ids = counts + more, seconds + took, ids + log.info.arbitration_ids
+        if given.cars:
+            rows.append(show(kind, counts, seconds, ids))
+    for path, *databases in given.log:
+        log = cg.read_frames(path, strict=False)
+        truth = of_dbc([Path(p) for p in databases])
+        counts, seconds = measure(log, truth, given.verbose)
+        rows.append(show(Path(path).stem, counts, seconds, log.info.arbitration_ids))
+    print(json.dumps({"rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
