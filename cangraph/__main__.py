@@ -1,13 +1,10 @@
-"""The commands `cangraph scan`, `monitor`, `baseline`, `export`, `data`, `freeze`, `unseen` and
-`train`, also as `python -m cangraph`.
+"""The commands `cangraph scan`, `monitor`, `baseline`, `export`, `data`, `freeze` and `unseen`,
+also as `python -m cangraph`.
 
     cangraph scan my.log --html my.html
     cangraph baseline city.log motorway.log -o car.onnx
     cangraph monitor car.onnx --interface socketcan --channel can0
     cangraph export car.onnx --c car.c
-    cangraph train dataset=hcrl_sa teacher.epochs=12
-    torchrun --nproc-per-node 4 -m cangraph train dataset=hcrl_sa   # four devices of one machine
-    srun python -m cangraph train dataset=hcrl_sa                   # a SLURM job, several machines
 
 Of a log, `scan` and `monitor --log` exit with a `deploy.detector.Status`: 0 nothing found, 1 an
 alarm, 2 not readable, 3 not judged.
@@ -15,21 +12,13 @@ alarm, 2 not readable, 3 not judged.
 A command imports what it needs when it is called, so that watching a bus loads no torch.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
 
 from cangraph.extras import MissingExtraError, named_extra
 from cangraph.files import printable
-
-if TYPE_CHECKING:
-    from cangraph.params import Params
-    from cangraph.train.tasks import Task
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "data": "list the datasets, where to get them, and what is there",
         "freeze": "write down what a claim about a detector rests on",
         "unseen": "measure a frozen detector on logs that were never opened",
-        "train": "train the two teachers of a dataset, with one process or with several",
     }
     for name, does in about.items():
         commands.add_parser(name, help=does, add_help=False)
@@ -93,91 +81,9 @@ def _run(command: str, words: Sequence[str]) -> int:
         from cangraph.data.catalog import run_data
 
         return run_data(words)
-    if command in ("freeze", "unseen"):
-        from cangraph.report import frozen
+    from cangraph.report import frozen
 
-        return {"freeze": frozen.run_freeze, "unseen": frozen.run_unseen}[command](words)
-    _train(words)
-    return 0
-
-
-def _train(words: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        "cangraph train",
-        description="Train the VGAE and the GAT of a dataset, from what data_prep.ipynb saved. "
-        "With the same parameters, teacher.ipynb goes on from runs/<dataset>/teacher/.",
-    )
-    words_help = "a parameter of params/base.yaml, groups with a dot: fit.batch_size=32"
-    parser.add_argument("parameters", nargs="*", metavar="name=value", help=words_help)
-    params = asked(parser.parse_args(words).parameters)
-
-    from lightning.pytorch.utilities import rank_zero_only
-
-    from cangraph.runs import folder
-
-    teachers(params, *launched())
-    rank_zero_only(print)(f"{folder(params) / 'teacher'}: teacher.ipynb goes on from here")
-
-
-def asked(words: Sequence[str]) -> Params:
-    """The parameters that `name=value` words ask for. Raises `ValueError` as `load_params` does.
-
-    >>> teacher = asked(["dataset=demo", "teacher.epochs=2", "teacher.gat.hidden=8"]).teacher
-    >>> teacher.epochs, teacher.gat.hidden
-    (2, 8)
-    """
-    import yaml
-
-    from cangraph.params import load_params
-
-    values: dict = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals):
-            raise ValueError(f"{word!r} came; expected name=value; write teacher.epochs=12")
-        *groups, last = name.split(".")
-        place = values
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = yaml.safe_load(value)
-    return load_params(**values)
-
-
-def launched() -> tuple[int, int]:
-    """(processes on each machine, machines) that torchrun or srun started; (1, 1) without them."""
-    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-
-    if TorchElasticEnvironment.detect():
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        return devices, TorchElasticEnvironment().world_size() // devices
-    if SLURMEnvironment.detect():
-        nodes = int(os.environ["SLURM_NNODES"])
-        return SLURMEnvironment().world_size() // nodes, nodes
-    return 1, 1
-
-
-def teachers(params: Params, devices: int = 1, nodes: int = 1) -> dict[str, Task]:
-    """Train the VGAE and the GAT step by step as teacher.ipynb does, which goes on from these runs.
-
-    Raises as `load_data` and `fit` do.
-    """
-    from cangraph.data.datasets import clean_captures, read
-    from cangraph.data.synthesis import Synthesis
-    from cangraph.nn.models import GAT, VGAE
-    from cangraph.runs import folder, load_data
-    from cangraph.train.fit import fit, seed_everything
-    from cangraph.train.tasks import Detector, Reconstructor
-
-    seed_everything(params.seed)
-    place = folder(params) / "teacher"
-    data = load_data(params)
-    material = Synthesis(data, clean_captures(read(params.dataset, params.seed)), params)
-    spec, nets = data.graphs.spec, params.teacher
-    run = partial(fit, data=material, params=params, size="teacher", devices=devices, nodes=nodes)
-    vgae = run(Reconstructor(VGAE(spec, **nets.vgae)), folder=place / "vgae")
-    # its first weights are drawn after the VGAE was trained
-    gat = run(Detector(GAT(spec, **nets.gat)), folder=place / "gat")
-    return {"vgae": vgae, "gat": gat}
+    return {"freeze": frozen.run_freeze, "unseen": frozen.run_unseen}[command](words)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,6 @@ class ModelsParams(_Group):
 class FitParams(_Group):  # of `train.fit.fit`
     train_on: Literal["clean", "labelled", "both"]
     batch_size: Count
-    at_once: Count | None
     warmup: Fraction
     weight_decay: NotNegative
     clip: Positive

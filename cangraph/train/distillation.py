@@ -50,7 +50,7 @@ class Taught(Task):
 
     def learn_from(self, teacher: Teacher, params: DistillationParams) -> None:
         self.teacher, self.weights = teacher, params
-        if params.hint:  # under DDP every weight needs a gradient
+        if params.hint:
             width = self.model.embedding_width
             self.projection = nn.Linear(width, teacher.model.embedding_width)
 

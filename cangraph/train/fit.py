@@ -1,11 +1,4 @@
-"""`fit`: one training run, from the first weights to the epoch that is kept.
-
-Several processes: `devices` on each of `nodes` machines, started by torchrun or srun, call `fit`
-alike, draw the same windows and learn from their share of each batch (see `Batches`). All validate
-every window; the first one prints and writes. Steps and rates are those of one process, and so is,
-to rounding, the gradient of means over windows; in means over nodes or edges, the mean of each
-share counts by its windows. A run may go on with another number of processes.
-"""
+"""`fit`: one training run, from the first weights to the epoch that is kept."""
 
 import json
 import logging
@@ -22,7 +15,6 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from cangraph.data.batches import Batches
 from cangraph.data.graphs import Graphs
@@ -30,7 +22,7 @@ from cangraph.data.splits import Split
 from cangraph.data.synthesis import Synthesis
 from cangraph.files import put
 from cangraph.nn.models import n_parameters
-from cangraph.params import FitParams, Params
+from cangraph.params import Params
 from cangraph.train import checkpoints
 from cangraph.train.callbacks import (
     Averages,
@@ -75,8 +67,6 @@ def fit(
     params: Params,
     size: str = "teacher",
     folder: Path | str | None = None,
-    devices: int = 1,
-    nodes: int = 1,
     *,
     tuning: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -89,51 +79,30 @@ def fit(
     The same seed and number of threads give the same weights, bit for bit, on a CPU. With a
     `folder`, every epoch leaves a checkpoint there, and a run that was killed goes on from the last
     one to the same weights; `history.csv`, `diagnostics.json` and what `fit.record` names lie
-    beside them. `tuning` goes on from a task that has been trained before, whose
-    scaler is kept, layer after layer (`callbacks.FineTuning`).
+    beside them. `tuning` goes on from a task that was trained before: its scaler is kept, and its
+    layers learn one after the other (`callbacks.FineTuning`).
 
     Raises `ValueError` for parameters that cannot work here, `FloatingPointError` for features or a
     loss that are not finite, and `callbacks.CollapseError` for outputs that no longer differ.
     """
-    run, processes = params.fit, devices * nodes
-    _refuse(run, folder, processes)
+    run = params.fit
+    if folder is None and (run.checkpoints > 1 or run.record):
+        raise ValueError(
+            f"fit: fit.checkpoints = {run.checkpoints}, fit.record = {run.record} and no folder to "
+            "keep files in; expected 1 and []; pass folder="
+        )
     seed_everything(params.seed)
-    task.history, task.at_once = [], run.at_once
+    task.history, task.sums = [], {}
     train = data.draw(0, 0.0)
     (task.weigh if tuning else task.prepare)(finite(train, "epoch 1"))
     with tempfile.TemporaryDirectory() as nowhere, _quiet():
-        build = partial(
-            L.Trainer,
-            devices=devices,
-            num_nodes=nodes,
-            strategy="ddp" if processes > 1 else "auto",
-            default_root_dir=nowhere,
-            gradient_clip_val=run.clip,
-            accumulate_grad_batches=run.accumulate,
-            precision=run.precision,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            deterministic="warn",
-        )
-        home = Path(folder or nowhere)
-        kept = _train(task, data, params, size, home, build, tuning=tuning, more=callbacks)
+        kept = _train(task, data, params, size, Path(folder or nowhere), tuning, callbacks)
     task.load_state_dict(kept["state_dict"])
     task.encoder.requires_grad_(True)  # what was frozen as well
     task.finish(train)
     task.cpu().eval()
-    rank_zero_only(print)(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")
+    print(f"{type(task.model).__name__}: {n_parameters(task.model):,} parameters")
     return task
-
-
-def _refuse(run: FitParams, folder: Path | str | None, processes: int) -> None:
-    """Raise `ValueError` for parameters that cannot work with this call."""
-    if folder is None and (run.checkpoints > 1 or run.record or processes > 1):
-        raise ValueError(
-            f"fit: fit.checkpoints = {run.checkpoints}, fit.record = {run.record}, {processes} "
-            "processes and no folder to keep files in; expected 1, [] and 1; pass folder="
-        )
 
 
 def _train(
@@ -142,10 +111,8 @@ def _train(
     params: Params,
     size: str,
     folder: Path,
-    build: partial,
-    *,
     tuning: bool,
-    more: Sequence[Callback],
+    callbacks: Sequence[Callback],
 ) -> dict[str, Any]:
     """Train, and return the checkpoint of the epoch that is kept."""
     run, epochs, began = params.fit, params[size].epochs, time.perf_counter()
@@ -157,19 +124,29 @@ def _train(
     facts = checkpoints.about(task, data.draw(0, 0.0), data.val, params, size)
     facts["tuning"] = tuning
     batches = Batches(draw, run.batch_size, params.seed)
-    rate, steps = params[size].learning_rate, epochs * _steps(batches, run)
-    task.optimisation = partial(optimisation, rate=rate, run=run, steps=steps)
+    steps, rate = -(-len(batches) // run.accumulate), params[size].learning_rate  # in an epoch
+    task.optimisation = partial(optimisation, rate=rate, run=run, steps=epochs * steps)
     place = folder / checkpoints.key_of(facts)
     best, last = checkpoints.keeping(place, task, run.checkpoints)
-    own = _callbacks(task, params, size, batches, folder)
-    resumable = checkpoints.Resumable(facts, batches)
-    trainer = build(
+    own: list[Callback] = [FiniteLoss(), Collapse(), EpochLines(folder)]
+    own += [Averages(epochs, steps)] if run.average == "ema" else []
+    own += [FineTuning(epochs)] if tuning else []
+    trainer = L.Trainer(
         max_epochs=epochs,
-        callbacks=[*own, resumable, *more, *([FineTuning(epochs)] * tuning), best, last],
+        callbacks=[*own, checkpoints.Resumable(facts, batches), *callbacks, best, last],
         plugins=[checkpoints.WholeFiles()],
         logger=_loggers(run.record, folder, facts),
+        devices=1,
+        default_root_dir=folder,
+        gradient_clip_val=run.clip,
+        accumulate_grad_batches=run.accumulate,
+        precision=run.precision,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        deterministic="warn",
     )
-    batches.process, batches.processes = trainer.global_rank, trainer.world_size
     batches.device = trainer.strategy.root_device  # where the windows of an epoch lie as a whole
     val = Batches(task.subset(finite(data.val, "validation")), SCORING)
     trainer.fit(task, batches, val, ckpt_path=checkpoints.newest(place), weights_only=True)
@@ -178,27 +155,11 @@ def _train(
             logger.experiment.finish()
     kept = checkpoints.read_checkpoint(best.best_model_path)
     task.history[kept["epoch"]]["kept"] = True
-    if trainer.world_size > 1:  # what is built next has the same first weights in all processes
-        resumable.throw_as_in(checkpoints.read_checkpoint(last.best_model_path))
-    if trainer.is_global_zero:
-        record = {"about": facts, "history": task.history, "kept": kept["epoch"] + 1}
-        record |= {"learning_rate": rate, "device": str(batches.device)}
-        record |= {"seconds_since_last_start": time.perf_counter() - began}
-        put(folder / "diagnostics.json", json.dumps(record, indent=1).encode())
+    record = {"about": facts, "history": task.history, "kept": kept["epoch"] + 1}
+    record |= {"learning_rate": rate, "device": str(batches.device)}
+    record |= {"seconds_since_last_start": time.perf_counter() - began}
+    put(folder / "diagnostics.json", json.dumps(record, indent=1).encode())
     return kept
-
-
-def _steps(batches: Batches, run: FitParams) -> int:
-    """Steps of the optimiser in an epoch."""
-    return -(-len(batches) // run.accumulate)
-
-
-def _callbacks(task: Task, params: Params, size: str, batches: Batches, folder: Path):
-    """What every run needs, and what `params.fit` asks for."""
-    run, made = params.fit, [FiniteLoss(), Collapse(), EpochLines(folder)]
-    if run.average != "none":
-        made.append(Averages(params[size].epochs, _steps(batches, run)))
-    return made
 
 
 def _loggers(record: Sequence[str], folder: Path, facts: dict[str, Any]) -> list[Logger]:

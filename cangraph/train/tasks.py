@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,6 @@ from cangraph.data.graphs import Graphs
 from cangraph.evaluation.scores import Scores, threshold
 from cangraph.nn import losses
 from cangraph.nn.models import GAT, VGAE, Encoder, GATOutput, WindowErrors
-from cangraph.train.memory import WithinBudget
 
 SCORING = 512  # windows a batch when nothing is learnt
 _MOMENTS = ("z_mean", "z_std", "z_max")  # of an embedding
@@ -25,7 +25,7 @@ def _moments(z: Tensor) -> Tensor:
     return torch.stack([z.mean(1), z.std(1, correction=0), z.amax(1)], dim=1)
 
 
-class Task(WithinBudget):
+class Task(L.LightningModule):
     """What the tasks share: optimiser, logging, scoring. A task defines `loss`, `judge` and
     `encoder`."""
 
@@ -45,6 +45,10 @@ class Task(WithinBudget):
     @property
     def encoder(self) -> Encoder:
         """The part of the model that holds the scalers and the layers."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss of a batch, and `loss`, their weighted sum."""
         raise NotImplementedError
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -86,15 +90,14 @@ class Task(WithinBudget):
     def log_means(self, stage: str, batch: Batch, **values: Tensor) -> None:
         """Count the values of a batch in the means of the epoch, which are logged once: Lightning's
         own log of every batch takes as long as a third of a step."""
-        windows = batch.num_graphs if batch.share else 0
-        row = torch.stack([*values.values(), batch.label.new_ones(())]).detach() * windows
+        row = torch.stack([*values.values(), batch.label.new_ones(())]).detach() * batch.num_graphs
         _, before = self.sums.get(stage, ((), 0.0))
         self.sums[stage] = tuple(values), before + row
 
     def log_epoch(self, stage: str) -> None:
-        """Log the means of an epoch, over the windows of all processes."""
+        """Log the means of an epoch over its windows."""
         names, row = self.sums.pop(stage)
-        *sums, windows = self.trainer.strategy.reduce(row, reduce_op="sum")
+        *sums, windows = row
         means = {f"{stage}_{n}": v / windows for n, v in zip(names, sums, strict=True)}
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
 
@@ -105,9 +108,11 @@ class Task(WithinBudget):
     def on_validation_epoch_end(self) -> None:
         self.log_epoch("val")
 
-    def learnt(self, batch: Batch, terms: dict[str, Tensor]) -> None:
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        terms = self.loss(batch)
         self.latest = {name: value.detach() for name, value in terms.items()}
         self.log_means("train", batch, **self.latest)
+        return terms["loss"]
 
     def validation_step(self, batch: Batch, _: int) -> None:
         self.log_means("val", batch, **self.loss(batch))
@@ -147,8 +152,7 @@ class Detector(Task):
     def __init__(self, model: GAT):
         super().__init__(model)
         self.attack_weight = 1.0  # of a window
-        # every process validates all windows
-        self.val_auprc = BinaryAveragePrecision(sync_on_compute=False)
+        self.val_auprc = BinaryAveragePrecision()
 
     @property
     def encoder(self) -> Encoder:
@@ -180,8 +184,8 @@ class Detector(Task):
         rank = torch.zeros(())
         if torch.cat(self.val_auprc.target).any():  # without attacks it is undefined
             rank = self.val_auprc.compute()
-            self.log("val_auprc", rank, sync_dist=True)
-        self.log("val_rank", rank + 1e-6 * self.current_epoch, sync_dist=True)
+            self.log("val_auprc", rank)
+        self.log("val_rank", rank + 1e-6 * self.current_epoch)
         self.val_auprc.reset()
 
     def zero_shot(self, calib: Scores) -> float:
