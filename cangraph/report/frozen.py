@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cangraph.data.catalog import content
 from cangraph.data.graphs import to_graphs
-from cangraph.data.protocol import FROZEN, NEVER, register, state_of
+from cangraph.data.protocol import FROZEN, NEVER, content, register, state_of
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, this_code
 from cangraph.evaluation.alarms import event_metrics, evidence_constants
