@@ -4,7 +4,7 @@ from cangraph.extras import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=["intervals", "pythoncan", "readers", "text", "unpack", "writers"],
+    submodules=["pythoncan", "readers", "text", "unpack", "writers"],
     submod_attrs={
         "names": ["Names"],
         "readers": ["LogFile", "read_frames"],

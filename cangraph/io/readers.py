@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from cangraph.frames import Frames, ReadReport, attack_code
-from cangraph.io.intervals import injected
 from cangraph.io.pythoncan import read_messages
 from cangraph.io.rows import joined
 from cangraph.io.text import Asked, Columns, Piece, read_text
@@ -33,7 +32,6 @@ def read_frames(
     columns: Mapping[str, str | int | Sequence[str]] | None = None,
     time_unit: str | None = None,
     base: int | None = None,
-    labels: str | Path | None = None,
     limits: Limits = LIMITS,
     **where: str,
 ) -> Frames:
@@ -53,9 +51,8 @@ def read_frames(
 
     An ID of eight digits is a 29-bit one, unless the dialect says it otherwise. Frames of several
     buses keep theirs (`Frames.by_bus`). Rows with an attack label get `attack_type`; `where` names
-    the capture (see `Frames.label`). `labels` is a file of attack intervals as ROAD has them, for a
-    log whose rows have no label (see `intervals.injected`). `data` has 64 columns where a payload
-    is longer than 8 bytes, else 8.
+    the capture (see `Frames.label`). `data` has 64 columns where a payload is longer than 8 bytes,
+    else 8.
 
     No row is dropped silently: `strict` raises at the first that cannot be read; without it
     `Frames.report` counts them and names the first line of each kind. It counts error frames too.
@@ -76,12 +73,7 @@ def read_frames(
     path = Path(path)
     asked = Asked(columns or {}, time_unit, base)
     whole = _together(_pieces(path, strict, _BLOCK, asked, limits))
-    frames = _frames(*whole, attack_type, {"name": _name(path)} | where)
-    if labels is None:
-        return frames
-    attack = frames.attack | injected(frames, labels, _name(path))
-    kind = np.where(attack, attack_code(attack_type), 0)
-    return replace(frames, attack=attack, attack_type=kind)
+    return _frames(*whole, attack_type, {"name": _name(path)} | where)
 
 
 @dataclass(frozen=True)

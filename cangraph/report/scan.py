@@ -58,24 +58,22 @@ def scan(
     log: Path | str | Frames,
     detector: Exported,
     names: Names | None = None,
-    labels: bool | Path = False,
+    labels: bool = False,
     console: Console | None = None,
     **reading: Any,
 ) -> Scan:
     """Read a log, whatever of it is readable, and judge each bus of it. With `labels` the alarms
-    are compared with the attacks that the log itself names, or a file of intervals (see
-    `io.intervals`); a `console` shows what is under way; `reading` is of `read_frames`, for a table
-    of no known shape.
+    are compared with the attacks that the log itself names; a `console` shows what is under way;
+    `reading` is of `read_frames`, for a table of no known shape.
 
     Raises as `read_frames` does where nothing can be read.
     """
-    intervals = labels if isinstance(labels, Path) else None
     console = console or Console(quiet=True)
     if isinstance(log, Frames):
         frames = log
     else:
         with console.status("reading"):
-            frames = read_frames(log, strict=False, labels=intervals, **reading)
+            frames = read_frames(log, strict=False, **reading)
     streams, alarms, buses, diagnostics = {}, [], [], []
     parts = frames.by_bus()
     if len(parts) < 2:  # the only bus needs no name
@@ -94,7 +92,7 @@ def scan(
         one = streams[bus] = OneBus(part, since, own_frames(heard) if alarmed else {}, windows)
         mine = _alarms(bus, one, heard, events, names)
         alarms += mine
-        buses.append(_bus(bus, one, mine, monitor, bool(labels)))
+        buses.append(_bus(bus, one, mine, monitor, labels))
         diagnostics += [row | {"bus": bus, "id": f"{row['id']:03X}"} for row in conversations(part)]
     alarms.sort(key=lambda alarm: alarm["begin"])
     judged, unjudged = min(b["windows"] for b in buses), sum(b["unjudged"] for b in buses)

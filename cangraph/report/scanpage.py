@@ -18,7 +18,6 @@ from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, Status
 from cangraph.features.baseline import Baseline
 from cangraph.files import printable, put
-from cangraph.io.intervals import BESIDE
 from cangraph.io.names import Names
 from cangraph.io.readers import read_frames
 from cangraph.report.pages import shell
@@ -40,8 +39,7 @@ def run_scan(words: Sequence[str]) -> int:
     parser.add_argument("--baseline", type=Path, action="append", metavar="LOG", help=clean)
     parser.add_argument("--html", type=Path, metavar="OUT", help="write a page, too")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    attacks = "compare the alarms with the attacks that the log itself names, or ROAD's "
-    attacks += f"{BESIDE} beside it"
+    attacks = "compare the alarms with the attacks that the log itself names"
     parser.add_argument("--labels", action="store_true", help=attacks)
     parser.add_argument("--dbc", type=Path, help="names of messages and signals (needs cantools)")
     table = parser.add_argument_group("a table that is not known")
@@ -59,10 +57,8 @@ def run_scan(words: Sequence[str]) -> int:
         detector.baseline = Baseline.learn(before)
     scans = []
     for log in given.logs:
-        beside = log.with_name(BESIDE)
-        labels = beside if given.labels and beside.is_file() else given.labels
         try:
-            found = scan(log, detector, names, labels, Console(stderr=True), **reading)
+            found = scan(log, detector, names, given.labels, Console(stderr=True), **reading)
         except (ValueError, OSError) as error:
             found = unreadable(log, error, detector)
         scans.append(found)

@@ -122,16 +122,6 @@ def test_the_command_says_it_as_text_as_json_and_as_a_page(log, quiet, plain, tm
     assert facts["status"] == 1 and facts["logs"][0]["alarms"][0]["reasons"]
 
 
-def test_attack_intervals_beside_a_log_are_its_labels(attacked, plain, log, tmp_path, capsys):
-    said = {"injection_interval": [12, 14], "injection_id": "XXX"}
-    (tmp_path / "capture_metadata.json").write_text(json.dumps({"bus": said}))
-    assert main(["scan", str(log), "--labels", "--json"]) == 1
-    labels = json.loads(capsys.readouterr().out)["logs"][0]["buses"][0]["labels"]
-    assert (labels["events"], labels["found"]) == (1, 1)
-    assert main(["scan", str(log), "--json"]) == 1
-    assert "labels" not in json.loads(capsys.readouterr().out)["logs"][0]["buses"][0]
-
-
 def test_what_cannot_be_read_is_2_and_leaves_the_others(log, plain, tmp_path, capsys):
     odd = tmp_path / "odd.log"
     odd.write_text("no frame at all\n" * 9)
