@@ -78,7 +78,7 @@ def test_what_cangraph_needs_itself_is_its_dependencies():
         ("cg.GAT", "torch", '".[train]"'),
         ("cg.Exported(cg.deploy.boxed())", "onnxruntime", 'pip install "."'),
         ("from cangraph.__main__ import main; main(['scan', 'bus.log'])", "rich", 'install "."'),
-        ("from cangraph.__main__ import main; main(['train'])", "yaml", '".[train]"'),
+        ("from cangraph.__main__ import main; main(['unseen'])", "yaml", '".[train]"'),
     ],
 )
 def test_a_package_that_is_missing_is_named_with_the_remedy(code, lacks, remedy, run):
