@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = attach(
                    "raise_alarms"],
         "calibration": ["brier", "calibrated", "clean_stretch", "clean_threshold", "ece",
                         "log_odds", "recalibrated"],
-        "baselines": ["BoostedTrees", "calibrated_count", "decided", "entropy", "leak_canary"],
+        "baselines": ["BoostedTrees", "calibrated_count", "decided", "leak_canary"],
         "blame": ["blamed_ids", "by_attack_and_capture", "frame_scores", "localised", "worst"],
         "stats": ["clustered", "interval"],
     },

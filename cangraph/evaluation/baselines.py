@@ -1,12 +1,9 @@
 """Cheap detectors, over the same windows, to compare every learned one with.
 
-Each takes `Graphs` and returns `Scores`, higher = more suspicious. The rules learn what is normal
-from each capture's own `calibration.clean_stretch` of so many `seconds`, and raise `ValueError` for
-a capture without one. The calibration windows are scored too; they are benign and flatter the rule,
-so leave them out of its metrics.
+Each takes `Graphs` and returns `Scores`, higher = more suspicious.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import xlogy
@@ -17,31 +14,27 @@ from cangraph.evaluation.scores import Scores
 from cangraph.frames import Frames
 
 COUNT_THRESHOLD = 1.5  # frames above the calibrated maximum: "above max + 1"
-ENTROPY_THRESHOLD = 3.0  # standard deviations
 LEAK_GAP = 50e-6  # s; the shortest frame, 47 bits, takes 94 µs at 500 kbit/s
-_STEADY = 0.01  # bits; entropies that vary by less than this are alike
-
-
-def _calibrating(who: str, graphs: Graphs, seconds: float) -> Iterator[tuple[np.ndarray, Graphs]]:
-    """Positions of the windows of each capture, with those that say what is normal for them."""
-    clean = clean_stretch(graphs, seconds)
-    for number in np.unique(graphs.capture):
-        mine = graphs.capture == number
-        if not (mine & clean).any():
-            raise ValueError(
-                f"{who}: capture {graphs.captures[number].name!r} has no window before an attack "
-                f"in its first {seconds} s; expected some; raise `seconds`, or leave it out"
-            )
-        yield np.flatnonzero(mine), graphs[mine & clean]
 
 
 def calibrated_count(graphs: Graphs, seconds: float = 10.0) -> Scores:
     """How far a window exceeds the counts known as normal: the largest excess, in frames, of an
     ID's count over the most that it had in a normal window, and `graphs.window` for an unseen ID.
-    From `COUNT_THRESHOLD` on it is an attack."""
-    value = np.zeros(len(graphs))
-    for windows, normal in _calibrating("calibrated_count", graphs, seconds):
-        mine = graphs[windows]
+    From `COUNT_THRESHOLD` on it is an attack.
+
+    What is normal is learnt from each capture's own `calibration.clean_stretch` of so many
+    `seconds`; raises `ValueError` for a capture without one. These windows are scored too; they are
+    benign and flatter the rule, so leave them out of its metrics."""
+    clean, value = clean_stretch(graphs, seconds), np.zeros(len(graphs))
+    for number in np.unique(graphs.capture):
+        windows = graphs.capture == number
+        if not (windows & clean).any():
+            raise ValueError(
+                f"calibrated_count: capture {graphs.captures[number].name!r} has no window before "
+                f"an attack in its first {seconds} s; expected some; raise `seconds`, or leave it "
+                "out"
+            )
+        mine, normal = graphs[windows], graphs[windows & clean]
         ids, code = np.unique(normal.node_id, return_inverse=True)
         most = np.zeros(len(ids), np.int64)
         np.maximum.at(most, code, normal.node_count)
@@ -57,16 +50,6 @@ def _entropy(graphs: Graphs) -> np.ndarray:
     """Entropy of the IDs of each window, H = −Σ p log₂ p in bits; p are shares of frames."""
     p = graphs.node_count / graphs.window
     return -np.add.reduceat(xlogy(p, p) / np.log(2), graphs.node_ptr[:-1])
-
-
-def entropy(graphs: Graphs, seconds: float = 10.0) -> Scores:
-    """|H − mean| / std of the entropy H of a window's IDs; mean and std are those known as normal
-    (Müter, Asaj, IEEE IV 2011)."""
-    bits, value = _entropy(graphs), np.zeros(len(graphs))
-    for windows, normal in _calibrating("entropy", graphs, seconds):
-        usual = _entropy(normal)
-        value[windows] = np.abs(bits[windows] - usual.mean()) / max(usual.std(), _STEADY)
-    return Scores.of(graphs, value)
 
 
 def _statistics(graphs: Graphs) -> np.ndarray:
@@ -131,9 +114,9 @@ def decided(
 ) -> dict[str, tuple[Scores, float]]:
     """Every cheap detector over `graphs` by name, with a threshold that no test label influenced.
 
-    Trees decide at an even chance; the rules where their authors would, and say nothing of a
-    capture without a clean stretch; the leak canary takes the `clean_threshold` of the benign
-    windows of `train`. Without attacks in `train` there are no trees, without `captures` no canary.
+    Trees decide at an even chance. The count says nothing of a capture without a clean stretch. The
+    leak canary takes the `clean_threshold` of the benign windows of `train`. Without attacks in
+    `train` there are no trees, without `captures` no canary.
     """
     found: dict[str, tuple[Scores, float]] = {}
     if captures is not None:
@@ -147,5 +130,4 @@ def decided(
     ready = np.isin(graphs.capture, graphs.capture[clean_stretch(graphs, seconds)])
     graphs = graphs if ready.all() else graphs[ready]
     found["calibrated count"] = calibrated_count(graphs, seconds), COUNT_THRESHOLD
-    found["calibrated entropy"] = entropy(graphs, seconds), ENTROPY_THRESHOLD
     return found

@@ -1,68 +1,20 @@
-"""Which frames, IDs and captures a detector is right and wrong about."""
+"""Which IDs and captures a detector is right and wrong about."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
 from cangraph.data.graphs import Graphs
 from cangraph.evaluation.scores import Scores
-from cangraph.frames import ATTACK_TYPES, Frames
+from cangraph.frames import ATTACK_TYPES
 
 _APART = 1.0  # s; wrong windows closer than that are one fault
 
 
-def _window_of(graphs) -> np.ndarray:
-    """The window that each node is in, i8 (N,)."""
-    return np.repeat(np.arange(len(graphs.node_ptr) - 1), np.diff(graphs.node_ptr))
-
-
 def _most_blamed(graphs, blame: np.ndarray) -> np.ndarray:
     """The node of each window with the highest blame, i8 (B,); the first of equals."""
-    return np.lexsort((-blame, _window_of(graphs)))[graphs.node_ptr[:-1]]
-
-
-def frame_scores(
-    scores: Scores, graphs: Graphs, captures: Sequence[Frames], blame: np.ndarray | None = None
-) -> Scores:
-    """What a detector says of each frame in the windows of `graphs`, as `Scores` of frames, so that
-    every metric of windows is one of frames: `value` is the window's, or, with the `blame` of each
-    node, f8 (N,), the smaller of its window's and its ID's. Where windows overlap, the highest
-    value counts. Labels are those of the frames in `captures`, which the graphs were made of.
-
-    Raises `ValueError` when they were not, or `blame` is not one value a node.
-
-    >>> from cangraph.data.graphs import to_graphs
-    >>> log = Frames(np.arange(4.0), np.array([1, 2, 1, 2]), attack=np.array([0, 1, 0, 0], bool))
-    >>> graphs = to_graphs([log], 4, 4)
-    >>> frame_scores(Scores.of(graphs, [0.9]), graphs, [log], np.array([0.2, 0.95])).value
-    array([0.2, 0.9, 0.2, 0.9])
-    """
-    graphs.require(captures, "frame_scores")
-    if blame is not None and len(blame) != len(graphs.node_id):
-        raise ValueError(
-            f"frame_scores: {len(blame)} values of blame came for {len(graphs.node_id)} nodes; "
-            "expected one each; take them from Detector.blame of the same windows"
-        )
-    window = _window_of(graphs)
-    node_value = scores.value[window]
-    node_value = node_value if blame is None else np.minimum(node_value, blame)
-    key = (window << 32) | graphs.node_id.astype(np.int64)
-    by_key = np.argsort(key)
-    parts = []
-    for number in np.unique(graphs.capture):
-        mine = np.flatnonzero(graphs.capture == number)
-        frames, value = captures[number], np.full(len(captures[number]), -np.inf)
-        places = graphs.begin[mine][:, None] + np.arange(graphs.window)
-        sought = (mine[:, None] << 32) | frames.arbitration_id[places].astype(np.int64)
-        nodes = by_key[np.searchsorted(key, sought, sorter=by_key)]
-        np.maximum.at(value, places, node_value[nodes])
-        seen = np.isfinite(value)  # frames behind the last whole window belong to none
-        at = np.full(int(seen.sum()), number, np.int32)
-        time = frames.timestamp[seen] - frames.timestamp[0]
-        parts.append((value[seen], frames.attack[seen], frames.attack_type[seen], at, time))
-    value, label, attack_type, capture, time = map(np.concatenate, zip(*parts, strict=True))
-    return Scores(value, label, attack_type, capture, time, time, graphs.captures)
+    window = np.repeat(np.arange(len(graphs.node_ptr) - 1), np.diff(graphs.node_ptr))
+    return np.lexsort((-blame, window))[graphs.node_ptr[:-1]]
 
 
 def localised(graphs, blame: np.ndarray) -> np.ndarray:

@@ -100,16 +100,6 @@ class Gathered:
         """Attack probability of each node of the test windows by that GAT, f8 (N,)."""
         return self.task.blame(self.data.test)
 
-    def frames(self, judge: Judge) -> Scores:
-        """What a detector says of frames: a GAT by window and ID, any other by window."""
-        told = self.blame if judge is self.main else None
-        if told is None and judge.kind == "GAT" and judge.stage:
-            told = runs.load_models(judge.stage, self.params)["gat"].blame(self.data.test)
-        windows = self.data.test
-        if len(judge.scores) < len(windows):  # captures without clean seconds to calibrate on
-            windows = windows[np.isin(windows.capture, judge.scores.capture)]
-        return blame.frame_scores(judge.scores, windows, self.captures, told)
-
 
 def gather(params: Params, with_baselines: bool = True) -> Gathered:
     """Read what the stages of a run left. Raises `FileNotFoundError`, with the command that helps,
@@ -165,8 +155,7 @@ def _other_seeds(params: Params) -> list[Gathered]:
 
 
 def _measured(run: Gathered) -> dict[str, list[dict]]:
-    """The metrics of every detector in every capture: of `window`s and `event`s, and of `frame`s
-    for the GATs and the calibrated count."""
+    """The metrics of every detector in every capture: of `window`s and `event`s."""
 
     def each(judges: Sequence[Judge], measure: Callable[[Judge], list[dict]]) -> list[dict]:
         return [{"detector": judge.name} | row for judge in judges for row in measure(judge)]
@@ -179,10 +168,8 @@ def _measured(run: Gathered) -> dict[str, list[dict]]:
             rows.append(scores.named(run.data.test.captures[number]) | nothing)
         return rows
 
-    by_frame = [judge for judge in run.shown if judge.kind in ("GAT", "rule")]
     return {
         "window": each(run.judges, windows),
-        "frame": each(by_frame, lambda judge: scores.by_capture(run.frames(judge), judge.at)),
         "event": each(run.judges, lambda j: alarms.events_by_capture(j.scores, *j.rule)),
     }
 

@@ -36,7 +36,7 @@ def citations(dataset: str) -> list[str]:
     """Where the published results on a dataset and the baselines come from.
 
     >>> citations("demo")[0][:21]
-    'M. Müter, N. Asaj: En'
+    'G. Ke et al.: LightGB'
     """
     known = _known()
     cited = dict.fromkeys(r["source"] for r in known["results"] if dataset in r["values"])

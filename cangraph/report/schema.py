@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = "3.1"  # the first number changes when a field goes or means something else
+VERSION = "4.0"  # the first number changes when a field goes or means something else
 
 Row = dict[str, Any]
 
@@ -32,7 +32,7 @@ class Findings(BaseModel):
     )
     thresholds: dict[str, float]
     by_capture: dict[str, list[Row]] = Field(
-        description="window, frame, event → detector, scenario, capture, vehicle and metrics"
+        description="window, event → detector, scenario, capture, vehicle and metrics"
     )
     means: list[Row] = Field(
         description="level, detector, scenario → each metric with its 95 % interval, `_low` and "

@@ -217,12 +217,11 @@ def test_an_outlier_detector_finds_the_window_that_is_out_of_the_ordinary(name):
     assert value[300] >= np.quantile(value, 0.99)
 
 
-@pytest.mark.parametrize("name, rule", [("entropy", "entropy"), ("count", "calibrated_count")])
-def test_rules_that_the_package_has_are_the_same(name, rule):
+def test_the_rule_that_the_package_has_is_the_same():
     graphs = to_graphs([simulate("clover", 20.0, seed=1)])
-    detector = PEERS[name].made(0)
+    detector = PEERS["count"].made(0)
     detector.fit(graphs[graphs.end <= 10])
-    expected = getattr(baselines, rule)(graphs, 10.0).value
+    expected = baselines.calibrated_count(graphs, 10.0).value
     assert detector.value(graphs) == approx(expected)
 
 

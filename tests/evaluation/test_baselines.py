@@ -14,7 +14,6 @@ from cangraph.evaluation.baselines import (
     BoostedTrees,
     calibrated_count,
     decided,
-    entropy,
     leak_canary,
 )
 from cangraph.evaluation.calibration import clean_stretch
@@ -54,15 +53,6 @@ def test_a_window_calibrates_if_it_ends_in_time_and_is_no_attack():
     assert scores.label.tolist() == [False, True, False]
 
 
-def test_entropy_by_hand():
-    # AABB 1 bit, AAAA 0, ABCD 2; AAAB .811
-    graphs = windows("AABB AAAA ABCD AAAB AABB")
-    scores = entropy(graphs, seconds=4.0)  # mean .5, std .5
-    assert scores.value == approx([1, 1, 3, (0.8113 - 0.5) / 0.5, 1], abs=1e-3)
-    alike = entropy(windows("AABB AABB AABB AAAB"), seconds=4.0)  # does not divide by zero
-    assert alike.value == approx([0, 0, 0, (1 - 0.8113) / 0.01], abs=0.01)
-
-
 def test_a_silent_id_has_no_part_in_the_rules_on_frames():
     loud = windows("AABB AAAA ABCD AAAB AABB")
     silent = np.insert(np.arange(len(loud.node_id)), loud.node_ptr[1:], 0)  # one node more in each
@@ -74,18 +64,18 @@ def test_a_silent_id_has_no_part_in_the_rules_on_frames():
         node_count=np.insert(loud.node_count, loud.node_ptr[1:], 0),
         node_ptr=loud.node_ptr + np.arange(len(loud) + 1),
     )
-    for rule in (entropy, calibrated_count):
-        assert rule(more, 4.0).value == approx(rule(loud, 4.0).value), rule.__name__
+    assert calibrated_count(more, 4.0).value == approx(calibrated_count(loud, 4.0).value)
 
 
-@pytest.mark.parametrize("rule", [calibrated_count, entropy])
-def test_each_capture_calibrates_itself_and_without_calm_is_refused(rule):
+def test_each_capture_calibrates_itself_and_without_calm_is_refused():
     both, alone = windows("AABB CABA ABCD", BUSY), windows(BUSY)
-    assert rule(both, 2.0).value[3:].tolist() == rule(alone, 2.0).value.tolist()
-    with pytest.raises(ValueError, match=rf"{rule.__name__}: capture 'AABB' has no window"):
-        rule(both, 0.5)
+    assert (
+        calibrated_count(both, 2.0).value[3:].tolist() == calibrated_count(alone, 2).value.tolist()
+    )
+    with pytest.raises(ValueError, match="calibrated_count: capture 'AABB' has no window"):
+        calibrated_count(both, 0.5)
     with pytest.raises(ValueError, match="ABAB"):  # what comes after an attack does not count
-        rule(windows("ABAB ABAB AABC", attack=[0]))
+        calibrated_count(windows("ABAB ABAB AABC", attack=[0]))
 
 
 def test_the_count_finds_a_flood():
@@ -134,12 +124,10 @@ def test_the_canary_counts_gaps_under_fifty_microseconds():
 def test_cheap_detectors_score_the_same_windows_at_thresholds_of_training_and_authors(flooded):
     captures, train, test = flooded
     found = decided(train, test, captures)
-    rules = ["calibrated count", "calibrated entropy"]
-    assert list(found) == ["leak canary", "boosted trees", *rules]
+    assert list(found) == ["leak canary", "boosted trees", "calibrated count"]
     for scores, _ in found.values():
         assert scores.label is test.label and len(scores) == len(test)
-    assert np.array_equal(found["calibrated entropy"][0].value, entropy(test).value)
-    assert list(decided(train[~train.label], test)) == rules
+    assert list(decided(train[~train.label], test)) == ["calibrated count"]
     assert found["boosted trees"][1] == 0.5
     assert found["calibrated count"][1] == COUNT_THRESHOLD
     normal, at = leak_canary(captures, train), found["leak canary"][1]

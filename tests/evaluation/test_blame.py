@@ -1,20 +1,18 @@
-"""Scores of frames, IDs that are blamed, and the windows that went worst."""
+"""IDs that are blamed, and the windows that went worst."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from pytest import approx
 
 from cangraph.data.graphs import to_graphs
 from cangraph.evaluation.blame import (
     blamed_ids,
     by_attack_and_capture,
-    frame_scores,
     localised,
     worst,
 )
-from cangraph.evaluation.scores import Scores, by_capture, metrics
+from cangraph.evaluation.scores import Scores
 from cangraph.frames import ATTACK_TYPES, Frames
 
 SPOOFED = ATTACK_TYPES.index("spoofing")
@@ -33,32 +31,6 @@ def captures():
 @pytest.fixture(scope="module")
 def graphs(captures):
     return to_graphs(captures, 4, 4)
-
-
-def test_every_frame_of_a_window_has_its_score_or_that_of_its_id(captures, graphs):
-    scores = Scores.of(graphs, np.array([0.9, 0.1, 0.2, 0.3]))
-    frames = frame_scores(scores, graphs, captures)
-    assert frames.value == approx(np.repeat([0.9, 0.1, 0.2, 0.3], 4))
-    assert frames.label.tolist() == [False] * 3 + [True] + [False] * 12, "each ninth is in none"
-    assert frames.capture.tolist() == [0] * 8 + [1] * 8
-    assert frames.start[:4] == approx([0, 0.01, 0.02, 0.03])
-    assert metrics(frames, 0.5)["confusion"] == [[12, 3], [0, 1]]
-    blame = np.where(graphs.node_id == 7, 0.95, 0.4)
-    frames = frame_scores(scores, graphs, captures, blame)
-    assert frames.value[:4] == approx([0.9, 0.4, 0.4, 0.9])
-    assert frames.value[4:8] == approx([0.1] * 4)
-    assert by_capture(frames, 0.5)[0]["confusion"] == [[6, 1], [0, 1]]
-    graphs = to_graphs(captures[:1], 4, 2)  # where windows overlap, the highest counts
-    frames = frame_scores(Scores.of(graphs, np.array([0.1, 0.9, 0.2])), graphs, captures[:1])
-    assert frames.value == approx([0.1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.2, 0.2])
-
-
-def test_frames_of_other_captures_and_blame_of_other_nodes_are_refused(captures, graphs):
-    scores = Scores.of(graphs, np.zeros(4))
-    with pytest.raises(ValueError, match="1 captures came, which are not the 2 of the windows"):
-        frame_scores(scores, graphs, captures[:1])
-    with pytest.raises(ValueError, match="2 values of blame came for 12 nodes"):
-        frame_scores(scores, graphs, captures, np.zeros(2))
 
 
 def test_ids_are_blamed_in_the_windows_that_are_called(graphs):
