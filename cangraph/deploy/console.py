@@ -42,7 +42,6 @@ _PATIENCE = 0.1  # s that frames are waited for
 _SHOWN = 1.0  # s between two looks of `Health`
 _LAST = 1.0  # s that the last lines may wait for who reads them
 _DRAWN = 4  # times a second that the screen is drawn
-_BARS = " ▁▂▃▄▅▆▇█"
 _WORDS = {  # what is worth a note on the screen, with the fields of the event
     "resumed": "goes on after {frames:,} frames",
     "anew": "begins anew: {why}; that file is now {aside}",
@@ -72,7 +71,7 @@ _WORDS = {  # what is worth a note on the screen, with the fields of the event
 }
 
 _TALE = ("alarm", "update", "holding", "over", "ongoing")  # events of an alarm
-_OF_A_BUS = ("window", "statistics", *_TALE)  # which may have no name
+_OF_A_BUS = ("statistics", *_TALE)  # which may have no name
 
 Pieces = Iterator[tuple[Frames, list[Event]]]
 Heard = tuple[Pieces, dict[str, Listener]]  # of a bus, and what listens to each
@@ -466,59 +465,42 @@ class Drawn:
 class Shown:
     """What a screen shows of one bus."""
 
-    def __init__(self, name: str):
-        self.name = name
-        self.values: deque[float] = deque(maxlen=60)
+    def __init__(self) -> None:
         self.facts: Event = {}
-        self.time, self.quiet_since = 0.0, 0.0
         self.alarm: Event = {}  # that is not over
+        self.time, self.quiet_since = 0.0, 0.0
 
     def tell(self, event: Event) -> None:
         self.time = event["time"]
-        match event["event"]:
-            case "window":
-                self.values.append(event["value"])
-            case "statistics":
-                self.facts = event
-            case kind if kind in _TALE:
-                self.alarm = {} if kind == "over" else event
-                self.quiet_since = event["time"]
+        if event["event"] == "statistics":
+            self.facts = event
+        if event["event"] in _TALE:
+            self.alarm = {} if event["event"] == "over" else event
+            self.quiet_since = event["time"]
 
-    def headline(self) -> tuple[str, str]:
-        """What is the matter, and the style of it."""
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """What is the matter, why, and what was counted: each a text and its style."""
         if self.alarm:
-            alarm = self.alarm
-            return f"ALARM  {alarm['cause']}, {_who(alarm)}, {alarm['sure']}", "bold red"
-        if self.facts.get("lost"):
-            return "the interface is gone", "bold yellow"
-        if self.facts.get("calibrating"):
-            return "learning what is normal here", "yellow"
-        return f"quiet for {timedelta(seconds=round(self.time - self.quiet_since))}", "green"
-
-    def reason(self) -> str:
-        """Why there is an alarm, and its payload before and after, changed bytes in brackets."""
-        why, frame = self.alarm["why"], self.alarm["frame"]
-        if not frame:
-            return why
-        after = enumerate(frame["after"].split())
-        marked = [f"[{byte}]" if k in frame["changed"] else byte for k, byte in after]
-        return f"{why}\n{frame['before'] or 'no frame'} → {' '.join(marked)}"
-
-    def bars(self) -> str:
-        """The last scores, full at twice the threshold."""
-        at = self.facts.get("at") or 1.0
-        levels = [min(max(value / (2 * at), 0.0), 1.0) for value in self.values]
-        return "".join(_BARS[round(level * (len(_BARS) - 1))] for level in levels)
-
-    def counters(self) -> str:
+            yield f"ALARM  {_said_of(self.alarm)}", "bold red"
+            yield self.alarm["why"], ""
+            if frame := self.alarm["frame"]:
+                after = enumerate(frame["after"].split())
+                marked = [f"[{byte}]" if k in frame["changed"] else byte for k, byte in after]
+                yield f"{frame['before'] or 'no frame'} → {' '.join(marked)}", ""
+        elif self.facts.get("lost"):
+            yield "the interface is gone", "bold yellow"
+        elif self.facts.get("calibrating"):
+            yield "learning what is normal here", "yellow"
+        else:
+            yield f"quiet for {_clock(self.time - self.quiet_since)}", "green"
         f = self.facts
-        if not f:
-            return "waiting for frames"
-        parts = [f"{f[name]:,} {name}" for name in ("frames", "windows", "ids", "alarms")]
+        parts = (
+            [f"{f[name]:,} {name}" for name in ("frames", "windows", "ids", "alarms")] if f else []
+        )
         parts += [f"{f[name]:,} {name}" for name in ("dropped", "error_frames") if f.get(name)]
-        if f["p50_ms"] is not None:
-            parts.append(f"{f['p50_ms']:.2f} ms a window")
-        return "   ".join(parts).replace("ids", "IDs").replace("_", " ")
+        parts += [f"{f['p50_ms']:.2f} ms a window"] if f.get("p50_ms") is not None else []
+        counted = "   ".join(parts).replace("ids", "IDs").replace("_", " ")
+        yield counted or "waiting for frames", "dim"
 
 
 class Screen:
@@ -526,64 +508,44 @@ class Screen:
 
     def __init__(self, title: str, buses: Iterable[str] = ()):
         self.title = printable(title)
-        self.buses = {name: Shown(name) for name in map(printable, buses)}
-        self.alarms: deque[Event] = deque(maxlen=8)
-        self.notes: deque[str] = deque(maxlen=4)
+        self.buses = {name: Shown() for name in map(printable, buses)}
+        self.notes: deque[str] = deque(maxlen=10)
 
     def tell(self, event: Event) -> None:
         # names of files and buses come from data; no text of an event reaches rich but as `Text`
         event = {k: printable(v) if isinstance(v, str) else v for k, v in event.items()}
         kind, bus = event["event"], event.get("bus", "")
         if bus or kind in _OF_A_BUS:
-            self.buses.setdefault(bus, Shown(bus)).tell(event)
-        if kind in _TALE:
-            others = [alarm for alarm in self.alarms if alarm["alarm"] != event["alarm"]]
-            self.alarms = deque([*others, event], maxlen=8)
-        if text := _WORDS.get(kind, "").format(**event):
+            self.buses.setdefault(bus, Shown()).tell(event)
+        text = _WORDS.get(kind, "").format(**event)
+        if kind == "over":
+            lasted = event["until"] - event["since"]
+            text = f"alarm of {lasted:.1f} s: {_said_of(event)}; {event['why'].partition(': ')[2]}"
+        if text:
             of = f"{bus}: " if len(self.buses) > 1 and bus else ""
-            self.notes.append(f"{timedelta(seconds=round(event['time']))}  {of}{text}")
+            self.notes.append(f"{_clock(event['time'])}  {of}{text}")
 
     def __rich__(self) -> Any:
         from rich.console import Group
         from rich.panel import Panel
-        from rich.table import Table
         from rich.text import Text
 
         parts: list = []
-        for shown in [*self.buses.values()] or [Shown("")]:
-            headline, style = shown.headline()
-            of = f"{shown.name}: " if len(self.buses) > 1 else ""
-            parts.append(Text(of + headline, style))
-            parts += [Text(shown.reason())] if shown.alarm else []
-            parts += [Text(shown.bars(), "dim"), Text(shown.counters(), "dim")]
-        if self.alarms:
-            parts += [
-                Text(),
-                self._fill(Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)),
-            ]
-        if self.notes:
-            parts += [Text(), *(Text(note, "dim") for note in self.notes)]
+        for name, shown in (self.buses or {"": Shown()}).items():
+            of = f"{name}: " if len(self.buses) > 1 else ""
+            for text, style in shown.lines():
+                parts.append(Text(of + text, style))
+                of = ""
+        parts += [Text(), *(Text(note, "dim") for note in self.notes)] if self.notes else []
         return Panel(Group(*parts), title=Text(self.title), title_align="left", padding=(1, 2))
 
-    def _fill(self, table: Any) -> Any:
-        from rich.text import Text
 
-        several = len(self.buses) > 1
-        for name in ("alarm at", "lasted", *(["bus"] if several else []), "ID", "cause", "sure"):
-            table.add_column(name, justify="right" if name == "lasted" else "left", no_wrap=True)
-        table.add_column("because", no_wrap=True, overflow="ellipsis", ratio=1)
-        for alarm in reversed(self.alarms):
-            over = alarm["until"] is not None
-            lasted = f"{alarm['until'] - alarm['since']:.1f} s" if over else "now"
-            row = [str(timedelta(seconds=round(alarm["since"]))), lasted]
-            row += [alarm.get("bus", "")] if several else []
-            more = ", …" if alarm["many"] > 1 else ""
-            row += [(alarm["name"] or alarm["id"]) + more, alarm["cause"], alarm["sure"]]
-            row.append(alarm["why"].partition(": ")[2])
-            table.add_row(*map(Text, row), style="" if over else "red")
-        return table
-
-
-def _who(alarm: Event) -> str:
+def _said_of(alarm: Event) -> str:
+    """The cause of an alarm, whose it is and how sure that is."""
     more = f" and {alarm['many'] - 1:,} more IDs" if alarm["many"] > 1 else ""
-    return " ".join(filter(None, [f"0x{alarm['id']}", alarm["name"]])) + more
+    who = " ".join(filter(None, [f"0x{alarm['id']}", alarm["name"]]))
+    return f"{alarm['cause']}, {who}{more}, {alarm['sure']}"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
