@@ -1,6 +1,7 @@
 """How many physical signals `signals.find_signals` finds, and how many of the found ones are none.
 
     CANGRAPH_DATA=… python benchmarks/signals.py [--cars 40] [--log LOG.parquet DBC [DBC …]] …
+        [--vehicles]
 
 The truth is known of simulated cars, and of real logs by DBC files: those of opendbc (MIT) come
 with `pip download opendbc`; for clean/comma-rav4 (a Toyota RAV4 of 2017) bus 0 is described by
@@ -12,17 +13,21 @@ signal with the same bits in the same order, of those that ever move; `top` one 
 bits only. A found signal is `wrong` if it holds a bit that moves and that the truth gives to
 nothing that moves smoothly (counter, checksum, flags), or bits of two signals, or lacks upper bits;
 `unknown` if the truth says nothing of one of its bits, so that nobody can tell. Beside: each byte
-that changes taken for a signal. The last line is one JSON object.
+that changes taken for a signal. With `--vehicles`, of real vehicles without a truth: how often
+what two logs of a vehicle (or its first 10 s and its first 60 s) show in the same place ends in the
+same bit and has the same byte order. The last line is one JSON object.
 """
 
 import argparse
 import json
 import time
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from vehicles import vehicles
 
 import cangraph as cg
 from cangraph.bus.simulator import messages
@@ -99,15 +104,19 @@ def judged(found: list[Signal], truth: list[Entry], data: np.ndarray) -> dict[st
         if e.physical and smooth(read_signal(data, e.signal))
     }
     known = {p for e in fits for p in bits(e.signal, moving)}
-    out: dict[str, list[str]] = {k: [] for k in ("exact", "top", "missed", "wrong", "unknown")}
+    out: dict[str, list[str]] = {
+        k: [] for k in ("exact", "wider", "top", "missed", "wrong", "unknown")
+    }
     mine = {signal: bits(signal, moving) for signal in found}
     seen = set()
     for signal, places in mine.items():
         same = [name for name, true in real.items() if true == places]
         part = [name for name, true in real.items() if true[: len(places)] == places]
-        if same or part:
-            out["exact" if same else "top"] += (same or part)[:1]
-            seen.update((same or part)[:1])
+        wide = [n for n, true in real.items() if true == places[: len(true)]]
+        wide = wide if not known & set(places[len(real[wide[0]]) :] if wide else ()) else []
+        if same or part or wide:
+            out["exact" if same else "top" if part else "wider"] += (same or part or wide)[:1]
+            seen.update((same or part or wide)[:1])
         elif not set(places) & known or not set(places) <= known:
             out["unknown"].append(str(tuple(signal)))
         else:
@@ -147,22 +156,59 @@ def show(name: str, counts: Counter, seconds: float, ids: int) -> dict:
     """Prints and returns the figures of a group of logs."""
     row: dict = {"log": name, "IDs": ids, "s": round(seconds, 3)}
     for how in ("", "bytes: "):
-        true = sum(counts[how + k] for k in ("exact", "top", "missed"))
-        row["true"] = true
-        row |= {how + k: counts[how + k] for k in ("exact", "top", "wrong", "unknown")}
-        print(
-            f"{name}, {how or 'signals: '}{counts[how + 'exact']} of {true} exact, "
-            f"{counts[how + 'top']} upper bits only; {counts[how + 'wrong']} wrong, "
-            f"{counts[how + 'unknown']} unknown"
-        )
+        kinds = ("exact", "wider", "top", "missed", "wrong", "unknown")
+        row |= {how + kind: counts[how + kind] for kind in kinds}
+        true = row["true"] = sum(counts[how + kind] for kind in kinds[:4])
+        found = ", ".join(f"{counts[how + kind]} {kind}" for kind in kinds)
+        print(f"{name}, {how or 'signals: '}of {true}: {found}")
     print(f"{name}: {seconds:.2f} s for {ids} IDs")
     return row
+
+
+def of_log(log: cg.Frames) -> dict[int, list[Signal]]:
+    """What is found in a log, by arbitration ID."""
+    found = {}
+    for arbitration_id in np.unique(log.arbitration_id).tolist():
+        mine = log.arbitration_id == arbitration_id
+        found[arbitration_id] = find_signals(log.data[mine], int(log.dlc[mine].max()))
+    return found
+
+
+def agreement(one: dict[int, list[Signal]], other: dict[int, list[Signal]]) -> Counter:
+    """How many pairs of signals that overlap are the same value, as far as its bits moved."""
+    all_bits, counts = np.ones(8 * 64), Counter()
+    for arbitration_id in one.keys() & other.keys():
+        for a in one[arbitration_id]:
+            for b in other[arbitration_id]:
+                mine, theirs = bits(a, all_bits), bits(b, all_bits)
+                if set(mine) & set(theirs):
+                    order = a.little == b.little or min(a.length, b.length) <= 8
+                    counts["agree" if mine[-1] == theirs[-1] and order else "differ"] += 1
+    return counts
+
+
+def agreements() -> dict[str, int]:
+    """The same over the logs of real vehicles, and over the beginning and the whole of each."""
+    over, within = Counter(), Counter()
+    for vehicle in vehicles():
+        if vehicle.group != "simulated":
+            logs = [log for log in vehicle.read(SECONDS) if log.duration > 5]
+            found = [of_log(log) for log in logs]
+            over.update(sum((agreement(a, b) for a, b in combinations(found, 2)), Counter()))
+            for log, whole in zip(logs, found, strict=True):
+                begin = of_log(log[log.timestamp <= log.timestamp[0] + 10])
+                within.update(agreement(begin, whole))
+                within["found in 60 s"] += sum(map(len, whole.values()))
+                within["found in 10 s"] += sum(map(len, begin.values()))
+    print(f"two logs of a vehicle: {dict(over)}; the first 10 s and 60 s: {dict(within)}")
+    return {"logs: " + k: v for k, v in over.items()} | dict(within)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cars", type=int, default=40, help="half of the fleet, half wild")
     parser.add_argument("--log", nargs="+", action="append", default=[], metavar="FILE")
+    parser.add_argument("--vehicles", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args()
     rows = []
@@ -180,7 +226,7 @@ def main() -> None:
         truth = of_dbc([Path(p) for p in databases])
         counts, seconds = measure(log, truth, given.verbose)
         rows.append(show(Path(path).stem, counts, seconds, log.info.arbitration_ids))
-    print(json.dumps({"rows": rows}))
+    print(json.dumps({"rows": rows, "vehicles": agreements() if given.vehicles else {}}))
 
 
 if __name__ == "__main__":
