@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cangraph.bus.arbitration import Queued, transmit
+from cangraph.bus.lies import LIES, agreeing, false_values, retell
 from cangraph.frames import AttackSpan, Frames, attack_code
+from cangraph.signals import Signal, find_signals, read_signal
 
 PAYLOADS = ("frozen", "fixed", "shifted", "replayed", "drifting")  # what a masquerade sends
 _MOVING = 0.1  # share of an ID's frames that differ from the one before, for its data to change
@@ -35,8 +37,10 @@ def inject(
 
     `spans` are (start, end) in s since the first frame. `severity` in (0, 1] goes from a single
     frame or ID and a small change of payload to many, often and far. `payload` is what a
-    masquerade sends, one of `PAYLOADS`, drawn for each span when empty. `seed` draws the rest:
-    the victim, among the IDs that send regularly in the span, the moments, the bytes.
+    masquerade sends, one of `PAYLOADS`, drawn for each span when empty, or a lie about one signal
+    of an ID: one of `lies.LIES`, or "pair", the same offset in the signals of two IDs that agree.
+    `seed` draws the rest: the victim, among the IDs that send regularly in the span, the moments,
+    the bytes.
 
     | attack | what happens in a span |
     |---|---|
@@ -77,8 +81,9 @@ def _check(frames, attack, spans, severity, payload):
         raise ValueError(f"attack: {attack!r} is unknown; expected one of {', '.join(ATTACKS)}")
     if not 0 < severity <= 1:
         raise ValueError(f"{where}: severity {severity}; expected 0 < severity <= 1; 1 is gross")
-    if payload and (attack != "masquerade" or payload not in PAYLOADS):
-        wanted = f"expected one of {', '.join(PAYLOADS)} for a masquerade; leave it out"
+    known = (*PAYLOADS, *LIES, "pair")
+    if payload and (attack != "masquerade" or payload not in known):
+        wanted = f"expected one of {', '.join(known)} for a masquerade; leave it out"
         raise ValueError(f"{where}: payload {payload!r} for {attack}; {wanted}")
     if not spans or not all(0 <= start < end and start < frames.duration for start, end in spans):
         wanted = f"(start, end) within the log's {frames.duration:.1f} s; count in s from its start"
@@ -238,10 +243,15 @@ def _suppressed(frames, stretches) -> Frames:
 def _masqueraded(frames, stretches, payload) -> Frames:
     data, kind = frames.data.copy(), frames.attack_type.copy()
     for stretch in stretches:
-        rows = stretch.victim()
-        drawn = PAYLOADS[stretch.rng.integers(len(PAYLOADS))]  # also where it is given
-        data[rows] = _posed(stretch, rows, payload or drawn)
-        kind[rows] = attack_code("masquerade")
+        if payload in PAYLOADS or not payload:
+            rows = stretch.victim()
+            drawn = PAYLOADS[stretch.rng.integers(len(PAYLOADS))]  # also where it is given
+            forged = [(rows, _posed(stretch, rows, payload or drawn))]
+        else:
+            forged = _pair(stretch) if payload == "pair" else [_lie(stretch, payload)]
+        for rows, posed in forged:
+            data[rows] = posed
+            kind[rows] = attack_code("masquerade")
     return replace(frames, data=data, attack=frames.attack | (kind > 0), attack_type=kind)
 
 
@@ -270,3 +280,49 @@ def _posed(stretch, rows, payload):
         share = np.ones(n) if payload == "shifted" else np.arange(1, n + 1) / n
         data[:, moving[0]] += np.ceil(share * stretch.severity * 128).astype(np.uint8)
     return data
+
+
+def _signals(stretch, rows) -> list[Signal]:
+    own = stretch.own(rows)
+    used = int(stretch.frames.bytes_used[own].min())
+    return find_signals(stretch.frames.data[own], used)
+
+
+def _lie(stretch, kind) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a victim and what they carry instead. It has a signal, if any victim has; else a
+    byte is lied about. A plateau ends, at the latest with the span, the later the severer."""
+    frames, rng = stretch.frames, stretch.rng
+    victims = stretch.victims(moving=True)
+    drawn = (victims[k] for k in rng.permutation(len(victims)))
+    rows, signals = next(((r, s) for r in drawn if (s := _signals(stretch, r))), (victims[0], []))
+    own = frames.data[stretch.own(rows)]
+    if not signals:
+        moving = np.flatnonzero(np.ptp(own, axis=0)).tolist() or [0]
+        signals = [Signal(8 * k + 7, 8, False, False) for k in moving[:-1] or moving]
+    signal = signals[rng.integers(len(signals))]
+    if kind == "plateau":
+        rows = rows[: int(np.ceil(stretch.severity * len(rows)))]
+    values, within = (read_signal(data, signal) for data in (frames.data[rows], own))
+    values = false_values(values, within, kind, stretch.severity)
+    return rows, retell(frames.data[rows], own, signal, values)
+
+
+def _pair(stretch) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows of two victims and what they carry instead: offsets of two signals that agree, in
+    the proportion in which they move."""
+    frames = stretch.frames
+    known = [(r, s) for r in stretch.victims(moving=True) for s in _signals(stretch, r)]
+    own = [stretch.own(rows) for rows, _ in known]
+    within = [read_signal(frames.data[o], s) for o, (_, s) in zip(own, known, strict=True)]
+    group = [int(frames.arbitration_id[rows[0]]) for rows, _ in known]
+    if len(set(group)) < 2:
+        what = f"signals are found in {len(set(group))} ID"
+        raise stretch.nothing(f"{what}; expected two for a pair; choose another payload")
+    pairs = agreeing([stretch.since[o] for o in own], within, group)
+    first, second, slope = pairs[stretch.rng.integers(len(pairs))]
+    before = [read_signal(frames.data[known[k][0]], known[k][1]) for k in (first, second)]
+    shift = (false_values(before[0], within[first], "offset", stretch.severity) - before[0])[0]
+    return [
+        (known[k][0], retell(frames.data[known[k][0]], frames.data[own[k]], known[k][1], values))
+        for k, values in ((first, before[0] + shift), (second, before[1] + slope * shift))
+    ]

@@ -14,7 +14,8 @@ import numpy as np
 from cangraph.bus import fleet
 from cangraph.bus.arbitration import arbitrate, frame_duration
 from cangraph.bus.attacks import ATTACKS, inject
-from cangraph.frames import CRC_8, Frames, attack_code
+from cangraph.bus.lies import CHECKSUMS
+from cangraph.frames import Frames, attack_code
 
 _RATE = 100  # samples of the drive per s: the 10 ms task of a control unit
 _NODES = 8  # control units on the bus, each with a clock of its own
@@ -257,21 +258,6 @@ def _times(message, seconds, phase, skew, rng):
     return np.sort(times[(times >= 0) & (times < seconds)]), events
 
 
-def _crc(data, start):
-    """CRC-8 SAE J1850 of the rows, from `start`."""
-    crc = np.full(len(data), start, np.uint8)
-    for byte in data.T:
-        crc = CRC_8[crc ^ byte]
-    return crc
-
-
-_CHECKSUMS = {
-    "xor": lambda data, start: np.bitwise_xor.reduce(data, axis=1) ^ np.uint8(start),
-    "sum": lambda data, start: data.sum(1) + start & 0xFF,
-    "crc": _crc,
-}
-
-
 def _payload(message, times, events, drive, rng):
     """What a message carries at each of its times, u1 (n, 8)."""
     data = np.zeros((len(times), 8), np.uint8)
@@ -297,7 +283,7 @@ def _payload(message, times, events, drive, rng):
             raw = np.rint(raw).clip(0, 0xFFFF)
             data[:, byte : byte + 2] = raw.astype(">u2")[:, None].view(np.uint8)
         else:  # the byte of the checksum is still 0, which changes no sum
-            data[:, byte] = _CHECKSUMS[kind](data[:, np.arange(8) != byte], values[0])
+            data[:, byte] = CHECKSUMS[kind](data[:, np.arange(8) != byte], values[0])
     return data
 
 
