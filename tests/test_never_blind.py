@@ -280,7 +280,7 @@ def test_exit_statuses(run, log, detector_file, clean, tmp_path, capsys):
     write_frames(inject(clean, "flooding", spans=[(6.0, 9.0)]), found)
     write_frames(clean, quiet)
     write_frames(clean[:99], short)
-    never, always = ("-k", "3", "-n", "3", "--at", "0.9999999"), ("--at", "0")
+    never, always = ("--at", "0.9999999"), ("--at", "0")
     assert run("monitor", detector_file, "--log", quiet, *never)[0] == 0
     assert run("monitor", detector_file, "--log", quiet, *always)[0] == 1
     assert run("monitor", "--log", quiet)[0] == 0

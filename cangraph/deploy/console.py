@@ -31,7 +31,6 @@ from cangraph.deploy.listener import Listener
 from cangraph.deploy.monitor import Buses, Event, Monitor
 from cangraph.deploy.state import Source, SpoiltStateError, resume_state, save_state, set_aside
 from cangraph.deploy.syslog import Syslog
-from cangraph.evaluation.alarms import AlarmRule
 from cangraph.files import printable
 from cangraph.frames import Frames, ReadReport
 from cangraph.io.names import Names
@@ -104,10 +103,6 @@ def _parser() -> ArgumentParser:
     clean = "set the threshold on the first S s, which are taken for clean traffic"
     alarms.add_argument("--calibrate", default=0.0, help=clean, **seconds)
     alarms.add_argument("--rate", type=float, default=1e-3, help="of false alarms, to calibrate")
-    alarms.add_argument("-k", type=int, help="windows of the last n for an alarm (2)")
-    alarms.add_argument("-n", type=int, help="windows that are looked at (3)")
-    alarms.add_argument("--hold", default=1.0, help="join alarms within S s", **seconds)
-    alarms.add_argument("--stride", type=int, help="frames from one window to the next")
     many = "tell of N a minute at most (10); more are counted"
     alarms.add_argument("--alarms", type=_number, default=10, metavar="N", help=many)
     kept = "keep the frames around each alarm in this folder, candump's way"
@@ -149,8 +144,8 @@ def run_monitor(arguments: Sequence[str]) -> int:
     if sys.stdout is None and not given.output:
         raise ValueError("standard output is closed; expected a place for events; open it")
     detector = Exported(given.detector or boxed())
-    settings = {n: getattr(given, n) for n in ("hold", "stride", "calibrate", "rate")}
-    make = partial(Monitor, detector, rule=_rule(given, detector.rule), **settings)
+    rule = detector.rule if given.at is None else detector.rule._replace(at=given.at)
+    make = partial(Monitor, detector, rule=rule, calibrate=given.calibrate, rate=given.rate)
     channels, source = _watched(given)
     buses = Buses(make, channels, one_clock=bool(given.log))
     resumed = _resumed(given, buses, source)
@@ -245,12 +240,6 @@ def _resumed(given: Namespace, buses: Buses, source: Source) -> list[Event]:
             {"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]}
         ]
     )
-
-
-def _rule(given: Namespace, own: AlarmRule) -> AlarmRule:
-    """The detector's own rule, but for what is given; k or n alone is meant of 2 of 3."""
-    asked = {n: getattr(given, n) for n in AlarmRule._fields if getattr(given, n) is not None}
-    return (AlarmRule(own.at) if asked.keys() & {"k", "n"} else own)._replace(**asked)
 
 
 def _bus(given: Namespace, channel: str | None) -> can.BusABC:
