@@ -15,7 +15,9 @@ nothing that moves smoothly (counter, checksum, flags), or bits of two signals, 
 `unknown` if the truth says nothing of one of its bits, so that nobody can tell. Beside: each byte
 that changes taken for a signal. With `--vehicles`, of real vehicles without a truth: how often
 what two logs of a vehicle (or its first 10 s and its first 60 s) show in the same place ends in the
-same bit and has the same byte order. The last line is one JSON object.
+same bit and has the same byte order; and how closely each signal follows another one of
+another ID, beside simulated cars: the highest correlation, of values every .1 s and of their
+changes over 1 s. The last line is one JSON object.
 """
 
 import argparse
@@ -30,6 +32,7 @@ import numpy as np
 from vehicles import vehicles
 
 import cangraph as cg
+from cangraph.bus.recorder import recorded
 from cangraph.bus.simulator import messages
 from cangraph.signals import Signal, find_signals, read_signal
 
@@ -187,6 +190,49 @@ def agreement(one: dict[int, list[Signal]], other: dict[int, list[Signal]]) -> C
     return counts
 
 
+def partners(logs: list[cg.Frames]) -> np.ndarray:
+    """Of each signal the highest correlation with one of another ID: of values and of changes."""
+    found = []
+    for log in logs:
+        times, values, ids = [], [], []
+        for arbitration_id, signals in of_log(log).items():
+            mine = log.arbitration_id == arbitration_id
+            ids += [arbitration_id] * len(signals)
+            times += [log.timestamp[mine]] * len(signals)
+            values += [read_signal(log.data[mine], signal) for signal in signals]
+        grid = np.arange(max((t[0] for t in times), default=0), log.timestamp[-1], 0.1)
+        if len(set(ids)) < 2 or len(grid) < 50:
+            continue
+        held = [
+            v[np.searchsorted(t, grid, "right") - 1] for t, v in zip(times, values, strict=True)
+        ]
+        other = np.not_equal.outer(ids, ids)
+        both = []
+        for rows in (np.stack(held), np.stack(held)[:, 10:] - np.stack(held)[:, :-10]):
+            unit = rows - rows.mean(1, keepdims=True)
+            unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
+            both.append((np.abs(unit @ unit.T) * other).max(1))
+        found.append(np.stack(both, axis=1))
+    return np.concatenate(found)
+
+
+def redundancy(cars: int) -> dict[str, dict[str, float]]:
+    """How many signals have a close partner, in real vehicles and in simulated ones."""
+    of = {"real": [log for v in vehicles() if v.group == "clean" for log in v.read(SECONDS)]}
+    for kind in ("fleet", "wild", "twin"):
+        rng = np.random.default_rng(0)
+        cars_of = (cg.simulate(f"{kind}-{9001 + 2 * k}", SECONDS, seed=k) for k in range(cars))
+        of[kind] = [recorded(log, rng) for log in cars_of]
+    rows = {}
+    for kind, logs in of.items():
+        alike = partners([log for log in logs if log.duration > 5])
+        rows[kind] = {"signals": len(alike)}
+        for what, column in zip(("values", "changes"), alike.T, strict=True):
+            rows[kind] |= {f"{what} > {r}": float((column > r).mean()) for r in (0.8, 0.95, 0.99)}
+        print(f"partners, {kind}:", {name: round(value, 3) for name, value in rows[kind].items()})
+    return rows
+
+
 def agreements() -> dict[str, int]:
     """The same over the logs of real vehicles, and over the beginning and the whole of each."""
     over, within = Counter(), Counter()
@@ -226,7 +272,10 @@ def main() -> None:
         truth = of_dbc([Path(p) for p in databases])
         counts, seconds = measure(log, truth, given.verbose)
         rows.append(show(Path(path).stem, counts, seconds, log.info.arbitration_ids))
-    print(json.dumps({"rows": rows, "vehicles": agreements() if given.vehicles else {}}))
+    record = {"rows": rows}
+    if given.vehicles:
+        record |= {"vehicles": agreements(), "partners": redundancy(given.cars // 2)}
+    print(json.dumps(record))
 
 
 if __name__ == "__main__":

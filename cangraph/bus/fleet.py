@@ -5,6 +5,7 @@ by one, and go to sleep; messages with two periods, or sent on change; gateways 
 in batches; testers; control units that send zeros until they know better.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ _RESTARTS = 0.04  # share of the nodes that restart once
 _FASTEST = 5e-3  # s; half of the shortest period
 _TESTERS = ((0x7DF, 0x7E8), (0x7E0, 0x7E8), (0x7E1, 0x7E9), (0x7E4, 0x7EC), (0x745, 0x765))
 _LONG_TESTER = (0x18DA10F1, 0x18DAF110)  # the same with 29 bits (ISO 15765-4)
+RELATED = ("yaw", "torque", "wheel_fl", "wheel_fr", "wheel_rl", "wheel_rr")  # follow from others
+_ERRORS = (0.001, 0.05), (0.15, 5.0)  # relative to what is told, in near copies and in all others
+_ALONE = 0.6  # share of the others
 
 
 class Rhythm(NamedTuple):
@@ -155,3 +159,34 @@ def diagnosis(seconds: float, extended: bool, rng: np.random.Generator) -> tuple
     times, ids, data = zip(*rows, strict=True) if rows else ((), (), ())
     payload = np.array(data, np.uint8).reshape(-1, 8)
     return np.array(times), np.array(ids, np.int64), np.full(len(times), 8), payload
+
+
+def channels(
+    drive: dict[str, np.ndarray], names: Sequence[str], number: int, rate: int, rng
+) -> dict[str, np.ndarray]:
+    """A channel for each signal of a vehicle, f8 (n,): `names` are those of a channel of the drive
+    or one of `RELATED`, a space, and what tells the signal.
+
+    A control unit knows a quantity late and filtered, and each sensor has errors of its own: slow
+    ones, relative to how much the quantity varies. Some signals are near copies of each other, most
+    share little. The `number` of the vehicle draws how much, `rng` the errors of this drive.
+    `rate` is in samples per s.
+    """
+    n, speed, turn = len(drive["speed"]), drive["speed"], drive["steering"] - 0.5
+    known = drive | {"yaw": 0.5 + speed * turn, "torque": (drive["pedal"] + 0.3 * speed) / 1.3}
+    for k, wheel in enumerate(RELATED[2:]):  # the outer wheels turn faster, those in front as well
+        known[wheel] = speed * (1 + (0.06 if k % 2 else -0.06) * turn + (k < 2) * 0.02 * turn**2)
+    found = {}
+    for k, name in enumerate(names):
+        habits = np.random.default_rng([number, k])
+        value = known[name.rpartition(" ")[0]]
+        late, width = (int(rate * 0.3 * habits.random() ** 4) for _ in range(2))
+        width += 1
+        value = np.convolve(np.pad(value, (width - 1, 0), "edge"), np.ones(width) / width, "valid")
+        value = value[np.maximum(np.arange(n) - late, 0)]
+        share = np.exp(habits.uniform(*np.log(_ERRORS[int(habits.random() < _ALONE)])))
+        window = np.hanning(int(habits.uniform(1, 8) * rate))
+        error = np.convolve(rng.standard_normal(n + len(window) - 1), window, "valid")
+        size = share * max(value.std(), 0.02) / np.sqrt((window**2).sum())
+        found[name] = np.clip(value + size * error * drive["driven"], 0, 1.2)
+    return found

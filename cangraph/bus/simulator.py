@@ -33,7 +33,7 @@ _TESTED = 0.25  # share of the drives of drawn vehicles in which a tester asks
 _PARKED = 20.0  # s that a drawn vehicle stands before it drives, at most; half of them do not
 _BUSY = (0.6, 0.75)  # largest shares of the bus that a drawn vehicle takes, and a wild one;
 _IDLE = 0.02  # the least that a wild one does
-WILD = "wild-"  # vehicles with the habits of `bus.fleet`
+WILD = "wild-", "twin-"  # vehicles with the habits of `bus.fleet`
 
 _ANALOG = ("speed", "rpm", "pedal", "brake", "steering", "lateral", "temperature", "fuel")
 _DISCRETE = ("gear", "braking", "lights", "wipers", "climate")
@@ -79,13 +79,15 @@ class Message(NamedTuple):
 def messages(vehicle: str) -> tuple[Message, ...]:
     """The messages of a vehicle by rising arbitration ID: one of `VEHICLES`, or `fleet-<n>`, the
     n-th of endlessly many that are drawn, or `wild-<n>`, drawn with the habits of real buses, which
-    `bus.fleet` has. Raises `ValueError` for an unknown one.
+    `bus.fleet` has, or `twin-<n>`, a wild one whose signals are not copies of each other but
+    related as those of real vehicles are. Raises `ValueError` for an unknown one.
 
     >>> len(messages("aster")), len(messages("fleet-0")) == len(messages("fleet-1"))
     (45, False)
     """
     rng = np.random.default_rng([2016, _number(vehicle)])  # never changes, unlike a drive
-    wild = vehicle.startswith(WILD)
+    wild, twin = vehicle.startswith(WILD), vehicle.startswith("twin-")
+    analog = _ANALOG + fleet.RELATED if twin else _ANALOG
     periods = _PERIODS.get(vehicle) or (_wild_periods(rng) if wild else _drawn_periods(rng))
     never, twice = (0.0, 2, 0.02), (2, 0.02)
     timing = [(period, *never) for period, count in periods.items() for _ in range(count)]
@@ -107,7 +109,7 @@ def messages(vehicle: str) -> tuple[Message, ...]:
     if wild and rng.random() < _TRUCKS:  # J1939: 8 in front, the source behind
         ids = np.sort(0x18F00000 + (rng.integers(0, 256, len(ids)) << 8) + np.arange(len(ids)))
     pages = 2  # multiplexed messages still to give away, to the first slow ones
-    table = []
+    table: list[Message] = []
     for arbitration_id, k in zip(ids.tolist(), np.argsort(rank), strict=True):
         period, events, repeats, pace = timing[k]
         multiplexed = pages > 0 and period in (100, 200)
@@ -116,10 +118,17 @@ def messages(vehicle: str) -> tuple[Message, ...]:
         jitter = min(period * rng.uniform(0.002, 0.02), 2.0)  # ms
         offset, node = int(rng.integers(max(period, 1))), int(rng.integers(_NODES))
         timed = period * 1e-3, events, repeats, pace, jitter * 1e-3, offset * 1e-3, node
-        fields = _layout(dlc, 0 < period <= 50, multiplexed, rng, wild)
+        fields = _layout(dlc, 0 < period <= 50, multiplexed, rng, wild, analog)
         if k >= known:
             fields = _switched(fields, rng)
         beat = fleet.rhythm(rng) if wild and period else fleet.Rhythm()
+        if twin:  # each signal is a channel of its own
+            fields = tuple(
+                f._replace(channel=f"{f.channel} {len(table)}.{f.byte}")
+                if f.kind == "signal"
+                else f
+                for f in fields
+            )
         if beat.burst > 1:  # as many frames in all
             timed = (period * 1e-3 * beat.burst, *timed[1:])
         table.append(Message(arbitration_id, dlc, *timed, fields, beat))
@@ -130,11 +139,11 @@ def _number(vehicle: str) -> int:
     """The number of a vehicle, for the seeds of what is drawn for it."""
     if vehicle in VEHICLES:
         return VEHICLES.index(vehicle)
-    drawn = re.fullmatch(r"(fleet|wild)-(\d{1,9})", vehicle)
+    drawn = re.fullmatch(r"(fleet|wild|twin)-(\d{1,9})", vehicle)
     if not drawn:
-        known = f"{', '.join(VEHICLES)}, fleet-0, …, wild-0, …"
+        known = f"{', '.join(VEHICLES)}, fleet-0, …, wild-0, …, twin-0, …"
         raise ValueError(f"vehicle: {vehicle!r} is unknown; expected one of {known}")
-    return _FLEET + int(drawn[2]) + 10**9 * (drawn[1] == "wild")
+    return _FLEET + int(drawn[2]) + 10**9 * ("fleet", "wild", "twin").index(drawn[1])
 
 
 def _drawn_periods(rng) -> dict[int, int]:
@@ -161,7 +170,7 @@ def _load(periods: dict[int, int]) -> float:
     return sum(n / period for period, n in periods.items()) * 1e3 * _FRAME_TIME
 
 
-def _layout(dlc, fast, multiplexed, rng, wild=False):
+def _layout(dlc, fast, multiplexed, rng, wild=False, analog=_ANALOG):
     fields, byte, end, checksum = [], 0, dlc, []
     if fast and dlc >= 4 and rng.random() < 0.7:  # control loops guard their messages
         end = dlc - 2
@@ -177,7 +186,7 @@ def _layout(dlc, fast, multiplexed, rng, wild=False):
         if end - byte >= 2 and rng.random() < (0.7 if fast else 0.35):
             values = int(rng.integers(0, 8000)), int(rng.integers(2000, 50000))
             noise = float(rng.choice([0.0, 0.4, 1.0, 4.0]))
-            field = Field("signal", byte, values, str(rng.choice(_ANALOG)), noise)
+            field = Field("signal", byte, values, str(rng.choice(analog)), noise)
         elif wild and rng.random() < 0.03:
             pace = float(np.exp(rng.uniform(*np.log((0.2, 40)))))
             field = Field("word", byte, (int(2 ** rng.integers(1, 9)),), noise=pace)
@@ -299,6 +308,9 @@ def _spans(seconds, bursts, rng):
 def _released(vehicle, seconds, drive, rng):
     """What the nodes of a vehicle release in a drive: times (s), arbitration ID, DLC, payload."""
     table, wild = messages(vehicle), vehicle.startswith(WILD)
+    if vehicle.startswith("twin-"):
+        names = [f.channel for m in table for f in m.fields if f.kind == "signal"]
+        drive = drive | fleet.channels(drive, names, _number(vehicle), _RATE, rng)
     phase, skew = rng.uniform(0, 1, _NODES), rng.normal(0, 50e-6, _NODES)
     awake = fleet.waking(seconds, _NODES, rng) if wild else [[(0.0, seconds)]] * _NODES
     grids = np.zeros(_NODES)  # s, of the nodes that pass on what others send

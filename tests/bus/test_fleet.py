@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cangraph.bus import fleet
 from cangraph.bus.fleet import batched, bursts, diagnosis, inside, on_change, slower, waking
 from cangraph.bus.simulator import messages, simulate
 
@@ -73,3 +74,29 @@ def test_a_crc_is_that_of_sae_j1850():
 
     text = np.frombuffer(b"123456789", np.uint8)[None]
     assert CHECKSUMS["crc"](text, 0xFF)[0] ^ 0xFF == 0x4B
+
+
+def test_twins_say_the_same_in_words_of_their_own():
+    rng, n = np.random.default_rng(0), 6000
+    speed = 0.5 + 0.4 * np.sin(np.arange(n) / 700)
+    drive = {"speed": speed, "steering": np.full(n, 0.5), "pedal": speed, "driven": np.ones(n)}
+    drive["driven"][:500] = 0
+    names = [f"wheel_fl {k}" for k in range(60)] + [f"speed {k}" for k in range(60)]
+    found = fleet.channels(drive, names, 7, 100, rng)
+    assert list(found) == names
+    rows = np.stack([found[name] for name in names])
+    alike = np.abs(np.corrcoef(rows))[np.triu_indices(len(rows), 1)]
+    assert 0.05 < (alike > 0.99).mean() < 0.5, "near copies"
+    assert (alike < 0.8).mean() > 0.2, "and others that share little"
+    assert len(np.unique(rows, axis=0)) == len(names)
+    again = fleet.channels(drive, names, 7, 100, np.random.default_rng(1))
+    sizes = np.std([rows - speed, np.stack([again[n] for n in names]) - speed], axis=2)
+    assert np.corrcoef(np.log(sizes))[0, 1] > 0.9, "who errs is the vehicle's, how is the drive's"
+
+
+def test_a_twin_is_a_vehicle_like_others():
+    fields = [f for message in messages("twin-3") for f in message.fields if f.kind == "signal"]
+    assert len({field.channel for field in fields}) == len(fields) > 5
+    log = simulate("twin-3", 5.0, seed=1)
+    assert len(log) > 50
+    assert log.sha256() == simulate("twin-3", 5.0, seed=1).sha256()
