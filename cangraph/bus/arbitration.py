@@ -81,9 +81,11 @@ def transmit(frames: Frames, added: Sequence[Queued], attack_type: str) -> Frame
     >>> transmit(log, [more], "spoofing").timestamp
     array([0.      , 0.009944, 0.010188])
     """
-    digits = _digits(frames.timestamp)
+    if not any(len(part.release) for part in added):
+        return frames
+    digits, n = _digits(frames.timestamp), len(frames)
     # ns, strictly ascending, so that the log alone would pass the arbitration unchanged
-    rank = np.arange(len(frames))
+    rank = np.arange(n)
     recorded = np.rint(np.round(frames.timestamp - frames.timestamp[0], digits) * 1e9)
     recorded = np.maximum.accumulate(recorded.astype(np.int64) - rank) + rank
     release = np.round(np.concatenate([a.release for a in added]), max(digits, 6))
@@ -100,21 +102,32 @@ def transmit(frames: Frames, added: Sequence[Queued], attack_type: str) -> Frame
     used = np.where(columns["is_remote_frame"], 0, columns["dlc"])
     moment = np.concatenate([recorded, release])
     duration = _typical(recorded, moment, frame_duration(used, extended))
-    release = np.concatenate([recorded - duration[: len(frames)], release])
+    first, last = release.min(), release.max()
+    release = np.concatenate([recorded - duration[:n], release])
     # 29 bit IDs compete with their first 11 bits, and lose to an 11 bit ID that equals them
-    priority = columns["arbitration_id"].astype(np.int64) << np.where(extended, 1, 19)
-    queue = np.argsort(release, kind="stable")
-    order, end = arbitrate(release[queue], (priority | extended)[queue], duration[queue])
-    sent = queue[order]
+    priority = columns["arbitration_id"].astype(np.int64) << np.where(extended, 1, 19) | extended
     # only what waited or was added gets a new time
     planned = np.concatenate([recorded, np.full(len(label), -1)])
     old = np.concatenate([frames.timestamp, np.zeros(len(label))])
-    new = np.round(frames.timestamp[0] + end * 1e-9, digits)
-    timestamp = np.where(end == planned[sent], old[sent], new)
-    # a rounded time may fall behind one that was not rounded
-    in_time = np.argsort(timestamp, kind="stable")
-    columns = {name: column[sent[in_time]] for name, column in columns.items()}
-    return replace(frames, timestamp=timestamp[in_time], **columns)
+    # what comes before, and when the bus is free again, passes unchanged
+    begin, stop = np.searchsorted(release[:n], [first, last]).tolist()
+    reach, fits = 64, False
+    while not fits:
+        begin, stop, reach = max(begin - reach, 0), min(stop + reach, n), 4 * reach
+        queue = np.concatenate([np.arange(begin, stop), np.arange(n, len(release))])
+        queue = queue[np.argsort(release[queue], kind="stable")]
+        order, end = arbitrate(release[queue], priority[queue], duration[queue])
+        sent = queue[order]
+        new = np.round(frames.timestamp[0] + end * 1e-9, digits)
+        timestamp = np.where(end == planned[sent], old[sent], new)
+        # a rounded time may fall behind one that was not rounded
+        in_time = np.argsort(timestamp, kind="stable")
+        sent, timestamp = sent[in_time], timestamp[in_time]
+        fits = begin == 0 or old[begin - 1] <= timestamp[0]
+        fits &= stop == n or (end[-1] <= release[stop] and timestamp[-1] <= old[stop])
+    timestamp = np.concatenate([old[:begin], timestamp, old[stop:n]])
+    columns = {k: np.concatenate([c[:begin], c[sent], c[stop:n]]) for k, c in columns.items()}
+    return replace(frames, timestamp=timestamp, **columns)
 
 
 def _typical(recorded, moment, longest) -> np.ndarray:

@@ -45,6 +45,20 @@ def test_a_log_alone_passes_unchanged():
     log = Frames(np.round(1e3 + np.cumsum(gaps), 6), rng.integers(0, 99, 500))
     again = transmit(log, [queued([], 1)], "spoofing")
     assert again.sha256() == log.sha256()
+    more = transmit(log, [queued([log.duration + 1], 1)], "spoofing")
+    assert more[~more.attack].sha256() == log.sha256()
+
+
+def test_as_many_frames_queue_as_the_bus_was_busy_for():
+    """Many more than are looked at first; those before and behind keep their exact times."""
+    gaps = np.full(3000, 1e-3)
+    gaps[1000:1400] = 244e-6
+    log = Frames(np.round(np.cumsum(gaps), 6), np.arange(3000) % 7 + 1)
+    after = transmit(log, [queued([log.timestamp[1000] - log.timestamp[0] - 1e-5], 0)], "spoofing")
+    genuine = after[~after.attack]
+    late = np.rint((genuine.timestamp - log.timestamp) * 1e6)
+    assert late.tolist() == [0] * 1001 + [244] * 399 + [0] * 1600
+    assert np.array_equal(genuine.timestamp[late == 0], log.timestamp[late == 0])
 
 
 def test_an_added_frame_waits_for_the_frame_on_the_bus_and_the_next_one_queues():
