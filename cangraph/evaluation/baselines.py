@@ -109,8 +109,6 @@ def decided(
     train: Graphs,
     graphs: Graphs,
     captures: Sequence[Frames] | None = None,
-    seconds: float = 10.0,
-    false_alarm_rate: float = 1e-3,
 ) -> dict[str, tuple[Scores, float]]:
     """Every cheap detector over `graphs` by name, with a threshold that no test label influenced.
 
@@ -121,13 +119,10 @@ def decided(
     found: dict[str, tuple[Scores, float]] = {}
     if captures is not None:
         normal = leak_canary(captures, train)
-        found["leak canary"] = (
-            leak_canary(captures, graphs),
-            clean_threshold(normal, false_alarm_rate),
-        )
+        found["leak canary"] = leak_canary(captures, graphs), clean_threshold(normal)
     if train.label.any() and not train.label.all():
         found["boosted trees"] = BoostedTrees(train).score(graphs), 0.5
-    ready = np.isin(graphs.capture, graphs.capture[clean_stretch(graphs, seconds)])
+    ready = np.isin(graphs.capture, graphs.capture[clean_stretch(graphs)])
     graphs = graphs if ready.all() else graphs[ready]
-    found["calibrated count"] = calibrated_count(graphs, seconds), COUNT_THRESHOLD
+    found["calibrated count"] = calibrated_count(graphs), COUNT_THRESHOLD
     return found

@@ -5,11 +5,11 @@
 | T² KL(σ(t/T) ‖ σ(s/T)) | `soft` | the odds of windows and nodes; of a VGAE, rebuilt features |
 | ‖P z_s − z_t‖² | `hint` | the embedding, through a projection P |
 
-Each has a weight in `DistillationParams`; a term of weight 0 is left out.
+Each has a weight in `DistillationParams`.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,19 +50,16 @@ class Taught(Task):
 
     def learn_from(self, teacher: Teacher, params: DistillationParams) -> None:
         self.teacher, self.weights = teacher, params
-        if params.hint:
-            width = self.model.embedding_width
-            self.projection = nn.Linear(width, teacher.model.embedding_width)
+        width = self.model.embedding_width
+        self.projection = nn.Linear(width, teacher.model.embedding_width)
 
-    def with_terms(
-        self, own: Tensor, terms: dict[str, Tensor], **asked: Callable[[], Tensor]
+    def with_taught(
+        self, own: Tensor, terms: dict[str, Tensor], soft: Tensor, z: Tensor, z_taught: Tensor
     ) -> dict[str, Tensor]:
-        """`terms`, those `asked` for whose weight is not 0, and `loss`, their weighted sum."""
-        for name, term in asked.items():
-            if weight := self.weights[name]:
-                terms[name] = term()
-                own = own + weight * terms[name]
-        return terms | {"loss": own}
+        """`terms`, with `soft`, `hint` and `loss`: `own` and these two, weighted."""
+        taught = {"soft": soft, "hint": hint(self.projection(z), z_taught)}
+        loss = own + self.weights.soft * soft + self.weights.hint * taught["hint"]
+        return terms | taught | {"loss": loss}
 
 
 class Distilled(Taught, Detector):
@@ -71,17 +68,10 @@ class Distilled(Taught, Detector):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         z, out = self.model.embed_and_judge(batch)
         z_taught, (window, node, _) = self.teacher(batch, self.encoder.node_scale)
-        temperature = self.weights.temperature
-        terms = self.terms(out, batch)
-        return self.with_terms(
-            terms["hard"],
-            terms,
-            soft=lambda: (
-                soft_targets(out.window, window, temperature)
-                + soft_targets(out.node, node, temperature)
-            ),
-            hint=lambda: hint(self.projection(z), z_taught),
-        )
+        terms, temperature = self.terms(out, batch), self.weights.temperature
+        soft = soft_targets(out.window, window, temperature)
+        soft = soft + soft_targets(out.node, node, temperature)
+        return self.with_taught(terms["hard"], terms, soft, z, z_taught)
 
 
 class DistilledVGAE(Taught, Reconstructor):
@@ -92,12 +82,7 @@ class DistilledVGAE(Taught, Reconstructor):
         own = terms["node"] + terms["succession"] + self.beta * terms["kl"]
         z = self.model.pool(batch)
         z_taught, (rebuilt,) = self.teacher(batch, self.encoder.node_scale)
-        return self.with_terms(
-            own,
-            terms,
-            soft=lambda: feature_error(x_hat, rebuilt).mean(),
-            hint=lambda: hint(self.projection(z), z_taught),
-        )
+        return self.with_taught(own, terms, feature_error(x_hat, rebuilt).mean(), z, z_taught)
 
 
 def distill(teacher: Task, into: GAT | VGAE, params: DistillationParams) -> Taught:
