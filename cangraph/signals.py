@@ -9,19 +9,17 @@
    values at random: an L1 form of von Neumann's ratio) and no counter or checksum.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 _PAIRS = 8192  # consecutive payloads that are compared, at most
-_FEW = 8  # steps that a signal takes at least
-_VALUES = 6  # that it takes at least; fewer are states
-_LENGTH = (3, 48)  # bits of a signal
+_FEW, _VALUES = 8, 6  # steps and values that a signal takes at least; what takes fewer has states
 _DROP = 0.3  # share of the rate of the bit above, below which a new value begins
 _BUSY = 0.2  # rate from which on a bit flips with others by chance
 _TOGETHER = 0.35  # how often a slower bit flips when the bit above does, at least
-_CARRY = 0.7  # share of carries between two parts of one value that needs no statistics
-_SOME = 0.1  # the least share otherwise
+_CARRY, _SOME = 0.7, 0.1  # share of carries that needs no statistics, and the least with them
 _ROUGH = 0.5  # steps relative to random differences: 1 for a checksum
 _STEADY = 0.9  # share of the payloads at which a counter takes its usual step
 
@@ -49,7 +47,7 @@ def read_signal(data: np.ndarray, signal: Signal) -> np.ndarray:
     >>> read_signal(data, Signal(4, 12, little=True, signed=False)).tolist()
     [833.0, 4079.0]
     """
-    return _numbers(data, signal).astype(np.float64)
+    return _numbers(np.unpackbits(data, axis=1), signal).astype(np.float64)
 
 
 def write_signal(data: np.ndarray, signal: Signal, values: np.ndarray | float) -> np.ndarray:
@@ -60,14 +58,12 @@ def write_signal(data: np.ndarray, signal: Signal, values: np.ndarray | float) -
     >>> write_signal(data, Signal(3, 12, little=False, signed=False), [1, 9999]).tolist()
     [[16, 1], [255, 255]]
     """
-    columns, shift = _place(signal)
-    mask, low = (1 << signal.length) - 1, -(1 << signal.length - 1) if signal.signed else 0
-    number = np.rint(values).clip(low, low + mask).astype(np.int64)
-    word = _word(data, columns) & ~(mask << shift) | (number & mask) << shift
-    out = data.copy()
-    for k, column in enumerate(reversed(columns)):
-        out[:, column] = word >> 8 * k & 0xFF
-    return out
+    low = -(1 << signal.length - 1) if signal.signed else 0
+    number = np.rint(values).clip(low, low + (1 << signal.length) - 1).astype(np.int64)
+    bits = np.unpackbits(data, axis=1)
+    for worth, place in enumerate(reversed(_places(signal))):
+        bits[:, place] = number >> worth & 1
+    return np.packbits(bits, axis=1)
 
 
 def find_signals(data: np.ndarray, used: int) -> list[Signal]:
@@ -92,37 +88,28 @@ def find_signals(data: np.ndarray, used: int) -> list[Signal]:
     moving = len(rows) / (len(data) - 1)  # share of the payloads that differ from the one before
     rows = rows[:: -(-len(rows) // _PAIRS)]
     before, after = data[rows], data[rows + 1]
-    checksum = _checksum(np.concatenate([before[:1], after]))
-    before[:, checksum] = after[:, checksum] = 0
-    flips = np.unpackbits(before ^ after, axis=1).astype(np.bool_)
-    judged = (
-        _judged(field, before, after, moving) for field in _fields(_runs(flips), before, after)
-    )
-    found = [_with_still_bits(signal, flips) for signal in judged if signal]
-    return sorted(found, key=lambda signal: (min(_place(signal)[0]), -signal.start))
+    checks = _checksum(np.concatenate([before[:1], after]))
+    before[:, checks] = after[:, checks] = 0
+    before, after = np.unpackbits(before, axis=1), np.unpackbits(after, axis=1)
+    judged = (_judged(field, before, after, moving) for field in _fields(before, after))
+    found = [_with_still_bits(signal, before != after) for signal in judged if signal]
+    return sorted(found, key=lambda signal: min(_places(signal)))
 
 
-def _place(signal: Signal) -> tuple[list[int], int]:
-    """The columns of a signal, the most significant first, and how many bits are below it."""
-    first = signal.start // 8
+def _places(signal: Signal) -> list[int]:
+    """The bits of a signal, the most significant first, counted from the top bit of byte 0: n ^ 7
+    for what a DBC file calls n."""
     if signal.little:
-        last = (signal.start + signal.length - 1) // 8
-        return list(range(last, first - 1, -1)), signal.start % 8
-    end = 8 * first + 7 - signal.start % 8 + signal.length  # counted from the top bit of byte 0
-    return list(range(first, (end + 7) // 8)), -end % 8
+        return [n ^ 7 for n in range(signal.start + signal.length - 1, signal.start - 1, -1)]
+    return [*range(signal.start ^ 7, (signal.start ^ 7) + signal.length)]
 
 
-def _word(data: np.ndarray, columns: list[int]) -> np.ndarray:
-    word = np.zeros(len(data), np.int64)
-    for column in columns:
-        word = word << 8 | data[:, column]
-    return word
-
-
-def _numbers(data: np.ndarray, signal: Signal) -> np.ndarray:
-    columns, shift = _place(signal)
-    number, half = _word(data, columns) >> shift & (1 << signal.length) - 1, 1 << signal.length - 1
-    return (number ^ half) - half if signal.signed else number
+def _numbers(bits: np.ndarray, signal: Signal) -> np.ndarray:
+    """The values of a signal, i8 (n,), in u1 (n, bits)."""
+    number = np.zeros(len(bits), np.int64)
+    for worth, place in enumerate(reversed(_places(signal))):
+        number |= bits[:, place].astype(np.int64) << worth
+    return number - (number >> signal.length - 1 << signal.length) * signal.signed
 
 
 def _checksum(data: np.ndarray) -> list[int]:
@@ -152,15 +139,15 @@ def _runs(flips: np.ndarray) -> list[Signal]:
     """The runs of moving bits within bytes that may be (parts of) values."""
     runs = []
     for byte in np.flatnonzero(flips.any(0).reshape(-1, 8).any(1)).tolist():
-        mine, begin = flips[:, 8 * byte : 8 * byte + 8], 0
+        mine = flips[:, 8 * byte : 8 * byte + 8]
         mine = mine[mine.any(1)]
-        for bit in range(1, 9):
-            if bit == 8 or _ends(mine, bit):
-                while begin < bit and not mine[:, begin].any():
-                    begin += 1
-                if begin < bit:
-                    runs.append(Signal(8 * byte + 7 - begin, bit - begin, False, False))
-                begin = bit
+        cuts = [0, *(bit for bit in range(1, 8) if _ends(mine, bit)), 8]
+        for begin, end in pairwise(cuts):
+            moving = begin + np.flatnonzero(mine[:, begin:end].any(0))
+            if len(moving):
+                runs.append(
+                    Signal(8 * byte + 7 - int(moving[0]), end - int(moving[0]), False, False)
+                )
     return runs
 
 
@@ -171,39 +158,38 @@ def _carries(upper: np.ndarray, lower: np.ndarray, high: int, low: int) -> float
     step = (upper + size // 2) % size - size // 2 if high > 1 else upper
     turn = (step * lower)[np.abs(step) == 1]
     right, other = (int(np.count_nonzero(t >= half)) for t in (-turn, turn))
-    elsewhere = np.count_nonzero(np.abs(lower) >= half) - right
-    clear = right >= max(_CARRY * len(turn), 1) and (right > 1 or not elsewhere)
-    excess, chance = right - other, 2.5 * (right + other) ** 0.5
-    likely = excess > chance and excess > _SOME * len(turn)
+    wraps, excess = np.count_nonzero(np.abs(lower) >= half), right - other
+    clear = right >= max(_CARRY * len(turn), 1) and (right > 1 or wraps == right)
+    likely = excess > 2.5 * (right + other) ** 0.5 and excess > _SOME * len(turn)
     return excess / len(turn) if clear or likely else 0.0
 
 
-def _fields(runs: list[Signal], before: np.ndarray, after: np.ndarray) -> list[Signal]:
+def _fields(before: np.ndarray, after: np.ndarray) -> list[Signal]:
     """The runs, those of neighbouring bytes joined where the one carries into the other."""
+    runs = _runs(before != after)
     ends = {run.start // 8: run for run in runs if run.start % 8 + 1 == run.length}  # at bit 0
     tops = {run.start // 8: run for run in runs if run.start % 8 == 7}
     steps = {run: _numbers(after, run) - _numbers(before, run) for run in runs}
     made = {run: run for run in runs}  # by its last run so far
-    for byte in range(before.shape[1] - 1):
-        best, chosen = 0.0, None
+    for byte in range(before.shape[1] // 8 - 1):
+        joints = []
         for first, second, little in ((ends, tops, False), (tops, ends, True)):
             here, there = first.get(byte), second.get(byte + 1)
             if here and there and (made[here] == here or made[here].little == little):
                 up, down = (there, here) if little else (here, there)
                 share = _carries(steps[up], steps[down], up.length, down.length)
-                if share > best:
-                    best, chosen = share, (here, there, little)
-        if chosen:
-            here, there, little = chosen
+                joints += [(share, not little, here, there)] if share else []
+        if joints:
+            _, big, here, there = max(joints)
             field = made.pop(here)
-            start = here.start + 1 - here.length if little and field == here else field.start
-            made[there] = Signal(start, field.length + there.length, little, False)
+            start = field.start if big or field != here else here.start + 1 - here.length
+            made[there] = Signal(start, field.length + there.length, not big, False)
     return list(made.values())
 
 
 def _judged(field: Signal, before, after, moving: float) -> Signal | None:
     """The field, with its sign, if it is a signal. The sign is that which makes it jump less."""
-    if not _LENGTH[0] <= field.length <= _LENGTH[1]:
+    if not 2 < field.length < 49:
         return None
     both = [field, field._replace(signed=True)]
     steps = [_numbers(after, reading) - _numbers(before, reading) for reading in both]
@@ -213,11 +199,10 @@ def _judged(field: Signal, before, after, moving: float) -> Signal | None:
     many = np.count_nonzero(moved)
     if many < _FEW or len(np.unique(old)) < _VALUES:
         return None
-    apart = [np.abs(v - rng.permutation(v)).mean() for v in (old, old[moved])]
-    rough = np.abs(step[moved]).mean() > (_ROUGH - 1 / np.sqrt(many)) * max(apart)
-    if rough or _counts(step[moved], field.length, moving * moved.mean()):
-        return None
-    return both[signed]
+    apart = max(np.abs(v - rng.permutation(v)).mean() for v in (old, old[moved]))
+    smooth = np.abs(step[moved]).mean() <= (_ROUGH - 1 / np.sqrt(many)) * apart
+    counts = _counts(step[moved], field.length, moving * moved.mean())
+    return both[signed] if smooth and not counts else None
 
 
 def _counts(step: np.ndarray, length: int, moving: float) -> bool:
@@ -236,10 +221,8 @@ def _counts(step: np.ndarray, length: int, moving: float) -> bool:
 
 def _with_still_bits(signal: Signal, flips: np.ndarray) -> Signal:
     """An unsigned signal with the bits above it up to the top of their byte, if they never move."""
-    top = signal.start + signal.length - 1 if signal.little else signal.start
-    extra = 7 - top % 8
-    above = flips[:, top // 8 * 8 : top // 8 * 8 + extra]
-    if signal.signed or above.any():
+    top, extra = _places(signal)[0], _places(signal)[0] % 8
+    if signal.signed or flips[:, top - extra : top].any():
         return signal
     start = signal.start if signal.little else signal.start + extra
     return signal._replace(start=start, length=signal.length + extra)
