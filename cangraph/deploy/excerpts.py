@@ -10,7 +10,7 @@ from typing import Any
 from cangraph.deploy.recent import Recent
 from cangraph.io.writers import candump
 
-_PIECE = 2000  # frames of one that are written at once, so that no frame waits for long
+_PIECE = 8192  # frames of one that are written at once, so that no frame waits for long
 _DAY = 86_400.0  # s
 _ENDING = ".log"
 
@@ -37,7 +37,7 @@ class Excerpts:
         frames that are held and those that come; returns the name of its file, empty if there is
         none. Of the given name only letters and digits are kept."""
         if bus in self._open:
-            self._write(self._open[bus], 1 << 62)
+            self._write(self._open[bus], to_the_end=True)
             self._finish(bus)
         safe = re.sub(r"[^A-Za-z0-9.]+", "-", name.replace(":", ""))[:80].strip("-.")
         try:
@@ -70,9 +70,7 @@ class Excerpts:
     def step(self, now: float, at_last: bool = False) -> list[dict[str, Any]]:
         """Write some of what came, or all of it; what there is to tell of it."""
         for bus, excerpt in [*self._open.items()]:
-            # of old frames as many as new ones came, so that it catches up and no frame waits
-            new, excerpt.came = excerpt.recent.came - excerpt.came, excerpt.recent.came
-            self._write(excerpt, 1 << 62 if at_last else 2 * new + _PIECE)
+            self._write(excerpt, to_the_end=at_last)
             if at_last or not excerpt.left or excerpt.place >= excerpt.stop:
                 self._finish(bus)
         if self.why == self._told:
@@ -81,10 +79,9 @@ class Excerpts:
         what = {"event": "unkept", "why": self.why} if self.why else {"event": "kept"}
         return [what | {"time": now}]
 
-    def _write(self, excerpt: "_Excerpt", most: int) -> None:
-        until = excerpt.place + most
+    def _write(self, excerpt: "_Excerpt", to_the_end: bool) -> None:
         try:
-            while excerpt.place < until and excerpt.write():
+            while excerpt.write() and to_the_end:
                 pass
         except OSError as error:
             self.why, excerpt.left = error.strerror or str(error), 0
@@ -100,12 +97,11 @@ class Excerpts:
 
 class _Excerpt:
     """One that is being written: from which `place` on the frames are missing, where to `stop`,
-    how many bytes are `left` for them, and how many `came` when some were written last."""
+    and how many bytes are `left` for them."""
 
     def __init__(self, file: Any, recent: Recent, place: int, left: int, channel: str):
         self.file, self.recent, self.place = file, recent, place
         self.left, self.channel, self.stop = left, channel, 1 << 62
-        self.came = recent.came
 
     def write(self) -> bool:
         """Write the next frames; whether there may be more."""

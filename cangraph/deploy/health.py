@@ -13,12 +13,7 @@ _METRICS: tuple[tuple[str, str, dict[str, str], str], ...] = (
     ("dropped_frames_total", "dropped_kernel", {"by": "kernel"}, "frames that were not judged"),
     ("refused_frames_total", "refused", {}, "what came and was no frame"),
     ("error_frames_total", "error_frames", {}, "error frames of the bus"),
-    (
-        "bus_busy_seconds_total",
-        "busy",
-        {},
-        "time that frames took on the bus: its rate is the load",
-    ),
+    ("bus_busy_seconds_total", "busy", {}, "time of frames on the bus: its rate is the load"),
     ("windows_total", "windows", {}, "windows that were judged"),
     ("windows_called_total", "called", {}, "windows at or over the threshold"),
     ("windows_unjudged_total", "unjudged", {}, "windows that the detector has no number for"),

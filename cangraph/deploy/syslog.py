@@ -36,10 +36,8 @@ class Syslog:
         if not address.startswith("/"):
             host, _, port = address.rpartition(":")
             if not (host and port.isdigit()):
-                came = (
-                    f"--syslog {address}: no address; expected the path of a socket, or HOST:PORT"
-                )
-                raise ValueError(f"{came}; give /dev/log or 192.0.2.1:514")
+                expected = "expected the path of a socket, or HOST:PORT; give /dev/log"
+                raise ValueError(f"--syslog {address}: no address; {expected}")
             # asked for once: a name server may be slow
             found = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
             self._family, self._place = found[0], found[4]
