@@ -58,12 +58,11 @@ def scan(
     log: Path | str | Frames,
     detector: Exported,
     names: Names | None = None,
-    labels: bool = False,
     console: Console | None = None,
     **reading: Any,
 ) -> Scan:
-    """Read a log, whatever of it is readable, and judge each bus of it. With `labels` the alarms
-    are compared with the attacks that the log itself names; a `console` shows what is under way;
+    """Read a log, whatever of it is readable, and judge each bus of it. Where the log
+    itself names attacks, the alarms are compared with these; a `console` shows what is under way;
     `reading` is of `read_frames`, for a table of no known shape.
 
     Raises as `read_frames` does where nothing can be read.
@@ -92,7 +91,7 @@ def scan(
         one = streams[bus] = OneBus(part, since, own_frames(heard) if alarmed else {}, windows)
         mine = _alarms(bus, one, heard, events, names)
         alarms += mine
-        buses.append(_bus(bus, one, mine, monitor, labels))
+        buses.append(_bus(bus, one, mine, monitor))
         diagnostics += [row | {"bus": bus, "id": f"{row['id']:03X}"} for row in conversations(part)]
     alarms.sort(key=lambda alarm: alarm["begin"])
     judged, unjudged = min(b["windows"] for b in buses), sum(b["unjudged"] for b in buses)
@@ -173,16 +172,14 @@ def _read(frames: Frames) -> dict[str, Any]:
     }
 
 
-def _bus(
-    bus: str, one: OneBus, alarms: Sequence[dict], monitor: Monitor, labels: bool
-) -> dict[str, Any]:
+def _bus(bus: str, one: OneBus, alarms: Sequence[dict], monitor: Monitor) -> dict[str, Any]:
     """What is said of a bus as a whole."""
     frames, values, detector = one.frames, one.windows[:, 2], monitor.detector
     unjudged = monitor.count["unjudged"]
     facts = {"bus": bus, "frames": len(frames), "ids": len(np.unique(frames.arbitration_id))}
     facts |= {"seconds": round(frames.duration, 6), "windows": len(values), "unjudged": unjudged}
     facts |= {"called": int((values >= detector.threshold).sum()), "alarms": len(alarms)}
-    if labels and len(values) and (frames.attack.any() or frames.attack_spans):
+    if len(values) and (frames.attack.any() or frames.attack_spans):
         facts["labels"] = _labelled(one, detector)
     return facts | {"not_judged": list(_not_judged(one, detector, unjudged))}
 

@@ -39,8 +39,6 @@ def run_scan(words: Sequence[str]) -> int:
     parser.add_argument("--baseline", type=Path, action="append", metavar="LOG", help=clean)
     parser.add_argument("--html", type=Path, metavar="OUT", help="write a page, too")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    attacks = "compare the alarms with the attacks that the log itself names"
-    parser.add_argument("--labels", action="store_true", help=attacks)
     parser.add_argument("--dbc", type=Path, help="names of messages and signals (needs cantools)")
     table = parser.add_argument_group("a table that is not known")
     column = "timestamp=t, arbitration_id=addr, data=b0,b1,… (repeated)"
@@ -58,7 +56,7 @@ def run_scan(words: Sequence[str]) -> int:
     scans = []
     for log in given.logs:
         try:
-            found = scan(log, detector, names, given.labels, Console(stderr=True), **reading)
+            found = scan(log, detector, names, Console(stderr=True), **reading)
         except (ValueError, OSError) as error:
             found = unreadable(log, error, detector)
         scans.append(found)

@@ -72,7 +72,7 @@ def longest(facts):
 
 
 def test_an_attack_is_found_with_its_id_its_time_and_its_reason(attacked, plain):
-    facts = scan(attacked, plain, labels=True).facts
+    facts = scan(attacked, plain).facts
     truth = np.unique(attacked.arbitration_id[attacked.attack])
     assert facts["status"] == 1 and facts["verdict"] == "looks under attack"
     alarm = longest(facts)
@@ -199,7 +199,7 @@ def test_any_frames_give_facts_that_json_holds_and_lines_that_are_printed(seed, 
         bus=dice.integers(0, 2, n),
         bus_names=("can0", "can1"),
     )
-    found = scan(frames, Plain("plain.onnx"), labels=True)
+    found = scan(frames, Plain("plain.onnx"))
     assert json.loads(json.dumps(found.facts, allow_nan=False))["read"]["frames"] == n
     assert all(line.isprintable() for line in told(found).splitlines())
 
