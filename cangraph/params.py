@@ -88,7 +88,6 @@ class FitParams(_Group):  # of `train.fit.fit`
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     average: Literal["none", "ema"]
     checkpoints: Count
-    record: list[Literal["tensorboard", "wandb"]]
 
 
 class DistillationParams(_Group):  # of `train.distillation.distill`

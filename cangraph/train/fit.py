@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import tempfile
 import time
 import warnings
@@ -14,7 +13,6 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from cangraph.data.batches import Batches
 from cangraph.data.graphs import Graphs
@@ -78,18 +76,18 @@ def fit(
 
     The same seed and number of threads give the same weights, bit for bit, on a CPU. With a
     `folder`, every epoch leaves a checkpoint there, and a run that was killed goes on from the last
-    one to the same weights; `history.csv`, `diagnostics.json` and what `fit.record` names lie
-    beside them. `tuning` goes on from a task that was trained before: its scaler is kept, and its
-    layers learn one after the other (`callbacks.FineTuning`).
+    one to the same weights; `history.csv` and `diagnostics.json` lie beside them. `tuning` goes on
+    from a task that was trained before: its scaler is kept, and its layers learn one after the
+    other (`callbacks.FineTuning`).
 
     Raises `ValueError` for parameters that cannot work here, `FloatingPointError` for features or a
     loss that are not finite, and `callbacks.CollapseError` for outputs that no longer differ.
     """
     run = params.fit
-    if folder is None and (run.checkpoints > 1 or run.record):
+    if folder is None and run.checkpoints > 1:
         raise ValueError(
-            f"fit: fit.checkpoints = {run.checkpoints}, fit.record = {run.record} and no folder to "
-            "keep files in; expected 1 and []; pass folder="
+            f"fit: fit.checkpoints = {run.checkpoints} and no folder to keep files in; expected 1; "
+            "pass folder="
         )
     seed_everything(params.seed)
     task.history, task.sums = [], {}
@@ -135,7 +133,7 @@ def _train(
         max_epochs=epochs,
         callbacks=[*own, checkpoints.Resumable(facts, batches), *callbacks, best, last],
         plugins=[checkpoints.WholeFiles()],
-        logger=_loggers(run.record, folder, facts),
+        logger=False,
         devices=1,
         default_root_dir=folder,
         gradient_clip_val=run.clip,
@@ -144,15 +142,11 @@ def _train(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=1,
         deterministic="warn",
     )
     batches.device = trainer.strategy.root_device  # where the windows of an epoch lie as a whole
     val = Batches(task.subset(finite(data.val, "validation")), SCORING)
     trainer.fit(task, batches, val, ckpt_path=checkpoints.newest(place), weights_only=True)
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):  # the next `fit` of a notebook is a run of its own
-            logger.experiment.finish()
     kept = checkpoints.read_checkpoint(best.best_model_path)
     task.history[kept["epoch"]]["kept"] = True
     record = {"about": facts, "history": task.history, "kept": kept["epoch"] + 1}
@@ -160,16 +154,3 @@ def _train(
     record |= {"seconds_since_last_start": time.perf_counter() - began}
     put(folder / "diagnostics.json", json.dumps(record, indent=1).encode())
     return kept
-
-
-def _loggers(record: Sequence[str], folder: Path, facts: dict[str, Any]) -> list[Logger]:
-    """The loggers that `fit.record` names, writing to `folder`. Weights & Biases stays offline
-    unless WANDB_API_KEY is set; `wandb sync` sends what it wrote."""
-    made: list[Logger] = []
-    if "tensorboard" in record:
-        made += [TensorBoardLogger(folder, "tensorboard", version="", default_hp_metric=False)]
-    if "wandb" in record:
-        name = f"{facts['task']} {facts['params']['dataset']} {facts['params']['seed']}"
-        offline = "WANDB_API_KEY" not in os.environ
-        made += [WandbLogger(name, folder, offline=offline, project="cangraph", config=facts)]
-    return made

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -115,26 +114,6 @@ def test_a_folder_holds_the_history_and_what_the_run_was(data, detector, asked, 
     assert told["device"] and told["seconds_since_last_start"] > 0
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(
-    "record, package, pattern",
-    [
-        ("tensorboard", "tensorboardX", "events.out.tfevents.*"),
-        ("wandb", "wandb", "offline-run-*"),
-    ],
-)
-def test_each_record_leaves_its_files(
-    data, detector, asked, tmp_path, monkeypatch, record, package, pattern
-):
-    pytest.importorskip(package)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    fit(detector(), data, asked(record=[record]), "student", tmp_path)
-    assert list(tmp_path.rglob(pattern))
-    if record == "wandb":
-        assert sys.modules["wandb"].run is None
-
-
-def test_records_and_several_checkpoints_need_a_folder(data, detector, asked):
-    for values in ({"checkpoints": 2}, {"record": ["tensorboard"]}):
-        with pytest.raises(ValueError, match=r"no folder .*; pass folder="):
-            fit(detector(), data, asked(**values), "student")
+def test_several_checkpoints_need_a_folder(data, detector, asked):
+    with pytest.raises(ValueError, match=r"no folder .*; pass folder="):
+        fit(detector(), data, asked(checkpoints=2), "student")
