@@ -18,18 +18,23 @@ call from an even chance on, all others from what one benign window in a thousan
 (`clean_threshold`) of those that calibrate. Alarms: by `alarm_rule`, evidence for probabilities and
 2 windows of 3 for others. False alarms an hour have their count, hours and exact Poisson interval;
 a missed attack censors the delay; the interval of the share found resamples vehicles. µs a frame
-are those of one thread of a CPU to score, features included. Results are kept in `folder` by peer,
-dataset and seed, and a run goes on where one ended. `--table` shows what is kept.
+are those of one thread of a CPU to score, features included. Intervals over seeds are Student's t.
+Results are kept in `folder` by peer, dataset and seed, with the CPU seconds that they took, and a
+run goes on where one ended. Two datasets run at once, on a thread each; only `seeded` peers have
+more than one seed. Deep peers learn a part of the blocks (`peer_models`). `--table` shows what is
+kept.
 The last line is one JSON object.
 """
 
 import argparse
 import json
-import sys
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from concurrent.futures import ProcessPoolExecutor
+from functools import cached_property, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +52,7 @@ from cangraph.evaluation import BoostedTrees
 from cangraph.evaluation.alarms import alarm_rule, event_metrics, raise_alarms
 from cangraph.evaluation.calibration import calibrated, clean_stretch, clean_threshold
 from cangraph.evaluation.scores import by_capture
-from cangraph.evaluation.stats import clustered, poisson, with_rate
+from cangraph.evaluation.stats import clustered, interval, poisson, with_rate
 from cangraph.features.baseline import Baseline
 
 RATE = 1e-3  # of benign windows that call, where a threshold is calibrated
@@ -386,14 +391,14 @@ def on_vehicle(vehicle: Vehicle, fitted: dict[str, tuple[Peer, Any]], wanted: Se
                 scores, alarms = one.judge(log, graphs)
                 row = found[one.name]
                 if trial:
-                    row["attacks"].append(_attack(trial, scores, alarms))
+                    row["attacks"].append(attack_row(trial, scores, alarms))
                 else:
                     row["seconds"] += drive.rest.duration
                     row["alarms"] += len(alarms)
     return found
 
 
-def _attack(trial: Trial, scores: cg.Scores, alarms: list) -> dict[str, Any]:
+def attack_row(trial: Trial, scores: cg.Scores, alarms: list) -> dict[str, Any]:
     right = [alarm for alarm, _ in told(trial.events, alarms)]
     both = scores.label.any() and not scores.label.all()
     return {
@@ -464,15 +469,15 @@ def run_dataset(dataset: str, folder: Path, only: Sequence[str], seeds: int) -> 
     todo = [job for job in todo if not job[0].is_file()]
     case = Case(dataset) if todo else None
     for path, name, how, seed in todo:
-        began = time.time()
+        began = time.process_time()
         if not name:
             row: dict[str, Any] = random_split(case)
         else:
             made = (own if how == "own" else trained)(name, case, seed)
             row = figures(PEERS[name], *made) if made else {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(row | {"seconds": time.time() - began}))
-        print(f"{dataset}, {path.stem}: {time.time() - began:.0f} s", flush=True)
+        path.write_text(json.dumps(row | {"seconds": time.process_time() - began}))
+        print(f"{dataset}, {path.stem}: {time.process_time() - began:.0f} s", flush=True)
 
 
 def kept(folder: Path, dataset: str) -> dict[str, list[dict]]:
@@ -498,12 +503,13 @@ def summary(folder: Path, dataset: str) -> list[dict]:
         scenarios = {s: [one["scenarios"].get(s, {}) for one in of_seeds]
                      for s in of_seeds[0]["scenarios"]}  # fmt: skip
         auroc = {s: mean([one.get("auroc") for one in mine]) for s, mine in scenarios.items()}
+        each = [mean([v.get("auroc") for v in one["scenarios"].values()]) for one in of_seeds]
         every = [one["all"] for one in of_seeds]
         false, hours = (mean([one[k] for one in every]) for k in ("false_alarms", "benign_hours"))
         low, high = poisson(false, hours)
         rows.append(
             {"peer": name, "source": PEERS[name.split(",")[0]].source, "seeds": len(of_seeds)}
-            | {"auroc": mean([*auroc.values()])}
+            | {"auroc": mean([*auroc.values()]), "auroc ±": interval(each)[1]}
             | {f"auroc {s}": value for s, value in auroc.items()}
             | {"f1": mean([mean([one.get("f1") for one in m]) for m in scenarios.values()])}
             | {"events": every[0]["events"], "found": mean([one["recall"] for one in every])}
@@ -564,6 +570,13 @@ def show(folder: Path, datasets: Sequence[str]) -> dict[str, Any]:
     return record
 
 
+def run(given: argparse.Namespace, dataset: str) -> None:
+    if dataset == "vehicles":
+        run_vehicles(given.folder, given.only, given.vehicles)
+    else:
+        run_dataset(dataset, given.folder, given.only, given.seeds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", nargs="+", default=[*DATASETS], choices=DATASETS)
@@ -573,12 +586,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/peers"))
     parser.add_argument("--table", action="store_true", help="only show what is kept")
     given = parser.parse_args()
-    for dataset in () if given.table else given.datasets:
-        if dataset == "vehicles":
-            run_vehicles(given.folder, given.only, given.vehicles)
-        else:
-            run_dataset(dataset, given.folder, given.only, given.seeds)
-        sys.stdout.flush()
+    if not given.table:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+            list(pool.map(partial(run, given), given.datasets))
     print(json.dumps(show(given.folder, given.datasets)))
 
 

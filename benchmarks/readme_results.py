@@ -560,6 +560,33 @@ def _splits(record: dict) -> list[str]:
     return lines
 
 
+def parts(record: dict) -> str:
+    """What each part earns, by `benchmarks/parts.py`; empty before it was run."""
+    if not record:
+        return ""
+
+    def earned(row: dict | None, measure: str) -> str:
+        if row is None:
+            return "–"
+        mean, low, high = row[measure]
+        sure = "**" * (low > 0 or high < 0)
+        return f"{sure}{mean:+.3f}{sure} ({low:+.3f} to {high:+.3f})"
+
+    columns = ["AUROC with", "earns, AUROC (95 %)", "seeds over 0", "earns, share found (95 %)"]
+    columns += ["false alarms with / without", "training s", "µs a frame", "trees: AUROC (95 %)"]
+    lines = head("part", columns)
+    for row in record["parts"]:
+        pair = [record["variants"][row[key]] for key in ("with", "without")]
+        by_seed = row["GAT"]["auroc by seed"]
+        cells = [row["part"], f"{pair[0]['auroc']:.3f}", earned(row["GAT"], "auroc")]
+        cells += [f"{sum(mean > 0 for mean in by_seed)} of {len(by_seed)}"]
+        cells += [earned(row["GAT"], "found"), " / ".join(f"{one['alarms']:.3g}" for one in pair)]
+        cells += [" / ".join(f"{one['seconds']:.0f}" for one in pair)]
+        cells += [" / ".join(f"{one['us']:.2f}" for one in pair), earned(row["trees"], "auroc")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(["## Which part earns what", "", *lines]) + "\n\n"
+
+
 def evasion(record: dict) -> str:
     """The budgets of `benchmarks/evasion.py`; empty before it was run."""
     if not record:
@@ -657,6 +684,7 @@ BLOCKS = {
         + known_vehicles(stored["baseline"])
         + evidence(stored["evidence"])
         + peers(stored["peers"])
+        + parts(stored["parts"])
         + evasion(stored["evasion"])
         + tables(stored["runs"], stored["detection"])
     ),
@@ -679,6 +707,7 @@ def read_stored() -> dict[str, dict]:
             "baseline",
             "evidence",
             "peers",
+            "parts",
             "evasion",
         )
     }
