@@ -278,33 +278,39 @@ def summary(of_seeds: Sequence[dict]) -> dict[str, Any]:
     return row | {cost: float(np.mean([kept[cost] for kept in of_seeds])) for cost in COSTS}
 
 
-def difference(having: Sequence[dict], lacking: Sequence[dict]) -> dict[str, Any]:
-    """Of each measure what a part earns: the mean with its interval, and the mean of each seed."""
-    found: dict[str, Any] = {}
-    for measure in MEASURES:
-        apart = matrix(having, measure) - matrix(lacking, measure)
-        found[measure] = list(clustered(apart))
+def difference(having: dict[int, dict], lacking: dict[int, dict]) -> dict[str, Any] | None:
+    """Of each measure what a part earns in the seeds of both: the mean with the part, the mean
+    difference with its interval, and that of each seed."""
+    seeds, found = sorted(having.keys() & lacking.keys()), dict[str, Any]()
+    for measure in MEASURES if seeds else ():
+        with_it = matrix([having[seed] for seed in seeds], measure)
+        apart = with_it - matrix([lacking[seed] for seed in seeds], measure)
+        found |= {f"{measure} with": float(np.nanmean(with_it)), measure: list(clustered(apart))}
         found[f"{measure} by seed"] = np.nanmean(apart, axis=1).tolist()
-    return found
+    return found or None
 
 
 def table(folder: Path) -> dict[str, Any]:
     """Print and return what is kept."""
-    kept: dict[str, list[dict]] = {}
+    kept: dict[str, dict[int, dict]] = {}
     for name in [f"{kind}{name}" for kind in ("", "trees, ") for name in (*VARIANTS, ENSEMBLE)]:
-        paths = sorted(folder.glob(f"{name}, [0-9].json"))
-        kept |= {name: [json.loads(path.read_text()) for path in paths]} if paths else {}
+        paths = {seed: folder / f"{name}, {seed}.json" for seed in range(10)}
+        kept[name] = {
+            s: json.loads(path.read_text()) for s, path in paths.items() if path.is_file()
+        }
+    variants = {name: summary([*mine.values()]) for name, mine in kept.items() if mine}
+    kept[ENSEMBLE] = dict.fromkeys(kept[REFERENCE], kept[ENSEMBLE].get(0))
     parts = []
-    for part, pair in PARTS.items():
-        row = {"part": part, "with": pair[0], "without": pair[1]}
-        for key, kind in (("GAT", ""), ("trees", "trees, ")):
-            both = [kept.get(kind + name) for name in pair]
-            row[key] = difference(*both) if all(both) else None
-        parts += [row] if row["GAT"] else []
-        print(part, row["GAT"], row["trees"])
-    variants = {name: summary(of_seeds) for name, of_seeds in kept.items()}
+    for part, (one, other) in PARTS.items():
+        row: dict[str, Any] = {"part": part, "with": one, "without": other}
+        if one in variants and other in variants:
+            row["GAT"] = difference(kept[one], kept[other])
+            row["trees"] = difference(kept[f"trees, {one}"], kept[f"trees, {other}"])
+            parts.append(row)
+            print(row)
     print(cg.report.show([{"variant": n} | row for n, row in variants.items()], digits=3))
-    return {"vehicles": len(kept[REFERENCE][0]["vehicles"]), "variants": variants, "parts": parts}
+    cars = next(iter(kept[REFERENCE].values()))["vehicles"]
+    return {"vehicles": len(cars), "variants": variants, "parts": parts}
 
 
 def main() -> None:

@@ -578,7 +578,7 @@ def parts(record: dict) -> str:
     for row in record["parts"]:
         pair = [record["variants"][row[key]] for key in ("with", "without")]
         by_seed = row["GAT"]["auroc by seed"]
-        cells = [row["part"], f"{pair[0]['auroc']:.3f}", earned(row["GAT"], "auroc")]
+        cells = [row["part"], f"{row['GAT']['auroc with']:.3f}", earned(row["GAT"], "auroc")]
         cells += [f"{sum(mean > 0 for mean in by_seed)} of {len(by_seed)}"]
         cells += [earned(row["GAT"], "found"), " / ".join(f"{one['alarms']:.3g}" for one in pair)]
         cells += [" / ".join(f"{one['seconds']:.0f}" for one in pair)]

@@ -76,6 +76,7 @@ def test_what_a_part_earns_is_paired_by_vehicle_and_seed(tmp_path):
     for seed in (0, 1):
         kept(tmp_path, "reference", seed, 0.9, 0.7, 0.8)
         kept(tmp_path, "without edges", seed, 0.8 + seed / 10, 0.6 + seed / 10, 0.7 + seed / 10)
+    kept(tmp_path, "without edges", 2, 0.1, 0.1, 0.1)  # has no pair
     found = parts.table(tmp_path)
     (row,) = found["parts"]
     assert (row["part"], row["trees"], found["vehicles"]) == ("edges", None, 3)
