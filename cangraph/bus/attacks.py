@@ -293,8 +293,14 @@ def _lie(stretch, kind) -> tuple[np.ndarray, np.ndarray]:
     byte is lied about. A plateau ends, at the latest with the span, the later the severer."""
     frames, rng = stretch.frames, stretch.rng
     victims = stretch.victims(moving=True)
-    drawn = (victims[k] for k in rng.permutation(len(victims)))
-    rows, signals = next(((r, s) for r in drawn if (s := _signals(stretch, r))), (victims[0], []))
+    moves = kind in ("mirrored", "plateau")  # which say the same of a value that stands still
+    rows, signals = victims[0], []
+    for k in rng.permutation(len(victims)):
+        found = _signals(stretch, victims[k])
+        found = [s for s in found if not moves or np.ptp(read_signal(frames.data[victims[k]], s))]
+        if found:
+            rows, signals = victims[k], found
+            break
     own = frames.data[stretch.own(rows)]
     if not signals:
         moving = np.flatnonzero(np.ptp(own, axis=0)).tolist() or [0]

@@ -92,6 +92,16 @@ def test_a_plateau_is_released():
     assert set(read_signal(after.data[1000:1100], SPEED)) == {read_signal(log.data, SPEED)[1000]}
 
 
+@pytest.mark.parametrize("payload", ["mirrored", "plateau"])
+def test_what_stands_still_is_not_held_or_mirrored(payload):
+    still = np.where(np.abs(np.arange(N) - 1100) < 150, 9000, 9000 + 3000 * WAVE)
+    both = np.stack([sent(*speed(still)), sent(*speed(9000 + 3000 * WAVE))], axis=1)
+    log = Frames(np.arange(2 * N) * 0.005, np.tile([1, 2], N), data=both.reshape(-1, 8))
+    for seed in range(4):
+        after = inject(log, "masquerade", spans=[(10, 12)], payload=payload, seed=seed)
+        assert set(after.arbitration_id[after.attack]) == {2}
+
+
 def test_where_no_signal_is_found_a_byte_lies():
     noise = np.random.default_rng(0).integers(0, 256, N)
     log = Frames(np.arange(N) * 0.01, np.full(N, 0x100), data=sent(noise, noise[::-1]))
