@@ -7,6 +7,8 @@ that no other draw has.
 
 import ctypes
 import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise, repeat
+from pathlib import Path
+from weakref import finalize
 
 import numpy as np
 
@@ -23,7 +27,7 @@ from cangraph.bus.simulator import simulate
 from cangraph.data.graphs import Graphs, join, to_graphs
 from cangraph.data.splits import PARTS, Split, by_time
 from cangraph.features.baseline import Baseline
-from cangraph.frames import COLUMNS, Frames
+from cangraph.frames import COLUMNS, CaptureInfo, Frames
 from cangraph.params import Params, SynthesisParams
 
 # how often each attack is drawn: more often if it is hard to detect
@@ -207,6 +211,9 @@ class Synthesis:
             )
         self.data, self.clean, self.params = data, tuple(clean), params
         self._drawn: dict[tuple[int, float], Graphs] = {}
+        self._place = Path(tempfile.mkdtemp(prefix="cangraph-"))  # draws, until this object goes
+        self._captures: dict[Path, tuple[CaptureInfo, ...]] = {}
+        finalize(self, shutil.rmtree, self._place, ignore_errors=True)
         recordings = Counter(
             info.recording for info in data.graphs.captures if info.scenario.startswith("train")
         )
@@ -236,8 +243,20 @@ class Synthesis:
         labelled = getattr(self.data, part)
         if self.params.fit.train_on == "labelled":
             return labelled
-        made = self._made(number, progress, part)
+        made = (self._kept if part == "train" else self._made)(number, progress, part)
         return made if self.params.fit.train_on == "clean" else join([labelled, made])
+
+    def _kept(self, number: int, progress: float, part: str) -> Graphs:
+        """What `_made` gives, from the disk where a model before asked for the same draw."""
+        path = self._place / f"{number} {progress}.npz"
+        if path not in self._captures:
+            made = self._made(number, progress, part)
+            with suppress(OSError):  # the disk is full: it is made again
+                np.savez(path, **{name: getattr(made, name) for name in made.names()})
+                self._captures[path] = made.captures
+            return made
+        with np.load(path) as arrays:
+            return Graphs(**arrays, captures=self._captures[path], window=self.params.window)
 
     def _made(self, number: int, progress: float, part: str) -> Graphs:
         run = self.params.synthesis

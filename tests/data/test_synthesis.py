@@ -140,6 +140,27 @@ def test_only_the_first_draw_and_the_last_are_kept(data, clean):
     assert [draw() is not None for draw in drawn] == [True, False, False, False, True]
 
 
+def test_a_draw_that_was_made_for_another_model_is_read_from_the_disk(data, clean):
+    drawn = material(data, clean)
+    first = [drawn.draw(k, k / 2) for k in range(3)]
+    place = drawn._place
+    drawn._made = None  # is not called again
+    again = [drawn.draw(k, k / 2) for k in (1, 2, 0)]
+    assert all(same(first[k], graphs) for k, graphs in zip((1, 2, 0), again, strict=True))
+    assert again[0].captures == first[1].captures
+    del drawn
+    assert not place.exists()
+
+
+def test_a_disk_that_is_full_changes_no_draw(data, clean, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    first = material(data, clean).draw(1)
+    monkeypatch.setattr(np, "savez", full)
+    assert same(first, material(data, clean).draw(1))
+
+
 @pytest.mark.parametrize("train_on, labelled", [("labelled", True), ("clean", False)])
 def test_what_is_trained_on_is_what_was_asked_for(data, clean, train_on, labelled):
     made = material(data, clean, train_on)
