@@ -1,4 +1,4 @@
-"""How a detector is trained, distilled, adapted, searched for and explained."""
+"""How a detector is trained, distilled, adapted and searched for."""
 
 from cangraph.extras import attach
 
@@ -8,6 +8,5 @@ __getattr__, __dir__, __all__ = attach(
         "tasks": ["Task"],
         "adapt": ["stretch"],
         "search": ["finished", "reached"],
-        "explain": ["ablation"],
     },
 )
