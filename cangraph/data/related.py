@@ -1,0 +1,124 @@
+"""Graphs whose edges are relations too: windows, and what their IDs say of each other.
+
+Beside the successions, a window gets an edge for each relation (`features.relations`) between two
+of its IDs, from the partner to the ID that it speaks about; a node says how far it contradicts its
+partners, how many they are, and what is said against it. So message passing can tell who lies: the
+one that disagrees with all, not all that disagree with one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cangraph.data.graphs import Graphs
+from cangraph.features.relations import Contradiction, Relations
+
+_CLIP = 16.0  # times as far as clean traffic ever: more says no more
+
+
+def related(graphs: Graphs, told: Sequence[tuple[Relations, Contradiction] | None]) -> Graphs:
+    """The same windows with `RELATED_NODE_FEATURES` and `RELATED_EDGE_FEATURES` behind the others,
+    and with edges for relations. `told`: of each capture, in order, the relations of its bus and
+    how far it contradicts them; None where nothing is known.
+
+    Raises `ValueError` when there are more or fewer of them than captures.
+    """
+    if len(told) != len(graphs.captures):
+        raise ValueError(
+            f"related: relations of {len(told)} captures came for the {len(graphs.captures)} of "
+            "the windows; expected one for each; give None where nothing is known"
+        )
+    nodes = np.zeros((len(graphs.x), 3), np.float32)
+    found = [_Found.empty()]
+    for number, mine in enumerate(told):
+        windows = np.flatnonzero(graphs.capture == number)
+        if mine is not None and len(mine[0].relations) and len(windows):
+            found.append(_of_capture(graphs, windows, *mine, nodes))
+    return _joined(graphs, nodes, found)
+
+
+class _Found:
+    """Edges of relations: `window`, `ends` (2, n) within it, `attr` (n, 3)."""
+
+    def __init__(self, window: np.ndarray, ends: np.ndarray, attr: np.ndarray):
+        self.window, self.ends, self.attr = window, ends, attr
+
+    @classmethod
+    def empty(cls) -> "_Found":
+        return cls(np.zeros(0, int), np.zeros((2, 0), np.int32), np.zeros((0, 3), np.float32))
+
+
+def octaves(value: np.ndarray) -> np.ndarray:
+    """log2(1 + value), of at most 16."""
+    return np.log2(1 + np.minimum(value, _CLIP)).astype(np.float32)
+
+
+def _of_capture(graphs, windows, relations: Relations, told: Contradiction, nodes) -> _Found:
+    """Write the columns of the windows' `nodes`; their edges."""
+    ids, of_signal = np.unique(relations.signals["arbitration_id"], return_inverse=True)
+    target, partner = (of_signal[relations.relations[k]] for k in ("target", "partner"))
+    pairs, of_relation = np.unique(partner * len(ids) + target, return_inverse=True)
+    source, sink = np.divmod(pairs, len(ids))
+    strength = np.zeros(len(pairs))
+    np.maximum.at(strength, of_relation, 1 - relations.relations["strength"])
+    partners = np.bincount(sink, minlength=len(ids))
+    first, stop = _ticks(told, graphs.start[windows], graphs.end[windows])
+    value = _grouped(_over(told.value, first, stop), of_signal, len(ids))
+    miss = _grouped(_over(told.relation, first, stop), of_relation, len(pairs))
+    against = _grouped(miss, source, len(ids))
+    place = np.full((len(windows), len(ids)), -1)
+    for row, window in enumerate(windows.tolist()):
+        mine = slice(*graphs.node_ptr[window : window + 2])
+        slot = np.searchsorted(ids, graphs.node_id[mine]).clip(max=len(ids) - 1)
+        known = np.flatnonzero(ids[slot] == graphs.node_id[mine])
+        place[row, slot[known]] = known
+        where, slot = mine.start + known, slot[known]
+        nodes[where, 0] = octaves(value[row, slot])
+        nodes[where, 1] = np.log2(1 + partners[slot])
+        nodes[where, 2] = octaves(against[row, slot])
+    row, pair = np.nonzero((place[:, source] >= 0) & (place[:, sink] >= 0))
+    ends = np.stack([place[row, source[pair]], place[row, sink[pair]]]).astype(np.int32)
+    attr = np.column_stack([np.ones(len(row)), strength[pair], octaves(miss[row, pair])])
+    return _Found(windows[row], ends, attr.astype(np.float32))
+
+
+def _ticks(told: Contradiction, start: np.ndarray, end: np.ndarray):
+    """First and last tick, exclusive, of each window; the last one before, where it has none."""
+    since = told.ticks - told.ticks[0]
+    stop = np.maximum(np.searchsorted(since, end, "right"), 1)
+    return np.minimum(np.searchsorted(since, start), stop - 1), stop
+
+
+def _over(value: np.ndarray, first: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """The largest of `value` (T, n) in each span of ticks, (W, n)."""
+    padded = np.concatenate([value, np.zeros((1, value.shape[1]), value.dtype)])
+    edges = np.column_stack([first, stop]).ravel()
+    return np.maximum.reduceat(padded, edges, axis=0)[::2]
+
+
+def _grouped(value: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """The largest of the columns of each group, (W, groups)."""
+    out = np.zeros((len(value), groups), np.float32)
+    for column, k in enumerate(group.tolist()):
+        np.maximum(out[:, k], value[:, column], out=out[:, k])
+    return out
+
+
+def _joined(graphs: Graphs, nodes: np.ndarray, found: Sequence[_Found]) -> Graphs:
+    """The windows with more columns and edges."""
+    size = np.diff(graphs.edge_ptr)
+    window = np.concatenate([np.repeat(np.arange(len(graphs)), size), *(f.window for f in found)])
+    order = np.argsort(window, kind="stable")
+    ends = np.concatenate([graphs.edge_index, *(f.ends for f in found)], axis=1)
+    n, more = len(graphs.edge_attr), len(window) - len(graphs.edge_attr)
+    attr = np.zeros((n + more, graphs.edge_attr.shape[1] + 3), np.float32)
+    attr[:n, :-3] = graphs.edge_attr
+    attr[n:, -3:] = np.concatenate([f.attr for f in found])
+    return replace(
+        graphs,
+        x=np.concatenate([graphs.x, nodes], axis=1),
+        edge_index=ends[:, order],
+        edge_attr=attr[order],
+        edge_ptr=np.searchsorted(window[order], np.arange(len(graphs) + 1)),
+    )

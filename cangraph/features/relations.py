@@ -1,0 +1,361 @@
+"""Messages that should agree: relations between signals of different IDs, and who contradicts them.
+
+A car says the same thing several times: speed, four wheels, gear and engine move together, in
+messages of several control units. Who changes one of them contradicts the others.
+
+1. `Relations.learn` finds the signals of each ID in clean traffic (`cangraph.signals`), samples all
+   of them every `TICK` s, and keeps for each one those of other IDs that predict it best: a curve
+   through `KNOTS` points, fitted so that single frames do not bend it, and how far it was missed.
+2. `Following` goes along a stream. The misses of each relation, relative to the largest of the
+   clean traffic, are averaged over `MEMORY` s. A signal contradicts as far as the *median* of its
+   partners says: a liar has all of them against it, a partner of a liar but one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from cangraph.frames import Frames
+from cangraph.signals import Signal, find_signals, read_signal
+
+TICK = 0.05  # s
+MEMORY = 0.5  # s, time constant of the average of misses
+KNOTS = 9
+BINS = 8  # parts of a partner's range, each with its own largest miss
+_STALE = 2.5  # s; what was last heard so long ago says nothing
+_CHANGE = 1.0  # s over which partners must change together
+_ALIKE = 0.6  # least correlation of partners over the whole traffic
+_TOGETHER = 0.5  # and of their changes: two that drift alike are no partners
+_TIGHT = 0.25  # largest averaged miss, relative to the range of the signal
+_PARTNERS = 5  # of a signal, each of another ID
+_TRIED = 12  # candidates of which these are the best
+_RANGE = 8  # counts that a signal moves at least
+_SMOOTH = 1.0  # ticks' worth of pull of the knots to a straight line
+_USUAL = 0.9  # quantile of the misses in a bin that is no miss
+_BEYOND = 0.05  # of a partner's range, as far as it may leave it to be asked
+_TURNS = 1  # times at least that a signal goes back by a quarter of its range: all drifts are alike
+_LAG = 0.99  # quantile of the steps
+_GROWTH = 1.5  # what clean traffic may yet do, relative to what it did
+_SETTLED = 1.0  # s at the begin of a log, in which nodes wake up
+
+SIGNAL = np.dtype(
+    [
+        ("arbitration_id", np.uint32),
+        ("start", np.int64),
+        ("length", np.int64),
+        ("little", np.bool_),
+        ("signed", np.bool_),
+        ("low", np.float64),
+        ("high", np.float64),
+    ],
+    align=True,
+)
+RELATION = np.dtype(
+    [
+        ("target", np.int64),
+        ("partner", np.int64),
+        ("strength", np.float64),
+        ("knots", np.float64, (KNOTS,)),
+        ("limits", np.float64, (BINS,)),
+    ],
+    align=True,
+)
+
+
+class Contradiction(NamedTuple):
+    """How far IDs contradict their partners: at each of the `ticks` (s, (T,)) the `value` of each
+    signal, f4 (T, S), and of each relation, f4 (T, R); 1 is the most of the clean traffic."""
+
+    ticks: np.ndarray
+    value: np.ndarray
+    relation: np.ndarray
+
+
+@dataclass(frozen=True, repr=False)
+class Relations:
+    """Which signals of one bus move together: `signals` (S,) and `relations` (R,), records of
+    `SIGNAL` and `RELATION`; those of one target stand in a row."""
+
+    signals: np.ndarray
+    relations: np.ndarray
+
+    def __repr__(self) -> str:
+        covered = len(np.unique(self.relations["target"]))
+        return f"Relations({covered} of {len(self.signals)} signals have partners)"
+
+    @classmethod
+    def learn(cls, logs: Sequence[Frames]) -> "Relations":
+        """Those that hold in all of the clean `logs` of one bus.
+
+        >>> time = np.arange(6000) * 0.01
+        >>> speed = (2000 + 1500 * np.sin(time) + 500 * np.sin(time / 3)).astype(">u2")
+        >>> data = np.zeros((6000, 8), np.uint8)
+        >>> data[:, :2] = speed[:, None].view(np.uint8)
+        >>> Relations.learn([Frames(time, np.arange(6000) % 3, data=data)])
+        Relations(3 of 3 signals have partners)
+        """
+        signals = _signals(logs)
+        gap = np.full((len(signals), round(_CHANGE / TICK)), np.nan)
+        parts = [part for log in logs for part in (_sampled(log, signals), gap)]
+        values = np.concatenate(parts, axis=1) if parts else gap
+        spread = _range(values)
+        turning = [turns(row, size / 4) for row, size in zip(values, spread, strict=True)]
+        moving = np.flatnonzero((spread >= _RANGE) & (np.array(turning) >= _TURNS))
+        signals, values = signals[moving], values[moving]
+        if len(signals):
+            signals["low"], signals["high"] = np.nanmin(values, 1), np.nanmax(values, 1)
+        lag = _steps(values)
+        found = [_relations(values, signals, lag, k, tried) for k, tried in _candidates(values, signals)]
+        return cls(signals, np.concatenate([np.zeros(0, RELATION), *found]))
+
+
+def _signals(logs: Sequence[Frames]) -> np.ndarray:
+    """The signals of all IDs, records of `SIGNAL`."""
+    found = []
+    ids = np.concatenate([log.arbitration_id for log in logs])
+    data, dlc = (np.concatenate([getattr(log, name) for log in logs]) for name in ("data", "dlc"))
+    order = np.argsort(ids, kind="stable")
+    for rows in np.split(order, 1 + np.flatnonzero(np.diff(ids[order]))):
+        used = min(int(dlc[rows].min(initial=8)), 8)
+        found += [(ids[rows[0]], *signal, 0, 0) for signal in find_signals(data[rows], used)]
+    return np.array(found, SIGNAL)
+
+
+def _sampled(log: Frames, signals: np.ndarray) -> np.ndarray:
+    """The values of the signals at each tick of a log but those of its first second, f8 (S, T)."""
+    _, values = Samples(signals).feed(log, last=True)
+    return values[:, round(_SETTLED / TICK) :]
+
+
+class Samples:
+    """The values of `signals` every `TICK` s of a stream that comes piece by piece."""
+
+    def __init__(self, signals: np.ndarray):
+        self.signals = signals
+        self.value, self.heard = np.zeros(len(signals)), np.full(len(signals), -np.inf)
+        self.origin, self.tick = np.nan, 0
+
+    def feed(self, frames: Frames, last: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """The ticks that these frames complete, s (T,), and the values there, f8 (S, T), NaN of
+        what is not heard. A tick is complete when a later frame comes, or this piece is the
+        `last`."""
+        time = frames.timestamp
+        if not len(time):
+            return np.zeros(0), np.zeros((len(self.signals), 0))
+        if np.isnan(self.origin):
+            self.origin = float(time[0])
+        stop = int(np.floor((time[-1] - self.origin) / TICK)) + 1
+        ticks = self.origin + TICK * np.arange(self.tick, max(stop, self.tick))
+        self.tick = max(stop, self.tick)
+        values = np.repeat(self.value[:, None], len(ticks), 1)
+        heard = np.repeat(self.heard[:, None], len(ticks), 1)
+        ids, first = np.unique(self.signals["arbitration_id"], return_index=True)
+        first = np.append(first, len(self.signals))
+        for k, arbitration_id in enumerate(ids):
+            rows = np.flatnonzero(frames.arbitration_id == arbitration_id)
+            if len(rows):
+                mine = slice(first[k], first[k + 1])
+                self._hold(frames, rows, ticks, mine, values, heard)
+        values[ticks - heard > _STALE] = np.nan
+        return ticks, values
+
+    def _hold(self, frames, rows, ticks, mine, values, heard):
+        """Write what the frames of `rows` say at the ticks behind them."""
+        last = np.searchsorted(frames.timestamp[rows], ticks, "right") - 1
+        known = np.flatnonzero(last >= 0)
+        wanted = np.append(rows[last[known]], rows[-1])
+        data = frames.data[wanted]
+        for s in range(mine.start, mine.stop):
+            said = read_signal(data, signal_of(self.signals[s]))
+            values[s, known], self.value[s] = said[:-1], said[-1]
+        heard[mine, known] = frames.timestamp[wanted[:-1]]
+        self.heard[mine] = frames.timestamp[rows[-1]]
+
+
+def signal_of(record: np.void) -> Signal:
+    """The signal that a record of `SIGNAL` describes."""
+    return Signal(*(record[name].item() for name in Signal._fields))
+
+
+def _range(values: np.ndarray) -> np.ndarray:
+    """Largest less smallest value of each row, 0 without any."""
+    low = np.min(values, axis=1, where=np.isfinite(values), initial=np.inf)
+    high = np.max(values, axis=1, where=np.isfinite(values), initial=-np.inf)
+    return np.maximum(high - low, 0)
+
+
+def _correlation(values: np.ndarray) -> np.ndarray:
+    """|Pearson's r| of all rows, f8 (S, S); what is not known counts as the mean."""
+    centred = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
+    length = np.sqrt((centred**2).sum(1))
+    scaled = centred / np.where(length > 0, length, 1)[:, None]
+    return np.abs(scaled @ scaled.T)
+
+
+def _steps(values: np.ndarray) -> np.ndarray:
+    """What nearly the longest step of each signal within a tick is, f8 (S,): as much it may differ
+    from one that is sent a little earlier."""
+    return np.nanquantile(np.abs(np.diff(values, axis=1)), _LAG, axis=1)
+
+
+def _candidates(values: np.ndarray, signals: np.ndarray):
+    """Each signal with those of other IDs that may be partners, the most alike first."""
+    if len(signals) < 2:
+        return
+    step = round(_CHANGE / TICK)
+    alike, together = _correlation(values), _correlation(values[:, step:] - values[:, :-step])
+    ids = signals["arbitration_id"]
+    may = (alike >= _ALIKE) & (together >= _TOGETHER) & (ids[:, None] != ids)
+    for k in np.flatnonzero(may.any(1)).tolist():
+        order = np.argsort(-alike[k], kind="stable")
+        yield k, order[may[k, order]][:_TRIED]
+
+
+def _relations(values, signals, lag, target: int, tried: np.ndarray) -> np.ndarray:
+    """The best relations of a signal, one for each other ID."""
+    found = []
+    for partner in tried.tolist():
+        both = np.isfinite(values[target]) & np.isfinite(values[partner])
+        low, high = signals["low"][partner], signals["high"][partner]
+        x, y = values[partner, both], values[target, both]
+        weights = hats((x - low) / (high - low))
+        knots, miss = _curve(weights, y)
+        miss = _unseen(weights, y, miss)
+        most = float(np.abs(averaged(miss)).max(initial=0.0))
+        most = max(most, lag[target])
+        strength = most / (signals["high"][target] - signals["low"][target])
+        if strength > _TIGHT:
+            continue
+        part = np.minimum((BINS * (x - low) / (high - low)).astype(int), BINS - 1)
+        limits = np.full(BINS, most)
+        for k in np.unique(part).tolist():
+            limits[k] = max(most, np.quantile(np.abs(miss[part == k]), _USUAL))
+        limits = _GROWTH * limits
+        found.append((target, partner, strength, knots, limits + 1))  # a count is no miss
+    found.sort(key=lambda relation: relation[2])
+    _, best = np.unique([signals["arbitration_id"][r[1]] for r in found], return_index=True)
+    return np.array([found[k] for k in np.sort(best)][:_PARTNERS], RELATION)
+
+
+def hats(position: np.ndarray) -> np.ndarray:
+    """The weights of the knots at positions in 0..1, f8 (n, KNOTS): a curve is `hats @ knots`."""
+    place = position[:, None] * (KNOTS - 1) - np.arange(KNOTS)
+    return np.clip(1 - np.abs(place), 0, 1)
+
+
+def _curve(weights: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The knots of the curve through `wanted`, and by how much it misses: least squares with
+    Huber's weights (three rounds), and a penalty on bends."""
+    bends = np.diff(np.eye(KNOTS), 2, axis=0)
+    penalty = _SMOOTH * bends.T @ bends + 1e-6 * np.eye(KNOTS)
+    trust, middle = np.ones(len(wanted)), wanted.mean()
+    for _ in range(3):
+        mine = weights * trust[:, None]
+        knots = np.linalg.solve(mine.T @ weights + penalty, mine.T @ (wanted - middle)) + middle
+        miss = wanted - weights @ knots
+        scale = max(1.4826 * float(np.median(np.abs(miss))), 0.5)
+        trust = 1 / np.maximum(1, np.abs(miss) / (2 * scale))
+    return knots, miss
+
+
+def _unseen(weights: np.ndarray, wanted: np.ndarray, miss: np.ndarray) -> np.ndarray:
+    """The larger of the misses of the curve and of one that was fitted to the other half."""
+    half = len(wanted) // 2
+    worst = miss.copy()
+    if half:
+        for mine, other in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
+            knots, _ = _curve(weights[other], wanted[other])
+            away = wanted[mine] - weights[mine] @ knots
+            worst[mine] = np.where(np.abs(away) > np.abs(miss[mine]), away, miss[mine])
+    return worst
+
+
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@compiled
+def turns(values, least):
+    """How often the values go back by `least` or more from where they had come to."""
+    count, way, high, low = 0, 0, -np.inf, np.inf
+    for value in values:
+        if np.isnan(value):
+            continue
+        high, low = max(high, value), min(low, value)
+        if way <= 0 and value - low >= least:
+            count, way, high = count + (way < 0), 1, value
+        elif way >= 0 and high - value >= least:
+            count, way, low = count + (way > 0), -1, value
+    return count
+
+
+@compiled
+def averaged(miss):
+    """Exponential average over `MEMORY` s of what comes every tick, f8 (n,), from 0 on."""
+    pull, state = 1 - np.exp(-TICK / MEMORY), 0.0
+    out = np.empty(len(miss))
+    for t in range(len(miss)):
+        state += pull * (miss[t] - state)
+        out[t] = state
+    return out
+
+
+@compiled
+def expected(relation, low, high, x):
+    """What a relation says of its target where the partner is at `x`, and how far it may miss."""
+    place = (x - low) / (high - low)
+    inside = min(max(place, 0.0), 1.0)
+    k = min(int(inside * (KNOTS - 1)), KNOTS - 2)
+    first, second = relation.knots[k], relation.knots[k + 1]
+    said = first + (second - first) * (place * (KNOTS - 1) - k)
+    if abs(place - inside) > _BEYOND:
+        return said, np.inf
+    return said, relation.limits[min(int(inside * BINS), BINS - 1)]
+
+
+@compiled
+def follow(values, signals, relations, average, out, each):
+    """Go on with the `average` miss of each relation over the columns of `values`; of each column
+    the lower median over the partners of a signal into `out`, all into `each`."""
+    pull = 1 - np.exp(-TICK / MEMORY)
+    for t in range(values.shape[1]):
+        begin = 0
+        while begin < len(relations):
+            target, stop, n = relations[begin].target, begin, 0
+            found = np.empty(_PARTNERS)
+            while stop < len(relations) and relations[stop].target == target:
+                partner = relations[stop].partner
+                x, y = values[partner, t], values[target, t]
+                if np.isnan(x) or np.isnan(y):
+                    average[stop] = 0.0
+                else:
+                    known = signals[partner]
+                    said, limit = expected(relations[stop], known.low, known.high, x)
+                    average[stop] += pull * ((y - said) / limit - average[stop])
+                    if np.isfinite(limit):
+                        found[n] = abs(average[stop])
+                        n += 1
+                each[t, stop] = abs(average[stop])
+                stop += 1
+            if n:
+                out[t, target] = np.sort(found[:n])[(n - 1) // 2]
+            begin = stop
+
+
+class Following:
+    """How far the IDs of a stream contradict each other, piece by piece."""
+
+    def __init__(self, relations: Relations):
+        self.relations, self.samples = relations, Samples(relations.signals)
+        self.average = np.zeros(len(relations.relations))
+
+    def feed(self, frames: Frames) -> Contradiction:
+        """What the ticks say that these frames complete."""
+        ticks, values = self.samples.feed(frames)
+        known = self.relations
+        out = np.zeros((len(ticks), len(known.signals)), np.float32)
+        each = np.zeros((len(ticks), len(known.relations)), np.float32)
+        follow(values, known.signals, known.relations, self.average, out, each)
+        return Contradiction(ticks, out, each)
