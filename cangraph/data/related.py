@@ -8,12 +8,36 @@ one that disagrees with all, not all that disagree with one.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from cangraph.data.graphs import Graphs
 from cangraph.features.relations import Contradiction, Relations
+from cangraph.features.schema import Feature
 
+RELATED_NODE_FEATURES = (
+    Feature(
+        "contradiction",
+        "octaves",
+        "log2 of 1 + how far it contradicts its median partner, over the most of clean traffic",
+        "relations",
+    ),
+    Feature("partners", "octaves", "log2 of 1 + the relations that speak about it", "relations"),
+    Feature(
+        "accused",
+        "octaves",
+        "log2 of 1 + how far the one contradicts it that does the most",
+        "relations",
+    ),
+)
+RELATED_EDGE_FEATURES = (
+    Feature("relation", "0 or 1", "1 for a relation, 0 for a succession", "relations"),
+    Feature("strength", "0..1", "1 - its largest miss over the range of its target", "relations"),
+    Feature(
+        "miss", "octaves", "log2 of 1 + its miss over the largest of clean traffic", "relations"
+    ),
+)
 _CLIP = 16.0  # times as far as clean traffic ever: more says no more
 
 
@@ -29,8 +53,9 @@ def related(graphs: Graphs, told: Sequence[tuple[Relations, Contradiction] | Non
             f"related: relations of {len(told)} captures came for the {len(graphs.captures)} of "
             "the windows; expected one for each; give None where nothing is known"
         )
-    nodes = np.zeros((len(graphs.x), 3), np.float32)
-    found = [_Found.empty()]
+    nodes = np.zeros((len(graphs.x), len(RELATED_NODE_FEATURES)), np.float32)
+    none = np.zeros((0, len(RELATED_EDGE_FEATURES)), np.float32)
+    found = [_Found(np.zeros(0, int), np.zeros((2, 0), np.int32), none)]
     for number, mine in enumerate(told):
         windows = np.flatnonzero(graphs.capture == number)
         if mine is not None and len(mine[0].relations) and len(windows):
@@ -38,15 +63,12 @@ def related(graphs: Graphs, told: Sequence[tuple[Relations, Contradiction] | Non
     return _joined(graphs, nodes, found)
 
 
-class _Found:
-    """Edges of relations: `window`, `ends` (2, n) within it, `attr` (n, 3)."""
+class _Found(NamedTuple):
+    """Edges of relations: the `window` of each, its `ends` (2, n) there, `attr` (n, 3)."""
 
-    def __init__(self, window: np.ndarray, ends: np.ndarray, attr: np.ndarray):
-        self.window, self.ends, self.attr = window, ends, attr
-
-    @classmethod
-    def empty(cls) -> "_Found":
-        return cls(np.zeros(0, int), np.zeros((2, 0), np.int32), np.zeros((0, 3), np.float32))
+    window: np.ndarray
+    ends: np.ndarray
+    attr: np.ndarray
 
 
 def octaves(value: np.ndarray) -> np.ndarray:
@@ -77,10 +99,10 @@ def _of_capture(graphs, windows, relations: Relations, told: Contradiction, node
         nodes[where, 0] = octaves(value[row, slot])
         nodes[where, 1] = np.log2(1 + partners[slot])
         nodes[where, 2] = octaves(against[row, slot])
-    row, pair = np.nonzero((place[:, source] >= 0) & (place[:, sink] >= 0))
-    ends = np.stack([place[row, source[pair]], place[row, sink[pair]]]).astype(np.int32)
-    attr = np.column_stack([np.ones(len(row)), strength[pair], octaves(miss[row, pair])])
-    return _Found(windows[row], ends, attr.astype(np.float32))
+    at, pair = np.nonzero((place[:, source] >= 0) & (place[:, sink] >= 0))
+    ends = np.stack([place[at, source[pair]], place[at, sink[pair]]]).astype(np.int32)
+    attr = np.column_stack([np.ones(len(at)), strength[pair], octaves(miss[at, pair])])
+    return _Found(windows[at], ends, attr.astype(np.float32))
 
 
 def _ticks(told: Contradiction, start: np.ndarray, end: np.ndarray):
@@ -112,9 +134,10 @@ def _joined(graphs: Graphs, nodes: np.ndarray, found: Sequence[_Found]) -> Graph
     order = np.argsort(window, kind="stable")
     ends = np.concatenate([graphs.edge_index, *(f.ends for f in found)], axis=1)
     n, more = len(graphs.edge_attr), len(window) - len(graphs.edge_attr)
-    attr = np.zeros((n + more, graphs.edge_attr.shape[1] + 3), np.float32)
-    attr[:n, :-3] = graphs.edge_attr
-    attr[n:, -3:] = np.concatenate([f.attr for f in found])
+    width = graphs.edge_attr.shape[1]
+    attr = np.zeros((n + more, width + len(RELATED_EDGE_FEATURES)), np.float32)
+    attr[:n, :width] = graphs.edge_attr
+    attr[n:, width:] = np.concatenate([f.attr for f in found])
     return replace(
         graphs,
         x=np.concatenate([graphs.x, nodes], axis=1),

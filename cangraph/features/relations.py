@@ -108,7 +108,9 @@ class Relations:
         if len(signals):
             signals["low"], signals["high"] = np.nanmin(values, 1), np.nanmax(values, 1)
         lag = _steps(values)
-        found = [_relations(values, signals, lag, k, tried) for k, tried in _candidates(values, signals)]
+        found = [
+            _relations(values, signals, lag, k, tried) for k, tried in _candidates(values, signals)
+        ]
         return cls(signals, np.concatenate([np.zeros(0, RELATION), *found]))
 
 
@@ -266,7 +268,10 @@ def _unseen(weights: np.ndarray, wanted: np.ndarray, miss: np.ndarray) -> np.nda
     half = len(wanted) // 2
     worst = miss.copy()
     if half:
-        for mine, other in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
+        for mine, other in (
+            (slice(0, half), slice(half, None)),
+            (slice(half, None), slice(0, half)),
+        ):
             knots, _ = _curve(weights[other], wanted[other])
             away = wanted[mine] - weights[mine] @ knots
             worst[mine] = np.where(np.abs(away) > np.abs(miss[mine]), away, miss[mine])

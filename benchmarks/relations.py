@@ -1,0 +1,333 @@
+"""What relations between signals earn: who contradicts them, and edges for them in a graph.
+
+    CANGRAPH_DATA=… python benchmarks/relations.py [--vehicles] [--edges] [--seeds 5]
+        [--cars 40] [--set NAME=VALUE …] [--out docs/relations.json]
+
+`--vehicles`: on the real vehicles of `vehicles.py`, each with a baseline of its other logs and the
+log's beginning (60 s of each at most). On the rests: how often relations raise an alarm (an ID
+contradicts the median of its partners by more than `LIMIT` times the most that clean traffic did,
+which no simulated car does), and the box, with the baseline too. Then each masquerade of a signal
+(`bus.lies`, and `pair`) for 8 s in the middle of each vehicle's longest rest, `DRAWS` victims each:
+found by relations, by the box (`any_vehicle.told`), by either; `covered`: the victim has partners;
+`blamed`: of what relations find, the victim contradicts the most of all IDs.
+
+`--edges`: a GAT learns from `--cars` simulated cars under all attacks and under lies about signals,
+each with a baseline of another drive, in epochs by turns; tested on the masquerades of the demo,
+with a baseline of 5 minutes and with relations learnt in the first 10 s of the capture; on other
+simulated cars and on real vehicles under lies. AUROC inside a capture, mean over captures, by seed.
+`nothing`: successions alone; `nodes`: what relations say of nodes too; `edges`: edges for
+relations alone too; `both`. Boosted trees see nodes alone.
+
+`--set` changes a constant of `features.relations` (those of learning). The last line is one JSON
+object.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from any_vehicle import over_vehicles, told
+from sklearn.metrics import roc_auc_score
+from vehicles import Drive, drives, vehicles
+
+import cangraph as cg
+from cangraph.bus.attacks import NoVictimError
+from cangraph.bus.lies import LIES
+from cangraph.data.graphs import join
+from cangraph.data.related import related
+from cangraph.data.synthesis import attacked
+from cangraph.deploy.box import BOX
+from cangraph.evaluation import BoostedTrees
+from cangraph.evaluation.alarms import raise_alarms
+from cangraph.evaluation.stats import poisson
+from cangraph.features import relations as learning
+from cangraph.features.baseline import Baseline
+from cangraph.features.relations import Contradiction, Following, Relations
+
+LIMIT = 2.0  # simulated cars reach 1.5
+LIES_AND_PAIR = (*LIES, "pair")
+SECONDS = 8.0  # of a lie
+DRAWS = 3  # victims
+VARIANTS = ("nothing", "nodes", "edges", "both")
+Known = tuple[Baseline | None, Relations]
+
+
+def contradictions(relations: Relations, log: cg.Frames) -> Contradiction:
+    return Following(relations).feed(log)
+
+
+def lied(log: cg.Frames, kind: str, spans, seed: int) -> cg.Frames:
+    """The log with that masquerade in each of the spans that have a victim."""
+    for number, span in enumerate(spans):
+        with suppress(NoVictimError):
+            dice = 100 * seed + number
+            log = cg.inject(log, "masquerade", spans=[span], payload=kind, seed=dice)
+    return log
+
+
+# vehicles
+
+
+def worst(
+    said: Contradiction, relations: Relations, since: float, until: float
+) -> dict[int, float]:
+    """The largest contradiction of each ID between two moments, s since the first tick."""
+    found: dict[int, float] = {}
+    if len(said.ticks):
+        first, stop = np.searchsorted(said.ticks - said.ticks[0], (since, until))
+        most = said.value[first:stop].max(axis=0, initial=0.0)
+        for arbitration_id, value in zip(relations.signals["arbitration_id"], most, strict=True):
+            found[int(arbitration_id)] = max(found.get(int(arbitration_id), 0.0), float(value))
+    return found
+
+
+def alarms_of(said: Contradiction, limit: float) -> int:
+    """How often a contradiction comes over the limit; those within 5 s are one."""
+    over = said.ticks[(said.value > limit).any(axis=1)]
+    return int(len(over) > 0) + int((np.diff(over) > 5).sum())
+
+
+def on_vehicle(name: str, cut: Sequence[Drive], box: cg.Exported) -> tuple[dict, list[dict]]:
+    """What happens on the clean rests of a vehicle, and a row for each lie."""
+    clean = {"vehicle": name, "hours": 0.0, "relations": 0, "box": 0, "signals": 0, "covered": 0}
+    rows, longest = [], max(cut, key=lambda drive: drive.rest.duration)
+    for drive in cut:
+        before = [*drive.others, drive.begin]
+        relations, baseline = Relations.learn(before), Baseline.learn(before)
+        said = contradictions(relations, drive.rest)
+        clean["hours"] += drive.rest.duration / 3600
+        clean["relations"] += alarms_of(said, LIMIT)
+        scores = box.score(cg.to_graphs([drive.rest], baselines=[baseline]))
+        clean["box"] += len(raise_alarms(scores, *box.rule))
+        if drive is longest:
+            clean["signals"] = len(relations.signals)
+            clean["covered"] = len(np.unique(relations.relations["target"]))
+            rows = list(lies_of(name, drive.rest, relations, baseline, box))
+    return clean, rows
+
+
+def lies_of(name, log, relations: Relations, baseline: Baseline, box) -> Iterator[dict]:
+    """A row for each lie in a clean log."""
+    start = 0.3 * log.duration
+    span = start, min(start + SECONDS, 0.8 * log.duration)
+    ids = relations.signals["arbitration_id"][np.unique(relations.relations["target"])]
+    for kind in LIES_AND_PAIR:
+        for draw in range(DRAWS):
+            lie = lied(log, kind, [span], draw)
+            if lie.attack.sum() < 5:
+                continue
+            time = (lie.timestamp - lie.timestamp[0])[lie.attack]
+            event, victims = (
+                (float(time[0]), float(time[-1])),
+                np.unique(lie.arbitration_id[lie.attack]),
+            )
+            said = contradictions(relations, lie)
+            before = max(worst(said, relations, event[0] - 1, event[0]).values(), default=0.0)
+            most = worst(said, relations, event[0], event[1] + 1)
+            liar = max(most, key=most.__getitem__, default=-1)
+            by_relations = max(most.values(), default=0.0) > LIMIT >= before
+            scores = box.score(cg.to_graphs([lie], baselines=[baseline]))
+            by_box = next(told([event], raise_alarms(scores, *box.rule)))[0] is not None
+            found = {"relations": by_relations, "box": by_box, "either": by_relations or by_box}
+            yield {"vehicle": name, "kind": kind, "covered": bool(np.isin(victims, ids).any())} | {
+                **found,
+                "blamed": liar in victims.tolist() if by_relations else None,
+            }
+
+
+def share(rows: Sequence[dict], what: str) -> dict[str, float]:
+    """The share of the rows that hold, with an interval that draws whole vehicles."""
+    as_events = [row | {"delays": [0.0] * row[what], "events": 1} for row in rows]
+    return {"share": float(np.mean([row[what] for row in rows]))} | over_vehicles(as_events)
+
+
+def run_vehicles(names: list[str] | None) -> dict[str, Any]:
+    box, clean, rows = cg.Exported(BOX), [], []
+    for vehicle in vehicles(names):
+        cut = drives(vehicle.read(), 60.0)
+        if vehicle.group != "simulated" and cut:
+            mine, more = on_vehicle(vehicle.name, cut, box)
+            clean.append(mine)
+            rows += more
+    hours = sum(row["hours"] for row in clean)
+    rates = {}
+    for who in ("relations", "box"):
+        count = sum(row[who] for row in clean)
+        low, high = poisson(count, hours)
+        rates[who] = {"alarms": count, "per hour": count / hours, "low": low, "high": high}
+    found = {}
+    for kind in (*LIES_AND_PAIR, "all"):
+        mine = [row for row in rows if kind in (row["kind"], "all")]
+        right = [row["blamed"] for row in mine if row["blamed"] is not None]
+        found[kind] = {what: share(mine, what) for what in ("relations", "box", "either")}
+        covered = [row["relations"] for row in mine if row["covered"]]
+        found[kind] |= {"lies": len(mine), "covered": len(covered) / max(len(mine), 1)}
+        found[kind] |= {"of covered": float(np.mean(covered)) if covered else None}
+        found[kind] |= {"blamed": float(np.mean(right)) if right else None, "told": len(right)}
+    print(cg.report.show(clean, list(clean[0]), digits=3), end="\n\n")
+    lines = [
+        {"kind": kind, "lies": row["lies"]}
+        | {what: row[what]["share"] for what in ("relations", "box", "either")}
+        | {k: row[k] for k in ("covered", "of covered", "blamed")}
+        for kind, row in found.items()
+    ]
+    print(cg.report.show(lines, list(lines[0]), digits=3), end="\n\n", flush=True)
+    return {"hours": hours, "vehicles": len(clean), "alarms": rates, "found": found, "clean": clean}
+
+
+# edges
+
+
+def prepared(logs: Sequence[cg.Frames], known: Sequence[Known]) -> cg.Graphs:
+    """The windows of the logs with what the relations of each say."""
+    graphs = cg.to_graphs(logs, baselines=[baseline for baseline, _ in known])
+    said = [(r, contradictions(r, log)) for log, (_, r) in zip(logs, known, strict=True)]
+    return related(graphs, said)
+
+
+def known_of(logs: Sequence[cg.Frames]) -> Known:
+    return Baseline.learn(logs), Relations.learn(logs)
+
+
+def lie_all_along(log: cg.Frames, seed: int) -> cg.Frames:
+    """Every 9 s another lie of 4 s."""
+    rng = np.random.default_rng(seed)
+    for number, start in enumerate(np.arange(4.0, log.duration - 5, 9.0)):
+        kind = str(rng.choice(LIES_AND_PAIR))
+        log = lied(log, kind, [(start, start + 4.0)], 1000 * seed + number)
+    return log
+
+
+def taught(cars: Sequence[int], seed: int) -> cg.Graphs:
+    """The windows of simulated cars, each under all attacks and under lies."""
+    logs, known = [], []
+    for car in cars:
+        name = f"fleet-{car}"
+        mine = known_of([cg.simulate(name, 60.0, seed=1000 + seed)])
+        drive = cg.simulate(name, 40.0, seed=seed)
+        logs += [
+            attacked(drive, np.random.default_rng([seed, car]), 0.3),
+            lie_all_along(drive, car),
+        ]
+        known += [mine, mine]
+    return prepared(logs, known)
+
+
+def tested() -> dict[str, cg.Graphs]:
+    """The windows that nothing learns from, by name."""
+    demo = [c for c in cg.read("demo") if c.scenario == "test_06_masquerade"]
+    five = [known_of([cg.simulate(c.vehicle, 300.0, seed=777)]) for c in demo]
+    first: list[Known] = [(None, Relations.learn([c[c.timestamp < 10]])) for c in demo]
+    cars = [f"fleet-{2 * k + 1}" for k in range(8)]
+    logs = [lie_all_along(cg.simulate(car, 60.0, seed=6), k) for k, car in enumerate(cars)]
+    known = [known_of([cg.simulate(car, 60.0, seed=5)]) for car in cars]
+    found = {"demo, 5 minutes": prepared(demo, five), "demo, zero-shot": prepared(demo, first)}
+    found["simulated"] = prepared(logs, known)
+    logs, known = [], []
+    for number, vehicle in enumerate(vehicles()):
+        cut = drives(vehicle.read(), 60.0)
+        if vehicle.group == "simulated" or not cut:
+            continue
+        drive = max(cut, key=lambda drive: drive.rest.duration)
+        rest = drive.rest[drive.rest.timestamp <= drive.rest.timestamp[0] + 60]
+        if rest.duration > 9:
+            logs.append(lie_all_along(rest, number))
+            known.append(known_of([*drive.others, drive.begin]))
+    return found | {"real": prepared(logs, known)}
+
+
+def without(graphs: cg.Graphs, variant: str) -> cg.Graphs:
+    """The windows without what a variant does not see."""
+    x, attr = graphs.x, graphs.edge_attr
+    if variant in ("nothing", "nodes"):
+        keep = attr[:, -3] == 0
+        window = np.repeat(np.arange(len(graphs)), np.diff(graphs.edge_ptr))[keep]
+        pointer = np.searchsorted(window, np.arange(len(graphs) + 1))
+        ends = graphs.edge_index[:, keep]
+        graphs = replace(graphs, edge_index=ends, edge_attr=attr[keep, :-3], edge_ptr=pointer)
+    return replace(graphs, x=x[:, :-3]) if variant in ("nothing", "edges") else graphs
+
+
+def auroc(graphs: cg.Graphs, value: np.ndarray) -> float:
+    """Inside each capture, mean over captures."""
+    found = []
+    for capture in range(len(graphs.captures)):
+        mine = graphs.capture == capture
+        if graphs.label[mine].any() and not graphs.label[mine].all():
+            found.append(roc_auc_score(graphs.label[mine], value[mine]))
+    return float(np.mean(found))
+
+
+def learnt(parts: Sequence[cg.Graphs], val: cg.Graphs, seed: int, epochs: int) -> cg.Detector:
+    params = cg.load_params(
+        "demo", seed=seed, student={"epochs": epochs}, fit={"train_on": "clean", "batch_size": 128}
+    )
+    cg.seed_everything(seed)
+    net = cg.Detector(cg.GAT(val.spec, **params.student.gat))
+    source: Any = SimpleNamespace(draw=lambda n, _: parts[n % len(parts)], val=val, calib=val)
+    return cg.Detector(cg.fit(net, source, params, "student").model)
+
+
+def run_edges(cars: int, seeds: int, epochs: int) -> dict[str, Any]:
+    each = 10  # cars of an epoch
+    parts = [taught(range(2 * k, 2 * (k + each), 2), k) for k in range(0, cars, each)]
+    val, tests = taught(range(1000, 1016, 2), 50), tested()
+    found: dict[str, Any] = defaultdict(lambda: defaultdict(list))
+    for variant in VARIANTS:
+        seen = partial(without, variant=variant)
+        mine, sets = [*map(seen, parts)], {name: seen(graphs) for name, graphs in tests.items()}
+        for seed in range(seeds):
+            nets = {f"GAT, {variant}": learnt(mine, seen(val), seed, epochs)}
+            if variant in ("nothing", "nodes"):
+                nets[f"trees, {variant}"] = BoostedTrees(join(mine), seed)
+            for who, net in nets.items():
+                for name, graphs in sets.items():
+                    found[name][who].append(auroc(graphs, net.score(graphs).value))
+            print(
+                variant, seed, {n: [*who.values()][-1][-1] for n, who in found.items()}, flush=True
+            )
+    rows = [
+        {"test": name, "detector": who, "mean": np.mean(v), "sd": np.std(v, ddof=len(v) > 1)}
+        for name, mine in found.items()
+        for who, v in mine.items()
+    ]
+    print(cg.report.show(rows, list(rows[0]), digits=3), end="\n\n", flush=True)
+    return {name: dict(mine) for name, mine in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vehicles", nargs="*", metavar="NAME", help="all, or these")
+    parser.add_argument("--edges", action="store_true")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--cars", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--out", type=Path, default=Path("runs/relations.json"))
+    given = parser.parse_args()
+    for name, value in (pair.split("=") for pair in given.set):
+        setattr(learning, f"_{name.upper()}", type(getattr(learning, f"_{name.upper()}"))(value))
+    began, record = time.perf_counter(), {}
+    if given.out.exists():
+        record = json.loads(given.out.read_text())
+    if given.vehicles is not None:
+        record["vehicles"] = run_vehicles(given.vehicles or None)
+    if given.edges:
+        record["edges"] = run_edges(given.cars, given.seeds, given.epochs)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"{time.perf_counter() - began:.0f} s; {given.out}")
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Relations between signals: what is learnt, who contradicts, in pieces as in one."""
+
+import numpy as np
+import pytest
+
+from cangraph.features.relations import (
+    MEMORY,
+    TICK,
+    Following,
+    Relations,
+    Samples,
+    averaged,
+    hats,
+    turns,
+)
+from cangraph.frames import Frames
+
+IDS = (0x100, 0x200, 0x300, 0x400)
+PERIOD = 0.01  # s
+
+
+def speed(time):
+    return 20_000 + 12_000 * np.sin(time / 2) + 6_000 * np.sin(time / 0.7)
+
+
+def bus(seconds=60.0, start=0.0, ids=IDS, says=None):
+    """A bus on which each ID says the speed in its own unit, noise of some counts on it; `says`
+    maps an ID to a function of its times and values."""
+    time = start + PERIOD / len(ids) * np.arange(int(seconds * len(ids) / PERIOD))
+    which = np.arange(len(time)) % len(ids)
+    noise = np.random.default_rng(0).normal(0, 4, len(time))
+    value = speed(time) * np.array([1.0, 0.7, 1.4, -0.5])[which] + noise + 25_000 * (which == 3)
+    for k, arbitration_id in enumerate(ids):
+        if says and arbitration_id in says:
+            mine = which == k
+            value[mine] = says[arbitration_id](time[mine], value[mine])
+    data = np.zeros((len(time), 8), np.uint8)
+    data[:, 2:4] = np.rint(value).clip(0, 65535).astype(">u2")[:, None].view(np.uint8)
+    return Frames(time, np.array(ids)[which], data=data)
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    return Relations.learn([bus()])
+
+
+def by_id(relations, said):
+    ids = relations.signals["arbitration_id"]
+    return {k: float(said.value[:, ids == k].max(initial=0)) for k in IDS}
+
+
+def test_each_id_has_the_others_as_partners(learnt):
+    ids = learnt.signals["arbitration_id"]
+    pairs = {(ids[r["target"]], ids[r["partner"]]) for r in learnt.relations}
+    assert pairs == {(a, b) for a in IDS for b in IDS if a != b}
+
+
+def test_clean_traffic_contradicts_nobody(learnt):
+    assert Following(learnt).feed(bus(start=7.0)).value.max() < 1
+
+
+def test_who_lies_contradicts_the_most(learnt):
+    lie = {0x200: lambda time, value: np.where((time > 10) & (time < 14), value + 3000, value)}
+    found = by_id(learnt, Following(learnt).feed(bus(20.0, says=lie)))
+    assert max(found, key=found.get) == 0x200
+    assert found[0x200] > 3
+    assert all(found[k] < 1 for k in IDS if k != 0x200)
+
+
+def test_a_frozen_signal_contradicts_while_the_others_move(learnt):
+    frozen = {0x300: lambda time, value: np.where(time > 5, value[np.searchsorted(time, 5)], value)}
+    found = by_id(learnt, Following(learnt).feed(bus(15.0, says=frozen)))
+    assert found[0x300] > 4 > 1 > found[0x100]
+
+
+def test_pieces_say_the_same_as_the_whole(learnt):
+    log = bus(12.0)
+    whole, following = Following(learnt).feed(log), Following(learnt)
+    cuts = np.sort(np.random.default_rng(1).integers(0, len(log), 20))
+    pieces = [following.feed(log[a:b]) for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True)]
+    for name in ("ticks", "value", "relation"):
+        parts = np.concatenate([getattr(piece, name) for piece in pieces])
+        np.testing.assert_array_equal(parts, getattr(whole, name))
+
+
+def test_what_is_heard_no_more_says_nothing(learnt):
+    log = bus(20.0)
+    quiet = log[(log.arbitration_id == 0x100) | (log.timestamp < 5)]
+    said = Following(learnt).feed(quiet)
+    assert said.value[said.ticks > 8].max() == 0
+
+
+def test_two_that_only_drift_are_no_partners():
+    drift = {k: (lambda time, value: 1000 + 50 * time) for k in IDS}
+    assert len(Relations.learn([bus(says=drift)]).relations) == 0
+
+
+def test_signals_of_one_id_are_no_partners():
+    assert len(Relations.learn([bus(ids=IDS[:1])]).relations) == 0
+
+
+def test_nothing_is_learnt_of_nothing():
+    relations = Relations.learn([Frames(np.arange(9.0), np.zeros(9, int))])
+    assert len(relations.signals) == len(relations.relations) == 0
+    assert Following(relations).feed(bus(1.0)).value.shape[1] == 0
+
+
+def test_averaged_is_the_exponential_average():
+    pull = 1 - np.exp(-TICK / MEMORY)
+    np.testing.assert_allclose(averaged(np.array([1.0, 1.0])), [pull, pull + pull * (1 - pull)])
+
+
+def test_hats_are_a_straight_line_between_knots():
+    np.testing.assert_allclose(hats(np.array([0.0, 1.0]))[[0, 1], [0, -1]], 1)
+    np.testing.assert_allclose(hats(np.array([0.3])) @ np.linspace(0, 8, 9), [2.4])
+
+
+@pytest.mark.parametrize(("values", "count"), [([0, 4, 0, 4], 2), ([0, 1, 0, 1], 0), ([0, 9], 0)])
+def test_turns_are_counted_by_hand(values, count):
+    assert turns(np.array(values, float), 3.0) == count
+
+
+def test_samples_hold_the_last_value():
+    relations = Relations.learn([bus()])
+    log = bus(1.0)
+    ticks, values = Samples(relations.signals).feed(log)
+    row = int(np.flatnonzero(relations.signals["arbitration_id"] == 0x100)[0])
+    mine = log[log.arbitration_id == 0x100]
+    last = mine.data[np.searchsorted(mine.timestamp, ticks, "right") - 1]
+    np.testing.assert_array_equal(values[row], last[:, 2].astype(int) * 256 + last[:, 3])
