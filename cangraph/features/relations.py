@@ -35,6 +35,7 @@ _TRIED = 12  # candidates of which these are the best
 _RANGE = 8  # counts that a signal moves at least
 _SMOOTH = 1.0  # ticks' worth of pull of the knots to a straight line
 _USUAL = 0.9  # quantile of the misses in a bin that is no miss
+_MOST = 4.0  # limits: a larger miss is no more of one, so that the average forgets it as soon
 _BEYOND = 0.05  # of a partner's range, as far as it may leave it to be asked
 _TURNS = 1  # times at least that a signal goes back by a quarter of its range: all drifts are alike
 _LAG = 0.99  # quantile of the steps
@@ -338,7 +339,8 @@ def follow(values, signals, relations, average, out, each):
                 else:
                     known = signals[partner]
                     said, limit = expected(relations[stop], known.low, known.high, x)
-                    average[stop] += pull * ((y - said) / limit - average[stop])
+                    miss = min(max((y - said) / limit, -_MOST), _MOST)
+                    average[stop] += pull * (miss - average[stop])
                     if np.isfinite(limit):
                         found[n] = abs(average[stop])
                         n += 1
