@@ -33,7 +33,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from any_vehicle import over_vehicles, told
@@ -61,10 +61,6 @@ DRAWS = 3  # victims
 MASQUERADES = 18  # the drive of the demo's first masquerade
 VARIANTS = ("nothing", "nodes", "edges", "both")
 Known = tuple[Baseline | None, Relations]
-
-
-def contradictions(relations: Relations, log: cg.Frames) -> Contradiction:
-    return Following(relations).feed(log)
 
 
 def lied(log: cg.Frames, kind: str, spans, seed: int) -> cg.Frames:
@@ -105,7 +101,7 @@ def on_vehicle(name: str, cut: Sequence[Drive], box: cg.Exported) -> tuple[dict,
     for drive in cut:
         before = [*drive.others, drive.begin]
         relations, baseline = Relations.learn(before), Baseline.learn(before)
-        said = contradictions(relations, drive.rest)
+        said = Following(relations).feed(drive.rest)
         clean["hours"] += drive.rest.duration / 3600
         clean["relations"] += alarms_of(said, LIMIT)
         scores = box.score(cg.to_graphs([drive.rest], baselines=[baseline]))
@@ -132,7 +128,7 @@ def lies_of(name, log, relations: Relations, baseline: Baseline, box) -> Iterato
                 (float(time[0]), float(time[-1])),
                 np.unique(lie.arbitration_id[lie.attack]),
             )
-            said = contradictions(relations, lie)
+            said = Following(relations).feed(lie)
             before = max(worst(said, relations, event[0] - 1, event[0]).values(), default=0.0)
             most = worst(said, relations, event[0], event[1] + 1)
             liar = max(most, key=most.__getitem__, default=-1)
@@ -189,11 +185,16 @@ def run_vehicles(names: list[str] | None) -> dict[str, Any]:
 # edges
 
 
-def prepared(logs: Sequence[cg.Frames], known: Sequence[Known]) -> cg.Graphs:
-    """The windows of the logs with what the relations of each say."""
-    graphs = cg.to_graphs(logs, baselines=[baseline for baseline, _ in known])
-    said = [(r, contradictions(r, log)) for log, (_, r) in zip(logs, known, strict=True)]
-    return related(graphs, said)
+class Case(NamedTuple):
+    """Windows with what relations say of them, and the logs that they are of."""
+
+    graphs: cg.Graphs
+    logs: list[cg.Frames]
+
+    @classmethod
+    def of(cls, logs: Sequence[cg.Frames], known: Sequence[Known]) -> "Case":
+        graphs = cg.to_graphs(logs, baselines=[baseline for baseline, _ in known])
+        return cls(related(graphs, logs, [relations for _, relations in known]), [*logs])
 
 
 def known_of(logs: Sequence[cg.Frames]) -> Known:
@@ -209,7 +210,7 @@ def lie_all_along(log: cg.Frames, seed: int) -> cg.Frames:
     return log
 
 
-def taught(cars: Sequence[int], seed: int) -> cg.Graphs:
+def taught(cars: Sequence[int], seed: int) -> Case:
     """The windows of simulated cars, each under all attacks and under lies."""
     logs, known = [], []
     for car in cars:
@@ -221,7 +222,7 @@ def taught(cars: Sequence[int], seed: int) -> cg.Graphs:
             lie_all_along(drive, car),
         ]
         known += [mine, mine]
-    return prepared(logs, known)
+    return Case.of(logs, known)
 
 
 def with_trace(graphs: cg.Graphs, captures: Sequence[cg.Frames]) -> cg.Graphs:
@@ -237,7 +238,7 @@ def with_trace(graphs: cg.Graphs, captures: Sequence[cg.Frames]) -> cg.Graphs:
     return graphs[keep]
 
 
-def tested() -> dict[str, cg.Graphs]:
+def tested() -> dict[str, Case]:
     """The windows that nothing learns from, by name."""
     demo = [c for c in cg.read("demo") if c.scenario == "test_06_masquerade"]
     five = [known_of([cg.simulate(c.vehicle, 300.0, seed=777)]) for c in demo]
@@ -245,9 +246,9 @@ def tested() -> dict[str, cg.Graphs]:
     cars = [f"fleet-{2 * k + 1}" for k in range(8)]
     logs = [lie_all_along(cg.simulate(car, 60.0, seed=6), k) for k, car in enumerate(cars)]
     known = [known_of([cg.simulate(car, 60.0, seed=5)]) for car in cars]
-    found = {"demo, 5 minutes": prepared(demo, five), "demo, zero-shot": prepared(demo, first)}
-    found |= {f"{name}, with a trace": with_trace(g, demo) for name, g in found.items()}
-    found["simulated"] = prepared(logs, known)
+    found = {"demo, 5 minutes": Case.of(demo, five), "demo, zero-shot": Case.of(demo, first)}
+    found |= {f"{n}, with a trace": Case(with_trace(*c), c.logs) for n, c in found.items()}
+    found["simulated"] = Case.of(logs, known)
     logs, known = [], []
     for number, vehicle in enumerate(vehicles()):
         cut = drives(vehicle.read(), 60.0)
@@ -258,7 +259,7 @@ def tested() -> dict[str, cg.Graphs]:
         if rest.duration > 9:
             logs.append(lie_all_along(rest, number))
             known.append(known_of([*drive.others, drive.begin]))
-    return found | {"real": prepared(logs, known)}
+    return found | {"real": Case.of(logs, known)}
 
 
 def without(graphs: cg.Graphs, variant: str) -> cg.Graphs:
@@ -295,8 +296,9 @@ def learnt(parts: Sequence[cg.Graphs], val: cg.Graphs, seed: int, epochs: int) -
 
 def run_edges(cars: int, seeds: int, epochs: int) -> dict[str, Any]:
     each = 10  # cars of an epoch
-    parts = [taught(range(2 * k, 2 * (k + each), 2), k) for k in range(0, cars, each)]
-    val, tests = taught(range(1000, 1016, 2), 50), tested()
+    parts = [taught(range(2 * k, 2 * (k + each), 2), k).graphs for k in range(0, cars, each)]
+    val = taught(range(1000, 1016, 2), 50).graphs
+    tests = {name: case.graphs for name, case in tested().items()}
     found: dict[str, Any] = defaultdict(lambda: defaultdict(list))
     for variant in VARIANTS:
         seen = partial(without, variant=variant)

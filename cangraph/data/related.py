@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cangraph.data.graphs import Graphs
-from cangraph.features.relations import Contradiction, Relations
+from cangraph.features.relations import Contradiction, Following, Relations
 from cangraph.features.schema import Feature
+from cangraph.frames import Frames
 
 RELATED_NODE_FEATURES = (
     Feature(
@@ -41,18 +42,29 @@ RELATED_EDGE_FEATURES = (
 _CLIP = 16.0  # times as far as clean traffic ever: more says no more
 
 
-def related(graphs: Graphs, told: Sequence[tuple[Relations, Contradiction] | None]) -> Graphs:
+def related(
+    graphs: Graphs, captures: Sequence[Frames], relations: Sequence[Relations | None]
+) -> Graphs:
     """The same windows with `RELATED_NODE_FEATURES` and `RELATED_EDGE_FEATURES` behind the others,
-    and with edges for relations. `told`: of each capture, in order, the relations of its bus and
-    how far it contradicts them; None where nothing is known.
+    and with edges for relations. `captures` are those that `to_graphs` was given, and of each the
+    `relations` of its bus, learnt from clean traffic; None where there are none.
 
-    Raises `ValueError` when there are more or fewer of them than captures.
+    Raises `ValueError` when the windows are of other captures, or the numbers differ.
     """
-    if len(told) != len(graphs.captures):
-        raise ValueError(
-            f"related: relations of {len(told)} captures came for the {len(graphs.captures)} of "
-            "the windows; expected one for each; give None where nothing is known"
-        )
+    graphs.require(captures, "related")
+    return with_relations(
+        graphs,
+        [
+            None if known is None else (known, Following(known).feed(capture))
+            for capture, known in zip(captures, relations, strict=True)
+        ],
+    )
+
+
+def with_relations(
+    graphs: Graphs, told: Sequence[tuple[Relations, Contradiction] | None]
+) -> Graphs:
+    """What `related` gives, where it is known how far each capture contradicts its relations."""
     nodes = np.zeros((len(graphs.x), len(RELATED_NODE_FEATURES)), np.float32)
     none = np.zeros((0, len(RELATED_EDGE_FEATURES)), np.float32)
     found = [_Found(np.zeros(0, int), np.zeros((2, 0), np.int32), none)]

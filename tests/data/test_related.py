@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cangraph.data.graphs import to_graphs
-from cangraph.data.related import octaves, related
+from cangraph.data.related import octaves, related, with_relations
 from cangraph.features.relations import RELATION, SIGNAL, Contradiction, Relations
 from cangraph.frames import Frames
 
@@ -35,7 +35,7 @@ def said():
 
 
 def test_nodes_say_how_far_they_contradict(graphs):
-    found = related(graphs, [(relations(), said())])
+    found = with_relations(graphs, [(relations(), said())])
     first = slice(*found.node_ptr[:2])
     assert found.node_id[first].tolist() == [A, B, C]
     # itself; its partners; what its partners' partners say of others by it
@@ -46,7 +46,7 @@ def test_nodes_say_how_far_they_contradict(graphs):
 
 
 def test_relations_are_edges_between_ids_of_the_window(graphs):
-    found = related(graphs, [(relations(), said())])
+    found = with_relations(graphs, [(relations(), said())])
     for window, pairs in ((0, {(1, 0), (2, 0), (0, 1)}), (1, {(1, 0), (0, 1)})):
         mine = slice(*found.edge_ptr[window : window + 2])
         new = found.edge_attr[mine, -3] == 1
@@ -59,26 +59,43 @@ def test_relations_are_edges_between_ids_of_the_window(graphs):
 
 
 def test_successions_stay(graphs):
-    found = related(graphs, [(relations(), said())])
+    found = with_relations(graphs, [(relations(), said())])
     old = found.edge_attr[:, -3] == 0
     np.testing.assert_array_equal(found.edge_index[:, old], graphs.edge_index)
     np.testing.assert_array_equal(found.edge_attr[old, :-3], graphs.edge_attr)
 
 
 def test_where_nothing_is_known_there_are_empty_columns(graphs):
-    found = related(graphs, [None])
+    found = with_relations(graphs, [None])
     assert (found.x[:, -3:] == 0).all()
     np.testing.assert_array_equal(found.edge_ptr, graphs.edge_ptr)
 
 
 def test_part_of_the_windows_is_the_part_of_all(graphs):
-    found = related(graphs, [(relations(), said())])
+    found = with_relations(graphs, [(relations(), said())])
     np.testing.assert_array_equal(found[[1]].x, found.x[found.node_ptr[1] :])
 
 
-def test_as_many_relations_as_captures(graphs):
-    with pytest.raises(ValueError, match="2 captures came for the 1"):
-        related(graphs, [None, None])
+def test_the_captures_are_those_of_the_windows(graphs):
+    with pytest.raises(ValueError, match="related"):
+        related(graphs, [Frames(np.arange(5.0), np.arange(5))], [None])
+
+
+def test_a_capture_is_followed():
+    time = np.arange(12_000) * 0.005
+    value = (20_000 + 9_000 * np.sin(time) + 9_000 * np.sin(time / 3)).astype(">u2")
+    data = np.zeros((len(time), 8), np.uint8)
+    data[:, :2] = value[:, None].view(np.uint8)
+    clean = Frames(time, np.arange(len(time)) % 3, data=data)
+    lie = data.copy()
+    lie[6000:7000:3, 0] += 20  # ID 0 says more than the others
+    log = Frames(time, clean.arbitration_id, data=lie)
+    windows = to_graphs([log])
+    found = related(windows, [log], [Relations.learn([clean])])
+    lying = (found.node_id == 0) & np.repeat(found.start > 30.5, np.diff(found.node_ptr))
+    early = np.repeat(found.end < 30, np.diff(found.node_ptr))
+    assert found.x[lying, -3].max() > 1 > found.x[early, -3].max()
+    assert found.x[lying, -3].max() > found.x[found.node_id != 0, -3].max()
 
 
 def test_octaves_are_bounded():
