@@ -1,6 +1,5 @@
 """Capture files in, `Frames` out: one door for every supported log format."""
 
-import hashlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cangraph.files import file_sha256
 from cangraph.frames import Frames, ReadReport, attack_code
 from cangraph.io.pythoncan import read_messages
 from cangraph.io.rows import joined
@@ -112,8 +112,7 @@ class LogFile:
 
     def sha256(self) -> str:
         """Hash of the file's bytes, packed as they are."""
-        with Path(self.path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_sha256(Path(self.path))
 
     def chunks(self, size: int = 1 << 18) -> Iterator[Frames]:
         """Consecutive `Frames` of `size` frames, the last one shorter, in time order throughout.
