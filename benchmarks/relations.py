@@ -1,7 +1,7 @@
 """What relations between signals earn: who contradicts them, and edges for them in a graph.
 
     CANGRAPH_DATA=… python benchmarks/relations.py [--vehicles] [--edges] [--seeds 5]
-        [--cars 40] [--set NAME=VALUE …] [--out docs/relations.json]
+        [--cars 20] [--fleet fleet|twin] [--set NAME=VALUE …] [--out docs/relations.json]
 
 `--vehicles`: on the real vehicles of `vehicles.py`, each with a baseline of its other logs and the
 log's beginning (60 s of each at most). On the rests: how often relations raise an alarm (an ID
@@ -14,7 +14,8 @@ found by relations, by the box (`any_vehicle.told`), by either; `covered`: the v
 `--edges`: a GAT learns from `--cars` simulated cars under all attacks and under lies about signals,
 each with a baseline of another drive, in epochs by turns; tested on the masquerades of the demo,
 with a baseline of 5 minutes and with relations learnt in the first 10 s of the capture; on other
-simulated cars and on real vehicles under lies. `with a trace`: without the burst of the demo that
+simulated cars, on twins (`twin-<n>`, whose signals are related as those of real cars are) and on
+real vehicles under lies. `with a trace`: without the burst of the demo that
 sends what the victim would have sent anyway. AUROC inside a capture, mean over captures, by seed.
 `nothing`: successions alone; `nodes`: what relations say of nodes too; `edges`: edges for
 relations alone too; `both`. Boosted trees see nodes alone.
@@ -210,11 +211,11 @@ def lie_all_along(log: cg.Frames, seed: int) -> cg.Frames:
     return log
 
 
-def taught(cars: Sequence[int], seed: int) -> Case:
+def taught(cars: Sequence[int], seed: int, fleet: str = "fleet") -> Case:
     """The windows of simulated cars, each under all attacks and under lies."""
     logs, known = [], []
     for car in cars:
-        name = f"fleet-{car}"
+        name = f"{fleet}-{car}"
         mine = known_of([cg.simulate(name, 60.0, seed=1000 + seed)])
         drive = cg.simulate(name, 40.0, seed=seed)
         logs += [
@@ -238,17 +239,15 @@ def with_trace(graphs: cg.Graphs, captures: Sequence[cg.Frames]) -> cg.Graphs:
     return graphs[keep]
 
 
-def tested() -> dict[str, Case]:
-    """The windows that nothing learns from, by name."""
-    demo = [c for c in cg.read("demo") if c.scenario == "test_06_masquerade"]
-    five = [known_of([cg.simulate(c.vehicle, 300.0, seed=777)]) for c in demo]
-    first: list[Known] = [(None, Relations.learn([c[c.timestamp < 10]])) for c in demo]
-    cars = [f"fleet-{2 * k + 1}" for k in range(8)]
+def under_lies(fleet: str) -> Case:
+    """The windows of simulated cars that nothing learns from."""
+    cars = [f"{fleet}-{2 * k + 1}" for k in range(8)]
     logs = [lie_all_along(cg.simulate(car, 60.0, seed=6), k) for k, car in enumerate(cars)]
-    known = [known_of([cg.simulate(car, 60.0, seed=5)]) for car in cars]
-    found = {"demo, 5 minutes": Case.of(demo, five), "demo, zero-shot": Case.of(demo, first)}
-    found |= {f"{n}, with a trace": Case(with_trace(*c), c.logs) for n, c in found.items()}
-    found["simulated"] = Case.of(logs, known)
+    return Case.of(logs, [known_of([cg.simulate(car, 60.0, seed=5)]) for car in cars])
+
+
+def real() -> Case:
+    """The windows of real vehicles, a minute of each."""
     logs, known = [], []
     for number, vehicle in enumerate(vehicles()):
         cut = drives(vehicle.read(), 60.0)
@@ -259,7 +258,18 @@ def tested() -> dict[str, Case]:
         if rest.duration > 9:
             logs.append(lie_all_along(rest, number))
             known.append(known_of([*drive.others, drive.begin]))
-    return found | {"real": Case.of(logs, known)}
+    return Case.of(logs, known)
+
+
+def tested() -> dict[str, Case]:
+    """The windows that nothing learns from, by name."""
+    demo = [c for c in cg.read("demo") if c.scenario == "test_06_masquerade"]
+    five = [known_of([cg.simulate(c.vehicle, 300.0, seed=777)]) for c in demo]
+    first: list[Known] = [(None, Relations.learn([c[c.timestamp < 10]])) for c in demo]
+    found = {"demo, 5 minutes": Case.of(demo, five), "demo, zero-shot": Case.of(demo, first)}
+    found |= {f"{n}, with a trace": Case(with_trace(*c), c.logs) for n, c in found.items()}
+    cars = {name: under_lies(fleet) for name, fleet in (("simulated", "fleet"), ("twins", "twin"))}
+    return found | cars | {"real": real()}
 
 
 def without(graphs: cg.Graphs, variant: str) -> cg.Graphs:
@@ -294,10 +304,10 @@ def learnt(parts: Sequence[cg.Graphs], val: cg.Graphs, seed: int, epochs: int) -
     return cg.Detector(cg.fit(net, source, params, "student").model)
 
 
-def run_edges(cars: int, seeds: int, epochs: int) -> dict[str, Any]:
+def run_edges(cars: int, seeds: int, epochs: int, fleet: str) -> dict[str, Any]:
     each = 10  # cars of an epoch
-    parts = [taught(range(2 * k, 2 * (k + each), 2), k).graphs for k in range(0, cars, each)]
-    val = taught(range(1000, 1016, 2), 50).graphs
+    parts = [taught(range(2 * k, 2 * (k + each), 2), k, fleet).graphs for k in range(0, cars, each)]
+    val = taught(range(1000, 1016, 2), 50, fleet).graphs
     tests = {name: case.graphs for name, case in tested().items()}
     found: dict[str, Any] = defaultdict(lambda: defaultdict(list))
     for variant in VARIANTS:
@@ -327,8 +337,9 @@ def main() -> None:
     parser.add_argument("--vehicles", nargs="*", metavar="NAME", help="all, or these")
     parser.add_argument("--edges", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--cars", type=int, default=40)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--cars", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--fleet", default="fleet", choices=["fleet", "wild", "twin"])
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
     parser.add_argument("--out", type=Path, default=Path("runs/relations.json"))
     given = parser.parse_args()
@@ -340,7 +351,7 @@ def main() -> None:
     if given.vehicles is not None:
         record["vehicles"] = run_vehicles(given.vehicles or None)
     if given.edges:
-        record["edges"] = run_edges(given.cars, given.seeds, given.epochs)
+        record["edges"] = run_edges(given.cars, given.seeds, given.epochs, given.fleet)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(record, indent=1) + "\n")
     print(f"{time.perf_counter() - began:.0f} s; {given.out}")
