@@ -8,7 +8,7 @@ log's beginning (60 s of each at most). On the rests: how often relations raise 
 contradicts the median of its partners by more than `LIMIT` times the most that clean traffic did,
 which no simulated car does), and the box, with the baseline too. Then each masquerade of a signal
 (`bus.lies`, and `pair`) for 8 s in the middle of each vehicle's longest rest, `DRAWS` victims each:
-found by relations, by the box (`any_vehicle.told`), by either; `covered`: the victim has partners;
+found by relations, by the box (`any_vehicle.told`), by either; `us` a frame, of one thread; `covered`: the victim has partners;
 `blamed`: of what relations find, the victim contradicts the most of all IDs.
 
 `--edges`: a GAT learns from `--cars` simulated cars under all attacks and under lies about signals,
@@ -76,19 +76,6 @@ def lied(log: cg.Frames, kind: str, spans, seed: int) -> cg.Frames:
 # vehicles
 
 
-def worst(
-    said: Contradiction, relations: Relations, since: float, until: float
-) -> dict[int, float]:
-    """The largest contradiction of each ID between two moments, s since the first tick."""
-    found: dict[int, float] = {}
-    if len(said.ticks):
-        first, stop = np.searchsorted(said.ticks - said.ticks[0], (since, until))
-        most = said.value[first:stop].max(axis=0, initial=0.0)
-        for arbitration_id, value in zip(relations.signals["arbitration_id"], most, strict=True):
-            found[int(arbitration_id)] = max(found.get(int(arbitration_id), 0.0), float(value))
-    return found
-
-
 def alarms_of(said: Contradiction, limit: float) -> int:
     """How often a contradiction comes over the limit; those within 5 s are one."""
     over = said.ticks[(said.value > limit).any(axis=1)]
@@ -98,11 +85,15 @@ def alarms_of(said: Contradiction, limit: float) -> int:
 def on_vehicle(name: str, cut: Sequence[Drive], box: cg.Exported) -> tuple[dict, list[dict]]:
     """What happens on the clean rests of a vehicle, and a row for each lie."""
     clean = {"vehicle": name, "hours": 0.0, "relations": 0, "box": 0, "signals": 0, "covered": 0}
+    clean |= {"frames": 0, "seconds": 0.0}
     rows, longest = [], max(cut, key=lambda drive: drive.rest.duration)
     for drive in cut:
         before = [*drive.others, drive.begin]
         relations, baseline = Relations.learn(before), Baseline.learn(before)
+        began = time.process_time()
         said = Following(relations).feed(drive.rest)
+        clean["seconds"] += time.process_time() - began
+        clean["frames"] += len(drive.rest)
         clean["hours"] += drive.rest.duration / 3600
         clean["relations"] += alarms_of(said, LIMIT)
         scores = box.score(cg.to_graphs([drive.rest], baselines=[baseline]))
@@ -130,9 +121,11 @@ def lies_of(name, log, relations: Relations, baseline: Baseline, box) -> Iterato
                 np.unique(lie.arbitration_id[lie.attack]),
             )
             said = Following(relations).feed(lie)
-            before = max(worst(said, relations, event[0] - 1, event[0]).values(), default=0.0)
-            most = worst(said, relations, event[0], event[1] + 1)
-            liar = max(most, key=most.__getitem__, default=-1)
+            before = max(
+                relations.contradicting(said, event[0] - 1, event[0]).values(), default=0.0
+            )
+            most = relations.contradicting(said, event[0], event[1] + 1)
+            liar = next(iter(most), -1)
             by_relations = max(most.values(), default=0.0) > LIMIT >= before
             scores = box.score(cg.to_graphs([lie], baselines=[baseline]))
             by_box = next(told([event], raise_alarms(scores, *box.rule)))[0] is not None
@@ -172,6 +165,7 @@ def run_vehicles(names: list[str] | None) -> dict[str, Any]:
         found[kind] |= {"lies": len(mine), "covered": len(covered) / max(len(mine), 1)}
         found[kind] |= {"of covered": float(np.mean(covered)) if covered else None}
         found[kind] |= {"blamed": float(np.mean(right)) if right else None, "told": len(right)}
+    cost = sum(row["seconds"] for row in clean) / sum(row["frames"] for row in clean)
     print(cg.report.show(clean, list(clean[0]), digits=3), end="\n\n")
     lines = [
         {"kind": kind, "lies": row["lies"]}
@@ -180,7 +174,8 @@ def run_vehicles(names: list[str] | None) -> dict[str, Any]:
         for kind, row in found.items()
     ]
     print(cg.report.show(lines, list(lines[0]), digits=3), end="\n\n", flush=True)
-    return {"hours": hours, "vehicles": len(clean), "alarms": rates, "found": found, "clean": clean}
+    record = {"hours": hours, "vehicles": len(clean), "us": 1e6 * cost}
+    return record | {"alarms": rates, "found": found, "clean": clean}
 
 
 # edges

@@ -90,16 +90,11 @@ def octaves(value: np.ndarray) -> np.ndarray:
 
 def _of_capture(graphs, windows, relations: Relations, told: Contradiction, nodes) -> _Found:
     """Write the columns of the windows' `nodes`; their edges."""
-    ids, of_signal = np.unique(relations.signals["arbitration_id"], return_inverse=True)
-    target, partner = (of_signal[relations.relations[k]] for k in ("target", "partner"))
-    pairs, of_relation = np.unique(partner * len(ids) + target, return_inverse=True)
-    source, sink = np.divmod(pairs, len(ids))
-    strength = np.zeros(len(pairs))
-    np.maximum.at(strength, of_relation, 1 - relations.relations["strength"])
+    ids, (source, sink), strength, of_signal, of_relation = relations.pairs()
     partners = np.bincount(sink, minlength=len(ids))
     first, stop = _ticks(told, graphs.start[windows], graphs.end[windows])
     value = _grouped(_over(told.value, first, stop), of_signal, len(ids))
-    miss = _grouped(_over(told.relation, first, stop), of_relation, len(pairs))
+    miss = _grouped(_over(told.relation, first, stop), of_relation, len(strength))
     against = _grouped(miss, source, len(ids))
     place = np.full((len(windows), len(ids)), -1)
     for row, window in enumerate(windows.tolist()):

@@ -4,9 +4,10 @@ from cangraph.extras import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=["baseline", "kernel", "profile", "schema", "windows"],
+    submodules=["baseline", "kernel", "profile", "relations", "schema", "windows"],
     submod_attrs={
         "baseline": ["Baseline"],
+        "relations": ["Following", "Relations"],
         "schema": ["EDGE_FEATURES", "FRAME_FEATURES", "NODE_FEATURES"],
     },
 )

@@ -58,7 +58,7 @@ RELATION = np.dtype(
     [
         ("target", np.int64),
         ("partner", np.int64),
-        ("strength", np.float64),
+        ("miss", np.float64),  # the largest in clean traffic, over the range of the target
         ("knots", np.float64, (KNOTS,)),
         ("limits", np.float64, (BINS,)),
     ],
@@ -73,6 +73,18 @@ class Contradiction(NamedTuple):
     ticks: np.ndarray
     value: np.ndarray
     relation: np.ndarray
+
+
+class Pairs(NamedTuple):
+    """The `ids` that have signals, u4 (N,), as a graph: `edge_index` (2, E), from an ID to one that
+    it speaks about, with the `strength` 0..1 of the best relation between the two; of each signal
+    its ID and of each relation its edge, as positions."""
+
+    ids: np.ndarray
+    edge_index: np.ndarray
+    strength: np.ndarray
+    of_signal: np.ndarray
+    of_relation: np.ndarray
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,6 +125,26 @@ class Relations:
             _relations(values, signals, lag, k, tried) for k, tried in _candidates(values, signals)
         ]
         return cls(signals, np.concatenate([np.zeros(0, RELATION), *found]))
+
+    def pairs(self) -> Pairs:
+        """The relations between IDs in place of signals."""
+        ids, of_signal = np.unique(self.signals["arbitration_id"], return_inverse=True)
+        target, partner = (of_signal[self.relations[k]] for k in ("target", "partner"))
+        edges, of_relation = np.unique(partner * len(ids) + target, return_inverse=True)
+        strength = np.zeros(len(edges))
+        np.maximum.at(strength, of_relation, 1 - self.relations["miss"])
+        ends = np.stack(np.divmod(edges, max(len(ids), 1)))
+        return Pairs(ids, ends, strength, of_signal, of_relation)
+
+    def contradicting(self, said: Contradiction, start: float, end: float) -> dict[int, float]:
+        """How far each ID contradicts its partners between two moments, s since the first tick: the
+        largest of its signals, the worst first."""
+        since = said.ticks - said.ticks[0] if len(said.ticks) else said.ticks
+        most = said.value[slice(*np.searchsorted(since, (start, end)))].max(axis=0, initial=0.0)
+        found: dict[int, float] = {}
+        for k in np.argsort(-most, kind="stable").tolist():
+            found.setdefault(int(self.signals["arbitration_id"][k]), float(most[k]))
+        return found
 
 
 def _signals(logs: Sequence[Frames]) -> np.ndarray:
@@ -229,15 +261,15 @@ def _relations(values, signals, lag, target: int, tried: np.ndarray) -> np.ndarr
         miss = _unseen(weights, y, miss)
         most = float(np.abs(averaged(miss)).max(initial=0.0))
         most = max(most, lag[target])
-        strength = most / (signals["high"][target] - signals["low"][target])
-        if strength > _TIGHT:
+        share = most / (signals["high"][target] - signals["low"][target])
+        if share > _TIGHT:
             continue
         part = np.minimum((BINS * (x - low) / (high - low)).astype(int), BINS - 1)
         limits = np.full(BINS, most)
         for k in np.unique(part).tolist():
             limits[k] = max(most, np.quantile(np.abs(miss[part == k]), _USUAL))
         limits = _GROWTH * limits
-        found.append((target, partner, strength, knots, limits + 1))  # a count is no miss
+        found.append((target, partner, share, knots, limits + 1))  # a count is no miss
     found.sort(key=lambda relation: relation[2])
     _, best = np.unique([signals["arbitration_id"][r[1]] for r in found], return_index=True)
     return np.array([found[k] for k in np.sort(best)][:_PARTNERS], RELATION)

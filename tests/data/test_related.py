@@ -17,7 +17,7 @@ def relations():
     signals["arbitration_id"] = A, B, C, D
     records = np.zeros(4, RELATION)
     records["target"], records["partner"] = (0, 0, 0, 1), (1, 2, 3, 0)
-    records["strength"] = 0.1, 0.2, 0.0, 0.1
+    records["miss"] = 0.1, 0.2, 0.0, 0.1
     return Relations(signals, records)
 
 

@@ -128,3 +128,19 @@ def test_samples_hold_the_last_value():
     mine = log[log.arbitration_id == 0x100]
     last = mine.data[np.searchsorted(mine.timestamp, ticks, "right") - 1]
     np.testing.assert_array_equal(values[row], last[:, 2].astype(int) * 256 + last[:, 3])
+
+
+def test_pairs_are_a_graph_of_ids(learnt):
+    pairs = learnt.pairs()
+    assert pairs.ids.tolist() == list(IDS)
+    assert sorted(zip(*pairs.edge_index.tolist(), strict=True)) == [
+        (a, b) for a in range(4) for b in range(4) if a != b
+    ]
+    assert ((pairs.strength > 0.75) & (pairs.strength <= 1)).all()
+
+
+def test_who_contradicts_comes_first(learnt):
+    lie = {0x200: lambda time, value: np.where((time > 10) & (time < 14), value + 3000, value)}
+    said = Following(learnt).feed(bus(20.0, says=lie))
+    assert next(iter(learnt.contradicting(said, 9.0, 15.0))) == 0x200
+    assert max(learnt.contradicting(said, 0.0, 9.0).values()) < 1
