@@ -8,8 +8,9 @@ log's beginning (60 s of each at most). On the rests: how often relations raise 
 contradicts the median of its partners by more than `LIMIT` times the most that clean traffic did,
 which no simulated car does), and the box, with the baseline too. Then each masquerade of a signal
 (`bus.lies`, and `pair`) for 8 s in the middle of each vehicle's longest rest, `DRAWS` victims each:
-found by relations, by the box (`any_vehicle.told`), by either; `us` a frame, of one thread; `covered`: the victim has partners;
-`blamed`: of what relations find, the victim contradicts the most of all IDs.
+found by relations, by the box (`any_vehicle.told`), by either; `covered`: the victim has partners;
+`blamed`: of what relations find, the victim contradicts the most of all IDs. `us`: what following
+them costs a frame, of one thread.
 
 `--edges`: a GAT learns from `--cars` simulated cars under all attacks and under lies about signals,
 each with a baseline of another drive, in epochs by turns; tested on the masquerades of the demo,
