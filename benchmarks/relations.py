@@ -9,7 +9,7 @@ contradicts the median of its partners by more than `LIMIT` times the most that 
 which no simulated car does), and the box, with the baseline too. Then each masquerade of a signal
 (`bus.lies`, and `pair`) for 8 s in the middle of each vehicle's longest rest, `DRAWS` victims each:
 found by relations, by the box (`any_vehicle.told`), by either; `covered`: the victim has partners;
-`blamed`: of what relations find, the victim contradicts the most of all IDs. `us`: what following
+`blamed`: of what relations find, the victim comes first in `Relations.blamed`. `us`: what following
 them costs a frame, of one thread.
 
 `--edges`: a GAT learns from `--cars` simulated cars under all attacks and under lies about signals,
@@ -126,7 +126,7 @@ def lies_of(name, log, relations: Relations, baseline: Baseline, box) -> Iterato
                 relations.contradicting(said, event[0] - 1, event[0]).values(), default=0.0
             )
             most = relations.contradicting(said, event[0], event[1] + 1)
-            liar = next(iter(most), -1)
+            liar = next(iter(relations.blamed(said, event[0], event[1] + 1)), -1)
             by_relations = max(most.values(), default=0.0) > LIMIT >= before
             scores = box.score(cg.to_graphs([lie], baselines=[baseline]))
             by_box = next(told([event], raise_alarms(scores, *box.rule)))[0] is not None

@@ -74,6 +74,12 @@ class Contradiction(NamedTuple):
     value: np.ndarray
     relation: np.ndarray
 
+    def between(self, start: float, end: float) -> "Contradiction":
+        """The ticks between two moments, s since the first."""
+        since = self.ticks - self.ticks[:1].sum()
+        part = slice(*np.searchsorted(since, (start, end)))
+        return Contradiction(*(column[part] for column in self))
+
 
 class Pairs(NamedTuple):
     """The `ids` that have signals, u4 (N,), as a graph: `edge_index` (2, E), from an ID to one that
@@ -139,11 +145,22 @@ class Relations:
     def contradicting(self, said: Contradiction, start: float, end: float) -> dict[int, float]:
         """How far each ID contradicts its partners between two moments, s since the first tick: the
         largest of its signals, the worst first."""
-        since = said.ticks - said.ticks[0] if len(said.ticks) else said.ticks
-        most = said.value[slice(*np.searchsorted(since, (start, end)))].max(axis=0, initial=0.0)
+        most = said.between(start, end).value.max(axis=0, initial=0.0)
+        return self._worst_first(most)
+
+    def blamed(self, said: Contradiction, start: float, end: float) -> dict[int, float]:
+        """Who lies between two moments: by how many octaves all relations of an ID's worst signal
+        miss on average, those in which it is a partner too; the worst first. Of two that contradict
+        each other, the one that others agree with is no liar."""
+        most = np.log2(1 + said.between(start, end).relation.max(axis=0, initial=0.0))
+        part = np.concatenate([self.relations["target"], self.relations["partner"]])
+        total = np.bincount(part, np.tile(most, 2), len(self.signals))
+        return self._worst_first(total / np.maximum(np.bincount(part, minlength=len(total)), 1))
+
+    def _worst_first(self, value: np.ndarray) -> dict[int, float]:
         found: dict[int, float] = {}
-        for k in np.argsort(-most, kind="stable").tolist():
-            found.setdefault(int(self.signals["arbitration_id"][k]), float(most[k]))
+        for k in np.argsort(-value, kind="stable").tolist():
+            found.setdefault(int(self.signals["arbitration_id"][k]), float(value[k]))
         return found
 
 

@@ -5,7 +5,10 @@ import pytest
 
 from cangraph.features.relations import (
     MEMORY,
+    RELATION,
+    SIGNAL,
     TICK,
+    Contradiction,
     Following,
     Relations,
     Samples,
@@ -143,4 +146,16 @@ def test_who_contradicts_comes_first(learnt):
     lie = {0x200: lambda time, value: np.where((time > 10) & (time < 14), value + 3000, value)}
     said = Following(learnt).feed(bus(20.0, says=lie))
     assert next(iter(learnt.contradicting(said, 9.0, 15.0))) == 0x200
+    assert next(iter(learnt.blamed(said, 9.0, 15.0))) == 0x200
     assert max(learnt.contradicting(said, 0.0, 9.0).values()) < 1
+
+
+def test_of_two_that_contradict_each_other_the_third_decides():
+    """A and B have but each other and C; where A lies, B still agrees with C."""
+    signals, records = np.zeros(3, SIGNAL), np.zeros(4, RELATION)
+    signals["arbitration_id"] = 1, 2, 3
+    records["target"], records["partner"] = (0, 1, 1, 2), (1, 0, 2, 1)
+    misses = np.array([[3, 3, 0, 0]], np.float32)
+    said = Contradiction(np.zeros(1), np.zeros((1, 3), np.float32), misses)
+    blamed = Relations(signals, records).blamed(said, 0.0, 1.0)
+    assert blamed == {1: 2.0, 2: 1.0, 3: 0.0}
