@@ -93,23 +93,23 @@ def _repeated(captures: Sequence[Frames]) -> list[int | None]:
     """Frames of each test capture whose (ID, data) a training capture holds; None in training."""
     is_train = [capture.scenario.startswith("train") for capture in captures]
     words = -(-max(capture.data.shape[1] for capture in captures) // 8)
-    tables = [_messages(capture, words) for capture in captures]
-    trained = [table.unique() for table, t in zip(tables, is_train, strict=True) if t]
+    trained = [_messages(c, words).unique() for c, t in zip(captures, is_train, strict=True) if t]
     if not trained:
         return [None] * len(captures)
     known = pl.concat(trained).unique()
     return [
-        None if t else table.join(known, on=known.columns, how="semi").height
-        for table, t in zip(tables, is_train, strict=True)
+        None if t else _messages(capture, words).join(known, on="message", how="semi").height
+        for capture, t in zip(captures, is_train, strict=True)
     ]
 
 
 def _messages(frames: Frames, words: int) -> pl.DataFrame:
-    """(arbitration_id, data) of each frame, the payload as words of 8 bytes."""
+    """A hash of (arbitration_id, data) of each frame, u8: the columns would take gigabytes."""
     padded = np.zeros((len(frames), 8 * words), np.uint8)
     padded[:, : frames.data.shape[1]] = frames.data
     columns = {f"word_{i}": word.copy() for i, word in enumerate(padded.view("<u8").T)}
-    return pl.DataFrame({"id": frames.arbitration_id, "dlc": frames.dlc} | columns)
+    table = pl.DataFrame({"id": frames.arbitration_id, "dlc": frames.dlc} | columns)
+    return table.hash_rows().to_frame("message")
 
 
 def _leak_canary(rows: list[dict]) -> dict:
