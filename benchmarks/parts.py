@@ -23,7 +23,8 @@ vehicle, then over vehicles; differences are paired by vehicle and seed, and the
 resamples both (`stats.clustered`). Boosted trees learn the same variants of the first seed, where
 more than edges changes. Seconds of training (without drawing; of a student or fusion beside the
 reference) and µs a frame (without features) are of one thread of a CPU. Results are kept in
-`folder` by variant and seed, and a run goes on where one ended. The last line is one JSON object.
+`folder` by variant and seed, and a run goes on where one ended; a net that collapses has no row.
+The last line is one JSON object.
 """
 
 import argparse
@@ -51,6 +52,7 @@ from cangraph.evaluation.stats import clustered, poisson
 from cangraph.features.schema import FAMILIES, NODE_FEATURES
 from cangraph.nn.models import n_parameters
 from cangraph.params import Params
+from cangraph.train.callbacks import CollapseError
 
 FLEET, EPOCHS = 24, 8  # simulated vehicles in an epoch; the box has 48 and 12
 CLEAN = 180.0  # s of each clean log
@@ -247,7 +249,9 @@ class Court(NamedTuple):
         each = zip(*(np.load(path).values() for path in paths), strict=True)
         means = [1 / (1 + np.exp(-log_odds(np.stack(values)).mean(0))) for values in each]
         nets = [json.loads(path.with_suffix(".json").read_text()) for path in paths]
-        self.keep(ENSEMBLE, 0, means, {cost: sum(net[cost] for net in nets) for cost in COSTS})
+        costs = {cost: sum(net[cost] for net in nets) for cost in COSTS}
+        seeds = [int(path.stem.split(", ")[1]) for path in paths]
+        self.keep(ENSEMBLE, 0, means, costs | {"seeds": seeds})
 
 
 # tables
@@ -299,7 +303,7 @@ def table(folder: Path) -> dict[str, Any]:
             s: json.loads(path.read_text()) for s, path in paths.items() if path.is_file()
         }
     variants = {name: summary([*mine.values()]) for name, mine in kept.items() if mine}
-    kept[ENSEMBLE] = dict.fromkeys(kept[REFERENCE], kept[ENSEMBLE].get(0))
+    kept[ENSEMBLE] = {s: one for one in kept[ENSEMBLE].values() for s in one["seeds"]}
     parts = []
     for part, (one, other) in PARTS.items():
         row: dict[str, Any] = {"part": part, "with": one, "without": other}
@@ -330,7 +334,12 @@ def main() -> None:
             makers |= {} if seed or name in NO_TREES else {f"trees, {name}": grown}
             for label, make in makers.items():
                 if not (given.folder / f"{label}, {seed}.json").is_file():
-                    court.judge(label, seed, make(seed, name))
+                    try:
+                        net = make(seed, name)
+                    except CollapseError as error:
+                        print(f"{label}, {seed} has no row: {error}", flush=True)
+                        continue
+                    court.judge(label, seed, net)
                     print(
                         f"{label}, {seed}: {time.process_time():.0f} s since the start", flush=True
                     )
