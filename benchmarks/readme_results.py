@@ -500,11 +500,20 @@ def peers(record: dict) -> str:
         *_ranks(record),
     ]
     for dataset in (d for d in PEERS_ON[:3] if d in record):
-        columns = ["after", "seeds", "F1", "attacks found", "delay of all, s"]
+        columns = [
+            "after",
+            "seeds",
+            "AUROC (± over seeds)",
+            "F1",
+            "attacks found",
+            "delay of all, s",
+        ]
         lines += ["", *head(dataset, [*columns, "false alarms an hour (95 %)", "µs a frame"])]
         for row in record[dataset]:
             delay = "–" if row["delay"] is None else f"{row['delay']:.2f}"
-            cells = [row["source"], str(row["seeds"]), f"{row['f1']:.3f}"]
+            spread = f" ± {row['auroc ±']:.3f}" if row["auroc ±"] is not None else ""
+            auroc = f"{row['auroc']:.3f}{spread}"
+            cells = [row["source"], str(row["seeds"]), auroc, f"{row['f1']:.3f}"]
             cells += [f"{row['found']:.2f} of {row['events']}", delay, _rate(row, "false")]
             cells.append(f"{row['us']:.2f}")
             lines.append(f"| {_ours(row['peer'])} | {' | '.join(cells)} |")
@@ -582,8 +591,14 @@ def parts(record: dict) -> str:
         "those of one seed lack what another seed would change. **Bold**: the interval excludes 0.",
         "",
     ]
+    hours = record["variants"]["reference"]["hours"]
     columns = ["AUROC with", "earns, AUROC (95 %)", "seeds over 0", "earns, share found (95 %)"]
-    columns += ["false alarms with / without", "training s", "µs a frame", "trees: AUROC (95 %)"]
+    columns += [
+        f"false alarms in {hours:.2f} h, with / without",
+        "training s",
+        "µs a frame",
+        "trees: AUROC (95 %)",
+    ]
     lines = head("part", columns)
     for row in record["parts"]:
         pair = [record["variants"][row[key]] for key in ("with", "without")]
