@@ -1,7 +1,7 @@
 """What relations between signals earn: who contradicts them, and edges for them in a graph.
 
     CANGRAPH_DATA=… python benchmarks/relations.py [--vehicles] [--edges] [--seeds 5]
-        [--cars 20] [--fleet fleet|twin] [--set NAME=VALUE …] [--out docs/relations.json]
+        [--cars 20] [--fleet fleet|twin] [--constants] [--out docs/relations.json]
 
 `--vehicles`: on the real vehicles of `vehicles.py`, each with a baseline of its other logs and the
 log's beginning (60 s of each at most). On the rests: how often relations raise an alarm (an ID
@@ -21,8 +21,8 @@ sends what the victim would have sent anyway. AUROC inside a capture, mean over 
 `nothing`: successions alone; `nodes`: what relations say of nodes too; `edges`: edges for
 relations alone too; `both`. Boosted trees see nodes alone.
 
-`--set` changes a constant of `features.relations` (those of learning). The last line is one JSON
-object.
+`--constants`: what relations find alone, and their alarms on clean traffic, on eight simulated cars
+and on the real ones, when a constant of learning is changed. The last line is one JSON object.
 """
 
 import argparse
@@ -328,19 +328,77 @@ def run_edges(cars: int, seeds: int, epochs: int, fleet: str) -> dict[str, Any]:
     return {name: dict(mine) for name, mine in found.items()}
 
 
+# constants
+
+TRIED = {  # of `features.relations`: what is learnt depends on them
+    "ALIKE": (0.4, 0.8),
+    "TOGETHER": (0.0, 0.8),
+    "TIGHT": (0.12, 0.5),
+    "PARTNERS": (2, 8),
+    "TURNS": (0, 3),
+    "LAG": (0.9, 1.0),
+    "GROWTH": (1.0, 2.5),
+    "USUAL": (0.5, 1.0),
+    "SMOOTH": (0.01, 100.0),
+}
+
+
+def judged(cases: Sequence[tuple[list[cg.Frames], cg.Frames]]) -> dict[str, float]:
+    """With the constants of now: of signals, the share with partners; alarms on clean traffic; of
+    two lies of each kind, the share that is found. `cases`: what is learnt from, and a clean log."""
+    signals = covered = alarms = 0
+    found = []
+    for before, log in cases:
+        relations = Relations.learn(before)
+        signals += len(relations.signals)
+        covered += len(np.unique(relations.relations["target"]))
+        alarms += alarms_of(Following(relations).feed(log), LIMIT)
+        start = 0.3 * log.duration
+        span = start, min(start + SECONDS, 0.8 * log.duration)
+        for kind in LIES:
+            for draw in range(2):
+                lie = lied(log, kind, [span], draw)
+                said = Following(relations).feed(lie)
+                most = max(relations.contradicting(said, *span).values(), default=0.0)
+                found.append(most > LIMIT)
+    share = covered / max(signals, 1)
+    return {"signals": signals, "covered": share, "alarms": alarms, "found": np.mean(found).item()}
+
+
+def run_constants() -> list[dict]:
+    groups: dict[str, list] = {"simulated": [], "real": []}
+    for fleet in ("fleet", "twin"):
+        for car in (f"{fleet}-{2 * k + 1}" for k in range(4)):
+            clean = [cg.simulate(car, 60.0, seed=seed) for seed in (5, 6)]
+            groups["simulated"].append((clean[:1], clean[1]))
+    for vehicle in vehicles():
+        cut = drives(vehicle.read(60.0), 60.0) if vehicle.group != "simulated" else []
+        if cut:
+            drive = max(cut, key=lambda drive: drive.rest.duration)
+            groups["real"].append(([*drive.others, drive.begin], drive.rest))
+    rows = []
+    for name, values in {"as it is": (None,), **TRIED}.items():
+        for value in values:
+            usual = getattr(learning, f"_{name}", None)
+            setattr(learning, f"_{name}", value)
+            for group, cases in groups.items():
+                rows.append({"constant": name, "value": value, "cars": group} | judged(cases))
+                print(rows[-1], flush=True)
+            setattr(learning, f"_{name}", usual)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vehicles", nargs="*", metavar="NAME", help="all, or these")
     parser.add_argument("--edges", action="store_true")
+    parser.add_argument("--constants", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cars", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--fleet", default="fleet", choices=["fleet", "wild", "twin"])
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
     parser.add_argument("--out", type=Path, default=Path("runs/relations.json"))
     given = parser.parse_args()
-    for name, value in (pair.split("=") for pair in given.set):
-        setattr(learning, f"_{name.upper()}", type(getattr(learning, f"_{name.upper()}"))(value))
     began, record = time.perf_counter(), {}
     if given.out.exists():
         record = json.loads(given.out.read_text())
@@ -348,6 +406,8 @@ def main() -> None:
         record["vehicles"] = run_vehicles(given.vehicles or None)
     if given.edges:
         record["edges"] = run_edges(given.cars, given.seeds, given.epochs, given.fleet)
+    if given.constants:
+        record["constants"] = run_constants()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(record, indent=1) + "\n")
     print(f"{time.perf_counter() - began:.0f} s; {given.out}")

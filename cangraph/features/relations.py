@@ -374,12 +374,11 @@ def expected(relation, low, high, x):
 def follow(values, signals, relations, average, out, each):
     """Go on with the `average` miss of each relation over the columns of `values`; of each column
     the lower median over the partners of a signal into `out`, all into `each`."""
-    pull = 1 - np.exp(-TICK / MEMORY)
+    pull, found = 1 - np.exp(-TICK / MEMORY), np.empty(len(relations))
     for t in range(values.shape[1]):
         begin = 0
         while begin < len(relations):
             target, stop, n = relations[begin].target, begin, 0
-            found = np.empty(_PARTNERS)
             while stop < len(relations) and relations[stop].target == target:
                 partner = relations[stop].partner
                 x, y = values[partner, t], values[target, t]
