@@ -145,6 +145,8 @@ def share(rows: Sequence[dict], what: str) -> dict[str, float]:
 
 def run_vehicles(names: list[str] | None) -> dict[str, Any]:
     box, clean, rows = cg.Exported(BOX), [], []
+    few = [cg.simulate("fleet-1", 20.0)]
+    Following(Relations.learn(few)).feed(few[0])  # compiled before the clock runs
     for vehicle in vehicles(names):
         cut = drives(vehicle.read(), 60.0)
         if vehicle.group != "simulated" and cut:
@@ -344,8 +346,8 @@ TRIED = {  # of `features.relations`: what is learnt depends on them
 
 
 def judged(cases: Sequence[tuple[list[cg.Frames], cg.Frames]]) -> dict[str, float]:
-    """With the constants of now: of signals, the share with partners; alarms on clean traffic; of
-    two lies of each kind, the share that is found. `cases`: what is learnt from, and a clean log."""
+    """With the constants of now: the share of signals with partners; alarms on clean traffic; of two
+    lies of each kind, the share that is found. `cases`: what is learnt from, and a clean log."""
     signals = covered = alarms = 0
     found = []
     for before, log in cases:
