@@ -642,7 +642,8 @@ def relations(record: dict) -> str:
     """The section on `benchmarks/relations.py` and `surprise.py`; empty before they were run."""
     if not record:
         return ""
-    return "\n".join([*_edges(record["edges"]), "", *_lies(record["vehicles"])]) + "\n\n"
+    parts = _edges(record["edges"]), _lies(record["vehicles"]), _learning(record["constants"])
+    return "\n\n".join("\n".join(part) for part in parts) + "\n\n"
 
 
 def _edges(found: dict) -> list[str]:
@@ -667,17 +668,14 @@ def _edges(found: dict) -> list[str]:
 
 
 def _lies(record: dict) -> list[str]:
-    rates = {
-        who: _rate(row | {"hours": record["hours"]}, "alarms")
-        for who, row in record["alarms"].items()
-    }
+    rates = {who: _rate(row, "alarms") for who, row in record["alarms"].items()}
     lines = [
         f"`--vehicles`: lies of 8 s put into the clean traffic of {record['vehicles']} real",
         "vehicles, each with a baseline of half a log and its other logs (10 to 120 s). Relations",
         "raise an alarm where an ID contradicts the median of its partners by twice what they",
         f"allow: false alarms {rates['relations']};",
         f"the box with a baseline {rates['box']}. Covered: the victim has partners at all.",
-        "Blamed: of what relations found, the liar contradicts the most.",
+        "Blamed: of what relations found, the liar comes first in `Relations.blamed`.",
         "",
         *head(
             "lie", ["lies", "covered", "relations", "of the covered", "the box", "either", "blamed"]
@@ -689,6 +687,22 @@ def _lies(record: dict) -> list[str]:
         part = ["–" if row[k] is None else f"{row[k]:.2f}" for k in ("of covered", "blamed")]
         cells = [str(row["lies"]), f"{row['covered']:.2f}", share[0], part[0], *share[1:], part[1]]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return lines
+
+
+def _learning(rows: list[dict]) -> list[str]:
+    groups = ("simulated", "real")
+    lines = [
+        "`--constants`: what relations do alone when a constant of learning is changed, on eight",
+        "simulated cars and on the real vehicles (a minute of each): share of the signals with",
+        "partners, alarms on clean traffic, share of the lies of six kinds that is found.",
+        "",
+        *head("constant", [f"{g}: {w}" for g in groups for w in ("covered", "alarms", "found")]),
+    ]
+    for one, other in zip(rows[::2], rows[1::2], strict=True):
+        name = one["constant"] + ("" if one["value"] is None else f" = {one['value']}")
+        cells = [f"{r['covered']:.2f} | {r['alarms']} | {r['found']:.2f}" for r in (one, other)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 

@@ -158,7 +158,8 @@ def run_vehicles(names: list[str] | None) -> dict[str, Any]:
     for who in ("relations", "box"):
         count = sum(row[who] for row in clean)
         low, high = poisson(count, hours)
-        rates[who] = {"alarms": count, "per hour": count / hours, "low": low, "high": high}
+        rates[who] = {"alarms": count, "hours": hours, "an hour": count / hours}
+        rates[who] |= {"low": low, "high": high}
     found = {}
     for kind in (*LIES_AND_PAIR, "all"):
         mine = [row for row in rows if kind in (row["kind"], "all")]
@@ -346,8 +347,8 @@ TRIED = {  # of `features.relations`: what is learnt depends on them
 
 
 def judged(cases: Sequence[tuple[list[cg.Frames], cg.Frames]]) -> dict[str, float]:
-    """With the constants of now: the share of signals with partners; alarms on clean traffic; of two
-    lies of each kind, the share that is found. `cases`: what is learnt from, and a clean log."""
+    """With the constants of now: the share of signals with partners; alarms on clean traffic; of
+    two lies of each kind, the share found. `cases`: what is learnt from, and a clean log."""
     signals = covered = alarms = 0
     found = []
     for before, log in cases:
