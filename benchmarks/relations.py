@@ -340,7 +340,6 @@ TRIED = {  # of `features.relations`: what is learnt depends on them
     "PARTNERS": (2, 8),
     "TURNS": (0, 3),
     "LAG": (0.9, 1.0),
-    "GROWTH": (1.0, 2.5),
     "USUAL": (0.5, 1.0),
     "SMOOTH": (0.01, 100.0),
 }

@@ -39,7 +39,6 @@ _MOST = 4.0  # limits: a larger miss is no more of one, so that the average forg
 _BEYOND = 0.05  # of a partner's range, as far as it may leave it to be asked
 _TURNS = 1  # times at least that a signal goes back by a quarter of its range: all drifts are alike
 _LAG = 0.99  # quantile of the steps
-_GROWTH = 1.5  # what clean traffic may yet do, relative to what it did
 _SETTLED = 1.0  # s at the begin of a log, in which nodes wake up
 
 SIGNAL = np.dtype(
@@ -285,7 +284,6 @@ def _relations(values, signals, lag, target: int, tried: np.ndarray) -> np.ndarr
         limits = np.full(BINS, most)
         for k in np.unique(part).tolist():
             limits[k] = max(most, np.quantile(np.abs(miss[part == k]), _USUAL))
-        limits = _GROWTH * limits
         found.append((target, partner, share, knots, limits + 1))  # a count is no miss
     found.sort(key=lambda relation: relation[2])
     _, best = np.unique([signals["arbitration_id"][r[1]] for r in found], return_index=True)
