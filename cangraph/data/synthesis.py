@@ -249,7 +249,7 @@ class Synthesis:
     def _kept(self, number: int, progress: float, part: str) -> Graphs:
         """What `_made` gives, from the disk where a model before asked for the same draw."""
         path = self._place / f"{number} {progress}.npz"
-        if path not in self._captures:
+        if not (path in self._captures and path.is_file()):  # temporary folders are swept
             made = self._made(number, progress, part)
             with suppress(OSError):  # the disk is full: it is made again
                 np.savez(path, **{name: getattr(made, name) for name in made.names()})

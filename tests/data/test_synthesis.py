@@ -1,5 +1,6 @@
 """Training material: labelled by construction, never twice the same, never what is held out."""
 
+import shutil
 import weakref
 
 import numpy as np
@@ -150,6 +151,13 @@ def test_a_draw_that_was_made_for_another_model_is_read_from_the_disk(data, clea
     assert again[0].captures == first[1].captures
     del drawn
     assert not place.exists()
+
+
+def test_a_folder_that_was_swept_changes_no_draw(data, clean):
+    drawn = material(data, clean)
+    first = [drawn.draw(k, k / 2) for k in range(3)]
+    shutil.rmtree(drawn._place)
+    assert same(first[1], drawn.draw(1, 0.5))
 
 
 def test_a_disk_that_is_full_changes_no_draw(data, clean, monkeypatch):
