@@ -147,7 +147,7 @@ def reduced_inception_resnet() -> nn.Sequential:
 class DCNN(Net):
     """Probability that one of 29 frames in a row is injected, from the 29 bits of their IDs as a
     picture of 29 × 29 (Song, Woo, Kim 2020). Labels are needed. The paper trains on all frames of
-    Car-Hacking for ten epochs; here `most` blocks and `epochs`, as a block costs a core 6 ms to
+    Car-Hacking for ten epochs; here `most` blocks and `epochs`, as a block costs a core 4 ms to
     judge and 17 ms to learn from."""
 
     size, most, epochs, batch, rate = 29, 2000, 3, 64, 1e-3
