@@ -1,7 +1,7 @@
 """What each option of a training run changes: AUPRC, F1 and time against plain training.
 
     CANGRAPH_DATA=… python benchmarks/options.py [--datasets demo hcrl_sa] [--seeds 3]
-        [--size student] [--only ema …]
+        [--size student] [--only focal ema …]
 
 The baseline is eight epochs and the weights of the last ones as they are: the defaults average them
 and give a student more epochs, which hides what an option changes. A GAT is trained for each option
@@ -26,11 +26,18 @@ from cangraph.params import Params
 EPOCHS, PLAIN = 8, {"average": "none"}
 OPTIONS = {
     "plain": {},
+    "no weights": {"imbalance": "none"},
+    "sampler": {"imbalance": "sampler"},
+    "focal": {"imbalance": "focal"},
+    "rate found": {"rate": "found"},
     "warmup .1": {"warmup": 0.1},
     "clip 10": {"clip": 10.0},
     "accumulate 2": {"accumulate": 2},
     "bf16": {"precision": "bf16-mixed"},
     "ema": {"average": "ema"},
+    "swa": {"average": "swa"},
+    "freeze .4": {"freeze": 0.4},
+    "prune half": {"prune": 0.5},
 }
 
 

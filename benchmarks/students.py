@@ -1,10 +1,12 @@
 """What a smaller GAT costs in detection, and what a teacher gives back.
 
     CANGRAPH_DATA=… python benchmarks/students.py [--datasets hcrl_sa set_04] [--seeds 3]
-        [--sizes 16x4x2 8x4x2 8x2x2 8x2x1] [--quick]
+        [--sizes 16x4x2 8x4x2 8x2x2 8x2x1] [--types 0 0.2] [--relation 0 1]
+        [--quick]
 
 For each dataset and seed a teacher is trained, then students of each size (hidden x heads x layers)
-on the same draws: alone, and distilled from the teacher.
+on the same draws: alone, and distilled from the teacher with each pair of weights given for the
+soft targets of the attack types and for the relational distances.
 
 All are scored on the test captures, by scenario: AUPRC (macro over captures), F1 at an even chance
 and calibrated on the first 10 s of each capture; with them go parameters, bytes, and the latency of
@@ -18,6 +20,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
+from itertools import product
 
 import numpy as np
 from scipy import stats
@@ -99,8 +102,14 @@ class Trials:
 
     def students(self, size: str, seed: int, params, material, teacher) -> None:
         """The students of one size on the draws of one seed."""
+        given = self.given
         config = dict(zip(("hidden", "heads", "layers"), map(int, size.split("x")), strict=True))
-        variants: dict = {"alone": None, "distilled": params.distillation}
+        variants: dict = {"alone": None}
+        for types, relation in product(given.types, given.relation):
+            name = "distilled" + f", types {types:g}" * bool(types)
+            name += f", relation {relation:g}" * bool(relation)
+            weights = params.distillation.model_copy(update={"types": types, "relation": relation})
+            variants[name] = weights
         for name, weights in variants.items():
             net = gat(self.graphs.spec, config, seed)
             task = cg.distill(teacher, net, weights) if weights else cg.Detector(net)
@@ -153,6 +162,8 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["hcrl_sa", "set_04"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sizes", nargs="+", default=["16x4x2", "8x4x2", "8x2x2", "8x2x1"])
+    parser.add_argument("--types", nargs="+", type=float, default=[0.0])
+    parser.add_argument("--relation", nargs="+", type=float, default=[0.0])
     parser.add_argument("--quick", action="store_true", help="the demo, two epochs, two sizes")
     given = parser.parse_args()
     if given.quick:

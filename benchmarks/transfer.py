@@ -9,7 +9,7 @@ clover; else those of test_02 and test_04) stand beside each other:
 
 - as it is: the detector and its threshold, unchanged;
 - threshold alone: the detector as it is, the threshold set on the new vehicle's stretch;
-- fine-tuned: `adapt`, at the learning rate `--rate`;
+- frozen, gradual, discriminative: `adapt`, at the learning rate `--rate`;
 - from scratch: a new detector of the same size from the same seconds, by `fit`.
 
 The clean stretch of a real vehicle is what comes before the first attack of one of its captures; no
@@ -31,6 +31,7 @@ import cangraph as cg
 from cangraph.params import Params
 from cangraph.train.adapt import stretch
 
+HOWS = ("frozen", "gradual", "discriminative")
 SOURCES = {"alone": {"fleet": 0, "varied": 0.0}, "others": {}}
 UNKNOWN = ("test_02", "test_04")  # scenarios of unknown vehicles
 # of a short stretch much is to be learnt from, and no other car
@@ -117,8 +118,9 @@ def measure(dataset, captures, source: str, seed: int, given, table) -> None:
         new = stretch([clean], own)
         note("as it is", task, zero_shot)
         note("threshold alone", task, cg.threshold(task.score(new.calib)))
-        found = cg.adapt(task, [clean], own, "student")
-        note("fine-tuned", found.task, found.threshold)
+        for how in HOWS:
+            found = cg.adapt(task, [clean], own, how, "student")
+            note(how, found.task, found.threshold)
         alone = student(stretch([clean], scratch), scratch, graphs.spec)
         note("from scratch", alone, cg.threshold(alone.score(new.calib)))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from cangraph.files import home
 
@@ -81,19 +81,36 @@ class ModelsParams(_Group):
 class FitParams(_Group):  # of `train.fit.fit`
     train_on: Literal["clean", "labelled", "both"]
     batch_size: Count
+    at_once: Count | None
+    rate: Literal["given", "found"]
     warmup: Fraction
     weight_decay: NotNegative
+    imbalance: Literal["none", "weights", "sampler", "focal"]
     clip: Positive
     accumulate: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    average: Literal["none", "ema"]
+    average: Literal["none", "ema", "swa"]
+    freeze: Annotated[float, Field(ge=0, le=1)]
+    prune: Fraction
     checkpoints: Count
+    record: list[Literal["tensorboard", "wandb"]]
+
+    @model_validator(mode="after")
+    def _pruned_weights_are_kept(self) -> "FitParams":
+        if self.prune and self.average != "none":
+            raise ValueError(
+                f"fit.prune = {self.prune} with fit.average = {self.average!r}, which keeps no "
+                "pruned weights; set fit.average to none"
+            )
+        return self
 
 
 class DistillationParams(_Group):  # of `train.distillation.distill`
     temperature: Positive
     soft: NotNegative
+    types: NotNegative
     hint: NotNegative
+    relation: NotNegative
 
 
 class FusionParams(_Group):  # of `fusion.dqn`
@@ -206,6 +223,9 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
     lines = []
     for problem in error.errors():
         where, came, hint = ".".join(map(str, problem["loc"])), problem["input"], ""
+        if problem["type"] == "value_error":  # of parameters that do not go together
+            lines.append(str(problem["ctx"]["error"]))
+            continue
         if problem["type"] == "extra_forbidden":
             group: Any = Params
             for part in problem["loc"][:-1]:

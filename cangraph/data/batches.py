@@ -1,6 +1,7 @@
 """Windows as batches: disconnected graphs, cut out of flat tensors by index arithmetic."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from cangraph.data.graphs import Graphs
 class Batch(NamedTuple):
     """B windows as one disconnected graph: `x` (N, d_x), `edge_index` (2, E) counted over the
     batch, `edge_attr` (E, d_e), `batch` (N,) the window of each node, `label` (B,) and
-    `node_label` (N,) 0 or 1, `attack_type` (B,) index into `ATTACK_TYPES`."""
+    `node_label` (N,) 0 or 1, `attack_type` (B,) index into `ATTACK_TYPES`. `share` is its weight
+    in the mean over processes (see `Batches`)."""
 
     x: Tensor
     edge_index: Tensor
@@ -22,6 +24,7 @@ class Batch(NamedTuple):
     label: Tensor
     node_label: Tensor
     attack_type: Tensor
+    share: float = 1.0
 
     @property
     def num_graphs(self) -> int:
@@ -80,6 +83,11 @@ class Batches:
     """Iterates over windows in batches of `size` on `device`, which holds all windows of an epoch.
     `draw` gives the windows of epoch 0, 1, …, or is the `Graphs` of every epoch; all epochs are as
     long as the first, so that a schedule knows its steps. `seed` shuffles each epoch anew.
+
+    Process r of W gets the windows r, r + W, … of every batch. With B_r of the B windows its
+    `share` is W · B_r / B, so that the mean over processes is the mean over windows. If a batch has
+    fewer windows than processes, the others get its first window with a share of 0, so that all
+    take the same number of steps.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class Batches:
     ):
         self.draw = (lambda _: draw) if isinstance(draw, Graphs) else draw
         self.size, self.epoch, self.device = size, 0, device
+        self.process, self.processes = 0, 1
         self.drawn: Graphs | None = self.draw(0)  # kept until epoch 0 is gone through
         self.windows = len(self.drawn)
         self.rng = None if seed is None else np.random.default_rng(seed)
@@ -107,7 +116,9 @@ class Batches:
         order = torch.from_numpy(np.resize(drawn, self.windows)).to(self.device)
         windows = Windows.of(graphs, self.device)
         for index in order.split(self.size) if self.windows else ():
-            yield windows.take(index)
+            own = index[self.process :: self.processes]
+            share = self.processes * len(own) / len(index)
+            yield windows.take(own if share else index[:1])._replace(share=share)
 
     def state_dict(self) -> dict:
         """What the order of later epochs depends on."""
@@ -118,3 +129,26 @@ class Batches:
         self.epoch = state["epoch"]
         if self.rng is not None:
             self.rng.bit_generator.state = state["dice"]
+
+
+def parts(batch: Batch, most: int | None) -> list[Batch]:
+    """The windows of `batch` in parts of at most so many, in order; None: the batch as it is."""
+    windows = batch.num_graphs
+    if most is None or windows <= most:
+        return [batch]
+    cuts = [*range(0, windows, most), windows]
+    of_edge = batch.batch[batch.edge_index[0]]
+    counts = [torch.bincount(w, minlength=windows) for w in (batch.batch, of_edge)]
+    before = [torch.nn.functional.pad(n.cumsum(0), (1, 0))[cuts].tolist() for n in counts]
+    return [
+        Batch(
+            x=batch.x[n0:n1],
+            edge_index=batch.edge_index[:, e0:e1] - n0,
+            edge_attr=batch.edge_attr[e0:e1],
+            batch=batch.batch[n0:n1] - w0,
+            label=batch.label[w0:w1],
+            node_label=batch.node_label[n0:n1],
+            attack_type=batch.attack_type[w0:w1],
+        )
+        for (w0, w1), (n0, n1), (e0, e1) in zip(*map(pairwise, (cuts, *before)), strict=True)
+    ]

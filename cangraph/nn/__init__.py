@@ -2,4 +2,6 @@
 
 from cangraph.extras import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, submod_attrs={"models": ["n_parameters"]})
+__getattr__, __dir__, __all__ = attach(
+    __name__, submod_attrs={"models": ["n_parameters"], "losses": ["Balance"]}
+)

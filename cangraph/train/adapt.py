@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cangraph.data.graphs import Graphs, to_graphs
 from cangraph.data.splits import Split, by_time, complete
@@ -11,6 +11,7 @@ from cangraph.evaluation.scores import threshold
 from cangraph.frames import Frames
 from cangraph.nn.models import GAT, VGAE
 from cangraph.params import Params
+from cangraph.train.callbacks import FineTuning
 from cangraph.train.fit import fit
 from cangraph.train.tasks import Detector, Reconstructor, Task
 
@@ -47,25 +48,30 @@ def adapt(
     task: Task,
     clean: Sequence[Frames],
     params: Params,
+    how: Literal["frozen", "gradual", "discriminative"] = "gradual",
     size: str = "teacher",
     folder: Path | str | None = None,
 ) -> Adapted:
     """Fine-tune a trained detector to the vehicle of some `clean` captures, into which attacks are
-    synthesised (see `stretch`), layer after layer (see `callbacks.FineTuning`) at the learning rate
-    of the `size`. The given task stays as it is; a student loses its teacher.
+    synthesised (see `stretch`), as `how` says (see `callbacks.FineTuning`); the heads learn at the
+    learning rate of the `size`. The given task stays as it is; a student loses its teacher.
 
     The scaler of the features is kept: the weights know no other, and the moments of a few seconds
     are noise. The scale of a VGAE's errors, no input of any weight, is that of the new vehicle.
     Other cars are in the material as far as `params` say: `synthesis.fleet` and `.varied` of 0
     make a detector of this vehicle alone.
 
-    Raises `ValueError` for a detector that was never trained, and as `stretch` and `fit` do.
+    Raises `ValueError` for a detector that was never trained, for `fit.rate` `found`, and as
+    `stretch` and `fit` do.
     """
     if not (task.encoder.node_scale.mean != 0).any():
         raise ValueError("adapt: the scaler of the detector was never fitted; train it with fit")
+    if params.fit.rate == "found":
+        raise ValueError("adapt: fit.rate = 'found' moves all layers alike; set it to given")
+    tuning = FineTuning(how, params[size].epochs)
     material = stretch(clean, params)
     gat, config = isinstance(task.model, GAT), task.model.config
     mine: Task = Detector(GAT(**config)) if gat else Reconstructor(VGAE(**config))
     mine.model.load_state_dict(task.model.state_dict())
-    mine = fit(mine, material, params, size, folder, tuning=True)
+    mine = fit(mine, material, params, size, folder, tuning=tuning)
     return Adapted(mine, threshold(mine.score(material.calib)), material.calib)

@@ -3,19 +3,21 @@ and which layers learn."""
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import torch
-from lightning.pytorch.callbacks import Callback, WeightAveraging
-from torch import Tensor
+from lightning.pytorch.callbacks import Callback, ModelPruning, WeightAveraging
+from torch import Tensor, nn
 
 from cangraph.data.graphs import Graphs
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
 from cangraph.files import put
 
 _REACH = 0.1  # share of the steps that an exponential average looks back
+_SWA = 0.75  # share of the epochs before a stochastic weight average begins
+_SLOWER = 2.6  # times, of a layer than the one above it (Howard and Ruder 2018)
 _CONSTANT = 1e-3  # standard deviation of the outputs below which they count as constant
 _PATIENCE = 2  # epochs with constant outputs that stop a run
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -36,6 +38,8 @@ class EpochLines(Callback):
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         task.history.append(row)
+        if not trainer.is_global_zero:
+            return
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.endswith(("loss", "auprc")))
         took = time.perf_counter() - self.began
         print(f"epoch {row['epoch']:>3}/{trainer.max_epochs}  {shown}  {took:.1f} s", flush=True)
@@ -114,7 +118,7 @@ class Collapse(Callback):
         if len(losses) > 1 and losses[-1] > losses[0]:
             return f"the loss rose: use a learning_rate below {rate:.3g}, or a longer fit.warmup"
         if abs(level) > 10:
-            return "the output is saturated: use a lower learning_rate"
+            return "the output is saturated: use a lower learning_rate, or another fit.imbalance"
         return (
             "the net predicts the base rate: features are constant, the learning_rate of "
             f"{rate:.3g} is too low, or fit.weight_decay too high"
@@ -133,41 +137,139 @@ class Collapse(Callback):
 class Averages(WeightAveraging):
     """Validate and keep an average of the weights instead of the weights themselves.
 
-    After every step w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), with n steps so far and h a tenth of
-    all (`epochs` of so many `steps`): an exponential average that forgets the first weights faster
-    while it is young. (Lightning's EMAWeightAveraging has one fixed decay.)
+    `ema`, after every step: w̄ ← w̄ + (w − w̄) · max(1/h, 9/(10 + n)), with n steps so far and h a
+    tenth of all steps: an exponential average that forgets the first weights faster while it is
+    young. (Lightning's EMAWeightAveraging has one fixed decay.) `swa`, after every epoch: the mean
+    of the weights at the end of the last quarter of the `epochs`, of two if there are (Izmailov et
+    al. 2018). Lightning's own replaces the schedule, and validates no average.
     """
 
-    def __init__(self, epochs: int, steps: int):
-        reach = max(_REACH * epochs * steps, 1.0)
+    def __init__(self, kind: Literal["ema", "swa"], epochs: int, steps: int):
+        self.every = 1 if kind == "ema" else steps
+        reach, start = max(_REACH * epochs * steps, 1.0), min(int(_SWA * epochs), epochs - 2)
 
         def ema(average: Tensor, now: Tensor, n: Tensor) -> Tensor:
             return average + (now - average) * (9 / (10 + n)).clamp(min=1 / reach)
 
-        super().__init__(avg_fn=ema)
+        def swa(average: Tensor, now: Tensor, n: Tensor) -> Tensor:
+            return torch.where(n <= start, now, average + (now - average) / (n - start + 1))
+
+        super().__init__(avg_fn=ema if kind == "ema" else swa)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        # with the last step of an epoch, not after the epoch: validation comes in between
+        return step_idx is not None and (step_idx + 1) % self.every == 0
 
 
 class FineTuning(Callback):
-    """Let the heads learn at first, then one more layer of `task.encoder` from the heads down in
-    each of equal shares of the epochs (Howard and Ruder 2018, §3.3).
+    """Which layers of `task.encoder` learn in which epoch; the heads always do.
+
+    `frozen`: none. `gradual`: none at first, then one more from the heads down in each of equal
+    shares of the epochs (Howard and Ruder 2018, §3.3). `discriminative`: all, each at 1/2.6 of the
+    learning rate of the one above it, the heads on top (ibid., §3.2).
 
     All weights are in the optimiser from the start; those that do not learn have no gradient, and
     AdamW leaves them as they are.
+
+    Raises `ValueError` for another `how`.
     """
 
-    def __init__(self, epochs: int):
-        self.epochs = epochs
+    def __init__(self, how: Literal["frozen", "gradual", "discriminative"], epochs: int):
+        if how not in ("frozen", "gradual", "discriminative"):
+            raise ValueError(f"adapt: how = {how!r}; use frozen, gradual or discriminative")
+        self.how, self.epochs = how, epochs
+        self.slowing = 1 / _SLOWER if how == "discriminative" else 1.0
 
     def learning(self, epoch: int, layers: int) -> int:
         """How many of `layers` learn in an epoch (from 0), counted from the heads down.
 
-        >>> [FineTuning(8).learning(epoch, 2) for epoch in range(8)]
+        >>> [FineTuning("gradual", 8).learning(epoch, 2) for epoch in range(8)]
         [0, 0, 0, 1, 1, 1, 2, 2]
         """
-        return epoch * (layers + 1) // self.epochs
+        if self.how == "gradual":
+            return epoch * (layers + 1) // self.epochs
+        return 0 if self.how == "frozen" else layers
 
     def on_train_epoch_start(self, trainer, task) -> None:
         layers = task.layers
         first = len(layers) - self.learning(trainer.current_epoch, len(layers))
         for number, layer in enumerate(layers):
             layer.requires_grad_(number >= first)
+
+
+class GradientFreezing(Callback):
+    """Freeze a layer of the encoder when its gradient has become small beside the others'.
+
+    The gradient of a layer in an epoch is g = mean over steps of ‖∇w‖ / √(number of its weights).
+    After the epoch every layer with g < `share` · (mean g of the other parts that learn) stops
+    learning for the rest of the run; the heads are one part, and always learn.
+    """
+
+    def __init__(self, share: float):
+        self.share = share
+        self.frozen: list[int] = []  # positions in `task.layers`
+        self.sums: dict[int, Tensor] = {}  # of the epoch so far, by part
+
+    @staticmethod
+    def _parts(task) -> dict[int, list[nn.Parameter]]:
+        """The weights of each layer by its position, of the heads as -1."""
+        parts = {n: [*layer.parameters()] for n, layer in enumerate(task.layers)}
+        known = {id(w) for weights in parts.values() for w in weights}
+        return parts | {-1: [w for w in task.parameters() if id(w) not in known]}
+
+    def on_train_epoch_start(self, trainer, task) -> None:
+        self.sums.clear()
+        for n in self.frozen:
+            task.layers[n].requires_grad_(False)
+
+    def on_before_optimizer_step(self, trainer, task, optimizer) -> None:
+        for part, weights in self._parts(task).items():
+            gradients = [w.grad for w in weights if w.grad is not None]
+            if gradients:
+                size = sum(g.numel() for g in gradients)
+                norm = nn.utils.get_total_norm(gradients) / size**0.5
+                self.sums[part] = self.sums.get(part, 0.0) + norm
+
+    def on_train_epoch_end(self, trainer, task) -> None:
+        mean = {part: float(value) for part, value in self.sums.items()}
+        for part, own in mean.items():
+            others = [value for other, value in mean.items() if other != part]
+            if part >= 0 and own < self.share * float(np.mean(others)):
+                self.frozen.append(part)
+                if trainer.is_global_zero:
+                    print(f"layer {part + 1} of {len(task.layers)} is frozen from here on")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"frozen": self.frozen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.frozen = state_dict["frozen"]
+
+
+class Pruning(ModelPruning):
+    """Set the `share` of the model's weights with the least absolute values to 0, over all its
+    matrices together, after the first epoch; the other weights go on learning (Han et al. 2015).
+
+    Lightning's own hook would prune after the epoch's validation. Masks are no part of a
+    checkpoint: a resumed run finds them again, since the zeros are the least weights.
+    """
+
+    def __init__(self, model: nn.Module, share: float):
+        none = torch.empty(0)
+        matrices = [(m, "weight") for m in model.modules() if getattr(m, "weight", none).ndim > 1]
+        super().__init__(
+            "l1_unstructured",
+            matrices,
+            amount=share,
+            apply_pruning=False,  # by Lightning's hook
+            use_lottery_ticket_hypothesis=False,
+        )
+        self.share = share
+
+    def on_train_start(self, trainer, task) -> None:
+        if trainer.current_epoch:
+            self.apply_pruning(self.share)
+
+    def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx) -> None:
+        if trainer.is_last_batch and not trainer.current_epoch:
+            self.apply_pruning(self.share)

@@ -126,10 +126,18 @@ class Resumable(Callback):
     """Add to a checkpoint the random generators that the next epoch draws from, and what it is of:
     `facts` (see `about`) and the metrics of its epoch. Resuming restores the generators and the
     order of the `batches`, also where the folder has been moved. (Lightning restores the state of
-    a loader only in the middle of an epoch.)"""
+    a loader only in the middle of an epoch.)
+
+    Of several processes the first draws as a single one would, and its generators are saved;
+    process r > 0 is seeded with (seed, epoch, r) in every epoch."""
 
     def __init__(self, facts: dict[str, Any], batches: Batches):
         self.facts, self.batches = facts, batches
+
+    def on_train_epoch_start(self, trainer, task) -> None:
+        if trainer.global_rank:
+            place = [self.facts["params"]["seed"], trainer.current_epoch, trainer.global_rank]
+            torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def on_save_checkpoint(self, trainer, task, checkpoint: dict[str, Any]) -> None:
         checkpoint["about"] = self.facts | {"metrics": task.history[-1]}
@@ -144,12 +152,7 @@ class Resumable(Callback):
         }
 
     def on_load_checkpoint(self, trainer, task, checkpoint: dict[str, Any]) -> None:
-        dice = checkpoint["random"]
-        torch.set_rng_state(dice["torch"])
-        if len(dice["cuda"]) == torch.cuda.device_count():  # else it goes on on another machine
-            torch.cuda.set_rng_state_all(dice["cuda"])
-        np.random.set_state(tuple(dice["numpy"]))
-        random.setstate(dice["python"])
+        self.throw_as_in(checkpoint)
         self.batches.load_state_dict(checkpoint["batches"])
         for callback in trainer.checkpoint_callbacks:
             state = checkpoint["callbacks"][callback.state_key]
@@ -158,3 +161,13 @@ class Resumable(Callback):
                 state[name] = state[name].replace(*folder)
             best = state["best_k_models"].items()
             state["best_k_models"] = {path.replace(*folder): value for path, value in best}
+
+    @staticmethod
+    def throw_as_in(checkpoint: dict[str, Any]) -> None:
+        """Set the random generators as they were when `checkpoint` was saved."""
+        dice = checkpoint["random"]
+        torch.set_rng_state(dice["torch"])
+        if len(dice["cuda"]) == torch.cuda.device_count():  # else it goes on on another machine
+            torch.cuda.set_rng_state_all(dice["cuda"])
+        np.random.set_state(tuple(dice["numpy"]))
+        random.setstate(dice["python"])

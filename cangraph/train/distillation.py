@@ -3,19 +3,21 @@
 | on paper | in code | what the student takes over |
 |---|---|---|
 | T² KL(σ(t/T) ‖ σ(s/T)) | `soft` | the odds of windows and nodes; of a VGAE, rebuilt features |
+| T² KL(softmax(t/T) ‖ softmax(s/T)) | `types` | the odds of the attack types |
 | ‖P z_s − z_t‖² | `hint` | the embedding, through a projection P |
+| Huber(ψ(z_s) − ψ(z_t)) | `relation` | which windows of a batch lie near each other |
 
-Each has a weight in `DistillationParams`.
+Each has a weight in `DistillationParams`; a term of weight 0 is left out.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from cangraph.data.batches import Batch
-from cangraph.nn.losses import feature_error, hint, soft_targets
+from cangraph.nn.losses import feature_error, hint, relation, soft_classes, soft_targets
 from cangraph.nn.models import GAT, VGAE, Standardize
 from cangraph.params import DistillationParams
 from cangraph.train.tasks import Detector, Reconstructor, Task
@@ -50,28 +52,40 @@ class Taught(Task):
 
     def learn_from(self, teacher: Teacher, params: DistillationParams) -> None:
         self.teacher, self.weights = teacher, params
-        width = self.model.embedding_width
-        self.projection = nn.Linear(width, teacher.model.embedding_width)
+        if params.hint:  # under DDP every weight needs a gradient
+            width = self.model.embedding_width
+            self.projection = nn.Linear(width, teacher.model.embedding_width)
 
-    def with_taught(
-        self, own: Tensor, terms: dict[str, Tensor], soft: Tensor, z: Tensor, z_taught: Tensor
+    def with_terms(
+        self, own: Tensor, terms: dict[str, Tensor], **asked: Callable[[], Tensor]
     ) -> dict[str, Tensor]:
-        """`terms`, with `soft`, `hint` and `loss`: `own` and these two, weighted."""
-        taught = {"soft": soft, "hint": hint(self.projection(z), z_taught)}
-        loss = own + self.weights.soft * soft + self.weights.hint * taught["hint"]
-        return terms | taught | {"loss": loss}
+        """`terms`, those `asked` for whose weight is not 0, and `loss`, their weighted sum."""
+        for name, term in asked.items():
+            if weight := self.weights[name]:
+                terms[name] = term()
+                own = own + weight * terms[name]
+        return terms | {"loss": own}
 
 
 class Distilled(Taught, Detector):
-    """Train a student `GAT` on labels and on what its teacher says of windows and nodes."""
+    """Train a student `GAT` on labels and on what its teacher says of windows, nodes and types."""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         z, out = self.model.embed_and_judge(batch)
-        z_taught, (window, node, _) = self.teacher(batch, self.encoder.node_scale)
-        terms, temperature = self.terms(out, batch), self.weights.temperature
-        soft = soft_targets(out.window, window, temperature)
-        soft = soft + soft_targets(out.node, node, temperature)
-        return self.with_taught(terms["hard"], terms, soft, z, z_taught)
+        z_taught, (window, node, attack_type) = self.teacher(batch, self.encoder.node_scale)
+        temperature = self.weights.temperature
+        terms = self.terms(out, batch)
+        return self.with_terms(
+            terms["hard"],
+            terms,
+            soft=lambda: (
+                soft_targets(out.window, window, temperature)
+                + soft_targets(out.node, node, temperature)
+            ),
+            types=lambda: soft_classes(out.attack_type, attack_type, temperature),
+            hint=lambda: hint(self.projection(z), z_taught),
+            relation=lambda: relation(z, z_taught),
+        )
 
 
 class DistilledVGAE(Taught, Reconstructor):
@@ -82,7 +96,13 @@ class DistilledVGAE(Taught, Reconstructor):
         own = terms["node"] + terms["succession"] + self.beta * terms["kl"]
         z = self.model.pool(batch)
         z_taught, (rebuilt,) = self.teacher(batch, self.encoder.node_scale)
-        return self.with_taught(own, terms, feature_error(x_hat, rebuilt).mean(), z, z_taught)
+        return self.with_terms(
+            own,
+            terms,
+            soft=lambda: feature_error(x_hat, rebuilt).mean(),
+            hint=lambda: hint(self.projection(z), z_taught),
+            relation=lambda: relation(z, z_taught),
+        )
 
 
 def distill(teacher: Task, into: GAT | VGAE, params: DistillationParams) -> Taught:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Literal
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from cangraph.data.graphs import Graphs
 from cangraph.evaluation.scores import Scores, threshold
 from cangraph.nn import losses
 from cangraph.nn.models import GAT, VGAE, Encoder, GATOutput, WindowErrors
+from cangraph.train.memory import WithinBudget
 
 SCORING = 512  # windows a batch when nothing is learnt
 _MOMENTS = ("z_mean", "z_std", "z_max")  # of an embedding
@@ -25,12 +25,13 @@ def _moments(z: Tensor) -> Tensor:
     return torch.stack([z.mean(1), z.std(1, correction=0), z.amax(1)], dim=1)
 
 
-class Task(L.LightningModule):
+class Task(WithinBudget):
     """What the tasks share: optimiser, logging, scoring. A task defines `loss`, `judge` and
     `encoder`."""
 
     monitor: str = "val_loss"  # what tells the epoch to keep
     mode: Literal["min", "max"] = "min"
+    imbalance: str = "weights"  # see `losses`; where labels are learnt from
     state_names: tuple[str, ...] = ()  # of the columns of a score's `state`
     optimisation: Callable[["Task"], tuple[list, list]]  # see `optim`
 
@@ -45,10 +46,6 @@ class Task(L.LightningModule):
     @property
     def encoder(self) -> Encoder:
         """The part of the model that holds the scalers and the layers."""
-        raise NotImplementedError
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the loss of a batch, and `loss`, their weighted sum."""
         raise NotImplementedError
 
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -78,6 +75,10 @@ class Task(L.LightningModule):
         """The windows this task learns from."""
         return graphs
 
+    def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
+        """The windows of an epoch, of those to learn from."""
+        return graphs
+
     def configure_optimizers(self):
         return self.optimisation(self)
 
@@ -90,16 +91,20 @@ class Task(L.LightningModule):
     def log_means(self, stage: str, batch: Batch, **values: Tensor) -> None:
         """Count the values of a batch in the means of the epoch, which are logged once: Lightning's
         own log of every batch takes as long as a third of a step."""
-        row = torch.stack([*values.values(), batch.label.new_ones(())]).detach() * batch.num_graphs
+        windows = batch.num_graphs if batch.share else 0
+        row = torch.stack([*values.values(), batch.label.new_ones(())]).detach() * windows
         _, before = self.sums.get(stage, ((), 0.0))
         self.sums[stage] = tuple(values), before + row
 
     def log_epoch(self, stage: str) -> None:
-        """Log the means of an epoch over its windows."""
+        """Log the means of an epoch, over the windows of all processes."""
         names, row = self.sums.pop(stage)
-        *sums, windows = row
+        *sums, windows = self.trainer.strategy.reduce(row, reduce_op="sum")
         means = {f"{stage}_{n}": v / windows for n, v in zip(names, sums, strict=True)}
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1)
+
+    def on_train_epoch_start(self) -> None:
+        self.sums.clear()  # of steps that looked for a learning rate
 
     def on_train_batch_end(self, outputs, batch: Batch, batch_idx: int) -> None:
         if self.trainer.is_last_batch:
@@ -108,11 +113,9 @@ class Task(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.log_epoch("val")
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        terms = self.loss(batch)
+    def learnt(self, batch: Batch, terms: dict[str, Tensor]) -> None:
         self.latest = {name: value.detach() for name, value in terms.items()}
         self.log_means("train", batch, **self.latest)
-        return terms["loss"]
 
     def validation_step(self, batch: Batch, _: int) -> None:
         self.log_means("val", batch, **self.loss(batch))
@@ -135,7 +138,7 @@ class Task(L.LightningModule):
 class Detector(Task):
     """Train a `GAT` to tell attack windows from benign ones, the attacked nodes, and the attack.
 
-    Binary cross-entropy of windows + that of nodes, in both of which attacks weigh more (see
+    Binary cross-entropy of windows + that of nodes, both balanced as `imbalance` says (see
     `losses`), + 0.2 · cross-entropy of the attack type. The score is the probability σ(logit), in
     float64 so that windows with nearly the same certainty still rank. The epoch to keep is the one
     that ranks validation windows best (AUPRC), of equal ones the last: a single odd window decides
@@ -151,20 +154,25 @@ class Detector(Task):
 
     def __init__(self, model: GAT):
         super().__init__(model)
-        self.attack_weight = 1.0  # of a window
-        self.val_auprc = BinaryAveragePrecision()
+        self.balance = losses.Balance()
+        # every process validates all windows
+        self.val_auprc = BinaryAveragePrecision(sync_on_compute=False)
 
     @property
     def encoder(self) -> Encoder:
         return self.model.encoder
 
     def weigh(self, train: Graphs) -> None:
-        self.attack_weight = losses.attack_weight(train)
+        self.balance = losses.Balance.of(train, self.imbalance)
+
+    def sample(self, graphs: Graphs, rng: np.random.Generator) -> Graphs:
+        return losses.balanced(graphs, rng) if self.imbalance == "sampler" else graphs
 
     def terms(self, out: GATOutput, batch: Batch) -> dict[str, Tensor]:
         """The loss of each head on its labels, and `hard`, their weighted sum."""
-        window = losses.binary_error(out.window, batch.label, self.attack_weight)
-        node = losses.binary_error(out.node, batch.node_label, losses.NODE_WEIGHT)
+        by = self.balance
+        window = losses.binary_error(out.window, batch.label, by.window_weight, by.focus)
+        node = losses.binary_error(out.node, batch.node_label, by.node_weight, by.focus)
         kind = nn.functional.cross_entropy(out.attack_type, batch.attack_type)
         hard = window + node + self.type_share * kind
         return {"window": window, "node": node, "type": kind, "hard": hard}
@@ -184,8 +192,8 @@ class Detector(Task):
         rank = torch.zeros(())
         if torch.cat(self.val_auprc.target).any():  # without attacks it is undefined
             rank = self.val_auprc.compute()
-            self.log("val_auprc", rank)
-        self.log("val_rank", rank + 1e-6 * self.current_epoch)
+            self.log("val_auprc", rank, sync_dist=True)
+        self.log("val_rank", rank + 1e-6 * self.current_epoch, sync_dist=True)
         self.val_auprc.reset()
 
     def zero_shot(self, calib: Scores) -> float:

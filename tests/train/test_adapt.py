@@ -62,25 +62,33 @@ def moved(before, after):
     return {words[2] if words[0] == "encoder" else "head" for words in differ}
 
 
-def test_layers_learn_one_after_the_other_from_the_heads_down(given, new, seen):
+@pytest.mark.parametrize(
+    "how, learns",
+    [
+        ("frozen", [{"head"}, {"head"}, {"head"}]),
+        ("gradual", [{"head"}, {"head", "1"}, {"head", "0", "1"}]),
+        ("discriminative", [{"head", "0", "1"}] * 3),
+    ],
+)
+def test_layers_learn_in_the_epochs_that_the_schedule_says(given, new, seen, how, learns):
     before = copy.deepcopy(given.state_dict())
-    found = adapt(given, new, asked(), "student").task
+    found = adapt(given, new, asked(), how, "student").task
     start = {name.removeprefix("model."): w for name, w in before.items()}
     assert not moved(start, seen[0])
-    learnt = [moved(*pair) for pair in pairwise(seen)]
-    assert learnt == [{"head"}, {"head", "1"}, {"head", "0", "1"}]
+    assert [moved(*pair) for pair in pairwise(seen)] == learns
     assert all(torch.equal(w, before[name]) for name, w in given.state_dict().items())
     assert all(w.requires_grad for task in (found, given) for w in task.parameters())
 
 
-def test_what_is_frozen_stays_in_an_average_of_the_weights_too(given, new, seen):
-    adapt(given, new, asked(epochs=2), "student")
-    assert moved(seen[0], seen[-1]) == {"head", "1"}
+@pytest.mark.parametrize("options", [{"average": "ema"}, {"average": "swa", "clip": 0.01}])
+def test_what_is_frozen_stays_in_an_average_of_the_weights_too(given, new, seen, options):
+    adapt(given, new, asked(epochs=2, **options), "frozen", "student")
+    assert moved(seen[0], seen[-1]) == {"head"}
 
 
 def test_the_scaler_of_the_weights_is_kept_and_the_threshold_is_set_anew(given, new):
     params = asked(epochs=1)
-    found = adapt(given, new, params, "student")
+    found = adapt(given, new, params, "discriminative", "student")
     for name in ("node_scale", "edge_scale"):
         one, two = (getattr(task.encoder, name) for task in (given, found.task))
         assert torch.equal(one.mean, two.mean) and torch.equal(one.std, two.std)
@@ -92,9 +100,9 @@ def test_the_scaler_of_the_weights_is_kept_and_the_threshold_is_set_anew(given, 
     assert metrics(scores, found.threshold)["f1"] is not None, "attacks are among them"
     # labels weigh as the new material says
     attacks = int(train.label.sum())
-    weight = found.task.attack_weight
+    weight = found.task.balance.window_weight
     assert weight == pytest.approx(min((len(train) - attacks) / attacks, 10.0))
-    assert weight != given.attack_weight
+    assert weight != given.balance.window_weight
 
 
 def test_no_moment_of_the_traffic_stands_in_two_parts(new):
@@ -118,7 +126,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(given, new, tmp_path,
         pass
 
     params = asked()
-    whole = adapt(given, new, params, "student").task
+    whole = adapt(given, new, params, "gradual", "student").task
     learning = FineTuning.learning
 
     def killed(tuning, epoch, layers):
@@ -129,16 +137,18 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(given, new, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(FineTuning, "learning", killed)
         with pytest.raises(KilledError):
-            adapt(given, new, params, "student", tmp_path)
-    task = adapt(given, new, params, "student", tmp_path).task
+            adapt(given, new, params, "gradual", "student", tmp_path)
+    task = adapt(given, new, params, "gradual", "student", tmp_path).task
     assert all(torch.equal(w, whole.state_dict()[name]) for name, w in task.state_dict().items())
     assert task.history == whole.history
+    adapt(given, new, params, "frozen", "student", tmp_path)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2, "a run of its own"
 
 
 def test_a_student_is_fine_tuned_without_its_teacher(given, attacked, new):
     student = distill(given, GAT(attacked.spec, hidden=2, heads=1, layers=1), asked().distillation)
     student.prepare(attacked)
-    found = adapt(student, new, asked(epochs=1), "student").task
+    found = adapt(student, new, asked(epochs=1), "frozen", "student").task
     assert type(found) is Detector and found.model.config == student.model.config
 
 
@@ -148,7 +158,7 @@ def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car
     given.prepare(attacked)
     given.finish(attacked)
     before = copy.deepcopy(given.state_dict())
-    found = adapt(given, new, asked(epochs=1), "student").task
+    found = adapt(given, new, asked(epochs=1), "frozen", "student").task
     differ = {n for n, w in found.state_dict().items() if not torch.equal(w, before[n])}
     assert not {name for name in differ if name.startswith("model.encoder.encoder.")}
     assert {"model.encoder.mu.weight", "model.features.0.weight", "model.error_scale.mean"} < differ
@@ -161,15 +171,18 @@ def test_a_vgae_keeps_its_encoder_and_takes_the_scale_of_its_errors_from_the_car
 
 
 @pytest.mark.parametrize(
-    "values, message",
+    "how, values, message",
     [
-        ({"train_on": "labelled"}, r"train_on = 'labelled', and no window is"),
-        ({"cut": CUT | {"gap": 0.5, "blocks": 20}}, r"split: val has no window"),
+        ("thawed", {}, r"how = 'thawed'; use frozen, gradual or discriminative"),
+        ("frozen", {"rate": "found"}, r"fit.rate = 'found' .*; set it to given"),
+        ("frozen", {"freeze": 0.5}, r"fit.freeze = 0.5 with fine-tuning"),
+        ("frozen", {"train_on": "labelled"}, r"train_on = 'labelled', and no window is"),
+        ("frozen", {"cut": CUT | {"gap": 0.5, "blocks": 20}}, r"split: val has no window"),
     ],
 )
-def test_parameters_that_cannot_work_are_refused(given, new, values, message):
+def test_parameters_that_cannot_work_are_refused(given, new, how, values, message):
     with pytest.raises(ValueError, match=message):
-        adapt(given, new, asked(**values), "student")
+        adapt(given, new, asked(**values), how, "student")
 
 
 def test_what_was_never_trained_and_traffic_that_is_not_clean_are_refused(given, new):

@@ -1,4 +1,4 @@
-"""What the callbacks do to a small run: averages, guards."""
+"""What the callbacks do to a small run: averages, freezing, pruning, guards."""
 
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from trainers import plain_trainer
 
 from cangraph.data.splits import Split
 from cangraph.features.schema import EDGE_FEATURES, NODE_FEATURES
-from cangraph.nn.models import VGAE
-from cangraph.train.callbacks import Averages, CollapseError, finite
+from cangraph.nn.models import GAT, VGAE
+from cangraph.train.callbacks import Averages, CollapseError, GradientFreezing, finite
 from cangraph.train.fit import fit, seed_everything
 from cangraph.train.tasks import Reconstructor
 
@@ -38,12 +38,19 @@ class Walk(L.LightningModule):
         self.seen.append(self.w.item())
 
 
-def walked(epochs, steps):
-    walk, average = Walk(), Averages(epochs, steps)
+def walked(kind, epochs, steps):
+    walk, average = Walk(), Averages(kind, epochs, steps)
     trainer = plain_trainer(max_epochs=epochs, callbacks=[average], num_sanity_val_steps=0)
     trainer.fit(walk, DataLoader(range(steps)), DataLoader(range(1)))
     assert torch.equal(walk.scale, torch.tensor(0.1)), "constants stay as they are"
     return walk
+
+
+def test_swa_is_the_mean_of_the_last_epochs_and_before_that_the_weight_itself():
+    walk = walked("swa", 8, 5)  # w = 5, 10, … 40 at the ends of the epochs
+    assert walk.seen == pytest.approx([5, 10, 15, 20, 25, 30, 35, (35 + 40) / 2])
+    assert walk.w.item() == pytest.approx(37.5)
+    assert walked("swa", 2, 5).seen == pytest.approx([5, 7.5]), "two epochs at least"
 
 
 def test_ema_forgets_over_a_tenth_of_the_steps():
@@ -52,7 +59,60 @@ def test_ema_forgets_over_a_tenth_of_the_steps():
         expected += (n + 1 - expected) * max(1 / 20, 9 / (10 + n))
         if n % 50 == 49:
             seen.append(expected)
-    assert walked(4, 50).seen == pytest.approx(seen)
+    assert walked("ema", 4, 50).seen == pytest.approx(seen)
+
+
+class Gradients(L.LightningModule):
+    """Two layers and a head whose gradients are constants."""
+
+    def __init__(self, slopes):
+        super().__init__()
+        sizes, self.slopes = (4, 9, 1), slopes
+        self.parts = torch.nn.ModuleList(torch.nn.Linear(n, 1, bias=False) for n in sizes)
+
+    @property
+    def layers(self):
+        return [*self.parts[:2]]
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=0.1)
+
+    def training_step(self, batch, _):
+        return sum(s * part.weight.sum() for s, part in zip(self.slopes, self.parts, strict=True))
+
+
+@pytest.mark.parametrize(
+    "slopes, share, frozen",
+    [
+        # every weight of a part has its slope as gradient, so g = (1, 4, 6), whatever the sizes;
+        # 1 is a fifth of the mean of the others, (4 + 6) / 2; 4 is more than (1 + 6) / 2
+        ((1.0, 4.0, 6.0), 0.19, []),
+        ((1.0, 4.0, 6.0), 0.21, [0]),
+        # both are small in the first epoch; a head never freezes
+        ((1.0, 1.0, 9.0), 0.25, [0, 1]),
+        ((9.0, 9.0, 1.0), 0.25, []),
+    ],
+)
+def test_a_layer_whose_gradient_is_small_beside_the_others_freezes(slopes, share, frozen):
+    task, freezing, seen = Gradients(slopes), GradientFreezing(share), []
+    task.on_train_epoch_end = lambda: seen.append([p.weight.detach().clone() for p in task.parts])
+    plain_trainer(max_epochs=3, callbacks=[freezing]).fit(task, DataLoader(range(4)))
+    assert freezing.frozen == frozen
+    for number in range(3):
+        assert torch.equal(seen[0][number], seen[-1][number]) == (number in frozen)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_pruning_leaves_the_share_of_zeros_that_was_asked_for(data, detector, asked, share):
+    task = fit(detector(), data, asked(3, prune=share, average="none"), "student")
+    named = task.model.named_parameters()
+    matrices = [w for name, w in named if name.endswith("weight") and w.ndim > 1]
+    zeros = sum(int((w == 0).sum()) for w in matrices)
+    assert zeros == round(share * sum(w.numel() for w in matrices))
+    again = GAT(**task.model.config)
+    again.load_state_dict(task.model.state_dict())  # no mask is left
+    with pytest.raises(ValueError, match=r"fit.average = 'ema', .*; set fit.average to none"):
+        asked(prune=share)
 
 
 # guards

@@ -130,8 +130,13 @@ def killed_in(data, epoch):
 
 OPTIONS = [
     {},
+    {"average": "swa"},
+    {"imbalance": "sampler"},
+    {"imbalance": "focal", "accumulate": 2},
     {"warmup": 0.1, "accumulate": 2, "average": "ema"},
-    {"precision": "bf16-mixed"},
+    {"precision": "bf16-mixed", "rate": "found"},
+    {"freeze": 1.0, "average": "ema"},
+    {"prune": 0.5},
 ]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -39,8 +40,9 @@ def test_fit_prints_one_line_an_epoch_and_keeps_the_best_rank(data, detector, as
     np.testing.assert_allclose(task.encoder.node_scale.mean, benign.mean(0), rtol=1e-4)
 
 
-def test_the_weights_kept_are_the_average_that_was_validated(data, detector, asked):
-    task = fit(detector(), data, asked(4, average="ema"), "student")
+@pytest.mark.parametrize("average", ["ema", "swa"])
+def test_the_weights_kept_are_the_average_that_was_validated(data, detector, asked, average):
+    task = fit(detector(), data, asked(4, average=average), "student")
     plain = fit(detector(), data, asked(4, average="none"), "student")
     (kept,) = [row for row in task.history if row.get("kept")]
     assert val_loss(task, data) == pytest.approx(kept["val_loss"], rel=1e-4)
@@ -69,6 +71,7 @@ def test_windows_without_attacks_train_no_detector(data, detector, asked):
 
 
 OPTIONS = [{"clip": 1e-9}, {"precision": "bf16-mixed"}]
+OPTIONS += [{"imbalance": way} for way in ("none", "sampler", "focal")]
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
@@ -114,6 +117,26 @@ def test_a_folder_holds_the_history_and_what_the_run_was(data, detector, asked, 
     assert told["device"] and told["seconds_since_last_start"] > 0
 
 
-def test_several_checkpoints_need_a_folder(data, detector, asked):
-    with pytest.raises(ValueError, match=r"no folder .*; pass folder="):
-        fit(detector(), data, asked(checkpoints=2), "student")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "record, package, pattern",
+    [
+        ("tensorboard", "tensorboardX", "events.out.tfevents.*"),
+        ("wandb", "wandb", "offline-run-*"),
+    ],
+)
+def test_each_record_leaves_its_files(
+    data, detector, asked, tmp_path, monkeypatch, record, package, pattern
+):
+    pytest.importorskip(package)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    fit(detector(), data, asked(record=[record]), "student", tmp_path)
+    assert list(tmp_path.rglob(pattern))
+    if record == "wandb":
+        assert sys.modules["wandb"].run is None
+
+
+def test_records_and_several_checkpoints_need_a_folder(data, detector, asked):
+    for values in ({"checkpoints": 2}, {"record": ["tensorboard"]}):
+        with pytest.raises(ValueError, match=r"no folder .*; pass folder="):
+            fit(detector(), data, asked(**values), "student")

@@ -6,6 +6,7 @@ import torch
 
 from cangraph.data.batches import Batches
 from cangraph.evaluation.scores import Scores, threshold
+from cangraph.nn.losses import Balance
 from cangraph.nn.models import GAT, VGAE
 from cangraph.train.tasks import Detector, Reconstructor
 
@@ -29,7 +30,7 @@ def test_a_probability_is_decided_at_an_even_chance_and_an_error_where_calibrati
 def test_the_loss_is_that_of_windows_nodes_and_types(attacked, detector):
     task, (batch,) = detector(), Batches(attacked[20:60], 40)
     out = task.model.heads(batch)
-    task.attack_weight = 3.0
+    task.balance = Balance(window_weight=3.0)
     terms = task.terms(out, batch)
 
     def bce(logit, label, weight):
