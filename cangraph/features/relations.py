@@ -108,6 +108,8 @@ class Relations:
     def learn(cls, logs: Sequence[Frames]) -> "Relations":
         """Those that hold in all of the clean `logs` of one bus.
 
+        Raises `ValueError` where there is no log, or one of several buses.
+
         >>> time = np.arange(6000) * 0.01
         >>> speed = (2000 + 1500 * np.sin(time) + 500 * np.sin(time / 3)).astype(">u2")
         >>> data = np.zeros((6000, 8), np.uint8)
@@ -115,10 +117,14 @@ class Relations:
         >>> Relations.learn([Frames(time, np.arange(6000) % 3, data=data)])
         Relations(3 of 3 signals have partners)
         """
+        if not logs or any(log.bus.any() for log in logs):
+            came = "a log of several buses" if logs else "no log"
+            wanted = "expected clean traffic of one bus; give one of log.by_bus()"
+            raise ValueError(f"relations: {came} came; {wanted}")
         signals = _signals(logs)
         gap = np.full((len(signals), round(_CHANGE / TICK)), np.nan)
         parts = [part for log in logs for part in (_sampled(log, signals), gap)]
-        values = np.concatenate(parts, axis=1) if parts else gap
+        values = np.concatenate(parts, axis=1)
         spread = _range(values)
         turning = [turns(row, size / 4) for row, size in zip(values, spread, strict=True)]
         moving = np.flatnonzero((spread >= _RANGE) & (np.array(turning) >= _TURNS))
@@ -240,7 +246,9 @@ def _range(values: np.ndarray) -> np.ndarray:
 
 def _correlation(values: np.ndarray) -> np.ndarray:
     """|Pearson's r| of all rows, f8 (S, S); what is not known counts as the mean."""
-    centred = np.nan_to_num(values - np.nanmean(values, axis=1, keepdims=True))
+    known = np.isfinite(values)
+    mean = values.sum(axis=1, where=known) / np.maximum(known.sum(1), 1)
+    centred = np.where(known, values - mean[:, None], 0)
     length = np.sqrt((centred**2).sum(1))
     scaled = centred / np.where(length > 0, length, 1)[:, None]
     return np.abs(scaled @ scaled.T)
@@ -249,7 +257,10 @@ def _correlation(values: np.ndarray) -> np.ndarray:
 def _steps(values: np.ndarray) -> np.ndarray:
     """What nearly the longest step of each signal within a tick is, f8 (S,): as much it may differ
     from one that is sent a little earlier."""
-    return np.nanquantile(np.abs(np.diff(values, axis=1)), _LAG, axis=1)
+    step, found = np.abs(np.diff(values, axis=1)), np.zeros(len(values))
+    some = np.isfinite(step).any(axis=1)
+    found[some] = np.nanquantile(step[some], _LAG, axis=1)
+    return found
 
 
 def _candidates(values: np.ndarray, signals: np.ndarray):

@@ -1,5 +1,7 @@
 """Relations between signals: what is learnt, who contradicts, in pieces as in one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,21 @@ def test_nothing_is_learnt_of_nothing():
     relations = Relations.learn([Frames(np.arange(9.0), np.zeros(9, int))])
     assert len(relations.signals) == len(relations.relations) == 0
     assert Following(relations).feed(bus(1.0)).value.shape[1] == 0
+
+
+def test_what_is_heard_now_and_then_raises_no_warning():
+    log = bus(60.0)
+    rare = log[(log.timestamp % 3 < 0.02) | (log.arbitration_id == 0x100)]
+    relations = Relations.learn([rare])
+    assert Following(relations).feed(rare).value.max(initial=0) <= 4
+
+
+def test_no_log_and_several_buses_are_refused():
+    two = bus(2.0)
+    two = replace(two, bus=np.arange(len(two), dtype=np.uint8) % 2, bus_names=("a", "b"))
+    for logs, came in (([], "no log"), ([two], "several buses")):
+        with pytest.raises(ValueError, match=came):
+            Relations.learn(logs)
 
 
 def test_averaged_is_the_exponential_average():
