@@ -675,7 +675,8 @@ def _lies(record: dict) -> list[str]:
         "raise an alarm where an ID contradicts the median of its partners by twice what they",
         f"allow: false alarms {rates['relations']};",
         f"the box with a baseline {rates['box']}. Covered: the victim has partners at all.",
-        "Blamed: of what relations found, the liar comes first in `Relations.blamed`.",
+        "Blamed: of what relations found, the liar comes first in `Relations.blamed`. Constants",
+        "were chosen on simulated cars and on these vehicles.",
         "",
         *head(
             "lie", ["lies", "covered", "relations", "of the covered", "the box", "either", "blamed"]
