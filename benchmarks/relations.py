@@ -39,18 +39,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from any_vehicle import over_vehicles, told
-from sklearn.metrics import roc_auc_score
 from vehicles import Drive, drives, vehicles
 
 import cangraph as cg
 from cangraph.bus.attacks import NoVictimError
 from cangraph.bus.lies import LIES
+from cangraph.bus.simulator import CAPTURES
 from cangraph.data.graphs import join
 from cangraph.data.related import related
 from cangraph.data.synthesis import attacked
 from cangraph.deploy.box import BOX
 from cangraph.evaluation import BoostedTrees
 from cangraph.evaluation.alarms import raise_alarms
+from cangraph.evaluation.scores import by_capture
 from cangraph.evaluation.stats import poisson
 from cangraph.features import relations as learning
 from cangraph.features.baseline import Baseline
@@ -60,7 +61,8 @@ LIMIT = 2.0  # simulated cars reach 1.5
 LIES_AND_PAIR = (*LIES, "pair")
 SECONDS = 8.0  # of a lie
 DRAWS = 3  # victims
-MASQUERADES = 18  # the drive of the demo's first masquerade
+# the drive of the demo's first masquerade: one for each capture, in their order
+MASQUERADES = " ".join(CAPTURES.values()).split().index("masquerade-aster")
 VARIANTS = ("nothing", "nodes", "edges", "both")
 Known = tuple[Baseline | None, Relations]
 
@@ -284,13 +286,9 @@ def without(graphs: cg.Graphs, variant: str) -> cg.Graphs:
 
 
 def auroc(graphs: cg.Graphs, value: np.ndarray) -> float:
-    """Inside each capture, mean over captures."""
-    found = []
-    for capture in range(len(graphs.captures)):
-        mine = graphs.capture == capture
-        if graphs.label[mine].any() and not graphs.label[mine].all():
-            found.append(roc_auc_score(graphs.label[mine], value[mine]))
-    return float(np.mean(found))
+    """Inside each capture, mean over captures in which it is defined."""
+    rows = by_capture(cg.Scores.of(graphs, value), at=0.5)
+    return float(np.mean([row["auroc"] for row in rows if row["auroc"] is not None]))
 
 
 def learnt(parts: Sequence[cg.Graphs], val: cg.Graphs, seed: int, epochs: int) -> cg.Detector:

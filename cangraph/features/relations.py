@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from cangraph.features.windows import compiled
 from cangraph.frames import Frames
 from cangraph.signals import Signal, find_signals, read_signal
 
 TICK = 0.05  # s
 MEMORY = 0.5  # s, time constant of the average of misses
+_PULL = 1 - np.exp(-TICK / MEMORY)  # of a tick on that average
 KNOTS = 9
 BINS = 8  # parts of a partner's range, each with its own largest miss
 _STALE = 2.5  # s; what was last heard so long ago says nothing
@@ -183,7 +184,7 @@ def _signals(logs: Sequence[Frames]) -> np.ndarray:
 
 def _sampled(log: Frames, signals: np.ndarray) -> np.ndarray:
     """The values of the signals at each tick of a log but those of its first second, f8 (S, T)."""
-    _, values = Samples(signals).feed(log, last=True)
+    _, values = Samples(signals).feed(log)
     return values[:, round(_SETTLED / TICK) :]
 
 
@@ -195,10 +196,9 @@ class Samples:
         self.value, self.heard = np.zeros(len(signals)), np.full(len(signals), -np.inf)
         self.origin, self.tick = np.nan, 0
 
-    def feed(self, frames: Frames, last: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """The ticks that these frames complete, s (T,), and the values there, f8 (S, T), NaN of
-        what is not heard. A tick is complete when a later frame comes, or this piece is the
-        `last`."""
+    def feed(self, frames: Frames) -> tuple[np.ndarray, np.ndarray]:
+        """The ticks up to the last of these frames, s (T,), and the values there, f8 (S, T), NaN of
+        what is not heard."""
         time = frames.timestamp
         if not len(time):
             return np.zeros(0), np.zeros((len(self.signals), 0))
@@ -337,9 +337,6 @@ def _unseen(weights: np.ndarray, wanted: np.ndarray, miss: np.ndarray) -> np.nda
     return worst
 
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-
-
 @compiled
 def turns(values, least):
     """How often the values go back by `least` or more from where they had come to."""
@@ -358,10 +355,9 @@ def turns(values, least):
 @compiled
 def averaged(miss):
     """Exponential average over `MEMORY` s of what comes every tick, f8 (n,), from 0 on."""
-    pull, state = 1 - np.exp(-TICK / MEMORY), 0.0
-    out = np.empty(len(miss))
+    state, out = 0.0, np.empty(len(miss))
     for t in range(len(miss)):
-        state += pull * (miss[t] - state)
+        state += _PULL * (miss[t] - state)
         out[t] = state
     return out
 
@@ -383,7 +379,7 @@ def expected(relation, low, high, x):
 def follow(values, signals, relations, average, out, each):
     """Go on with the `average` miss of each relation over the columns of `values`; of each column
     the lower median over the partners of a signal into `out`, all into `each`."""
-    pull, found = 1 - np.exp(-TICK / MEMORY), np.empty(len(relations))
+    found = np.empty(len(relations))
     for t in range(values.shape[1]):
         begin = 0
         while begin < len(relations):
@@ -397,7 +393,7 @@ def follow(values, signals, relations, average, out, each):
                     known = signals[partner]
                     said, limit = expected(relations[stop], known.low, known.high, x)
                     miss = min(max((y - said) / limit, -_MOST), _MOST)
-                    average[stop] += pull * (miss - average[stop])
+                    average[stop] += _PULL * (miss - average[stop])
                     if np.isfinite(limit):
                         found[n] = abs(average[stop])
                         n += 1
