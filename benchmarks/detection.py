@@ -26,6 +26,7 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy import stats
@@ -149,15 +150,16 @@ def judged(gat: cg.Detector, test: cg.Graphs) -> tuple[dict, cg.Scores]:
     ), scores
 
 
-def train(data, clean, params, size, control="") -> cg.Detector:
-    """One trained net."""
+def train(data, clean, params, size, control="", nets: Path | None = None) -> cg.Detector:
+    """One trained net, or as it was left below `nets` by a script that trained it before."""
     given, change = cg.Synthesis(data, clean, params), CONTROLS.get(control)
     material = Altered(given, change) if change else given
     if control == "hard benign twice":
         material = Mined(given, params, size)
     cg.seed_everything(params.seed)
     gat = cg.Detector(cg.GAT(data.train.spec, **params[size].gat))
-    return cg.fit(gat, material, params, size)
+    kept = nets and nets / f"{params.dataset} GAT {size} {params.seed}"
+    return cg.fit(gat, material, params, size, kept if not control else None)
 
 
 def main() -> None:
@@ -174,6 +176,7 @@ def main() -> None:
         help=f"of the first kind of training and seed 0: {', '.join(CONTROLS)}, or all of them",
     )
     parser.add_argument("--across", nargs="*", default=[], help="datasets to score all nets on")
+    parser.add_argument("--nets", type=Path, help="where trained nets lie and are left")
     given = parser.parse_args()
     table: dict = defaultdict(lambda: defaultdict(list))
     abroad = {name: foreign(name) for name in given.across}
@@ -204,7 +207,7 @@ def main() -> None:
             data = cg.split(graphs, params.split)
             test = join([data.test, *others])
             began = time.time()
-            gat = train(data, clean, params, given.size, control)
+            gat = train(data, clean, params, given.size, control, given.nets)
             rows, scores = judged(gat, without_edges(test) if control == "no edges" else test)
             name = f"{dataset} GAT, {train_on}" + (f", {control}" if control else "")
             members[name].append(scores)

@@ -20,9 +20,9 @@ call from an even chance on, all others from what one benign window in a thousan
 a missed attack censors the delay; the interval of the share found resamples vehicles. µs a frame
 are those of one thread of a CPU to score, features included. Intervals over seeds are Student's t.
 Results are kept in `folder` by peer, dataset and seed, with the CPU seconds that they took, and a
-run goes on where one ended. Two datasets run at once, on a thread each; only `seeded` peers have
-more than one seed. Deep peers learn a part of the blocks (`peer_models`). `--table` shows what is
-kept.
+run goes on where one ended; so are nets, which `detection.py --nets` takes from `folder/nets`. Two
+datasets run at once, on a thread each; only `seeded` peers have more than one seed. Deep peers
+learn a part of the blocks (`peer_models`). `--table` shows what is kept.
 The last line is one JSON object.
 """
 
@@ -94,7 +94,7 @@ class Ours:
             cg.seed_everything(self.seed)
             student = cg.GAT(spec, **params.student.gat)
             task = cg.distill(case.teacher(self.seed, "GAT"), student, params.distillation)
-            self.net = cg.fit(task, case.material(self.seed), params, "student")
+            self.net = case.trained(task, self.seed, "student")
         else:
             both = [case.teacher(self.seed, net) for net in ("VGAE", "GAT")]
             calib = case.material(self.seed).calib
@@ -149,8 +149,8 @@ ALONE += ("entropy", "count")  # one detector for each vehicle: they have an `ow
 class Case:
     """A dataset as peers see it: captures, windows, split."""
 
-    def __init__(self, dataset: str):
-        self.dataset = dataset
+    def __init__(self, dataset: str, nets: Path):
+        self.dataset, self.nets = dataset, nets
         self.captures = cg.read(dataset)
         began = time.process_time()
         self.graphs = cg.to_graphs(self.captures)
@@ -177,8 +177,13 @@ class Case:
                 task: Any = cg.Detector(cg.GAT(spec, **params.teacher.gat))
             else:
                 task = cg.Reconstructor(cg.VGAE(spec, **params.teacher.vgae))
-            self._kept[net, seed] = cg.fit(task, self.material(seed), params)
+            self._kept[net, seed] = self.trained(task, seed, "teacher")
         return self._kept[net, seed]
+
+    def trained(self, task: Any, seed: int, size: str) -> Any:
+        """The task trained, or as it was left below `nets` by another script that trained it."""
+        name = f"{self.dataset} {type(task.model).__name__} {size} {seed}"
+        return cg.fit(task, self.material(seed), self.params(seed), size, self.nets / name)
 
     def stretches(self, part: str, benign: bool) -> list[tuple[str, cg.Frames]]:
         """The frames of windows in a row that belong to a part of the split, with the vehicle."""
@@ -430,7 +435,7 @@ def run_vehicles(folder: Path, only: Sequence[str], names: Sequence[str] | None 
     for name in {n.removesuffix(", baseline") for every in missing.values() for n in every}:
         peer, detector = PEERS[name], PEERS[name].made(0)
         if name in LABELLED:
-            case = case or Case(ABROAD)
+            case = case or Case(ABROAD, folder / "nets")
             stretches = case.stretches("train", benign=False)
             detector.fit([f for _, f in stretches] if peer.frames else case)
         elif name == "in the box":
@@ -467,7 +472,7 @@ def run_dataset(dataset: str, folder: Path, only: Sequence[str], seeds: int) -> 
     if "trees on raw bytes" in only:
         todo.append((path, "", "", 0))
     todo = [job for job in todo if not job[0].is_file()]
-    case = Case(dataset) if todo else None
+    case = Case(dataset, folder / "nets") if todo else None
     for path, name, how, seed in todo:
         began = time.process_time()
         if not name:
