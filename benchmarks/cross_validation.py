@@ -24,7 +24,7 @@ __all__ = ["Fold", "leave_out", "walk_forward"]
 _TEST, _DROPPED = PARTS.index("test"), PARTS.index("dropped")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Fold(Split):
     """A `Split` that tests what was `held` out. `seconds` says how much of each capture that is
     trained on, by (scenario, name), comes before what is held out (inf: all of it), which is cut
@@ -67,7 +67,7 @@ def walk_forward(graphs: Graphs, params: SplitParams, folds: int = 4) -> Iterato
     >>> from cangraph.data.graphs import to_graphs
     >>> from cangraph.bus.simulator import simulate
     >>> drive = simulate("aster", 20.0).label(scenario="train_01_attack_free", recording="a")
-    >>> cut = SplitParams(blocks=20, val=0.2, calib=0.2, gap=0.1)
+    >>> cut = SplitParams(blocks=20, val=0.2, calib=0.2, gap=0.1, most=20_000)
     >>> for fold in walk_forward(to_graphs([drive]), cut, folds=3):
     ...     print(fold.held, len(fold.train), len(fold.test))
     25 to 50 % of the time 35 68
@@ -96,9 +96,9 @@ def walk_forward(graphs: Graphs, params: SplitParams, folds: int = 4) -> Iterato
             graphs,
             part,
             notes,
-            f"{share[0]} to {share[1]} % of the time",
-            _seconds(graphs, trained, official, learnt),
-            cut,
+            held=f"{share[0]} to {share[1]} % of the time",
+            seconds=_seconds(graphs, trained, official, learnt),
+            cut=cut,
         )
         yield complete(fold, 4)
 
@@ -128,7 +128,7 @@ def leave_out(
     >>> from cangraph.bus.simulator import simulate
     >>> drives = [simulate(car, 9.0).label(scenario="train_01_attack_free", recording=car)
     ...           for car in ("aster", "borage", "clover")]
-    >>> cut = SplitParams(blocks=10, val=0.2, calib=0.2, gap=0.1)
+    >>> cut = SplitParams(blocks=10, val=0.2, calib=0.2, gap=0.1, most=20_000)
     >>> [fold.held for fold in leave_out(to_graphs(drives), cut, by="vehicle", folds=2)]
     ['aster and clover', 'borage']
     """
@@ -188,9 +188,9 @@ def leave_out(
             graphs,
             part,
             notes + unknown,
-            " and ".join(sorted({named[k] for k in held})),
-            _seconds(graphs, trained & ~out, out | tests, np.full(len(captures), np.inf)),
-            params,
+            held=" and ".join(sorted({named[k] for k in held})),
+            seconds=_seconds(graphs, trained & ~out, out | tests, np.full(len(captures), np.inf)),
+            cut=params,
         )
         yield complete(fold, 4)
 

@@ -43,6 +43,7 @@ class SplitParams(_Group):  # of `data.splits.split`
     val: Fraction
     calib: Fraction
     gap: NotNegative
+    most: Count
 
 
 class SynthesisParams(_Group):  # of `data.synthesis.Synthesis`

@@ -235,7 +235,7 @@ def load_data(params: Params) -> Split:
         graphs = open_graphs(graphs_folder(params), record["graphs"])
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}; {remedy(params, 'data_prep')}") from error
-    return Split(graphs, part, tuple(record["notes"]))
+    return Split(graphs, part, tuple(record["notes"]), params.split.most)
 
 
 def load_scores(stage: str, params: Params, data: Split) -> dict[str, Scores]:

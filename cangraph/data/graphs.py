@@ -115,10 +115,13 @@ class Graphs:
         )
 
 
-def _positions(ptr: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flat positions of the items that the windows `index` own, and the pointer over them."""
+def _positions(ptr: np.ndarray, index: np.ndarray) -> tuple[np.ndarray | slice, np.ndarray]:
+    """Flat positions of the items that the windows `index` own, and the pointer over them. Those of
+    windows in a row are a slice, so that a part of mapped graphs stays on the disk."""
     size = ptr[index + 1] - ptr[index]
     new = _pointer(size)
+    if len(index) and (np.diff(index) == 1).all():
+        return slice(int(ptr[index[0]]), int(ptr[index[-1] + 1])), new
     return np.arange(new[-1]) + np.repeat(ptr[index] - new[:-1], size), new
 
 

@@ -21,11 +21,13 @@ def _windows(part: str) -> cached_property[Graphs]:
 class Split:
     """The windows of each part: `train` fits, `val` chooses the epoch, `calib` sets thresholds and
     fusion, `test` is only looked at. `part` is the part of every window, u1 (B,) into `PARTS`;
-    `notes` says what was merged or left out and why."""
+    `notes` says what was merged or left out and why. An epoch has the windows of its part, or, of
+    a part with more than `most`, so many of them."""
 
     graphs: Graphs
     part: np.ndarray
     notes: tuple[str, ...]
+    most: int | None = None
 
     train = _windows("train")
     val = _windows("val")
@@ -33,8 +35,16 @@ class Split:
     test = _windows("test")
 
     def draw(self, number: int, progress: float = 1.0) -> Graphs:
-        """The windows to train on in epoch `number`: always `train`."""
-        return self.train
+        """The windows to train on in epoch `number`."""
+        return self.some("train", number)
+
+    def some(self, part: str, number: int) -> Graphs:
+        """The windows of a part in epoch `number`: all, or `most` of them, drawn for each epoch."""
+        mine = np.flatnonzero(self.part == PARTS.index(part))
+        if self.most is None or len(mine) <= self.most:
+            return getattr(self, part)
+        rng = np.random.default_rng([number, PARTS.index(part)])
+        return self.graphs[np.sort(rng.choice(mine, self.most, replace=False))]
 
     def counts(self) -> list[dict]:
         """The number of windows, attack windows and captures, a row for each part."""
@@ -85,7 +95,7 @@ def split(graphs: Graphs, params: SplitParams) -> Split:
             "add them to the dataset's folder"
         )
     part, notes = separated(graphs, by_time(graphs, params), trained, ~trained)
-    return complete(Split(graphs, part, notes))
+    return complete(Split(graphs, part, notes, params.most))
 
 
 def nameless(graphs: Graphs) -> None:

@@ -240,7 +240,7 @@ class Synthesis:
         return self._mixed(_HELD_OUT + 1, 1.0, "calib")
 
     def _mixed(self, number: int, progress: float, part: str) -> Graphs:
-        labelled = getattr(self.data, part)
+        labelled = self.data.some(part, number)
         if self.params.fit.train_on == "labelled":
             return labelled
         made = (self._kept if part == "train" else self._made)(number, progress, part)

@@ -40,7 +40,7 @@ def stretch(clean: Sequence[Frames], params: Params) -> Synthesis:
         for number, capture in enumerate(clean)
     ]
     graphs = to_graphs(captures, params.window, params.stride)
-    data = complete(Split(graphs, by_time(graphs, params.split), ()))
+    data = complete(Split(graphs, by_time(graphs, params.split), (), params.split.most))
     return Synthesis(data, captures, params)
 
 

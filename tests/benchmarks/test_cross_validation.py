@@ -16,7 +16,7 @@ from cangraph.params import SplitParams, load_params
 MODULE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/cross_validation.py"))
 leave_out, walk_forward = MODULE["leave_out"], MODULE["walk_forward"]
 CLEAN, ATTACKS, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
-CUT = SplitParams(blocks=20, val=0.2, calib=0.2, gap=0.5)
+CUT = SplitParams(blocks=20, val=0.2, calib=0.2, gap=0.5, most=20_000)
 
 
 def capture(name, scenario=ATTACKS, vehicle="a", recording="", attack="fuzzing", seconds=100.0):

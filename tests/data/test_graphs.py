@@ -202,6 +202,12 @@ def test_slices_masks_and_single_positions_agree(graphs):
     assert len(graphs[:0]) == 0 and graphs[:0].x.shape == (0, len(NODE_FEATURES))
 
 
+def test_windows_in_a_row_are_not_copied(graphs):
+    row, apart = graphs[2:5], graphs[[2, 4]]
+    assert np.shares_memory(row.x, graphs.x) and np.shares_memory(row.edge_index, graphs.edge_index)
+    assert not np.shares_memory(apart.x, graphs.x)
+
+
 def test_arrays_have_the_documented_types(graphs):
     dtypes = dict.fromkeys(("node_ptr", "edge_ptr", "begin"), "i8")
     dtypes |= dict.fromkeys(("node_count", "capture", "edge_index"), "i4")

@@ -14,7 +14,7 @@ from cangraph.params import SplitParams
 
 CLEAN, ATTACKS, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
 SIDES = (CLEAN, ATTACKS, ATTACKS, TEST)
-USUAL = SplitParams(blocks=10, val=0.2, calib=0.2, gap=0.5)
+USUAL = SplitParams(blocks=10, val=0.2, calib=0.2, gap=0.5, most=20_000)
 
 
 def capture(name, scenario, seconds=100.0, recording="", every=10):
@@ -32,6 +32,10 @@ def graphs_of(*captures, stride=20):
 
 def names_of(graphs):
     return sorted({graphs.captures[number].name for number in graphs.capture})
+
+
+def places(graphs):
+    return set(zip(graphs.capture.tolist(), graphs.begin.tolist(), strict=True))
 
 
 def refused(graphs, **changes):
@@ -59,7 +63,7 @@ def usual():
     st.sampled_from([0.0, 0.1, 0.5, 1.0]),
 )
 def test_parts_share_no_frame_and_keep_the_gap(usual, blocks, val, calib, gap):
-    params = SplitParams(blocks=blocks, val=val, calib=calib, gap=gap)
+    params = SplitParams(blocks=blocks, val=val, calib=calib, gap=gap, most=20_000)
     try:
         result = split(usual, params)
     except ValueError:
@@ -110,6 +114,17 @@ def test_the_parts_are_the_windows_marked_so_and_test_captures_are_test(usual):
         "attack_windows": int(usual.label[usual.capture == 2].sum()),
         "captures": 1,
     }
+
+
+def test_a_large_part_trains_on_other_windows_of_its_own_in_each_epoch(usual):
+    whole = split(usual, USUAL)
+    few = split(usual, USUAL.model_copy(update={"most": 50}))
+    every, first, second = map(places, (whole.train, few.draw(0), few.draw(1)))
+    assert len(first) == len(second) == 50 and first != second
+    assert first <= every and second <= every
+    assert places(few.draw(1)) == second  # the same again
+    assert len(few.test) == len(whole.test) and len(few.train) == len(whole.train)
+    assert len(whole.draw(3)) == len(whole.train)
 
 
 def test_by_time_is_what_a_training_capture_of_its_own_recording_gets(usual):
