@@ -1,7 +1,7 @@
 """What relations between signals earn: who contradicts them, and edges for them in a graph.
 
-    CANGRAPH_DATA=… python benchmarks/relations.py [--vehicles] [--edges] [--seeds 5]
-        [--cars 20] [--fleet fleet|twin] [--constants] [--out docs/relations.json]
+    CANGRAPH_DATA=… python benchmarks/relations.py [--vehicles] [--long] [--edges]
+        [--seeds 5] [--cars 20] [--fleet fleet|twin] [--constants] [--out docs/relations.json]
 
 `--vehicles`: on the real vehicles of `vehicles.py`, each with a baseline of its other logs and the
 log's beginning (60 s of each at most). On the rests: how often relations raise an alarm (an ID
@@ -11,6 +11,10 @@ which no simulated car does), and the box, with the baseline too. Then each masq
 found by relations, by the box (`any_vehicle.told`), by either; `covered`: the victim has partners;
 `blamed`: of what relations find, the victim comes first in `Relations.blamed`. `us`: what following
 them costs a frame, of one thread.
+
+`--long`: the same on the vehicles of which there is more: the training captures of hcrl_sa and
+set_04, without the frames of attacks, and the race car. Each log is judged, and lied to, with a
+baseline of all the others of its vehicle.
 
 `--edges`: a GAT learns from `--cars` simulated cars under all attacks and under lies about signals,
 each with a baseline of another drive, in epochs by turns; tested on the masquerades of the demo,
@@ -29,7 +33,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -39,7 +43,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from any_vehicle import over_vehicles, told
-from vehicles import Drive, drives, vehicles
+from vehicles import RACE_CAR, Drive, drives, vehicles
 
 import cangraph as cg
 from cangraph.bus.attacks import NoVictimError
@@ -86,7 +90,7 @@ def alarms_of(said: Contradiction, limit: float) -> int:
 
 
 def on_vehicle(name: str, cut: Sequence[Drive], box: cg.Exported) -> tuple[dict, list[dict]]:
-    """What happens on the clean rests of a vehicle, and a row for each lie."""
+    """What happens on the clean rests of a vehicle, and a row for each lie in the longest."""
     clean = {"vehicle": name, "hours": 0.0, "relations": 0, "box": 0, "signals": 0, "covered": 0}
     clean |= {"frames": 0, "seconds": 0.0}
     rows, longest = [], max(cut, key=lambda drive: drive.rest.duration)
@@ -145,16 +149,36 @@ def share(rows: Sequence[dict], what: str) -> dict[str, float]:
     return {"share": float(np.mean([row[what] for row in rows]))} | over_vehicles(as_events)
 
 
-def run_vehicles(names: list[str] | None) -> dict[str, Any]:
+def short(names: list[str] | None) -> Iterator[tuple[str, list[Drive]]]:
+    """Real vehicles, of which there is a minute or two."""
+    for vehicle in vehicles(names):
+        cut = drives(vehicle.read(), 60.0) if vehicle.group != "simulated" else []
+        if cut:
+            yield vehicle.name, cut
+
+
+def long() -> Iterator[tuple[str, list[Drive]]]:
+    """Those with more: each log behind all others of its vehicle."""
+    cars = {"race car": [log for v in vehicles([RACE_CAR]) for log in v.read()]}
+    for dataset in ("hcrl_sa", "set_04"):
+        for log in cg.read(dataset):
+            if log.scenario.startswith("train"):
+                name = f"{dataset} {log.vehicle}"
+                cars.setdefault(name, []).append(log[~log.attack].label(attack_spans=()))
+    for name, logs in cars.items():
+        for log in logs:
+            first, *others = (other for other in logs if other is not log)
+            yield f"{name}, {log.name}", [Drive(log, first, others)]
+
+
+def run_vehicles(cases: Iterable[tuple[str, list[Drive]]]) -> dict[str, Any]:
     box, clean, rows = cg.Exported(BOX), [], []
     few = [cg.simulate("fleet-1", 20.0)]
     Following(Relations.learn(few)).feed(few[0])  # compiled before the clock runs
-    for vehicle in vehicles(names):
-        cut = drives(vehicle.read(), 60.0)
-        if vehicle.group != "simulated" and cut:
-            mine, more = on_vehicle(vehicle.name, cut, box)
-            clean.append(mine)
-            rows += more
+    for name, cut in cases:
+        mine, more = on_vehicle(name, cut, box)
+        clean.append(mine)
+        rows += more
     hours = sum(row["hours"] for row in clean)
     rates = {}
     for who in ("relations", "box"):
@@ -392,6 +416,7 @@ def run_constants() -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vehicles", nargs="*", metavar="NAME", help="all, or these")
+    parser.add_argument("--long", action="store_true")
     parser.add_argument("--edges", action="store_true")
     parser.add_argument("--constants", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
@@ -404,7 +429,9 @@ def main() -> None:
     if given.out.exists():
         record = json.loads(given.out.read_text())
     if given.vehicles is not None:
-        record["vehicles"] = run_vehicles(given.vehicles or None)
+        record["vehicles"] = run_vehicles(short(given.vehicles or None))
+    if given.long:
+        record["long"] = run_vehicles(long())
     if given.edges:
         record["edges"] = run_edges(given.cars, given.seeds, given.epochs, given.fleet)
     if given.constants:
