@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import BASELINE, Exported, graph_of
-from cangraph.features.baseline import Baseline
+from cangraph.features.baseline import LONG, Baseline
 from cangraph.files import put
 from cangraph.io.readers import read_frames
 
@@ -63,4 +63,8 @@ def run_baseline(arguments: Sequence[str]) -> int:
     print(f"{made.path}: {baseline}. Use it: cangraph scan --detector {made.path} my.log")
     if baseline.seconds < _SHORT:
         print(f"That is less than {_SHORT:.0f} s: what the vehicle did not show is foreign to it.")
+    for bus, known in baseline.relations.items():
+        print(f"{bus or made.path}: {known}: scan tells when messages contradict each other.")
+    if not baseline.relations:
+        print(f"From {LONG / 60:.0f} minutes of driving on it also learns which messages agree.")
     return 0

@@ -4,23 +4,26 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from cangraph.features.kernel import HEARD, slot_record
 from cangraph.features.profile import Profiles
+from cangraph.features.relations import Relations
 from cangraph.features.windows import LAST, Known, Sliding
 from cangraph.frames import Frames
 
 _PIECE = 20_000  # frames that are learnt at once, which bounds the memory
 _WIDEST = 64  # bytes of a payload
+LONG = 300.0  # s of clean traffic; in less a vehicle shows too few modes to learn relations
 _LARGEST = 1 << 27  # bytes; all IDs of 11 bit with payloads of CAN FD do not fill more
 
 
 @dataclass(frozen=True, repr=False)
 class Baseline:
-    """The profiles of a vehicle by the name of the bus, for what comes later to start with.
+    """The profiles of a vehicle by the name of the bus, for what comes later to start with, and the
+    `relations` between its messages, of buses that were heard for five minutes.
 
     A stream that starts with them has no blind first seconds: it knows the gaps, flip rates, rules
     and load of the vehicle, and which IDs are foreign to it (`NODE_FEATURES`, foreign).
@@ -32,6 +35,7 @@ class Baseline:
     """
 
     buses: dict[str, Known]
+    relations: dict[str, Relations] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         ids = sum(len(known.profiles.slots) for known in self.buses.values())
@@ -47,12 +51,14 @@ class Baseline:
         """What clean logs of one vehicle teach, one after the other, also of other days and modes.
         All that they hold is trusted. Raises `ValueError` where there is no frame."""
         buses: dict[str, Known] = {}
+        heard: dict[str, list[Frames]] = {}
         for log in logs:
             for bus, frames in log.by_bus().items():
                 sliding = Sliding(1, 1, known=buses.get(bus))
                 for piece in frames.chunks(_PIECE):
                     sliding.feed(piece)
                 if len(frames):
+                    heard.setdefault(bus, []).append(frames)
                     end = float(frames.timestamp[-1])
                     buses[bus] = Known(sliding.profiles, sliding.last, end)
         if not buses:
@@ -60,20 +66,30 @@ class Baseline:
         for known in buses.values():  # from here on what comes is foreign
             known.profiles.table["trust"]["amount"] = 1.0
             known.profiles.heard["known"] = len(known.profiles.slots)
-        return cls(buses)
+        long = {bus: one for bus, one in heard.items() if sum(f.duration for f in one) >= LONG}
+        return cls(buses, {bus: Relations.learn(one) for bus, one in long.items()})
 
     def of(self, bus: str) -> Known | None:
         """What is known of a bus; the only one has no need of its name."""
-        return next(iter(self.buses.values())) if len(self.buses) == 1 else self.buses.get(bus)
+        return self.buses.get(self._name(bus))
+
+    def related(self, bus: str) -> Relations | None:
+        """The relations of a bus, if any were learnt."""
+        return self.relations.get(self._name(bus))
+
+    def _name(self, bus: str) -> str:
+        return next(iter(self.buses)) if len(self.buses) == 1 else bus
 
     def to_bytes(self) -> bytes:
         """As a file holds it."""
         arrays = {"ended": np.array([known.ended for known in self.buses.values()])}
         arrays["names"] = np.frombuffer(json.dumps([*self.buses]).encode(), np.uint8)
-        for n, (profiles, last, _) in enumerate(self.buses.values()):
+        for n, (bus, (profiles, last, _)) in enumerate(self.buses.items()):
             slots = np.array([*profiles.slots], np.uint32)
             arrays |= {f"{n}/slots": slots, f"{n}/table": profiles.table[: len(slots)]}
             arrays |= {f"{n}/heard": profiles.heard, f"{n}/last": last}
+            if known := self.relations.get(bus):
+                arrays |= {f"{n}/signals": known.signals, f"{n}/relations": known.relations}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
@@ -88,11 +104,16 @@ class Baseline:
             buses = {str(bus): _known(arrays, n, float(ended[n])) for n, bus in enumerate(names)}
             if not buses:
                 raise ValueError("no bus")
+            relations = {
+                bus: Relations.checked(arrays[f"{n}/signals"], arrays[f"{n}/relations"])
+                for n, bus in enumerate(buses)
+                if f"{n}/signals" in arrays
+            }
         except Exception as error:  # zip, json, numpy: whatever reading raises
             why = f"{type(error).__name__}: {str(error)[:80]}"
             came = f"baseline: not one that this version of cangraph wrote ({why})"
             raise ValueError(f"{came}; expected one; make it again: cangraph baseline") from error
-        return cls(buses)
+        return cls(buses, relations)
 
 
 def _known(arrays: dict[str, np.ndarray], n: int, ended: float) -> Known:

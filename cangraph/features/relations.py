@@ -11,8 +11,9 @@ messages of several control units. Who changes one of them contradicts the other
    partners says: a liar has all of them against it, a partner of a liar but one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,9 @@ _BEYOND = 0.05  # of a partner's range, as far as it may leave it to be asked
 _TURNS = 1  # times at least that a signal goes back by a quarter of its range: all drifts are alike
 _LAG = 0.99  # quantile of the steps
 _SETTLED = 1.0  # s at the begin of a log, in which nodes wake up
+LIMIT = 2.0  # from which a contradiction is told; clean simulated cars reach 1.5
+QUIET = 5.0  # s without one after which the next is another
+_PIECE = 2000  # frames that `disputes` looks at, which bounds the memory
 
 SIGNAL = np.dtype(
     [
@@ -81,6 +85,18 @@ class Contradiction(NamedTuple):
         return Contradiction(*(column[part] for column in self))
 
 
+class Dispute(NamedTuple):
+    """From `start` to `end` (s since the first frame) an ID contradicts the messages of others: the
+    `blamed` one (see `Relations.blamed`) and its `partners` whose relations to it are the furthest
+    off, the worst first. `value`: how far, in limits of clean traffic."""
+
+    start: float
+    end: float
+    blamed: int
+    partners: tuple[int, ...]
+    value: float
+
+
 class Pairs(NamedTuple):
     """The `ids` that have signals, u4 (N,), as a graph: `edge_index` (2, E), from an ID to one that
     it speaks about, with the `strength` 0..1 of the best relation between the two; of each signal
@@ -104,6 +120,27 @@ class Relations:
     def __repr__(self) -> str:
         covered = len(np.unique(self.relations["target"]))
         return f"Relations({covered} of {len(self.signals)} signals have partners)"
+
+    @classmethod
+    def checked(cls, signals: np.ndarray, relations: np.ndarray) -> "Relations":
+        """Relations from a file. Raises `ValueError` for arrays that `learn` cannot have made: the
+        kernels trust them with places in memory."""
+        kinds = [(a.dtype, a.ndim) for a in (signals, relations)]
+        if kinds != [(SIGNAL, 1), (RELATION, 1)]:
+            raise ValueError("its relations are records of another kind")
+        ends = np.stack([relations["target"], relations["partner"]])
+        right = ends.min(initial=0) >= 0 and ends.max(initial=-1) < len(signals)
+        ids = signals["arbitration_id"].astype(np.int64)
+        right = right and (np.diff(ids) >= 0).all() and (np.diff(ends[0]) >= 0).all()
+        numbers = [signals["low"], signals["high"], *(relations[n] for n in ("knots", "limits"))]
+        right = right and all(np.isfinite(part).all() for part in numbers)
+        if not right or not ((signals["low"] < signals["high"]).all() and (numbers[3] > 0).all()):
+            raise ValueError("its relations are of signals that are not there, or no numbers")
+        if not all(((a >= 0) & (a <= 64)).all() for a in (signals["start"], signals["length"])):
+            raise ValueError("its signals are longer than a payload")
+        for record in signals:  # raises where it lies outside of a payload
+            read_signal(np.zeros((1, 8), np.uint8), signal_of(record))
+        return cls(signals, relations)
 
     @classmethod
     def learn(cls, logs: Sequence[Frames]) -> "Relations":
@@ -158,10 +195,45 @@ class Relations:
         """Who lies between two moments: by how many octaves all relations of an ID's worst signal
         miss on average, those in which it is a partner too; the worst first. Of two that contradict
         each other, the one that others agree with is no liar."""
-        most = np.log2(1 + said.between(start, end).relation.max(axis=0, initial=0.0))
+        return self._to_blame(said.between(start, end).relation.max(axis=0, initial=0.0))
+
+    def _to_blame(self, most: np.ndarray) -> dict[int, float]:
+        most = np.log2(1 + most)
         part = np.concatenate([self.relations["target"], self.relations["partner"]])
         total = np.bincount(part, np.tile(most, 2), len(self.signals))
         return self._worst_first(total / np.maximum(np.bincount(part, minlength=len(total)), 1))
+
+    def disputes(self, log: Frames) -> Iterator[Dispute]:
+        """When IDs of a log of the bus contradict each other by more than `LIMIT`. Behind a pause
+        of `QUIET` s nothing of what was said before it counts.
+
+        >>> time = np.arange(9000) * 0.01
+        >>> speed = 2000 + 1500 * np.sin(time) + 500 * np.sin(time / 3)
+        >>> lie = (np.arange(9000) % 3 == 1) & (time > 70) & (time < 75)
+        >>> data = np.zeros((9000, 8), np.uint8)
+        >>> data[:, :2] = (speed + 900 * lie).astype(">u2")[:, None].view(np.uint8)
+        >>> log = Frames(time, np.arange(9000) % 3, data=data)
+        >>> (found,) = Relations.learn([log[:6000]]).disputes(log[6000:])
+        >>> round(found.start), found.blamed, sorted(found.partners)
+        (10, 1, [0, 2])
+        """
+        pauses = 1 + np.flatnonzero(np.diff(log.timestamp) > QUIET)
+        for begin, stop in pairwise([0, *pauses.tolist(), len(log)]):
+            following = Following(self)
+            said = [following.feed(piece) for piece in log[begin:stop].chunks(_PIECE)]
+            for start, end, most, value in _over(said):
+                blamed = next(iter(self._to_blame(most)))
+                times = float(start - log.timestamp[0]), float(end - log.timestamp[0])
+                yield Dispute(*times, blamed, self._against(blamed, most), value)
+
+    def _against(self, arbitration_id: int, most: np.ndarray) -> tuple[int, ...]:
+        """The IDs whose relations to this one miss by more than in clean traffic."""
+        ids = self.signals["arbitration_id"]
+        target, partner = (ids[self.relations[end]] for end in ("target", "partner"))
+        other = np.where(target == arbitration_id, partner, target)
+        mine = ((target == arbitration_id) | (partner == arbitration_id)) & (most > 1)
+        order = np.argsort(-most, kind="stable")
+        return tuple(dict.fromkeys(other[order[mine[order]]].tolist()))
 
     def _worst_first(self, value: np.ndarray) -> dict[int, float]:
         found: dict[int, float] = {}
@@ -230,6 +302,23 @@ class Samples:
             values[s, known], self.value[s] = said[:-1], said[-1]
         heard[mine, known] = frames.timestamp[wanted[:-1]]
         self.heard[mine] = frames.timestamp[rows[-1]]
+
+
+def _over(said: Iterable[Contradiction]) -> Iterator[tuple[float, float, np.ndarray, float]]:
+    """Begin and end of each time over `LIMIT`, with the most that each relation missed in it, f4
+    (R,), and the most of all signals."""
+    start, end, most, value = np.nan, -np.inf, np.zeros(0), 0.0
+    for ticks, values, relation in said:
+        worst = values.max(axis=1, initial=0.0)
+        for t in np.flatnonzero(worst > LIMIT).tolist():
+            if ticks[t] - end > QUIET:
+                if value:
+                    yield start, end, most, value
+                start, most, value = float(ticks[t]), np.zeros(relation.shape[1], np.float32), 0.0
+            end, most = float(ticks[t]), np.maximum(most, relation[t])
+            value = max(value, float(worst[t]))
+    if value:
+        yield start, end, most, value
 
 
 def signal_of(record: np.void) -> Signal:

@@ -73,7 +73,7 @@ def scan(
     else:
         with console.status("reading"):
             frames = read_frames(log, strict=False, **reading)
-    streams, alarms, buses, diagnostics = {}, [], [], []
+    streams, alarms, buses, diagnostics, disputes = {}, [], [], [], []
     parts = frames.by_bus()
     if len(parts) < 2:  # the only bus needs no name
         parts = {"": frames}
@@ -93,6 +93,7 @@ def scan(
         alarms += mine
         buses.append(_bus(bus, one, mine, monitor))
         diagnostics += [row | {"bus": bus, "id": f"{row['id']:03X}"} for row in conversations(part)]
+        disputes += _disputes(bus, one, detector)
     alarms.sort(key=lambda alarm: alarm["begin"])
     judged, unjudged = min(b["windows"] for b in buses), sum(b["unjudged"] for b in buses)
     status = Status.of(len(alarms), frames.report.refused, len(frames), judged, unjudged)
@@ -102,12 +103,13 @@ def scan(
         "verdict": _verdict(status, alarms, len(streams) > 1 or unjudged > 0),
     }
     facts |= {"read": _read(frames), "buses": buses}
-    return Scan(facts | {"alarms": alarms, "diagnostics": diagnostics}, streams, detector)
+    facts |= {"alarms": alarms, "disputes": disputes, "diagnostics": diagnostics}
+    return Scan(facts, streams, detector)
 
 
 def unreadable(log: Path | str, error: Exception, detector: Exported) -> Scan:
     """The scan of a log that cannot be read."""
-    nothing: dict[str, Any] = {"buses": [], "alarms": [], "diagnostics": []}
+    nothing: dict[str, Any] = {"buses": [], "alarms": [], "disputes": [], "diagnostics": []}
     said = {"log": str(log), "verdict": "cannot be read", "why": str(error)}
     return Scan(nothing | said | {"status": Status.UNREADABLE.value}, {}, detector)
 
@@ -155,6 +157,17 @@ def _alarm(event, bus, one, heard, windows, spans, names) -> dict[str, Any]:
     if names and frame:
         frame["signals"] = names.changed(number, frame["before"], frame["after"])
     return alarm | found
+
+
+def _disputes(bus: str, one: OneBus, detector: Exported) -> list[dict[str, Any]]:
+    """When messages of a bus contradict each other, by what the baseline knows of them."""
+    known = detector.baseline.related(bus) if detector.baseline else None
+    return [
+        {"bus": bus, "begin": round(found.start + one.since, 6)}
+        | {"end": round(found.end + one.since, 6), "id": f"{found.blamed:03X}"}
+        | {"partners": [f"{number:03X}" for number in found.partners], "value": found.value}
+        for found in (known.disputes(one.frames) if known else ())
+    ]
 
 
 def _read(frames: Frames) -> dict[str, Any]:

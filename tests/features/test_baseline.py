@@ -63,6 +63,19 @@ def test_one_baseline_for_many_streams(baseline, visited):
     assert again.x[: again.node_ptr[1], NAMES.index("age")].max() < 1
 
 
+def test_five_minutes_teach_which_messages_agree():
+    """Of less, a vehicle has driven too little to learn what moves together."""
+    short, log = Baseline.learn([drive(1, 200.0)]), drive(2, 120.0, start=1e6)
+    assert short.related("can0") is None
+    long = Baseline.learn([drive(1, 200.0), log])
+    again = Baseline.from_bytes(long.to_bytes())
+    (learnt,), (read,) = long.relations.values(), again.relations.values()
+    assert len(learnt.relations) and again.related("") is read
+    for name in ("signals", "relations"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(learnt, name))
+    assert [*read.disputes(log)] == []
+
+
 def test_a_bus_has_its_own(visited):
     bus = np.arange(len(visited)) % 2
     both = replace(visited, bus=bus.astype(np.uint8), bus_names=("a", "b"))

@@ -167,6 +167,44 @@ def test_who_contradicts_comes_first(learnt):
     assert max(learnt.contradicting(said, 0.0, 9.0).values()) < 1
 
 
+def test_disputes_have_their_times_and_behind_a_pause_all_begins_anew(learnt):
+    lie = {0x200: lambda time, value: value + 3000 * ((time % 30 > 10) & (time % 30 < 14))}
+    log = bus(50.0, says=lie)
+    first, second = learnt.disputes(log)
+    assert (first.blamed, set(first.partners)) == (0x200, {0x100, 0x300, 0x400})
+    assert 10 < first.start < 10.5 and 14 < first.end < 15 and first.value > 3
+    assert 40 < second.start < 40.5
+    later = replace(log, timestamp=log.timestamp + 1e9 * (log.timestamp > 12))
+    (one, two, three) = learnt.disputes(later)
+    assert one.end <= 12 and two.start > 1e9 and three.start > 1e9 + 40
+
+
+def test_clean_traffic_is_no_dispute(learnt):
+    assert [*learnt.disputes(bus(20.0, start=3.0))] == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda signals, relations: relations["partner"].__setitem__(0, 99),
+        lambda signals, relations: relations["target"].__setitem__(0, -1),
+        lambda signals, relations: relations["target"].__setitem__(0, 2),
+        lambda signals, relations: relations["knots"].__setitem__(0, np.nan),
+        lambda signals, relations: relations["limits"].__setitem__(0, 0.0),
+        lambda signals, relations: signals["high"].__setitem__(0, signals["low"][0]),
+        lambda signals, relations: signals["length"].__setitem__(0, 1 << 40),
+        lambda signals, relations: signals["start"].__setitem__(0, 63),
+        lambda signals, relations: signals["arbitration_id"].__setitem__(0, 1 << 20),
+    ],
+)
+def test_relations_of_a_file_that_no_log_teaches_are_refused(learnt, damage):
+    signals, relations = learnt.signals.copy(), learnt.relations.copy()
+    assert repr(Relations.checked(signals, relations)) == repr(learnt)
+    damage(signals, relations)
+    with pytest.raises((ValueError, IndexError)):
+        Relations.checked(signals, relations)
+
+
 def test_of_two_that_contradict_each_other_the_third_decides():
     """A and B have but each other and C; where A lies, B still agrees with C."""
     signals, records = np.zeros(3, SIGNAL), np.zeros(4, RELATION)

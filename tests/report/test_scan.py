@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from cangraph.deploy import box
 from cangraph.deploy.detector import Judged
 from cangraph.deploy.reasons import own_frames
 from cangraph.evaluation.alarms import alarm_rule
+from cangraph.features.baseline import Baseline
+from cangraph.features.relations import signal_of
 from cangraph.features.schema import NODE_FEATURES
 from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.diagnosis import conversations
@@ -24,6 +27,7 @@ from cangraph.io.names import Names
 from cangraph.io.writers import write_frames
 from cangraph.report.scan import scan
 from cangraph.report.scanpage import page, picture, told
+from cangraph.signals import read_signal, write_signal
 
 LOUD = [f.name for f in NODE_FEATURES].index("broken_rule_max")
 
@@ -213,6 +217,26 @@ def test_without_a_detector_in_the_box_the_command_says_what_makes_it(
     assert main(["monitor", "--log", "bus.log"]) == 2
     (tmp_path / "any_vehicle.onnx").touch()
     assert box.boxed() == tmp_path / "any_vehicle.onnx"
+
+
+def test_messages_that_contradict_each_other_are_told_and_raise_no_alarm(quiet, plain):
+    clean = simulate("aster", 310.0, seed=6)
+    plain.baseline = Baseline.learn([clean])
+    relations = plain.baseline.related("")
+    signal = relations.signals[np.bincount(relations.relations["target"]).argmax()]
+    time = quiet.timestamp - quiet.timestamp[0]
+    mine = (quiet.arbitration_id == signal["arbitration_id"]) & (time > 8) & (time < 14)
+    data, where = quiet.data.copy(), signal_of(signal)
+    more = read_signal(data[mine], where) + 0.4 * (signal["high"] - signal["low"])
+    data[mine] = write_signal(data[mine], where, more)
+    lie = replace(quiet, data=data)
+    found = scan(lie, plain)
+    (row,) = found.facts["disputes"]
+    assert int(row["id"], 16) == signal["arbitration_id"] and row["partners"] and row["value"] > 2
+    assert 7.9 < row["begin"] < row["end"] < 16
+    assert f"no alarm: {row['begin']:.2f}" in told(found)
+    assert "Messages that contradict each other" in page([found])
+    assert scan(quiet, plain).facts["disputes"] == []
 
 
 def test_names_of_a_log_are_text_on_the_page_and_on_the_terminal(attacked, plain):
