@@ -88,7 +88,7 @@ class Contradiction(NamedTuple):
 class Dispute(NamedTuple):
     """From `start` to `end` (s since the first frame) an ID contradicts the messages of others: the
     `blamed` one (see `Relations.blamed`) and its `partners` whose relations to it are the furthest
-    off, the worst first. `value`: how far, in limits of clean traffic."""
+    off, the worst first. `value`: how far, in limits of clean traffic, up to 4."""
 
     start: float
     end: float
