@@ -642,7 +642,8 @@ def relations(record: dict) -> str:
     """The section on `benchmarks/relations.py` and `surprise.py`; empty before they were run."""
     if not record:
         return ""
-    parts = _edges(record["edges"]), _lies(record["vehicles"]), _learning(record["constants"])
+    parts = [_edges(record["edges"]), _lies(record["vehicles"]), _long(record["long"])]
+    parts.append(_learning(record["constants"]))
     return "\n\n".join("\n".join(part) for part in parts) + "\n\n"
 
 
@@ -667,6 +668,9 @@ def _edges(found: dict) -> list[str]:
     return lines
 
 
+OF_LIES = ("lies", "covered", "relations", "of the covered", "the box", "either", "blamed")
+
+
 def _lies(record: dict) -> list[str]:
     rates = {who: _rate(row, "alarms") for who, row in record["alarms"].items()}
     lines = [
@@ -678,17 +682,32 @@ def _lies(record: dict) -> list[str]:
         "Blamed: of what relations found, the liar comes first in `Relations.blamed`. Constants",
         "were chosen on simulated cars and on these vehicles.",
         "",
-        *head(
-            "lie", ["lies", "covered", "relations", "of the covered", "the box", "either", "blamed"]
-        ),
+        *head("lie", OF_LIES),
     ]
-    for kind, row in record["found"].items():
-        three = [row[who] for who in ("relations", "box", "either")]
-        share = [f"{r['share']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for r in three]
-        part = ["–" if row[k] is None else f"{row[k]:.2f}" for k in ("of covered", "blamed")]
-        cells = [str(row["lies"]), f"{row['covered']:.2f}", share[0], part[0], *share[1:], part[1]]
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-    return lines
+    return lines + [_of_lies(kind, row) for kind, row in record["found"].items()]
+
+
+def _of_lies(name: str, row: dict) -> str:
+    three = [row[who] for who in ("relations", "box", "either")]
+    share = [f"{r['share']:.2f} ({r['low']:.2f} to {r['high']:.2f})" for r in three]
+    part = ["–" if row[k] is None else f"{row[k]:.2f}" for k in ("of covered", "blamed")]
+    cells = [str(row["lies"]), f"{row['covered']:.2f}", share[0], part[0], *share[1:], part[1]]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _long(record: dict) -> list[str]:
+    rates = {who: _rate(row, "alarms") for who, row in record["alarms"].items()}
+    by = [str(row["alarms"]["relations"]) for row in record["cars"].values()]
+    lines = [
+        f"`--long`: the same on {record['vehicles']} logs of three vehicles, each with a baseline",
+        "of all other logs of its vehicle, five minutes at least, as `cangraph scan` wants them to",
+        f"tell of contradictions. On clean traffic it tells {rates['relations']},",
+        f"by vehicle {', '.join(by)}; alarms of",
+        f"the box with a baseline {rates['box']}. Intervals draw whole logs.",
+        "",
+        *head("vehicle", OF_LIES),
+    ]
+    return lines + [_of_lies(name, row) for name, row in record["cars"].items()]
 
 
 def _learning(rows: list[dict]) -> list[str]:
