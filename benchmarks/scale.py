@@ -13,7 +13,8 @@ page. Given are the seconds on the clock and on processors, the largest resident
 GB (with the pages of mapped files, which the system may take back at any time), and the seconds of
 the cells that take longest. What was measured stays in `scale.json` in the folder of each size, and
 is not run again. `--whole` trains the GAT teacher of each size once more, on all labelled windows
-in every epoch in place of `split.most`: what that costs and what it is worth. Less than 4e5 frames are too few for a split. The last line is one JSON object.
+in every epoch in place of `split.most`: what that costs and what it is worth. Less than 4e5 frames
+are too few for a split. The last line is one JSON object.
 """
 
 import argparse
