@@ -158,8 +158,9 @@ def train(data, clean, params, size, control="", nets: Path | None = None) -> cg
         material = Mined(given, params, size)
     cg.seed_everything(params.seed)
     gat = cg.Detector(cg.GAT(data.train.spec, **params[size].gat))
+    # what it is trained on is part of what `fit` knows a net by: a control is another one
     kept = nets and nets / f"{params.dataset} GAT {size} {params.seed}"
-    return cg.fit(gat, material, params, size, kept if not control else None)
+    return cg.fit(gat, material, params, size, kept)
 
 
 def main() -> None:

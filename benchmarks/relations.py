@@ -59,7 +59,7 @@ from cangraph.evaluation.scores import by_capture
 from cangraph.evaluation.stats import poisson
 from cangraph.features import relations as learning
 from cangraph.features.baseline import LONG, Baseline
-from cangraph.features.relations import LIMIT, Contradiction, Following, Relations
+from cangraph.features.relations import LIMIT, QUIET, Contradiction, Following, Relations
 
 LIES_AND_PAIR = (*LIES, "pair")
 SECONDS = 8.0  # of a lie
@@ -83,9 +83,9 @@ def lied(log: cg.Frames, kind: str, spans, seed: int) -> cg.Frames:
 
 
 def alarms_of(said: Contradiction, limit: float) -> int:
-    """How often a contradiction comes over the limit; those within 5 s are one."""
+    """How often a contradiction comes over the limit; those within `QUIET` s are one."""
     over = said.ticks[(said.value > limit).any(axis=1)]
-    return int(len(over) > 0) + int((np.diff(over) > 5).sum())
+    return int(len(over) > 0) + int((np.diff(over) > QUIET).sum())
 
 
 def on_vehicle(name: str, cut: Sequence[Drive], box: cg.Exported) -> tuple[dict, list[dict]]:

@@ -220,7 +220,7 @@ class Relations:
         pauses = 1 + np.flatnonzero(np.diff(log.timestamp) > QUIET)
         for begin, stop in pairwise([0, *pauses.tolist(), len(log)]):
             following = Following(self)
-            said = [following.feed(piece) for piece in log[begin:stop].chunks(_PIECE)]
+            said = map(following.feed, log[begin:stop].chunks(_PIECE))
             for start, end, most, value in _over(said):
                 blamed = next(iter(self._to_blame(most)))
                 times = float(start - log.timestamp[0]), float(end - log.timestamp[0])
