@@ -21,20 +21,8 @@ warnings.filterwarnings("ignore", message="IProgress not found")
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    submodules=[
-        "bus",
-        "data",
-        "deploy",
-        "evaluation",
-        "features",
-        "figures",
-        "fusion",
-        "io",
-        "nn",
-        "report",
-        "runs",
-        "train",
-    ],
+    submodules=["bus", "data", "deploy", "evaluation", "features", "figures", "fusion", "io", "nn",
+                "report", "runs", "train"],
     submod_attrs={
         "frames": ["Frames"],
         "data.datasets": ["read", "clean_captures"],
@@ -59,4 +47,4 @@ __getattr__, __dir__, __all__ = attach(
         "deploy.monitor": ["Monitor"],
         "params": ["load_params", "params_here"],
     },
-)
+)  # fmt: skip

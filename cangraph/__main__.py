@@ -22,6 +22,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cangraph.extras import MissingExtraError, named_extra
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
     from cangraph.params import Params
     from cangraph.train.tasks import Task
 
+_COMMANDS = {  # the module that has `run_<command>`, and what it does
+    "scan": ("report.scanpage", "say whether logs look under attack, when, which ID, and why"),
+    "monitor": ("deploy.console", "watch a CAN bus, or a log, with an exported detector"),
+    "baseline": ("deploy.known_vehicle", "learn what is normal for one vehicle, from clean logs"),
+    "export": ("deploy.embedded", "write a detector as one C file, for an ECU"),
+    "data": ("data.catalog", "list the datasets, where to get them, and what is there"),
+    "freeze": ("report.frozen", "write down what a claim about a detector rests on"),
+    "unseen": ("report.frozen", "measure a frozen detector on logs that were never opened"),
+    "train": ("__main__", "train the two teachers of a dataset, with one process or several"),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit status."""
@@ -39,17 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     parser = argparse.ArgumentParser("cangraph", description="Attack detectors for CAN buses.")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
-    about = {
-        "scan": "say whether logs look under attack, when, which ID, and why",
-        "monitor": "watch a CAN bus, or a log, with an exported detector",
-        "baseline": "learn what is normal for one vehicle, from its clean logs",
-        "export": "write a detector as one C file, for an ECU",
-        "data": "list the datasets, where to get them, and what is there",
-        "freeze": "write down what a claim about a detector rests on",
-        "unseen": "measure a frozen detector on logs that were never opened",
-        "train": "train the two teachers of a dataset, with one process or with several",
-    }
-    for name, does in about.items():
+    for name, (_, does) in _COMMANDS.items():
         commands.add_parser(name, help=does, add_help=False)
     for word in words:  # a file may be called like an option that a terminal obeys
         if word.startswith("-") and not (option := word.split("=")[0]).isprintable():
@@ -57,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parser.parse_args(words[:1]).command
     try:
         with named_extra(f"cangraph {command}"):
-            status = _run(command, words[1:])
+            module = import_module(f"cangraph.{_COMMANDS[command][0]}")
+            status = getattr(module, f"run_{command}")(words[1:])
             if sys.stdout:  # `monitor --output` needs none
                 sys.stdout.flush()  # a reader that is gone is noticed here, not while Python ends
             return status
@@ -71,37 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return getattr(error, "status", usual)
 
 
-def _run(command: str, words: Sequence[str]) -> int:
-    """Run one command; returns its exit status."""
-    if command == "scan":
-        from cangraph.report.scanpage import run_scan
-
-        return run_scan(words)
-    if command == "monitor":
-        from cangraph.deploy.console import run_monitor
-
-        return run_monitor(words)
-    if command == "baseline":
-        from cangraph.deploy.known_vehicle import run_baseline
-
-        return run_baseline(words)
-    if command == "export":
-        from cangraph.deploy.embedded import run_export
-
-        return run_export(words)
-    if command == "data":
-        from cangraph.data.catalog import run_data
-
-        return run_data(words)
-    if command in ("freeze", "unseen"):
-        from cangraph.report import frozen
-
-        return {"freeze": frozen.run_freeze, "unseen": frozen.run_unseen}[command](words)
-    _train(words)
-    return 0
-
-
-def _train(words: Sequence[str]) -> None:
+def run_train(words: Sequence[str]) -> int:
+    """Run `cangraph train`; returns its exit status."""
     parser = argparse.ArgumentParser(
         "cangraph train",
         description="Train the VGAE and the GAT of a dataset, from what data_prep.ipynb saved. "
@@ -117,6 +91,7 @@ def _train(words: Sequence[str]) -> None:
 
     teachers(params, *launched())
     rank_zero_only(print)(f"{folder(params) / 'teacher'}: teacher.ipynb goes on from here")
+    return 0
 
 
 def asked(words: Sequence[str]) -> Params:

@@ -7,17 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-ATTACK_TYPES = (
-    "benign",
-    "flooding",
-    "fuzzing",
-    "spoofing",
-    "malfunction",
-    "replay",
-    "suppression",
-    "masquerade",
-    "other",
-)
+ATTACK_TYPES = ("benign", "flooding", "fuzzing", "spoofing", "malfunction", "replay", "suppression",
+                "masquerade", "other")  # fmt: skip
 
 PAYLOAD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)  # bytes; CAN, then CAN FD
 LATEST = 1e11  # s, the year 5138; a log with larger times counts in milliseconds or less

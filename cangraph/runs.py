@@ -289,11 +289,6 @@ class Run(NamedTuple):
     stages: dict[str, dict[str, Any]]
 
     @property
-    def is_copy(self) -> bool:
-        """Whether it lies elsewhere than where `make run` puts it."""
-        return self.name != _name(self.dataset, self.seed)
-
-    @property
     def next_stage(self) -> str | None:
         """The first stage that is not done; None when all are."""
         return next((stage for stage in STAGES if stage not in self.stages), None)
@@ -338,5 +333,6 @@ def all_runs() -> list[Run]:
     base = home() / "runs"
     files = (*base.glob("*/*.json"), *base.glob("*/seed_*/*.json"))
     places = {path.parent.relative_to(base).as_posix() for path in files if path.stem in STAGES}
-    found = [run for run in map(read_run, places) if not run.is_copy]
+    # a copy lies elsewhere than where `make run` puts it
+    found = [run for run in map(read_run, places) if run.name == _name(run.dataset, run.seed)]
     return sorted(found, key=lambda run: (run.dataset, run.seed))

@@ -2,7 +2,6 @@
 
 from cangraph.extras import attach
 
-# fmt: off
 __getattr__, __dir__, __all__ = attach(
     __name__,
     submod_attrs={
@@ -16,5 +15,4 @@ __getattr__, __dir__, __all__ = attach(
         "blame": ["blamed_ids", "by_attack_and_capture", "frame_scores", "localised", "worst"],
         "stats": ["clustered", "interval"],
     },
-)
-# fmt: on
+)  # fmt: skip

@@ -106,9 +106,7 @@ def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
 
 
 def decided(
-    train: Graphs,
-    graphs: Graphs,
-    captures: Sequence[Frames] | None = None,
+    train: Graphs, graphs: Graphs, captures: Sequence[Frames] | None = None
 ) -> dict[str, tuple[Scores, float]]:
     """Every cheap detector over `graphs` by name, with a threshold that no test label influenced.
 

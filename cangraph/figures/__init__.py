@@ -6,7 +6,6 @@ numbers) and return it; small multiples return an array of Axes.
 
 import lazy_loader
 
-# fmt: off
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
@@ -15,5 +14,4 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "results": ["bars", "forest", "learning_curves", "roc", "timelines",
                     "training_trace"],
     },
-)
-# fmt: on
+)  # fmt: skip

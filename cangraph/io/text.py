@@ -70,10 +70,7 @@ class _Way(NamedTuple):
 
 
 def read_text(
-    path: Path,
-    blocks: Callable[[], Generator[Any, None, None]],
-    strict: bool,
-    asked: Asked,
+    path: Path, blocks: Callable[[], Generator[Any, None, None]], strict: bool, asked: Asked
 ) -> Generator[Piece, None, None]:
     """The columns, the report and the buses of each block of whole lines of a log; `blocks` begins
     anew whenever it is called. `first_refused` names only kinds that no report before it named;

@@ -10,15 +10,8 @@ __getattr__, __dir__, __all__ = attach(
         "compare": ["compare_runs"],
         "scan": ["scan"],
         "scanpage": ["alarm_rows", "page", "picture", "timeline", "told"],
-        "summary": [
-            "MODELS",
-            "missing",
-            "model_by_dataset",
-            "model_by_scenario",
-            "save_page",
-            "time_taken",
-            "weakest_spot",
-        ],
+        "summary": ["MODELS", "missing", "model_by_dataset", "model_by_scenario", "save_page",
+                    "time_taken", "weakest_spot"],
         "tables": ["Remarks", "show", "wide"],
     },
-)
+)  # fmt: skip

@@ -1,7 +1,7 @@
 """The report of a run: one object, built once from what the stages left."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,23 +155,16 @@ def _other_seeds(params: Params) -> list[Gathered]:
 
 
 def _measured(run: Gathered) -> dict[str, list[dict]]:
-    """The metrics of every detector in every capture: of `window`s and `event`s."""
-
-    def each(judges: Sequence[Judge], measure: Callable[[Judge], list[dict]]) -> list[dict]:
-        return [{"detector": judge.name} | row for judge in judges for row in measure(judge)]
-
-    def windows(judge: Judge) -> list[dict]:
-        """Also of captures that a detector which is calibrated says nothing of."""
-        rows = scores.by_capture(judge.scores, judge.at)
-        nothing = scores.metrics(judge.scores[:0], judge.at)
-        for number in np.setdiff1d(run.data.test.capture, judge.scores.capture):
-            rows.append(scores.named(run.data.test.captures[number]) | nothing)
-        return rows
-
-    return {
-        "window": each(run.judges, windows),
-        "event": each(run.judges, lambda j: alarms.events_by_capture(j.scores, *j.rule)),
-    }
+    """The metrics of every detector in every capture: of `window`s, also of captures that one which
+    is calibrated says nothing of, and of `event`s."""
+    rows: dict[str, list[dict]] = {"window": [], "event": []}
+    for judge in run.judges:
+        name, nothing = {"detector": judge.name}, scores.metrics(judge.scores[:0], judge.at)
+        silent = np.setdiff1d(run.data.test.capture, judge.scores.capture)
+        rows["window"] += [name | row for row in scores.by_capture(judge.scores, judge.at)]
+        rows["window"] += [name | scores.named(run.data.test.captures[k]) | nothing for k in silent]
+        rows["event"] += [name | r for r in alarms.events_by_capture(judge.scores, *judge.rule)]
+    return rows
 
 
 def intervals(levels: Sequence[dict[str, list[dict]]]) -> list[dict]:
@@ -222,22 +215,16 @@ def undefined(rows: Sequence[dict]) -> list[dict]:
 
 def _wrong(run: Gathered, number: int = 10) -> list[dict]:
     """The worst misses and the worst false alarms, at most so many of each (`blame.worst`)."""
-    places, test, rows = blame.worst(run.main.scores, run.main.at, number), run.data.test, []
-    for key, kind in (("misses", "miss"), ("false_alarms", "false alarm")):
-        for place in places[key].tolist():
-            nodes = slice(*test.node_ptr[place : place + 2])
-            blamed = test.node_id[nodes][np.argmax(run.blame[nodes])]
-            rows.append(
-                {
-                    "kind": kind,
-                    "capture": test.captures[test.capture[place]].label,
-                    "start": float(test.start[place]),
-                    "value": float(run.main.scores.value[place]),
-                    "attack": ATTACK_TYPES[test.attack_type[place] if test.label[place] else 0],
-                    "blamed": f"{blamed:03X}",
-                    "position": place,
-                }
-            )
+    misses, false_alarms = blame.worst(run.main.scores, run.main.at, number).values()
+    test, rows = run.data.test, []
+    for place in [*misses.tolist(), *false_alarms.tolist()]:
+        nodes, attacked = slice(*test.node_ptr[place : place + 2]), test.label[place]
+        blamed = test.node_id[nodes][np.argmax(run.blame[nodes])]
+        row: dict[str, Any] = {"kind": "miss" if attacked else "false alarm"}
+        row |= {"capture": test.captures[test.capture[place]].label, "position": place}
+        row |= {"start": float(test.start[place]), "value": float(run.main.scores.value[place])}
+        row |= {"attack": ATTACK_TYPES[test.attack_type[place] if attacked else 0]}
+        rows.append(row | {"blamed": f"{blamed:03X}"})
     return rows
 
 
@@ -253,9 +240,9 @@ def headline_of(run: Gathered, events: Sequence[dict], means: Sequence[dict]) ->
         said += f", half of them within {mine['delay_median']:.2f} s"
     if mine["false_alarms_per_hour"] is not None:
         low, high = (mine[f"false_alarms_per_hour_{end}"] for end in ("low", "high"))
-        said += f", at {mine['false_alarms_per_hour']:.0f} false alarms an hour"
-        said += f" ({mine['false_alarms']} in {mine['benign_hours']:.2f} h;"
-        said += f" 95 % {low:.0f} to {high:.0f})"
+        said += f", at {mine['false_alarms_per_hour']:.0f} false alarms an hour "
+        said += f"({mine['false_alarms']} in {mine['benign_hours']:.2f} h; "
+        said += f"95 % {low:.0f} to {high:.0f})"
     opened = ", ".join(dict.fromkeys(run.states.values()))
     sentences = [f"On {run.params.dataset} ({opened}) the {main} {said}."]
     windows = [row for row in means if row["level"] == "window"]
@@ -358,10 +345,7 @@ def build(params: Params) -> Report:
         "undefined": undefined(levels["window"]),
         "called": blame.by_attack_and_capture(main.scores, main.at),
         "events": events,
-        "calibration": {
-            "ece": calibration.ece(main.scores),
-            "brier": calibration.brier(main.scores),
-        },
+        "calibration": {c.__name__: c(main.scores) for c in (calibration.ece, calibration.brier)},
         "worst": _wrong(run),
         "blamed": blame.blamed_ids(main.scores, main.at, run.data.test, run.blame),
         "costs": [row for found in run.facts.values() for row in found.get("costs", [])],

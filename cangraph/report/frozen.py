@@ -20,7 +20,7 @@ from cangraph.deploy.detector import Exported, this_code
 from cangraph.evaluation.alarms import event_metrics, evidence_constants
 from cangraph.evaluation.scores import by_capture
 from cangraph.evaluation.stats import with_rate
-from cangraph.files import put
+from cangraph.files import file_sha256, put, sealed, unsealed
 from cangraph.frames import Frames
 from cangraph.io.readers import read_frames
 from cangraph.params import versions
@@ -28,30 +28,16 @@ from cangraph.report.tables import show
 
 _RESTS_ON = ("code", "constants", "detector", "rule", "stride")  # a claim; versions are only told
 _RATE = "false_alarms_per_hour"
-_SHOWN = [
-    "capture",
-    "auroc",
-    "f1",
-    "events",
-    "found",
-    "delay_of_all",
-    "false_alarms",
-    "benign_hours",
-]
-_SHOWN += [_RATE, f"{_RATE}_low", f"{_RATE}_high", "state"]
-
-
-def _hash(said: Any) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+_SHOWN = ["capture", "auroc", "f1", "events", "found", "delay_of_all", "false_alarms",
+          "benign_hours", _RATE, f"{_RATE}_low", f"{_RATE}_high", "state"]  # fmt: skip
 
 
 def code_hash() -> str:
     """The hash of all source files of the package, by name and content."""
     package = Path(__file__).parents[1]
     files = sorted(path for path in package.rglob("*.*") if path.suffix in (".py", ".c"))
-    hashed = {p.relative_to(package).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-              for p in files}  # fmt: skip
-    return _hash(hashed)
+    hashed = {path.relative_to(package).as_posix(): file_sha256(path) for path in files}
+    return hashlib.sha256(json.dumps(hashed).encode()).hexdigest()
 
 
 def frozen(detector: Exported) -> dict[str, Any]:
@@ -67,19 +53,13 @@ def frozen(detector: Exported) -> dict[str, Any]:
         "opened": sorted(register()),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return json.loads(json.dumps(record | {"sha256": _hash(record)}))
+    return json.loads(sealed(record))
 
 
 def thawed(path: Path, detector: Exported) -> dict[str, Any]:
     """The record in a file. Raises `ValueError` where it was changed, or where what it rests on is
     not what is here now."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    rest = {name: value for name, value in record.items() if name != "sha256"}
-    if record.get("sha256") != _hash(rest):
-        raise ValueError(
-            f"{path}: its sha256 is not that of its content; expected what freeze wrote"
-        )
-    now = frozen(detector)
+    record, now = json.loads(sealed(unsealed(path))), frozen(detector)
     if other := [name for name in _RESTS_ON if now[name] != record.get(name)]:
         do = "expected the state that was frozen; check out its code and give its --detector"
         raise ValueError(f"{path}: other {', '.join(other)} than in the record; {do}")

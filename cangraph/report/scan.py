@@ -68,11 +68,8 @@ def scan(
     Raises as `read_frames` does where nothing can be read.
     """
     console = console or Console(quiet=True)
-    if isinstance(log, Frames):
-        frames = log
-    else:
-        with console.status("reading"):
-            frames = read_frames(log, strict=False, **reading)
+    with console.status("reading"):
+        frames = log if isinstance(log, Frames) else read_frames(log, strict=False, **reading)
     streams, alarms, buses, diagnostics, disputes = {}, [], [], [], []
     parts = frames.by_bus()
     if len(parts) < 2:  # the only bus needs no name
@@ -97,12 +94,9 @@ def scan(
     alarms.sort(key=lambda alarm: alarm["begin"])
     judged, unjudged = min(b["windows"] for b in buses), sum(b["unjudged"] for b in buses)
     status = Status.of(len(alarms), frames.report.refused, len(frames), judged, unjudged)
+    verdict = _verdict(status, alarms, len(streams) > 1 or unjudged > 0)
     facts: dict[str, Any] = {"log": frames.name if isinstance(log, Frames) else str(log)}
-    facts |= {
-        "status": status.value,
-        "verdict": _verdict(status, alarms, len(streams) > 1 or unjudged > 0),
-    }
-    facts |= {"read": _read(frames), "buses": buses}
+    facts |= {"status": status.value, "verdict": verdict, "read": _read(frames), "buses": buses}
     facts |= {"alarms": alarms, "disputes": disputes, "diagnostics": diagnostics}
     return Scan(facts, streams, detector)
 
@@ -172,25 +166,23 @@ def _disputes(bus: str, one: OneBus, detector: Exported) -> list[dict[str, Any]]
 
 def _read(frames: Frames) -> dict[str, Any]:
     """What was read, and what not."""
-    report = frames.report._asdict()
     begins = ""
     if len(frames) and frames.timestamp[0] > _DATED:
         begins = f"{datetime.fromtimestamp(float(frames.timestamp[0]), UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return report | {
-        "frames": len(frames),
-        "ids": len(np.unique(frames.arbitration_id)),
-        "seconds": round(frames.duration, 6),
-        "begins": begins,
-        "buses": [*frames.by_bus()],
-    }
+    facts = frames.report._asdict() | _counted(frames)
+    return facts | {"begins": begins, "buses": [*frames.by_bus()]}
+
+
+def _counted(frames: Frames) -> dict[str, Any]:
+    ids, seconds = len(np.unique(frames.arbitration_id)), round(frames.duration, 6)
+    return {"frames": len(frames), "ids": ids, "seconds": seconds}
 
 
 def _bus(bus: str, one: OneBus, alarms: Sequence[dict], monitor: Monitor) -> dict[str, Any]:
     """What is said of a bus as a whole."""
     frames, values, detector = one.frames, one.windows[:, 2], monitor.detector
     unjudged = monitor.count["unjudged"]
-    facts = {"bus": bus, "frames": len(frames), "ids": len(np.unique(frames.arbitration_id))}
-    facts |= {"seconds": round(frames.duration, 6), "windows": len(values), "unjudged": unjudged}
+    facts = {"bus": bus} | _counted(frames) | {"windows": len(values), "unjudged": unjudged}
     facts |= {"called": int((values >= detector.threshold).sum()), "alarms": len(alarms)}
     if len(values) and (frames.attack.any() or frames.attack_spans):
         facts["labels"] = _labelled(one, detector)

@@ -56,12 +56,11 @@ def run_scan(words: Sequence[str]) -> int:
     scans = []
     for log in given.logs:
         try:
-            found = scan(log, detector, names, Console(stderr=True), **reading)
+            scans.append(scan(log, detector, names, Console(stderr=True), **reading))
         except (ValueError, OSError) as error:
-            found = unreadable(log, error, detector)
-        scans.append(found)
+            scans.append(unreadable(log, error, detector))
         if not given.json:
-            print(told(found), flush=True)
+            print(told(scans[-1]), flush=True)
     status = Status.worst(found.status for found in scans)
     if given.json:
         about_it = {"file": str(detector.path), "sha256": detector.sha256, "kind": detector.kind}
@@ -87,13 +86,6 @@ def _named_column(word: str) -> tuple[str, str | int | list[str | int]]:
     return name, found[0] if len(found) == 1 else found
 
 
-def _clean(text: Any) -> str:
-    """What comes from a file, without what a terminal would obey; markup as it is."""
-    if hasattr(text, "__html__"):
-        return text
-    return printable(text)
-
-
 # what is said, in text and on the page: said.txt
 
 
@@ -107,7 +99,8 @@ def _templates(pages: bool) -> Any:
         loader=jinja2.PackageLoader("cangraph.report", ""),
         undefined=jinja2.StrictUndefined,
         autoescape=pages,
-        finalize=_clean,
+        # without what a terminal would obey; markup is of our own templates
+        finalize=lambda said: said if hasattr(said, "__html__") else printable(said),
         trim_blocks=True,
     )
 
@@ -180,12 +173,10 @@ def timeline(found: Scan, bus: str) -> Any:
     start, end, value = one.windows.T
     alarms = [alarm for alarm in found.facts["alarms"] if alarm["bus"] == bus]
     spans = [(alarm["begin"], alarm["end"]) for alarm in alarms]
-    began = one.since
     of = f"{len(value):,} windows of {found.detector.window} frames"
     title = f"{bus + ': ' if bus else ''}{len(alarms)} alarms in {of}"
-    return figures.watched(
-        start + began, end + began, value, spans, found.detector.threshold, title=title
-    )
+    times = start + one.since, end + one.since
+    return figures.watched(*times, value, spans, found.detector.threshold, title=title)
 
 
 def picture(found: Scan, alarm: dict[str, Any]) -> Any:

@@ -14,15 +14,8 @@ from cangraph.files import home, put
 from cangraph.report.compare import Comparison, Rows
 from cangraph.runs import Run, make_run
 
-MODELS = (
-    "GAT teacher",
-    "VGAE teacher",
-    "GAT student",
-    "VGAE student",
-    "fusion",
-    "GAT teacher, 10 s",
-    "calibrated count",
-)
+MODELS = ("GAT teacher", "VGAE teacher", "GAT student", "VGAE student", "fusion",
+          "GAT teacher, 10 s", "calibrated count")  # fmt: skip
 _METRICS = ("auroc", "auprc", "f1", "mcc")  # that are saved; the page shows some
 
 

@@ -12,6 +12,7 @@ from cangraph.bus.simulator import simulate
 from cangraph.data import protocol
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported
+from cangraph.files import sealed
 from cangraph.io.writers import write_frames
 from cangraph.report import frozen
 
@@ -24,9 +25,13 @@ def detector():
 @pytest.fixture(scope="module")
 def before(detector):
     """A record of a minute ago."""
-    record = frozen.frozen(detector) | {"written": ago(60)}
+    return json.loads(resealed(frozen.frozen(detector), written=ago(60)))
+
+
+def resealed(record, **changes):
+    record = record | changes
     del record["sha256"]
-    return record | {"sha256": frozen._hash(record)}
+    return sealed(record)
 
 
 def ago(seconds):
@@ -43,7 +48,7 @@ def test_whoever_brings_a_capture_makes_a_row_with_one_command(tmp_path, capsys,
     """As docs/protocol.md says, and the line it prints is one that the register takes."""
     record, log = tmp_path / "frozen.json", tmp_path / "mine.csv"
     assert main(["freeze", "-o", str(record)]) == 0
-    record.write_text(json.dumps(before))
+    record.write_bytes(resealed(before))
     write_frames(attacked, log)
     assert main(["unseen", str(record), str(log)]) == 0
     said = capsys.readouterr().out
@@ -72,19 +77,15 @@ def test_what_was_known_is_no_unseen_row(detector, before, attacked):
 
 def test_another_state_than_the_frozen_one_is_refused_by_name(tmp_path, detector, before):
     path = tmp_path / "frozen.json"
-
-    def write(**changes):
-        record = {k: v for k, v in (before | changes).items() if k != "sha256"}
-        path.write_text(json.dumps(record | {"sha256": frozen._hash(record)}))
-
-    write()
+    path.write_bytes(resealed(before))
     assert frozen.thawed(path, detector) == before
-    write(code="other", rule=[0.5, 2, 3])
+    path.write_bytes(resealed(before, code="other", rule=[0.5, 2, 3]))
     with pytest.raises(ValueError, match="other code, rule than"):
         frozen.thawed(path, detector)
-    write(constants=before["constants"] | {"evidence": {"sure": 4.0}})
+    constants = before["constants"] | {"evidence": {"sure": 4.0}}
+    path.write_bytes(resealed(before, constants=constants))
     with pytest.raises(ValueError, match="other constants than"):
         frozen.thawed(path, detector)
-    path.write_text(json.dumps(before | {"opened": []}))
-    with pytest.raises(ValueError, match="its sha256 is not that of its content"):
+    path.write_text(json.dumps(before | {"opened": []}, indent=1))
+    with pytest.raises(ValueError, match=r"frozen.json: .*expected what its sha256 says"):
         frozen.thawed(path, detector)
