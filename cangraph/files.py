@@ -37,7 +37,13 @@ def printable(said: Any) -> str:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; its folder is made."""
+    """Write a file whole or not at all; its folder is made.
+
+    Raises `IsADirectoryError` where a folder has this name, which is left as it is.
+    """
+    if path.is_dir():
+        came = f"{path}: a folder has this name; expected that of a file"
+        raise IsADirectoryError(f"{came}; write {path / 'NAME'}")
     with _replacing(path) as part:
         part.write_bytes(content)
 

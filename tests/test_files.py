@@ -41,6 +41,14 @@ def test_what_fails_half_way_leaves_what_was_there(tmp_path):
     assert sorted(p.name for p in (tmp_path / "new").rglob("*")) == ["file", "folder", "one"]
 
 
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/drive.log").touch()
+    with pytest.raises(IsADirectoryError, match="results"):
+        put(tmp_path / "results", b"a page")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["drive.log", "results"]
+
+
 def test_of_two_that_write_one_folder_at_once_the_last_one_stays(tmp_path):
     with whole_folder(tmp_path / "folder") as one:
         with whole_folder(tmp_path / "folder") as two:
