@@ -103,7 +103,7 @@ _HCRL = "{time}|{id}|{dlc:any}"
 _TRACE = "~{n}) {time} "  # of PEAK
 _PRINTED = "Timestamp: {time} ID: {id} "
 _KVASER = "{bus} {id}{set:standard} <X {set:extended}>{dlc}{list} "
-_NO_TIMES = "there are no times in it, and without them nothing can be judged; record it with times"
+NO_TIMES = "there are no times in it, and without them nothing can be judged; record it with times"
 _SIGNALS = "it holds signals that were decoded, no frames; expected the raw log of the bus"
 
 DIALECTS = (
@@ -151,10 +151,10 @@ DIALECTS = (
         "candump without times",
         "  can0  1A0   [8]  00 11 22 33 44 55 66 77",
         frames=("~{bus} {id:candump} [{dlc:any}]{list}",),
-        lacks=_NO_TIMES,
+        lacks=NO_TIMES,
     ),
     Dialect(
-        "ID#data without times", "309#40", frames=("<{n} >{id:candump}#{data}",), lacks=_NO_TIMES
+        "ID#data without times", "309#40", frames=("<{n} >{id:candump}#{data}",), lacks=NO_TIMES
     ),
     Dialect(
         "Battery-Emulator",

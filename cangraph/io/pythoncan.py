@@ -58,19 +58,16 @@ def read_messages(
             for _, where, fault in batch:
                 if fault:
                     faults.setdefault(fault, where)
-            first = tuple(
-                f"{path}: {where} {fault}; record or convert the log again"
-                for fault, where in faults.items()
-                if fault not in known
-            )
+            said = ((f"{path}: {where} {fault}", fault) for fault, where in faults.items())
+            again = "; record or convert the log again"
+            first = tuple(line + again for line, fault in said if fault not in known)
             known.update(faults)
             refused = sum(fault is not None for _, _, fault in batch)
             columns = columns_of(kept)
-            for message in kept:
-                buses.setdefault(_channel(message), len(buses))
+            codes = [buses.setdefault(_channel(m), len(buses)) for m in kept]
             if len(buses) > BUSES:
                 raise ValueError(f"{path}: more than {BUSES} buses; expected fewer; split the log")
-            columns["bus"] = np.array([buses[_channel(m)] for m in kept], np.uint8)
+            columns["bus"] = np.array(codes, np.uint8)
             others = sum(message is None and not fault for message, _, fault in batch)
             errors = len(batch) - len(kept) - refused - others
             report = ReadReport(len(batch), 0, 0, errors, refused, first, others, dialect)
@@ -117,10 +114,9 @@ def _checked(plain: Path, suffix: str, limits: Limits, whole: bool) -> Iterator[
     import can
 
     # python-can only warns of parts of a file that it leaves out
-    log, warned = logging.getLogger("can"), BufferingHandler(sys.maxsize)
+    log, warned, count = logging.getLogger("can"), BufferingHandler(sys.maxsize), 0
     warned.setLevel(logging.WARNING)
     log.addHandler(warned)
-    count = 0
     try:
         with ExitStack() as stack:
             # python-can leaves a file open whose header it cannot read
@@ -132,11 +128,7 @@ def _checked(plain: Path, suffix: str, limits: Limits, whole: bool) -> Iterator[
                 fault = None if message.is_error_frame else fault_of(message)
                 yield message, f"message {count}", fault and f"has {fault}"
             yield from [(None, "", None)] * getattr(reader, "requests", 0)
-            if (
-                suffix == ".blf"
-                and whole
-                and (reader.file_size > plain.stat().st_size or reader.left_over)
-            ):
+            if whole and getattr(reader, "cut", False):
                 yield None, f"after message {count}", "the file ends early"
     except Exception as error:  # struct, zlib, sqlite3, asammdf: whatever the parsing raises
         why = f"({type(error).__name__}: {' '.join(str(error).split())[:120]})"
@@ -202,8 +194,9 @@ def _blf_reader(limits: Limits):
             yield from super()._parse_data(bytes(data))
 
         @property
-        def left_over(self) -> bool:  # whether the last object is cut
-            return bool(self._tail.strip(b"\0"))
+        def cut(self) -> bool:
+            short = self.file_size > os.fstat(self.file.fileno()).st_size
+            return short or bool(self._tail.strip(b"\0"))  # the last object is not whole
 
     return BLFReader
 

@@ -72,8 +72,10 @@ def read_frames(
     """
     path = Path(path)
     asked = Asked(columns or {}, time_unit, base)
-    whole = _together(_pieces(path, strict, _BLOCK, asked, limits))
-    return _frames(*whole, attack_type, {"name": _name(path)} | where)
+    pieces = [*_pieces(path, strict, _BLOCK, asked, limits)]
+    report = reduce(_sum, (report for _, report, _ in pieces))
+    whole = joined([columns for columns, _, _ in pieces if columns]), report, pieces[-1][2]
+    return _frames(whole, attack_type, {"name": _name(path)} | where)
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,9 @@ class LogFile:
         where = {n: getattr(self, n) for n in ("name", "scenario", "vehicle", "recording")}
         asked = Asked(self.columns or {}, self.time_unit, self.base)
         pieces = _pieces(path, self.strict, size, asked, self.limits)
-        for columns, report, names in _in_time_order(path, pieces, size):
-            frames = _frames(columns, report, names, self.attack_type, where)
-            if self.bus is None:
-                yield frames
-            else:
-                yield frames.by_bus().get(self.bus, frames[:0])
+        for piece in _in_time_order(path, pieces, size):
+            frames = _frames(piece, self.attack_type, where)
+            yield frames if self.bus is None else frames.by_bus().get(self.bus, frames[:0])
 
 
 def is_log(path: Path) -> bool:
@@ -152,16 +151,10 @@ def _name(path: Path) -> str:
     return path.name.split(".")[0]
 
 
-def _frames(
-    columns: Columns,
-    report: ReadReport,
-    names: tuple[str, ...],
-    attack_type: str,
-    where: dict[str, str],
-) -> Frames:
-    labels = np.where(columns["attack"], attack_code(attack_type), 0).astype(np.uint8)
-    names = names or ("",)
-    frames = Frames.in_order(**columns, attack_type=labels, bus_names=names, report=report, **where)
+def _frames(piece: Piece, attack_type: str, where: dict[str, str]) -> Frames:
+    columns, report, names = piece
+    given = columns | {"attack_type": np.where(columns["attack"], attack_code(attack_type), 0)}
+    frames = Frames.in_order(**given, bus_names=names or ("",), report=report, **where)
     # the steps back of a chunk, which is sorted already, were counted before
     return replace(frames, report=report) if report.reordered else frames
 
@@ -244,21 +237,14 @@ def _in_place(path: Path, pieces: Iterable[Piece]) -> Iterator[Piece]:
             said = f"{path}: a row at {time[stray][0]:.6f} s, whose neighbours are far from that"
             first = () if named else (f"{said}; expected times in order; mend or delete it",)
             named, faults = True, report.first_refused + first
-            report = report._replace(
-                refused=report.refused + int(stray.sum()), first_refused=faults
-            )
+            refused = report.refused + int(stray.sum())
+            report = report._replace(refused=refused, first_refused=faults)
             columns = {name: values[~stray] for name, values in columns.items()}
         if len(columns.get("timestamp", ())):
             last = columns["timestamp"][-1]
         yield columns, report, names
     if fault:
         raise fault
-
-
-def _together(pieces: Iterable[Piece]) -> Piece:
-    every = [*pieces]
-    report = reduce(_sum, (report for _, report, _ in every))
-    return joined([columns for columns, _, _ in every if columns]), report, every[-1][2]
 
 
 def _sum(one: ReadReport, other: ReadReport) -> ReadReport:
@@ -272,33 +258,28 @@ def _in_time_order(path: Path, pieces: Iterable[Piece], size: int) -> Iterator[P
     held: Columns = {}
     pending, last, latest = ReadReport(), -np.inf, -np.inf
     names: tuple[str, ...] = ()
-    for piece in chain(pieces, [None]):
-        if piece is None or not piece[0]:  # the end: all rows leave, the last piece may be shorter
-            pending = _sum(pending, piece[1] if piece else ReadReport())
-            ready = len(held.get("timestamp", ()))
-        else:
-            columns, report, names = piece
-            time = columns["timestamp"]
-            if len(time):
-                before = np.maximum.accumulate(np.concatenate(([latest], time)))
-                far = time < before[:-1] - _HELD
-                if far.any():
-                    i = int(np.argmax(far))
-                    raise ValueError(
-                        f"{path}: a row at {time[i]:.6f} s comes behind one at {before[i]:.6f} s; "
-                        f"expected steps back in time of at most {_HELD:g} s; "
-                        "use read_frames, or sort it"
-                    )
-                back = int((np.diff(time, prepend=last) < 0).sum())
-                report = report._replace(reordered=back)
-                last, latest = time[-1], before[-1]
-                held = joined([held, columns]) if held else columns
-                if (np.diff(held["timestamp"]) < 0).any():
-                    held = _taken(held, np.argsort(held["timestamp"], kind="stable"))
-            pending = _sum(pending, report)
-            del piece, columns, time, report
-            settled = np.searchsorted(held.get("timestamp", ()), latest - _HELD, "right")
-            ready = int(settled) // size * size
+    for columns, report, buses in chain(pieces, [({}, ReadReport(), ())]):
+        time, names, ended = columns.get("timestamp", np.zeros(0)), buses or names, not columns
+        if len(time):
+            before = np.maximum.accumulate(np.r_[latest, time])
+            far = time < before[:-1] - _HELD
+            if far.any():
+                i = int(np.argmax(far))
+                raise ValueError(
+                    f"{path}: a row at {time[i]:.6f} s comes behind one at {before[i]:.6f} s; "
+                    f"expected steps back in time of at most {_HELD:g} s; "
+                    "use read_frames, or sort it"
+                )
+            report = report._replace(reordered=int((np.diff(time, prepend=last) < 0).sum()))
+            last, latest = time[-1], before[-1]
+            held = joined([held, columns]) if held else columns
+            if (np.diff(held["timestamp"]) < 0).any():
+                held = _taken(held, np.argsort(held["timestamp"], kind="stable"))
+        pending, time = _sum(pending, report), held.get("timestamp", np.zeros(0))
+        del columns
+        settled = int(np.searchsorted(time, latest - _HELD, "right")) // size * size
+        ready = len(time) if ended else settled  # at the end all rows leave
+        del time
         for begin in range(0, ready, size):
             part = joined([_taken(held, slice(begin, begin + size))])
             rows = len(part["timestamp"])

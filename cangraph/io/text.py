@@ -13,7 +13,7 @@ import numpy as np
 
 from cangraph.frames import ReadReport
 from cangraph.io import rows
-from cangraph.io.dialects import BYTE, DIALECTS, ROLES, UNITS, Dialect
+from cangraph.io.dialects import BYTE, DIALECTS, NO_TIMES, ROLES, UNITS, Dialect
 from cangraph.io.rows import FAULTS, Rows, line_ends, read_rows
 from cangraph.io.times import TimeBase
 from cangraph.io.unpack import UnpackError
@@ -25,6 +25,10 @@ Columns = dict[str, np.ndarray]
 Piece = tuple[Columns, ReadReport, tuple[str, ...]]  # the columns, their report, names of buses
 
 _LATE = "a timestamp after the year 5138; expected seconds"
+# what a table needs at least, and what it looks like
+_LOOKS = {"timestamp": r"\d+[.,]\d+|\d{6,}", "arbitration_id": r"(0x)?[0-9A-Fa-f]{1,8}",
+          "data": r"(0x)?([0-9A-Fa-f]{2}[ -]?){2,}"}  # fmt: skip
+_NEEDED = set(_LOOKS)
 _CALL = "cangraph.read_frames({path!r}, columns={columns}, time_unit={unit!r}, base={base})"
 
 
@@ -40,10 +44,8 @@ class Asked:
     def __post_init__(self):
         if unknown := set(self.columns) - set(ROLES):
             raise ValueError(f"columns: {unknown} unknown; expected some of {', '.join(ROLES)}")
-        if self.columns and not {"timestamp", "arbitration_id", "data"} <= set(self.columns):
-            raise ValueError(
-                f"columns: {[*self.columns]}; expected timestamp, arbitration_id, data"
-            )
+        if self.columns and not set(self.columns) >= _NEEDED:
+            raise ValueError(f"columns: {[*self.columns]}; expected {', '.join(_LOOKS)}")
         if self.time_unit not in (None, *UNITS):
             raise ValueError(f"time_unit: {self.time_unit!r}; expected one of {', '.join(UNITS)}")
         if self.base not in (None, 10, 16):
@@ -212,11 +214,9 @@ def _tried(way: _Way, head: bytes) -> _Way:
         found = read_rows(head, way.body, way.program)
     misfits = found.faults[1 : rows.PADDED].tolist()
     fits = len(found.columns["line"]) + int(found.faults[rows.ERRORS, 0])
-    kinds = [(at, fault) for (n, at), fault in zip(misfits, FAULTS.values(), strict=True) if n]
-    first = ""
-    if kinds:
-        line, fault = min(kinds)
-        first = f"{line + way.above}: {_shown(head, way.body, line)!r} has {fault}"
+    kinds = [(row[1], f) for row, f in zip(misfits, FAULTS.values(), strict=True) if row[0]]
+    at, fault = min(kinds, default=(0, ""))
+    first = fault and f"{at + way.above}: {_shown(head, way.body, at)!r} has {fault}"
     return way._replace(fits=fits, misfits=sum(n for n, _ in misfits), first=first)
 
 
@@ -286,7 +286,7 @@ def _tables(text: str, header: _Header | None, asked: Asked) -> Iterator[_Way]:
     found = _roles(header.names, asked)
     if dialect.lacks:
         yield _Way(dialect, _program(("{rest}",), (), (), "\0"), header.body, header.above)
-    if dialect.lacks or not {"timestamp", "arbitration_id", "data"} <= set(found):
+    if dialect.lacks or not set(found) >= _NEEDED:
         return
     when, who = (header.names[found[role][0]] for role in ("timestamp", "arbitration_id"))
     unit = re.fullmatch(ROLES["timestamp"], _plain(when))
@@ -342,7 +342,7 @@ def _refuse(
         _refuse_table(path, header, _guessed(text, header))
     near = sorted((way for way in ways if way.fits), key=lambda way: -way.share)
     words = None if header or near else _header(text, Asked(), 0)
-    if words and set(_LOOKS) <= set(found := _guessed(text, words)):
+    if words and set(found := _guessed(text, words)) >= _NEEDED:
         _refuse_table(path, words, found)
     shares = {way.dialect.name: f"{way.fits} of {way.fits + way.misfits} rows" for way in near[:3]}
     told = " or ".join(f"{name} ({share})" for name, share in shares.items())
@@ -376,17 +376,10 @@ def _guessed(text: str, header: _Header) -> dict[str, list[int]]:
     return found
 
 
-_LOOKS = {"timestamp": r"\d+[.,]\d+|\d{6,}", "arbitration_id": r"(0x)?[0-9A-Fa-f]{1,8}",
-          "data": r"(0x)?([0-9A-Fa-f]{2}[ -]?){2,}"}  # fmt: skip
-
-
 def _refuse_table(path: Path, header: _Header, found: dict[str, list[int]]) -> NoReturn:
     named = _roles(header.names, Asked())
     if {"arbitration_id", "data"} <= set(named) and "timestamp" not in found:
-        raise ValueError(
-            f"{path}: a table of {', '.join(header.names[:12])}: there are no times in "
-            "it, and without them nothing can be judged; record it with times"
-        )
+        raise ValueError(f"{path}: a table of {', '.join(header.names[:12])}: {NO_TIMES}")
     names = {r: [header.names[i] for i in found[r]] if r in found else ["?"] for r in _LOOKS}
     columns = {role: name[0] if len(name) == 1 else name for role, name in names.items()}
     raise ValueError(

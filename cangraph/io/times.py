@@ -80,13 +80,11 @@ class TimeBase:
             self.per_second = self._likely_unit()
         if self.base is None:
             shown = [f"{i:x}" for i in self._ids]
-            decimal = [int(digits) for digits in shown if digits.isdigit()]
-            if not shown or len(decimal) < len(shown):
-                self.base = 16
-            else:
-                small = len(shown) > 3 and max(decimal) <= 0x7FF < max(self._ids)
-                self.base = 10 if small or len(shown) >= _IDS else 16
-            self.base_told = self.base == 10
+            few = len(shown) < _IDS  # which all may lack a letter by chance
+            self.base_told = all(digits.isdigit() for digits in shown) and (
+                not few or (len(shown) > 3 and max(map(int, shown)) <= 0x7FF < max(self._ids))
+            )
+            self.base = 10 if self.base_told else 16
 
     def _likely_unit(self) -> float:
         """How many of the likeliest unit make a second."""

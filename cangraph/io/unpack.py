@@ -2,7 +2,6 @@
 
 import bz2
 import codecs
-import gzip
 import io
 import lzma
 import tempfile
@@ -203,12 +202,12 @@ def _open(path: Path, limits: Limits) -> Iterator[Any]:
     with path.open("rb", buffering=1 << 14) as packed, ExitStack() as stack:
         match _package(path):
             case ".gz":
-                stream: Any = stack.enter_context(gzip.open(packed))
+                stream: Any = _Unpacked(packed, partial(zlib.decompressobj, 16 + zlib.MAX_WBITS))
             case ".bz2":
-                stream = stack.enter_context(bz2.open(packed))
+                stream = _Unpacked(packed, bz2.BZ2Decompressor)
             case ".xz":
                 make = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, limits.part)
-                stream = _Unpacked(packed, make, b"\0")
+                stream = _Unpacked(packed, make)
             case ".zst":
                 import zstandard
 
@@ -255,20 +254,19 @@ class _Bounded(io.RawIOBase):
 
 
 class _Unpacked:
-    """The content of a file of frames one behind the other, which `make` makes an unpacker of, and
-    between which `padding` may stand. The streams of zstandard and lzma accept a truncated file
+    """The content of a file of frames one behind the other, perhaps with zeros between, of each of
+    which `make` makes an unpacker. The streams of zstandard and lzma accept a truncated file
     silently, or unpack to any size at once."""
 
-    def __init__(self, packed: Any, make: Callable[[], Any], padding: bytes = b""):
-        self._packed, self._make, self._padding = packed, make, padding
+    def __init__(self, packed: Any, make: Callable[[], Any]):
+        self._packed, self._make = packed, make
         self._ready = memoryview(b"")
         self._frame: Any = None  # what unpacks the current frame
 
     def read1(self, size: int) -> bytes:
         while not self._ready:
             ended = self._frame is None or self._frame.eof
-            packed = self._frame.unused_data if self._frame and ended else b""
-            packed = packed.lstrip(self._padding) if self._padding and ended else packed
+            packed = self._frame.unused_data.lstrip(b"\0") if self._frame and ended else b""
             packed = packed or self._packed.read(1 << 10)  # may unpack to 32 MB
             if not packed and not ended:
                 raise EOFError("the file ends before its last frame does")

@@ -38,9 +38,8 @@ def write_frames(frames: Frames, path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix.lower() not in _ENDINGS:
-        raise ValueError(
-            f"{path}: the ending is not known; expected {', '.join(_ENDINGS)}; rename it"
-        )
+        known = ", ".join(_ENDINGS)
+        raise ValueError(f"{path}: the ending is not known; expected {known}; rename it")
     if len(frames) == 0:
         raise ValueError(f"{path}: there are no frames to write; expected one or more")
     if frames.timestamp[0] < 0 or frames.timestamp[-1] >= LATEST:
@@ -63,22 +62,18 @@ def _write_table(frames: Frames, path: Path) -> None:
     names = [f"{c & 0xFFFFFFFF:08X}" if c >> 32 else f"{c:03X}" for c in codes.tolist()]
     digits = frames.data.tobytes().hex().upper().encode()
     payload = pl.Series(np.frombuffer(digits, f"S{2 * frames.data.shape[1]}"), dtype=pl.Binary)
+    used = pl.Series(2 * frames.bytes_used.astype(np.int64))
+    asked = pl.Series([f"R{dlc}" for dlc in range(9)]).gather(np.minimum(frames.dlc, 8))
     table = pl.DataFrame(
         {
             "timestamp": frames.timestamp,
             "arbitration_id": pl.Series(names).gather(place),
-            "data_field": payload.cast(pl.String).str.head(
-                pl.Series(2 * frames.bytes_used.astype(np.int64))
+            "data_field": asked.zip_with(
+                pl.Series(frames.is_remote_frame), payload.cast(pl.String).str.head(used)
             ),
             "attack": frames.attack.astype(np.uint8),
         }
     )
-    if frames.is_remote_frame.any():
-        asked = pl.Series([f"R{dlc}" for dlc in range(9)]).gather(np.minimum(frames.dlc, 8))
-        remote = pl.Series(frames.is_remote_frame)
-        table = table.with_columns(
-            pl.when(remote).then(asked).otherwise("data_field").alias("data_field")
-        )
     if path.suffix.lower() == ".parquet":
         table.write_parquet(path)
     else:
@@ -115,19 +110,11 @@ def _write_log(frames: Frames, path: Path) -> None:
     if suffix == ".log":
         path.write_text(candump(frames))
         return
-    width, payload = frames.data.shape[1], frames.data.tobytes()
-    flags = (frames.is_extended_id, frames.is_remote_frame)
-    columns = (frames.timestamp, frames.arbitration_id, *flags, frames.dlc, frames.bytes_used)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
+    names = ("timestamp", "arbitration_id", "is_extended_id", "is_remote_frame", "dlc")
+    columns = (getattr(frames, name).tolist() for name in names)
+    rows = zip(zip(*columns, strict=True), frames.data, frames.bytes_used, strict=True)
     with can.Logger(path) as log:
-        for i, (time, identifier, extended, asks, dlc, used) in enumerate(rows):
-            message = can.Message(
-                timestamp=time,
-                arbitration_id=identifier,
-                is_extended_id=extended,
-                is_remote_frame=asks,
-                is_fd=dlc > 8,
-                dlc=dlc,
-                data=payload[i * width : i * width + used],
-            )
+        for row, data, used in rows:
+            values = dict(zip(names, row, strict=True))
+            message = can.Message(**values, is_fd=row[-1] > 8, data=data[:used].tobytes())
             log.on_message_received(message)
