@@ -72,9 +72,10 @@ def _restored(case: dict[str, Any]) -> Case:
 
 
 class _Bus:
-    """The last windows of a bus, the times of its last alarms, and its last case."""
+    """The last windows of the bus `name`, the times of its last alarms, and its last case."""
 
-    def __init__(self, case: Case | None = None):
+    def __init__(self, name: str, case: Case | None = None):
+        self.name = name
         self.windows: deque[Event] = deque(maxlen=1000)
         self.spans: deque[tuple[float, float]] = deque(maxlen=1000)
         self.case = case
@@ -108,7 +109,7 @@ class Incidents:
         self.excerpts = excerpts
         self._told: deque[float] = deque()  # when alarms were told, in the last minute
         state = buses.incidents
-        self._of = {bus: _Bus(_restored(case)) for bus, case in state["cases"].items()}
+        self._of = {bus: _Bus(bus, _restored(case)) for bus, case in state["cases"].items()}
         self.number, self.untold = state["number"], state["untold"]
         self._ids, self._first = [*state["ids"]], state["first"]
 
@@ -123,16 +124,16 @@ class Incidents:
         said: list[Event] = []
         for event in events:
             bus = event.get("bus", "")
-            one = self._of.setdefault(bus, _Bus())
+            one = self._of.setdefault(bus, _Bus(bus))
             match event["event"]:
                 case "window":
                     one.windows.append(event)
-                    said += [event, *self._window(bus, one, event["time"])]
+                    said += [event, *self._window(one, event["time"])]
                     said += self._suppressed(event["time"])
                 case "alarm":
-                    said += self._raised(bus, one, event)
+                    said += self._raised(one, event)
                 case "over" if one.case:
-                    said += self._ended(bus, one, event)
+                    said += self._ended(one, one.case, event)
                 case _:
                     said.append(event)
         if self.excerpts:
@@ -142,76 +143,69 @@ class Incidents:
     def ending(self) -> list[Event]:
         """What is to be told at the end of the watch."""
         said = []
-        for bus, one in self._of.items():
-            if one.case and one.case.told and not one.case.closed:
-                said.append(self._tell(bus, one, "ongoing" if one.case.on else "over"))
+        for one in self._of.values():
+            if (case := one.case) and case.told and not case.closed:
+                said.append(self._tell(one, case, "ongoing" if case.on else "over"))
         if self.excerpts:
             said += self.excerpts.step(self.buses.now, at_last=True)
         return said + self._suppressed(self.buses.now, at_last=True)
 
-    def _window(self, bus: str, one: _Bus, now: float) -> list[Event]:
+    def _window(self, one: _Bus, now: float) -> list[Event]:
         case = one.case
         if case is None or case.closed:
             return []
         if not case.on:
-            return self._close(bus, one) if now - case.until >= case.quiet else []
+            return self._close(one, case) if now - case.until >= case.quiet else []
         case.count([one.windows[-1]])
         if now - case.since < case.due:
             return []
         if not case.told:
-            return self._first_word(bus, one, first=False)
+            return self._first_word(one, case, first=False)
         long = case.due >= _MINUTE
         case.due = 2 * case.due if long else _MINUTE
         before = case.facts["cause"], case.facts["sure"]
-        event = self._tell(bus, one, "holding" if long else "update")
+        event = self._tell(one, case, "holding" if long else "update")
         return [event] if long or before != (event["cause"], event["sure"]) else []
 
-    def _raised(self, bus: str, one: _Bus, event: Event) -> list[Event]:
+    def _raised(self, one: _Bus, event: Event) -> list[Event]:
         last = one.case
         if event["again"] and last:
-            return self._reopened(bus, one, event)
+            return self._reopened(one, last, event)
         began = max(event["since"] - event["delay"], one.spans[-1][1] if one.spans else 0.0)
-        case = one.case = Case(self.number + 1, began, began, event["since"], event)
+        case = Case(self.number + 1, began, began, event["since"], event)
         case.count(one.windows)
-        self._explain(bus, one)
+        self._explain(one, case)
         if last and last.goes_on_in(case):
-            one.case, last.rose = last, began
-            return self._reopened(bus, one, event)
-        said: list[Event] = []
-        if last and not last.closed:
-            one.case = last
-            said, one.case = self._close(bus, one), case
-        self.number += 1
-        return said + self._first_word(bus, one)
+            last.rose = began
+            return self._reopened(one, last, event)
+        said = self._close(one, last) if last and not last.closed else []
+        self.number, one.case = case.number, case
+        return said + self._first_word(one, case)
 
-    def _reopened(self, bus: str, one: _Bus, event: Event) -> list[Event]:
-        case: Any = one.case
+    def _reopened(self, one: _Bus, case: Case, event: Event) -> list[Event]:
         case.turn = event | {"peak": max(event["peak"], case.turn["peak"])}
         case.on, case.reopened = True, case.reopened + 1
         case.quiet = min(max(2 * case.quiet, _SECOND), _MINUTE)
         case.count(one.windows)
         closed, case.closed = case.closed, False
-        return self._first_word(bus, one) if closed or not case.told else []
+        return self._first_word(one, case) if closed or not case.told else []
 
-    def _ended(self, bus: str, one: _Bus, event: Event) -> list[Event]:
-        case: Any = one.case
+    def _ended(self, one: _Bus, case: Case, event: Event) -> list[Event]:
         case.turn = event | {"peak": max(event["peak"], case.turn["peak"])}
         case.on, case.until = False, event["time"]
         one.spans.append((case.rose, case.until))
-        return [] if case.quiet else self._close(bus, one)
+        return [] if case.quiet else self._close(one, case)
 
-    def _close(self, bus: str, one: _Bus) -> list[Event]:
-        case: Any = one.case
+    def _close(self, one: _Bus, case: Case) -> list[Event]:
         case.closed = True
         if not case.told:
             return []
         if self.excerpts:
-            self.excerpts.end(bus, self._clock(bus, case.until))
-        return [self._tell(bus, one, "over")]
+            self.excerpts.end(one.name, self._clock(one.name, case.until))
+        return [self._tell(one, case, "over")]
 
-    def _first_word(self, bus: str, one: _Bus, first: bool = True) -> list[Event]:
+    def _first_word(self, one: _Bus, case: Case, first: bool = True) -> list[Event]:
         """Tell an alarm if the limit allows it, or else count it, the `first` time."""
-        case: Any = one.case
         now = one.windows[-1]["time"]
         while self._told and now - self._told[0] >= _MINUTE:
             self._told.popleft()
@@ -224,11 +218,11 @@ class Incidents:
         self._told.append(now)
         again, case.told = case.told, True
         if self.excerpts:
-            recent = self.buses.of[bus].recent
+            bus, recent = one.name, self.buses.of[one.name].recent
             stamp = self._of_day(bus, case.since) or f"{case.since:010.3f}s"
             name = f"{stamp}-{bus}-{case.facts['id']}"
             case.excerpt = self.excerpts.begin(bus, recent, self._clock(bus, case.begin), name)
-        return [self._tell(bus, one, "alarm") | {"again": again}]
+        return [self._tell(one, case, "alarm") | {"again": again}]
 
     def _suppressed(self, now: float, at_last: bool = False) -> list[Event]:
         """How many alarms the limit suppressed, once a minute."""
@@ -238,10 +232,9 @@ class Incidents:
         self.untold, self._ids = 0, []
         return [event]
 
-    def _explain(self, bus: str, one: _Bus) -> None:
+    def _explain(self, one: _Bus, case: Case) -> None:
         """Say what a case is about, while the frames from before it are still held."""
-        case: Any = one.case
-        monitor, since = self.buses.of[bus], self.buses.since.get(bus, 0.0)
+        monitor, since = self.buses.of[one.name], self.buses.since.get(one.name, 0.0)
         end = case.counted if case.on else case.until
         heard = monitor.heard(end - since)
         if not len(heard.time) or (case.facts and heard.time[0] + since > case.begin):
@@ -259,13 +252,12 @@ class Incidents:
             frame["signals"] = self.names.changed(number, frame["before"], frame["after"])
         case.facts = facts
 
-    def _tell(self, bus: str, one: _Bus, what: str) -> Event:
+    def _tell(self, one: _Bus, case: Case, what: str) -> Event:
         """The event of a case; docs/alarm.schema.json says what its fields mean."""
-        case: Any = one.case
-        self._explain(bus, one)
-        tally, turn = case.tally, case.turn
+        self._explain(one, case)
+        bus, tally, turn = one.name, case.tally, case.turn
         now = one.windows[-1]["time"] if one.windows else case.counted
-        event = {"event": what, "time": now, "alarm": case.number, "since": case.since}
+        event: Event = {"event": what, "time": now, "alarm": case.number, "since": case.since}
         event |= {"until": None if case.on else case.until, "reopened": case.reopened}
         event |= {"windows": tally.windows, "called": tally.called, "frames": tally.frames}
         event |= {"peak": turn["peak"], "delay": turn["delay"]}
@@ -273,7 +265,8 @@ class Incidents:
         event |= {"attack": case.facts["kind"], "excerpt": case.excerpt}
         frame = case.facts["frame"] or {"after": ""}
         number = int(event["id"], 16)
-        about = {"id": _CUSTOM + [*Cause].index(Cause(event["cause"])), "count": tally.called}
+        kind = [*Cause].index(Cause(event["cause"]))
+        about: Event = {"id": _CUSTOM + kind, "count": tally.called}
         about["name"] = f"CANGRAPH_{event['cause'].upper().replace(' ', '_')}"
         about |= {"first": self._of_day(bus, case.begin), "last": self._of_day(bus, case.counted)}
         about["context"] = f"{number:08X} {frame['after']}".strip()
