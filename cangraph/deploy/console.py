@@ -10,6 +10,7 @@ from argparse import ArgumentError, ArgumentParser, Namespace
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -73,7 +74,6 @@ _TALE = ("alarm", "update", "holding", "over", "ongoing")  # events of an alarm
 _OF_A_BUS = ("statistics", *_TALE)  # which may have no name
 
 Pieces = Iterator[tuple[Frames, list[Event]]]
-Heard = tuple[Pieces, dict[str, Listener]]  # of a bus, and what listens to each
 
 
 def _parser() -> ArgumentParser:
@@ -158,28 +158,22 @@ def run_monitor(arguments: Sequence[str]) -> int:
         out = _said(stack, given, Screen(title, channels), stop)
         health = Health(*given.prometheus) if given.prometheus else None
         if health:
-            stack.callback(health.stop)
-        if given.log:
-            heard: Heard = (_replayed(given, buses, stop), {})
-        else:
-            listeners = _listeners(stack, given, buses)
-            heard = _listened(listeners, buses, stop), listeners
-        incidents, syslog = _told(stack, given, buses)
-        return _Run(incidents, source, out, stop, syslog, health).through(heard, resumed, given)
+            stack.callback(health.close)
+        listeners = {} if given.log else _listeners(stack, given, buses)
+        names = Names(given.dbc) if given.dbc else None
+        excerpts = Excerpts(given.excerpts) if given.excerpts else None
+        if excerpts:
+            stack.callback(excerpts.close)
+        syslog = Syslog(given.syslog) if given.syslog else None
+        if syslog:
+            stack.callback(syslog.close)
+        incidents = Incidents(buses, given.alarms, names, excerpts, live=not given.log)
+        pieces = _replayed(given, buses, stop) if given.log else _listened(listeners, buses, stop)
+        run = _Run(given, incidents, source, out, stop, listeners, syslog, health)
+        return run.through(pieces, resumed)
 
 
-def _told(stack: ExitStack, given: Namespace, buses: Buses) -> tuple[Incidents, Syslog | None]:
-    """How alarms are told, and where beside the events."""
-    names = Names(given.dbc) if given.dbc else None
-    excerpts = Excerpts(given.excerpts) if given.excerpts else None
-    syslog = Syslog(given.syslog) if given.syslog else None
-    for close in (excerpts and excerpts.close, syslog and syslog.close):
-        if close:
-            stack.callback(close)
-    return Incidents(buses, given.alarms, names, excerpts, live=not given.log), syslog
-
-
-def _said(stack: ExitStack, given: Namespace, screen: "Screen", stop: Flag) -> "Lines | Drawn":
+def _said(stack: ExitStack, given: Namespace, screen: "Screen", stop: Flag) -> "Lines | Screen":
     """Where events go: a file, a panel on a terminal, or standard output."""
     wait = stop.is_set if given.log else None
     if given.output:
@@ -192,7 +186,8 @@ def _said(stack: ExitStack, given: Namespace, screen: "Screen", stop: Flag) -> "
         stack.callback(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, rotate))
         return out
     if sys.stdout.isatty() and not given.json:
-        return Drawn(screen, stack)
+        screen.show(stack)
+        return screen
     return Lines(sys.stdout, wait, given.windows)
 
 
@@ -235,11 +230,8 @@ def _resumed(given: Namespace, buses: Buses, source: Source) -> list[Event]:
             given.state = None
             why = f"the old state cannot be set aside: {hindrance}"
             return [anew | {"aside": ""}, {"event": "unsaved", "time": 0.0, "why": why}]
-    return unsaid + buses.each(
-        lambda monitor: [
-            {"event": "resumed", "time": monitor.time, "frames": monitor.count["frames"]}
-        ]
-    )
+    resumed: Event = {"event": "resumed"}
+    return unsaid + buses.each(lambda m: resumed | {"time": m.time, "frames": m.count["frames"]})
 
 
 def _bus(given: Namespace, channel: str | None) -> can.BusABC:
@@ -279,27 +271,28 @@ def _listeners(stack: ExitStack, given: Namespace, buses: Buses) -> dict[str, Li
     return found
 
 
+@dataclass
 class _Run:
     """A watch: what comes is judged, said and kept. Saving and saying may fail: it goes on."""
 
-    def __init__(
-        self,
-        incidents: Incidents,
-        source: Source,
-        out: "Lines | Drawn",
-        stop: Flag,
-        syslog: Syslog | None = None,
-        health: Health | None = None,
-    ):
-        self.incidents, self.buses, self.source = incidents, incidents.buses, source
-        self.out, self.stop, self.syslog = out, stop, syslog
-        self.health, self.shown = health, -math.inf
-        self.state: Path | None = None
-        self.unsaved, self.refused = "", 0  # why, and how many rows of a log
+    given: Namespace
+    incidents: Incidents
+    source: Source
+    out: "Lines | Screen"
+    stop: Flag
+    listeners: dict[str, Listener]
+    syslog: Syslog | None
+    health: Health | None
+    unsaved: str = ""  # why the state is not saved
+    refused: int = 0  # rows of a log
 
-    def through(self, heard: Heard, first: Sequence[Event], given: Namespace) -> int:
+    @property
+    def buses(self) -> Buses:
+        return self.incidents.buses
+
+    def through(self, pieces: Pieces, first: Sequence[Event]) -> int:
         """Run until the pieces end; returns the exit status. `first` is said before."""
-        (pieces, listeners), self.state = heard, given.state
+        given, shown = self.given, -math.inf
         told = saved = time.monotonic()
         try:
             self.say(first)
@@ -310,11 +303,11 @@ class _Run:
                     self.refused = sys.maxsize
                 self.say(self.incidents.take(self.buses.feed(frames)))
                 now = time.monotonic()
-                if self.health and now - self.shown >= _SHOWN:
-                    self.shown, self.health.facts = now, self.statistics(listeners)
+                if self.health and now - shown >= _SHOWN:
+                    shown, self.health.facts = now, self.statistics()
                 if now - told >= given.statistics:
                     told = now
-                    self.say(self.statistics(listeners))
+                    self.say(self.statistics())
                 if now - saved >= given.save_every:
                     saved = now
                     self.save()
@@ -322,7 +315,7 @@ class _Run:
             status = self.status() if given.log else Status.NOTHING
             ends = {"event": "stopped", "time": self.buses.now, "status": status.value}
             ends |= {"unsaved": self.unsaved} if self.unsaved else {}
-            self.say([*self.incidents.ending(), *self.statistics(listeners), ends])
+            self.say([*self.incidents.ending(), *self.statistics(), ends])
             self.out.flush(_LAST)
         except (BrokenPipeError, UnsaidError):
             self.save()
@@ -341,9 +334,9 @@ class _Run:
                     self.out.say(notice | {"time": event["time"]})
         self.out.flush()
 
-    def statistics(self, listeners: dict[str, Listener]) -> list[Event]:
-        told = self.buses.each(lambda monitor: [monitor.statistics()])
-        counted = {name: listener.counters() for name, listener in listeners.items()}
+    def statistics(self) -> list[Event]:
+        told = self.buses.each(Monitor.statistics)
+        counted = {name: listener.counters() for name, listener in self.listeners.items()}
         other = next((counted[name] for name in counted if name not in self.buses.of), {})
         return [event | counted.get(event.get("bus", ""), other) for event in told]
 
@@ -359,19 +352,17 @@ class _Run:
 
     def save(self) -> None:
         """Keep the state, with what nobody took yet, if it can be kept."""
-        if not self.state:
+        if not self.given.state:
             return
         before, self.unsaved = self.unsaved, ""
         self.buses.incidents = self.incidents.state()
         try:
-            save_state(self.state, self.buses, self.source, self.out.waiting)
+            save_state(self.given.state, self.buses, self.source, self.out.waiting)
         except (OSError, ValueError) as error:
             self.unsaved = getattr(error, "strerror", "") or str(error)
         if self.unsaved != before:
-            event = (
-                {"event": "unsaved", "why": self.unsaved} if self.unsaved else {"event": "saved"}
-            )
-            self.out.say(event | {"time": self.buses.now})
+            event = {"event": "unsaved" if self.unsaved else "saved", "time": self.buses.now}
+            self.out.say(event | ({"why": self.unsaved} if self.unsaved else {}))
 
 
 def _replayed(given: Namespace, buses: Buses, stop: Flag) -> Pieces:
@@ -424,33 +415,6 @@ def _listened(listeners: dict[str, Listener], buses: Buses, stop: Flag) -> Piece
             yield listener.take(buses.wanted(name), 0.0 if number else _PATIENCE)
 
 
-class Drawn:
-    """Events on a `Screen` that is drawn on a terminal until the `stack` ends."""
-
-    waiting = ()
-
-    def __init__(self, screen: "Screen", stack: ExitStack):
-        from rich.live import Live
-
-        self._screen, self._live = screen, Live(screen, auto_refresh=False)
-        self._drawn = 0.0
-        self._live.start()
-        stack.callback(self._on_the_terminal, self._live.stop)
-
-    def say(self, event: Event) -> None:
-        self._screen.tell(event)
-
-    def flush(self, patience: float = 0.0) -> None:
-        if time.monotonic() - self._drawn > 1 / _DRAWN:
-            self._drawn = time.monotonic()
-            self._on_the_terminal(self._live.refresh)
-
-    @staticmethod
-    def _on_the_terminal(draw: Callable[[], None]) -> None:
-        with suppress(OSError):  # it was closed: SIGHUP comes
-            draw()
-
-
 class Shown:
     """What a screen shows of one bus."""
 
@@ -459,7 +423,7 @@ class Shown:
         self.alarm: Event = {}  # that is not over
         self.time, self.quiet_since = 0.0, 0.0
 
-    def tell(self, event: Event) -> None:
+    def say(self, event: Event) -> None:
         self.time = event["time"]
         if event["event"] == "statistics":
             self.facts = event
@@ -483,29 +447,51 @@ class Shown:
         else:
             yield f"quiet for {_clock(self.time - self.quiet_since)}", "green"
         f = self.facts
-        parts = (
-            [f"{f[name]:,} {name}" for name in ("frames", "windows", "ids", "alarms")] if f else []
-        )
-        parts += [f"{f[name]:,} {name}" for name in ("dropped", "error_frames") if f.get(name)]
+        always = ("frames", "windows", "ids", "alarms") if f else ()
+        sometimes = [name for name in ("dropped", "error_frames") if f.get(name)]
+        parts = [f"{f[name]:,} {name}" for name in (*always, *sometimes)]
         parts += [f"{f['p50_ms']:.2f} ms a window"] if f.get("p50_ms") is not None else []
         counted = "   ".join(parts).replace("ids", "IDs").replace("_", " ")
         yield counted or "waiting for frames", "dim"
 
 
 class Screen:
-    """A panel that rich can draw: `tell` it every event of the monitors of `buses`."""
+    """A panel of the monitors of `buses`: `say` it every event; once `show`n it is on the terminal,
+    and drawn again by `flush`."""
+
+    waiting = ()
 
     def __init__(self, title: str, buses: Iterable[str] = ()):
         self.title = printable(title)
         self.buses = {name: Shown() for name in map(printable, buses)}
         self.notes: deque[str] = deque(maxlen=10)
+        self._live: Any = None
+        self._drawn = 0.0
 
-    def tell(self, event: Event) -> None:
+    def show(self, stack: ExitStack) -> None:
+        """Be on the terminal until the `stack` ends."""
+        from rich.live import Live
+
+        self._live = Live(self, auto_refresh=False)
+        self._live.start()
+        stack.callback(self._on_the_terminal, self._live.stop)
+
+    def flush(self, patience: float = 0.0) -> None:
+        if time.monotonic() - self._drawn > 1 / _DRAWN:
+            self._drawn = time.monotonic()
+            self._on_the_terminal(self._live.refresh)
+
+    @staticmethod
+    def _on_the_terminal(draw: Callable[[], None]) -> None:
+        with suppress(OSError):  # it was closed: SIGHUP comes
+            draw()
+
+    def say(self, event: Event) -> None:
         # names of files and buses come from data; no text of an event reaches rich but as `Text`
         event = {k: printable(v) if isinstance(v, str) else v for k, v in event.items()}
         kind, bus = event["event"], event.get("bus", "")
         if bus or kind in _OF_A_BUS:
-            self.buses.setdefault(bus, Shown()).tell(event)
+            self.buses.setdefault(bus, Shown()).say(event)
         text = _WORDS.get(kind, "").format(**event)
         if kind == "over":
             lasted = event["until"] - event["since"]

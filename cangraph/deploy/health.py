@@ -63,7 +63,7 @@ class Health:
                     found[name].add_metric([fact.get("bus", ""), *labels.values()], value)
         yield from found.values()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -4,7 +4,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from operator import itemgetter
 from typing import Any
@@ -310,11 +310,10 @@ class Buses:
     def feed(self, frames: Frames) -> list[Event]:
         """Take the next frames, of any buses; returns the events that they cause."""
         events: list[Event] = []
-        parts = {frames.bus_names[0]: frames}
-        if len(frames.bus_names) > 1:
-            parts = frames.by_bus()
         if not len(frames):
-            parts = {}
+            return []
+        one = len(frames.bus_names) == 1  # `by_bus` costs more than to judge a few frames
+        parts = {frames.bus_names[0]: frames} if one else frames.by_bus()
         for bus, part in parts.items():
             if bus not in self.of:
                 self.of[bus] = self.make(bus=bus)
@@ -335,11 +334,9 @@ class Buses:
         late = {k: event[k] + since for k in ("time", "since", "start") if since and k in event}
         return event | late | ({"bus": bus} if bus else {})
 
-    def each(self, what: Callable[[Monitor], Sequence[Event]]) -> list[Event]:
-        """The events that `what` finds of the monitor of each bus."""
-        return [
-            self.told(bus, event) for bus, monitor in self.of.items() for event in what(monitor)
-        ]
+    def each(self, what: Callable[[Monitor], Event]) -> list[Event]:
+        """The event that `what` makes of the monitor of each bus."""
+        return [self.told(bus, what(monitor)) for bus, monitor in self.of.items()]
 
 
 def _told(turn: Turn) -> Event:

@@ -209,13 +209,13 @@ def test_it_waits_then_is_quiet_then_alarms_then_tells_of_it():
     screen = Screen("gat.onnx (GAT) on can0")
 
     def shows(event, *words):
-        screen.tell(event)
+        screen.say(event)
         text = drawn(screen)
         assert all(word in text for word in words)
         return text
 
     assert "waiting for frames" in drawn(screen)
-    screen.tell(WINDOW)
+    screen.say(WINDOW)
     assert not screen.notes and "gat.onnx (GAT) on can0" in drawn(screen)
     told = {"event": "statistics", "time": 2.0, "at": 0.5, "calibrating": False} | FACTS
     shows(told | {"calibrating": True, "p50_ms": None, "dropped": 5}, "learning", "5 dropped")
@@ -230,8 +230,8 @@ def test_it_waits_then_is_quiet_then_alarms_then_tells_of_it():
 
 def test_an_event_becomes_a_note_with_its_facts():
     screen = Screen("a on b")
-    screen.tell({"event": "clock", "time": 61.0, "seconds": -3.5})
-    screen.tell({"event": "errors", "time": 3725.04, "frames": 3000})
+    screen.say({"event": "clock", "time": 61.0, "seconds": -3.5})
+    screen.say({"event": "errors", "time": 3725.04, "frames": 3000})
     jumped, errors = screen.notes
     assert jumped.startswith("0:01:01  ") and "-3.500 s" in jumped and jumped in drawn(screen)
     assert errors.startswith("1:02:05  ") and "3,000 error frames" in errors
@@ -240,13 +240,13 @@ def test_an_event_becomes_a_note_with_its_facts():
 def test_two_buses_stand_on_one_screen():
     screen = Screen("gat.onnx (GAT) on socketcan can0, can1", ["can0", "can1"])
     for bus in ("can0", "can1"):
-        screen.tell({"event": "statistics", "time": 2.0, "at": 0.5, "bus": bus, **FACTS})
-    screen.tell({"event": "alarm", "time": 3.0, "bus": "can1"} | ALARM)
-    screen.tell({"event": "lost", "time": 3.0, "bus": "can0", "why": "gone"})
+        screen.say({"event": "statistics", "time": 2.0, "at": 0.5, "bus": bus, **FACTS})
+    screen.say({"event": "alarm", "time": 3.0, "bus": "can1"} | ALARM)
+    screen.say({"event": "lost", "time": 3.0, "bus": "can0", "why": "gone"})
     text = drawn(screen)
     assert "can0: quiet" in text and "can1: ALARM  timing, 0x1A0" in text
     assert "can0: the interface is gone" in text
-    screen.tell(OVER | {"bus": "can1"})
+    screen.say(OVER | {"bus": "can1"})
     assert "can1: quiet" in drawn(screen) and "can1: alarm of 2.5 s" in screen.notes[-1]
 
 
@@ -292,6 +292,6 @@ def test_nothing_that_data_says_is_obeyed_by_a_terminal(drive, tmp_path, capsys,
 def test_a_panel_shows_text_as_it_is(field):
     screen = Screen(f"gat {HOSTILE}", [HOSTILE, "can1"])
     for event in ({"event": "lost", "why": HOSTILE}, {"event": "alarm", **ALARM, field: HOSTILE}):
-        screen.tell({"time": 1.0, "bus": "can1"} | event)
+        screen.say({"time": 1.0, "bus": "can1"} | event)
     text = drawn(screen)
     assert text.count("a[/]b[red]") >= 3 and all(line.isprintable() for line in text.splitlines())
