@@ -117,9 +117,8 @@ def evidence_constants() -> dict[str, float]:
     >>> evidence_constants()["sure"]
     5.0
     """
-    found = {"sure": SURE, "most": _MOST, "least": _LEAST, "warm": _WARM, "memory": _MEMORY}
-    found |= {"spreads": _SPREADS, "lowest": _LOWEST, "suspect": _SUSPECT, "step": _STEP}
-    return found
+    return {"sure": SURE, "most": _MOST, "least": _LEAST, "warm": _WARM, "memory": _MEMORY,
+            "spreads": _SPREADS, "lowest": _LOWEST, "suspect": _SUSPECT, "step": _STEP}  # fmt: skip
 
 
 # window by window
@@ -191,11 +190,9 @@ class Watch:
         if self.on and was:
             self._higher(window)
         elif self.on:
-            self._rise(window, since)
-            return self.alarm
+            return self._rise(window, since)
         elif self.alarm is not None and was:
-            self.alarm = self.alarm._replace(what="over", end=window.end)
-            self.between = window
+            self.alarm, self.between = self.alarm._replace(what="over", end=window.end), window
             return self.alarm
         elif self.between is not None:
             self.between = max(self.between, window, key=attrgetter("value"))
@@ -213,15 +210,15 @@ class Watch:
         self.last[1] = max(self.last[1], window, key=attrgetter("value"))
         return amount >= SURE, self.last[0].start
 
-    def _rise(self, window: Seen, since: float) -> None:
+    def _rise(self, window: Seen, since: float) -> Turn:
         if self.alarm is not None and window.end - self.alarm.end <= self.hold:
             self.alarm = self.alarm._replace(what="raised", end=window.end, again=True)
             for seen in (self.between or window, *self.last):
                 self._higher(seen)
-            return
-        worst = max(self.last, key=attrgetter("value"))
-        delay = window.end - since
+            return self.alarm
+        worst, delay = max(self.last, key=attrgetter("value")), window.end - since
         self.alarm = Turn("raised", window.end, window.end, worst.value, worst, delay, False)
+        return self.alarm
 
     def _higher(self, seen: Seen) -> None:
         if self.alarm is not None and seen.value > self.alarm.peak:
@@ -331,9 +328,7 @@ def event_metrics(scores: Scores, at: float, k: int = 2, n: int = 3, hold: float
       their aftermath. `duty`: share of the benign time under alarm, right or false.
     """
     scores, alarms = _in_order(scores), raise_alarms(scores, at, k, n, hold)
-    delays: list[float] = []
-    missed: list[float] = []
-    right, benign, on_duty = 0, 0.0, 0.0
+    delays, missed, right, benign, on_duty = list[float](), list[float](), 0, 0.0, 0.0
     for number, mine in _captures(scores):
         part, raised = scores[mine], [alarm for alarm in alarms if alarm.capture == number]
         covered = attack_spans(replace(part, label=np.ones(len(part), bool)), _APART)

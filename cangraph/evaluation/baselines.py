@@ -46,20 +46,16 @@ def calibrated_count(graphs: Graphs, seconds: float = 10.0) -> Scores:
     return Scores.of(graphs, value)
 
 
-def _entropy(graphs: Graphs) -> np.ndarray:
-    """Entropy of the IDs of each window, H = −Σ p log₂ p in bits; p are shares of frames."""
-    p = graphs.node_count / graphs.window
-    return -np.add.reduceat(xlogy(p, p) / np.log(2), graphs.node_ptr[:-1])
-
-
 def _statistics(graphs: Graphs) -> np.ndarray:
-    """f8 (B, 3·F + 2): mean, least and largest of each node feature, IDs, entropy of the IDs."""
-    first = graphs.node_ptr[:-1]
+    """f8 (B, 3·F + 2): mean, least and largest of each node feature, IDs, and the entropy of the
+    IDs, H = −Σ p log₂ p in bits, where p are shares of frames."""
+    first, p = graphs.node_ptr[:-1], graphs.node_count / graphs.window
+    entropy = -np.add.reduceat(xlogy(p, p) / np.log(2), first)
     nodes = np.diff(graphs.node_ptr)[:, None].astype(np.float64)
     x = graphs.x.astype(np.float64)
     pooled = [np.add.reduceat(x, first) / nodes]
     pooled += [np.minimum.reduceat(x, first), np.maximum.reduceat(x, first)]
-    return np.concatenate([*pooled, nodes, _entropy(graphs)[:, None]], axis=1)
+    return np.concatenate([*pooled, nodes, entropy[:, None]], axis=1)
 
 
 class BoostedTrees:

@@ -206,12 +206,10 @@ def by_scenario(scores: Scores, at: float, expected: Sequence[str] = ()) -> list
     """`metrics` of each scenario: the plain mean over its captures, so that no long capture
     outvotes a short one. A scenario that is `expected` but has no windows gets a row with
     `captures` 0."""
-    rows = by_capture(scores, at)
-    names = sorted(set(expected) | {row["scenario"] for row in rows})
-    return [
-        {"scenario": name} | _macro([row for row in rows if row["scenario"] == name])
-        for name in names
-    ]
+    of: dict[str, list[dict]] = {name: [] for name in expected}
+    for row in by_capture(scores, at):
+        of.setdefault(row["scenario"], []).append(row)
+    return [{"scenario": name} | _macro(rows) for name, rows in sorted(of.items())]
 
 
 def compare(detectors: dict[str, tuple[Scores, float]], expected: Sequence[str] = ()) -> list[dict]:

@@ -57,16 +57,15 @@ def conversations(frames: Frames) -> list[dict[str, Any]]:
     for number in np.unique(frames.arbitration_id).tolist():
         if part := part_of(number):
             mine = frames.arbitration_id == number
-            row = {"id": number, "part": part, "frames": int(mine.sum())}
-            row |= _services(frames.data[mine], frames.bytes_used[mine], part)
-            known, begun = row.pop("known"), row.pop("begun")
-            if known > 1 and 2 * known > begun:
-                found.append(row)
+            if services := _services(frames.data[mine], frames.bytes_used[mine], part):
+                row = {"id": number, "part": part, "frames": int(mine.sum())}
+                found.append(row | services)
     return found
 
 
 def _services(data: np.ndarray, used: np.ndarray, part: str) -> dict[str, Any]:
-    """What the first bytes say: a single frame is 0 and its length, the first of several 1."""
+    """What the first bytes say, if most are of a known service: a single frame is 0 and its length,
+    the first of several 1."""
     first = np.where(data[:, 0] >> 4 == 1, 2, 1)  # a first frame has two bytes of length
     begins = (data[:, 0] >> 4 <= 1) & (data[:, 0] > 0) & (used > first)
     rows, at = np.flatnonzero(begins), first[begins]
@@ -78,10 +77,10 @@ def _services(data: np.ndarray, used: np.ndarray, part: str) -> dict[str, Any]:
     names = Counter[str]()
     for number, times in count.most_common():
         names[SERVICES.get(number, f"service {number & 0xFF:02X}")] += times
-    known = sum(times for number, times in count.items() if number in SERVICES)
+    known = refused.sum() + sum(times for number, times in count.items() if number in SERVICES)
+    if known < 2 or 2 * known <= len(rows):
+        return {}
     return {
-        "begun": len(rows),
-        "known": known + int(refused.sum()),
         "services": dict(names),
         "refused": int(refused.sum()),
         "sessions": [SESSIONS.get(s, f"{s:02X}") for s in np.unique(sessions).tolist()],
