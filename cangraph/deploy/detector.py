@@ -102,6 +102,10 @@ def _line(said: Any) -> str:
     return printable(" ".join(str(said).split()))[:200]
 
 
+def _wrong(path: Path, came: str, expected: str, remedy: str = _REMEDY) -> ValueError:
+    return ValueError(f"{path}: {came}; expected {expected}; {remedy}")
+
+
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -255,8 +259,8 @@ class Exported:
                 f"{path}: no such file; expected an exported detector; {remedy}"
             )
         if (size := self.path.stat().st_size) > _LARGEST:
-            came = f"{path}: {size:,} bytes"
-            raise ValueError(f"{came}; expected a detector of at most {_LARGEST:,}; give another")
+            expected = f"a detector of at most {_LARGEST:,}"
+            raise _wrong(self.path, f"{size:,} bytes", expected, "give another")
         content = self.path.read_bytes()
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
@@ -266,14 +270,13 @@ class Exported:
         except ImportError:  # onnxruntime is missing, not the file wrong
             raise
         except Exception as error:  # onnxruntime's errors share no class
-            came = f"{path}: {_line(error)}"
-            raise ValueError(f"{came}; expected an exported detector; {_REMEDY}") from error
+            raise _wrong(self.path, _line(error), "an exported detector") from error
         self.about = self._facts(said.get(KEY, ""))
         self.kind, self.threshold = self.about["kind"], self.about["threshold"]
         self.window, self.stride = self.about["window"], self.about["stride"]
         if self.about["weights_sha256"] != hashlib.sha256(graph).hexdigest():
-            came = f"{path}: weights_sha256 is not that of what the file holds: it is damaged"
-            raise ValueError(f"{came}; expected what was exported; copy it anew, or {_REMEDY}")
+            came = "weights_sha256 is not that of what the file holds: it is damaged"
+            raise _wrong(self.path, came, "what was exported", f"copy it anew, or {_REMEDY}")
         self.rule = alarm_rule(self.kind, self.threshold)
         self._agrees_with_this_code()
         self._keeps_its_word()
@@ -294,9 +297,9 @@ class Exported:
         ends = self._session.get_inputs(), self._session.get_outputs()
         names = tuple(tuple(end.name for end in side) for side in ends)
         if not said or names != (INPUTS, OUTPUTS):
-            came = f"{self.path}: an ONNX file with inputs {_line(', '.join(names[0]))}"
-            expected = f"that cangraph did not write; expected {', '.join(INPUTS)} and metadata"
-            raise ValueError(f"{came} {expected}; {_REMEDY}")
+            inputs = _line(", ".join(names[0]))
+            came = f"an ONNX file with inputs {inputs} that cangraph did not write"
+            raise _wrong(self.path, came, f"{', '.join(INPUTS)} and metadata")
         try:
             facts = json.loads(said, parse_float=_finite, parse_constant=_finite)
             kinds = {name: kind for kind, group in _FACTS.items() for name in group}
@@ -306,11 +309,11 @@ class Exported:
         except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
             facts, wrong = {}, [_line(error)]
         if facts.get("format", FORMAT) != FORMAT:
-            came = f"{self.path}: a file of format {_line(facts['format'])}"
-            raise ValueError(f"{came}; expected format {FORMAT}; {_REMEDY}")
+            came = f"a file of format {_line(facts['format'])}"
+            raise _wrong(self.path, came, f"format {FORMAT}")
         if wrong:
-            came = f"{self.path}: its metadata cannot be read ({', '.join(wrong)})"
-            raise ValueError(f"{came}; expected what cangraph.to_onnx writes; {_REMEDY}")
+            came = f"its metadata cannot be read ({', '.join(wrong)})"
+            raise _wrong(self.path, came, "what cangraph.to_onnx writes")
         return facts
 
     def _agrees_with_this_code(self) -> None:
@@ -321,11 +324,8 @@ class Exported:
             odd = [key for key in here | there if here.get(key) != there.get(key)]
             if odd:
                 came = ", ".join(f"{key} = {there.get(key)} ({here.get(key)} here)" for key in odd)
-                raise ValueError(
-                    f"{self.path}: made for other features, {name.replace('_', ' ')}: "
-                    f"{_line(came)}; "
-                    f"expected those of this version; {_REMEDY}"
-                )
+                came = f"made for other features, {name.replace('_', ' ')}: {_line(came)}"
+                raise _wrong(self.path, came, "those of this version")
 
     def _keeps_its_word(self) -> None:
         """Raises `ValueError` unless the window of `proof` comes out as it did for the maker."""
@@ -341,9 +341,10 @@ class Exported:
             if len(came) == len(expected) and np.allclose(came, expected, _NEAR, _NEAR):
                 return
             fault = f"a value of {judged.value:.6g} instead of {said['value']:.6g}"
-        raise ValueError(
-            f"{self.path}: the window that it is tried on comes out with {fault}; expected what "
-            f"its maker saw: it is damaged, or for other features; {_REMEDY}"
+        raise _wrong(
+            self.path,
+            f"the window that it is tried on comes out with {fault}",
+            "what its maker saw: it is damaged, or for other features",
         )
 
     def judge(self, x: np.ndarray, edge_index: np.ndarray, edge_attr: np.ndarray) -> Judged:
@@ -353,8 +354,8 @@ class Exported:
         try:
             return judge(self._session, x, edge_index, edge_attr)
         except Exception as error:  # onnxruntime's errors share no class
-            came = f"{self.path}: a window cannot be judged ({_line(error)})"
-            raise ValueError(f"{came}; expected an exported detector; {_REMEDY}") from error
+            came = f"a window cannot be judged ({_line(error)})"
+            raise _wrong(self.path, came, "an exported detector") from error
 
     def judge_all(self, graphs: Graphs) -> list[Judged]:
         """`judge` of each window."""
@@ -368,8 +369,8 @@ class Exported:
         """The values of all windows. Raises `ValueError` where one is no number."""
         judged = self.judge_all(graphs)
         if wrong := sum(not one.whole for one in judged):
-            came = f"{self.path}: no number for {wrong:,} of {len(judged):,} windows"
-            raise ValueError(f"{came}; expected a detector that judges them all; {_REMEDY}")
+            came = f"no number for {wrong:,} of {len(judged):,} windows"
+            raise _wrong(self.path, came, "a detector that judges them all")
         return Scores.of(graphs, np.array([one.value for one in judged]))
 
     def blame(self, graphs: Graphs) -> np.ndarray:

@@ -91,8 +91,7 @@ class Excerpts:
             self._finish(bus)
 
     def _finish(self, bus: str) -> None:
-        if bus in self._open:
-            self._open.pop(bus).file.close()
+        self._open.pop(bus).file.close()
 
 
 class _Excerpt:

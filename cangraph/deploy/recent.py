@@ -22,7 +22,8 @@ ODD = {
 }
 _COLUMNS = [[feature.name for feature in FRAME_FEATURES].index(name) for name in ODD]
 _LEAST = np.array([*ODD.values()], np.float32)
-_KEPT = ("timestamp", "arbitration_id", "dlc", "is_extended_id", "is_remote_frame")
+_KEPT = {"timestamp": "f8", "arbitration_id": "u4", "dlc": "u1"}  # columns beside the payload
+_KEPT |= {"is_extended_id": "?", "is_remote_frame": "?"}
 
 
 def odd_of(features: np.ndarray) -> np.ndarray:
@@ -41,17 +42,7 @@ class Heard(NamedTuple):
 
 
 def _record(width: int) -> np.dtype:
-    return np.dtype(
-        [
-            ("timestamp", np.float64),
-            ("arbitration_id", np.uint32),
-            ("dlc", np.uint8),
-            ("is_extended_id", np.bool_),
-            ("is_remote_frame", np.bool_),
-            ("odd", np.bool_, (len(ODD),)),
-            ("data", np.uint8, (width,)),
-        ]
-    )
+    return np.dtype([*_KEPT.items(), ("odd", "?", (len(ODD),)), ("data", "u1", (width,))])
 
 
 class Recent:

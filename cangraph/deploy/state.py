@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
+from cangraph.deploy.incidents import Case
 from cangraph.deploy.monitor import COUNTED, Buses, Event
-from cangraph.deploy.reasons import Cause
+from cangraph.deploy.reasons import Cause, Tally
+from cangraph.evaluation.alarms import Evidence, Seen
 from cangraph.features.baseline import arrays_of
 from cangraph.files import put
 
@@ -25,8 +27,8 @@ _BEGINS = b"PK\3\4state.npy"  # a file of numpy, and 26 bytes later the name of 
 # what the facts of a state are like: lists of any length, tuples as long as here, dicts with these
 # keys ("?": its value may be null, "*": any, "...": others too), numbers that are finite, whole
 # ones at least 0
-_SEEN = (float, float, float, int, float, str)
-_EVIDENCE = dict.fromkeys(("amount", "usual", "spread", "heard", "end", "level"), float)
+_SEEN = tuple(get_type_hints(Seen).values())
+_EVIDENCE = dict.fromkeys(vars(Evidence()), float)
 _WATCH = {"last": [_SEEN], "evidence": _EVIDENCE, "time": float, "on": bool, "between?": _SEEN}
 _WATCH |= {"alarm?": (str, float, float, float, _SEEN, float, bool)}
 _MONITOR = {"watch": _WATCH, "clean?": [float], "count": dict.fromkeys(COUNTED, int), "at": float}
@@ -35,12 +37,8 @@ _TURN = {"id": str, "attack": str, "peak": float, "delay": float, "...": None}
 _FRAME = {"before": str, "after": str, "changed": [int], "...": None}
 _WHY: dict[str, Any] = dict.fromkeys(("id", "kind", "cause", "why", "sure", "name"), str)
 _WHY |= {"many": int, "blamed": {"*": int}, "reasons": [dict], "frame?": _FRAME, "...": None}
-_CASE: dict[str, Any] = dict.fromkeys(
-    ("begin", "rose", "since", "until", "counted", "quiet", "due"), float
-)
-_CASE |= dict.fromkeys(("on", "told", "closed"), bool) | {"number": int, "reopened": int}
-_CASE |= {"turn": _TURN, "facts": _WHY, "excerpt": str}
-_CASE |= {"tally": {"windows": int, "called": int, "frames": int, "blamed": {"*": {"*": int}}}}
+_TALLY = get_type_hints(Tally) | {"blamed": {"*": {"*": int}}}
+_CASE = get_type_hints(Case) | {"turn": _TURN, "facts": _WHY, "tally": _TALLY}
 _INCIDENTS = {"cases": {"*": _CASE}, "number": int, "untold": int, "ids": [str], "first": float}
 _FACTS = {"settings": dict, "source": (str, int, str), "since": {"*": float}, "unsaid": [dict]}
 _FACTS |= {"buses": {"*": _MONITOR}, "incidents": _INCIDENTS}
