@@ -205,16 +205,17 @@ def load(stage: str, params: Params) -> dict[str, Any]:
     return record
 
 
-def _content(stage: str, params: Params, ending: str) -> bytes:
-    """The file of a stage. Raises as `load` does, and `ValueError` when the file is damaged."""
-    path = _existing(params, stage, ending)
-    content, known = path.read_bytes(), load(stage, params)["files"].get(path.name)
-    if _sha256(content) != known:
+def _saved(stage: str, params: Params, ending: str) -> tuple[dict[str, Any], bytes]:
+    """The JSON of a stage and one of its files. Raises as `load` does, and `ValueError` when the
+    file is damaged."""
+    record, path = load(stage, params), _existing(params, stage, ending)
+    content = path.read_bytes()
+    if _sha256(content) != record["files"].get(path.name):
         raise ValueError(
             f"{path}: damaged, or of another run; expected the sha256 that {stage}.json holds; "
             f"{remedy(params, stage)}"
         )
-    return content
+    return record, content
 
 
 def load_data(params: Params) -> Split:
@@ -222,7 +223,7 @@ def load_data(params: Params) -> Split:
 
     Raises `ValueError` for other parameters and damaged graphs, `FileNotFoundError` for none.
     """
-    record = load("data_prep", params)
+    record, content = _saved("data_prep", params, ".safetensors")
     asked = params.model_dump()
     for name in ("dataset", "seed", "window", "stride", "split"):
         if record["params"][name] != asked[name]:
@@ -230,19 +231,19 @@ def load_data(params: Params) -> Split:
                 f"run {params.dataset!r}: data_prep ran with {name} = {record['params'][name]}; "
                 f"expected {asked[name]}; run data_prep with the same parameters"
             )
-    part = read_arrays(_content("data_prep", params, ".safetensors"))["part"]
     try:
         graphs = open_graphs(graphs_folder(params), record["graphs"])
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}; {remedy(params, 'data_prep')}") from error
+    part = read_arrays(content)["part"]
     return Split(graphs, part, tuple(record["notes"]), params.split.most)
 
 
 def load_scores(stage: str, params: Params, data: Split) -> dict[str, Scores]:
     """The scores that a stage saved, by the names it gave them. Raises as `load` does, and
     `ValueError` when the arrays are damaged."""
-    arrays = read_arrays(_content(stage, params, ".safetensors"))
-    found, record = {}, load(stage, params)
+    record, content = _saved(stage, params, ".safetensors")
+    arrays, found = read_arrays(content), {}
     for name, states in record["states"].items():
         value, state = arrays[f"{name}/value"], arrays[f"{name}/state"]
         part = name.split("/")[-1]
@@ -266,10 +267,10 @@ def load_models(stage: str, params: Params) -> dict[str, Any]:
     from cangraph.nn.models import GAT, VGAE
     from cangraph.train.tasks import Detector, Reconstructor
 
-    content = io.BytesIO(_content(stage, params, ".ckpt"))
+    _, content = _saved(stage, params, ".ckpt")
     kinds: dict[str, tuple[Any, Any]] = {"GAT": (GAT, Detector), "VGAE": (VGAE, Reconstructor)}
     tasks = {}
-    for name, saved in torch.load(content, weights_only=True).items():
+    for name, saved in torch.load(io.BytesIO(content), weights_only=True).items():
         if saved["kind"] not in kinds:
             said = f"{stage}.ckpt: {name} is a {saved['kind']!r}; expected one of "
             raise ValueError(f"{said}{', '.join(kinds)}; {remedy(params, stage)}")
