@@ -237,12 +237,11 @@ class Monitor:
     def restore(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Go on from a `state`, on a monitor that has seen no frame. Raises `ValueError` for
         arrays that none can have left: the kernels trust them with places in memory."""
-        self._check(facts, arrays)
+        held = self._held(facts, arrays)
         sliding = Sliding(self.sliding.window, self.sliding.stride)
         slots = {int(key): slot for slot, key in enumerate(arrays["slots"])}
         sliding.profiles = Profiles(slots, arrays["profiles"], arrays["heard"])
         sliding.last = arrays["last"]
-        held = [arrays[f"held/{k}"] for k in range(len(_nothing()))]
         sliding.held = held if facts["count"]["frames"] else []
         for name in ("passed", "told", "origin"):
             setattr(sliding, name, facts[name])
@@ -251,7 +250,8 @@ class Monitor:
         self.watch.at, self.clean = facts["at"], facts["clean"]
         self.sliding, self.count, self.time = sliding, facts["count"], facts["time"]
 
-    def _check(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _held(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The columns of the frames that are held, once all arrays are found to be right."""
         slots, told = arrays["slots"], facts["told"]
         check_profiles(slots, arrays["profiles"], arrays["heard"], arrays["last"])
         held = [arrays[f"held/{k}"] for k in range(len(_nothing()))]
@@ -261,6 +261,7 @@ class Monitor:
         right = right and held[4].max(initial=-1) < len(slots) and told <= len(held[0])
         if not right or (np.diff(held[0]) < 0).any():
             raise ValueError(f"{len(slots)} IDs and frames that do not fit together")
+        return held
 
 
 def _nothing() -> list[np.ndarray]:

@@ -176,17 +176,15 @@ class Messages:
 
     def columns(self, blocks: list) -> Taken:
         """The frames of blocks; refused is what `fault_of` finds wrong."""
-        messages = [*chain.from_iterable(blocks)]
-        found_wrong = [fault_of(message) for message in messages]
-        if faults := [fault for fault in found_wrong if fault]:
-            messages = [m for m, fault in zip(messages, found_wrong, strict=True) if not fault]
+        looked_at = [(message, fault_of(message)) for message in chain.from_iterable(blocks)]
+        messages = [message for message, fault in looked_at if not fault]
+        faults = [fault for _, fault in looked_at if fault]
         found: dict[str, Any] = columns_of(messages)
         found["bus_names"] = (self.name,)
         if not self.name or "," in self.name:
             names = ["" if m.channel is None else str(m.channel) for m in messages]
-            known = sorted(set(names)) or [""]
-            found["bus_names"] = tuple(known)
-            found["bus"] = np.array([known.index(name) for name in names], np.uint8)
+            known, bus = np.unique(np.array(names, str), return_inverse=True)
+            found |= {"bus_names": tuple(known.tolist()) or ("",), "bus": bus.astype(np.uint8)}
         return found, len(faults), faults[0] if faults else ""
 
 
