@@ -153,9 +153,10 @@ def second(timestamp, mine, data, odd, usual, name, title=None):
     return style.heading([top, middle, bottom], title or text)
 
 
-def watched(start, end, value, spans, at, ax=None, title=None):
+def watched(start, end, value, spans, at, name="", ax=None, title=None):
     """What a detector said of a log: the highest `value` in each stretch, windows from `start` to
-    `end` (B,) s; alarms, `spans` (begin, end), shaded; the threshold `at` dashed."""
+    `end` (B,) s; alarms, `spans` (begin, end), shaded; the threshold `at` dashed; the `name` of
+    the bus."""
     start, end, value = map(np.asarray, (start, end, value))
     ax = style.axes(ax, 1.55)
     for span in spans:
@@ -170,8 +171,9 @@ def watched(start, end, value, spans, at, ax=None, title=None):
         ax.plot(start[first][lit], most[lit], ".", color=ATTACK, ms=3)
     ax.axhline(at, **style.DASHED)
     ax.set(xlabel="time (s)", ylabel="score", xmargin=0)
-    seconds = sum(b - a for a, b in spans)
-    text = (
-        f"{len(spans)} alarms, {seconds:,.1f} s of {(end - start[:1])[-1] if len(end) else 0:,.1f}"
-    )
-    return style.title(ax, title or text)
+    seconds = f"{(end - start[:1])[-1] if len(end) else 0:,.1f} s"
+    long = f"{sum(b - a for a, b in spans):,.1f} of {seconds}"
+    text = f"{len(spans):,} alarm{'' if len(spans) == 1 else 's'}, {long}"
+    if not spans:
+        text = f"No alarm in {seconds}; the highest score is {style.number(value.max(initial=0))}"
+    return style.title(ax, title or f"{name + ': ' if name else ''}{text}")

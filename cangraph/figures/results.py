@@ -37,12 +37,13 @@ def learning_curves(history, ax=None, title=None):
     return style.heading(axes, title or f"Best epoch: {found}")
 
 
-def training_trace(values, ax=None, title=None):
+def training_trace(values, ax=None, title=None, across="step"):
     """Named traces of a training, a panel each: every step pale, the running mean dark.
 
-    `values`: name → (n,). A reward that is flat from the first step on: nothing was learnt.
+    `values`: name → (n,), one for each step or epoch, as `across` says. A reward that is flat from
+    the first step on: nothing was learnt.
     """
-    axes, last = style.panels(ax, values, "step"), []
+    axes, last = style.panels(ax, values, across), []
     for ax, (name, value) in zip(axes, values.items(), strict=True):
         span = max(1, len(value) // 25)
         mean = np.convolve(value, np.ones(span) / span, "valid")
@@ -91,7 +92,8 @@ def roc(curves, ax=None, title=None):
 
 def bars(names, values, reference=None, ax=None, title=None):
     """A table's column as bars: (n,) names and values, a reference value. NaN: undefined."""
-    n, values = len(names), np.asarray(values, float)
+    n, values = len(names), np.asarray(values)
+    values = values if values.dtype.kind in "iu" else values.astype(float)  # counts stay whole
     ax = style.axes(ax, 1.1 + 0.28 * n)
     ax.barh(range(n), np.nan_to_num(values), 0.62, color=BENIGN)
     for i, end in enumerate(np.nan_to_num(np.maximum(values, 0))):

@@ -4,6 +4,7 @@ Vermillion means attack, or what is wrong; a calm blue benign.
 """
 
 import sys
+from numbers import Integral
 from pathlib import Path
 from textwrap import fill
 
@@ -130,8 +131,10 @@ def id_names(arbitration_id):
 
 def number(value):
     """
-    >>> number(0.12345), number(12345.6), number(np.nan)
-    ('0.123', '12,346', 'undefined')
+    >>> number(0.12345), number(12345.6), number(np.nan), number(3)
+    ('0.123', '12,346', 'undefined', '3')
     """
+    if isinstance(value, Integral):
+        return f"{value:,}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
     return f"{value:,.{digits}f}" if np.isfinite(value) else "undefined"

@@ -214,7 +214,7 @@ def _not_judged(one: OneBus, detector: Exported, unjudged: int) -> Iterable[str]
     if left > 0:
         yield f"the last {left} frames, which fill no window"
     if not detector.baseline:
-        yield f"what was there in the first {WARM:g} s: it is taken for normal"
+        yield f"what came in the first {WARM:g} s, which is taken as normal"
     gaps = np.diff(frames.timestamp)
     long = gaps[gaps > _PAUSE]
     if len(long):
@@ -224,6 +224,6 @@ def _not_judged(one: OneBus, detector: Exported, unjudged: int) -> Iterable[str]
         )
     ids, counts = np.unique(frames.arbitration_id, return_counts=True)
     if rare := [f"{number:03X}" for number in ids[counts < _RARE_ID].tolist()]:
-        more = f" and {len(rare) - 8} more" if len(rare) > 8 else ""
+        more = f" and {len(rare) - 8:,} more" if len(rare) > 8 else ""
         few = f"{len(rare):,} IDs with fewer than {_RARE_ID} frames, which have no period"
         yield f"{few}: {', '.join(rare[:8])}{more}"

@@ -112,7 +112,7 @@ def _templates(pages: bool) -> Any:
 
 
 def ranked(found: Scan) -> list[dict[str, Any]]:
-    """The alarms that are shown, the surest and highest of them, in order of time."""
+    """The alarms that are shown, the most certain and highest of them, in order of time."""
     order = ("high", "medium", "low")
     first = sorted(found.facts["alarms"], key=lambda a: (order.index(a["sure"]), -a["peak"]))
     return sorted(first[:SHOWN], key=lambda alarm: alarm["begin"])
@@ -123,7 +123,7 @@ def alarm_rows(found: Scan) -> list[dict[str, str]]:
     said = _templates(pages=False).get_template("said.txt").module
     return [
         {"at": f"{alarm['begin']:,.2f} s", "for": said.lasted(alarm)}
-        | {"ID": said.who(alarm), "attack": alarm["kind"] or "not known", "sure": alarm["sure"]}
+        | {"ID": said.who(alarm), "attack": alarm["kind"] or "unknown", "certainty": alarm["sure"]}
         | {"because": said.reason_lines(alarm).split("\n")[0].partition(" s: ")[2]}
         for alarm in ranked(found)
     ]
@@ -173,10 +173,8 @@ def timeline(found: Scan, bus: str) -> Any:
     start, end, value = one.windows.T
     alarms = [alarm for alarm in found.facts["alarms"] if alarm["bus"] == bus]
     spans = [(alarm["begin"], alarm["end"]) for alarm in alarms]
-    of = f"{len(value):,} windows of {found.detector.window} frames"
-    title = f"{bus + ': ' if bus else ''}{len(alarms)} alarms in {of}"
     times = start + one.since, end + one.since
-    return figures.watched(*times, value, spans, found.detector.threshold, title=title)
+    return figures.watched(*times, value, spans, found.detector.threshold, name=bus)
 
 
 def picture(found: Scan, alarm: dict[str, Any]) -> Any:

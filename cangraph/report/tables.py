@@ -78,14 +78,21 @@ def show(rows: Sequence[Mapping], columns: Sequence[str] = (), digits: int = 4) 
     return Table(columns, [[_text(row.get(c), row, digits) for c in columns] for row in rows])
 
 
-def wide(rows: Sequence[Mapping], down: str, across: str, value: str, digits: int = 4) -> Table:
+def wide(
+    rows: Sequence[Mapping],
+    down: str,
+    across: str,
+    value: str,
+    digits: int = 4,
+    nothing: str = "not reported",
+) -> Table:
     """One metric of `rows` as a matrix: `down` the side, `across` the top, in order of appearance;
-    `not reported` where no row says anything."""
+    `nothing` where no row says anything."""
     tops = list(dict.fromkeys(row[across] for row in rows))
     sides: dict[str, dict[str, str]] = {row[down]: {} for row in rows}
     for row in rows:
         if value in row:
             sides[row[down]][row[across]] = _text(row[value], row, digits)
     known = {side: found for side, found in sides.items() if found}
-    cells = [[s, *(found.get(top, "not reported") for top in tops)] for s, found in known.items()]
+    cells = [[s, *(found.get(top, nothing) for top in tops)] for s, found in known.items()]
     return Table([down, *tops], cells)

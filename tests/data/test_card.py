@@ -9,7 +9,7 @@ import pytest
 from cangraph.data.card import data_card
 from cangraph.data.datasets import _distinct, read
 from cangraph.data.graphs import to_graphs
-from cangraph.frames import Frames
+from cangraph.frames import AttackSpan, Frames
 
 CLEAN, ATTACKS, TEST = "train_01_attack_free", "train_02_with_attacks", "test_01_known"
 
@@ -164,8 +164,14 @@ def test_shares_of_short_gaps_that_give_attacked_captures_away_leak(attacked, cl
 
 def test_attack_scenarios_without_labels_are_named():
     card = card_of(capture("a", CLEAN), capture("b", "test_05_suppress"), capture("c", attacks=1))
-    (warning,) = warned(card, "no frame labelled attack")
+    (warning,) = warned(card, "no window under attack")
     assert "test_05 b" in warning and "test_01 c" not in warning
+
+
+def test_a_suppressed_message_is_a_label_though_no_frame_carries_it():
+    span = AttackSpan(0.02, 0.05, "suppression", 0x100)
+    suppressed = replace(capture("b", "test_05_suppress"), attack_spans=(span,))
+    assert not warned(card_of(capture("a", CLEAN), suppressed), "no window under attack")
 
 
 def test_sound_captures_raise_no_warning():
@@ -193,7 +199,7 @@ def test_set_04_gives_itself_away(real_card):
     assert {row["name"]: row["copies"] for row in card["captures"] if row["copies"]} == {
         name: [f"train_02 {name}"] for name in ("accessory-3", "accessory-4", "attack-free-4")
     }
-    assert warned(card, "no frame labelled attack: test_05 suppress-1, test_05 suppress-2")
+    assert warned(card, "no window under attack: test_05 suppress-1, test_05 suppress-2")
     assert card["shared_recordings"] == [
         ["train_01 attack-free-4", "test_06 masquerade-untimed-4"],
         ["test_02 rpm-accessory-1", "test_02 speed-accessory-1"],

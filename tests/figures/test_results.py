@@ -51,6 +51,7 @@ def test_bars_write_values_and_reference():
     ax = results.bars(["a", "b", "c"], [0.9, 12345, np.nan], reference=0.8)
     assert bars_of(ax, BENIGN) == [0.9, 12345, 0] and numbers(ax) == ["0.900", "12,345"]
     assert words(ax) == ["0.900", "12,345", "undefined", "reference 0.800"]
+    assert words(results.bars(["a", "b"], [3, 0])) == ["3", "0"], "counts are whole"
 
 
 def test_forest_puts_the_best_on_top_and_says_undefined():

@@ -47,6 +47,7 @@ def test_wide_crosses_in_order_of_appearance_and_leaves_out_a_side_that_reports_
         ["GAT", "not reported", "1.00", "not reported"],
         ["none", "not reported", "not reported", "absent"],
     ]
+    assert wide(rows, "by", "in", "f1", nothing="").cells[1] == ["GAT", "", "1.0000", ""]
 
 
 def test_none_is_undefined_or_absent_and_figures_are_flush_right():
