@@ -90,8 +90,8 @@ def default_rule(held: HeldOut) -> str:
     """The rule to use: the better single model, unless fused rules lead it beyond chance on
     held-out recordings (p < .05, corrected for the number of rules). Of those the simplest, which
     comes first, that the best one does not lead beyond chance. Test windows are not looked at.
-    A small lead on synthesised attacks shrinks or
-    turns on another car, so the burden of proof is on the rule with more parts.
+    A small lead on synthesised attacks shrinks or turns on another car, so the burden of proof is
+    on the rule with more parts.
 
     >>> folds = {"VGAE alone": np.array([0.5, 0.5, 0.5]), "GAT alone": np.array([0.9, 0.8, 0.85]),
     ...          "mean": np.array([0.91, 0.8, 0.86]), "DQN fusion": np.array([0.97, 0.88, 0.92])}

@@ -84,14 +84,6 @@ def test_killed_and_started_again_it_goes_on(detector_file, said, log, tmp_path)
     assert rest[0]["event"] == "resumed" and not of(rest, "window"), "all of it was seen"
 
 
-def test_a_state_of_another_log_is_refused(said, refused, log, drive, tmp_path):
-    state, other = tmp_path / "state.npz", tmp_path / "other.log"
-    said("--log", log, "--state", state)
-    write_frames(drive[:300], other)
-    message = refused("--log", other, "--state", state)
-    assert str(log) in message and f"expected {other}; " in message
-
-
 def test_a_bus_is_heard_and_nothing_is_sent(said, drive, cars):
     (car,) = cars(monitored=drive[:400]).values()
     events = said("-i", "virtual", "-c", "monitored", "--windows")

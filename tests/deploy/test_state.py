@@ -221,8 +221,9 @@ def test_a_log_is_known_by_its_content(said, refused, clean, tmp_path):
     assert [p.name for p in tmp_path.glob("*aside*")] == ["state.npz.aside-1", "state.npz.aside-2"]
     log = log.rename(path)
     assert told("--state", state)[1]["event"] == "resumed"
-    write_frames(clean[:99], tmp_path / "other.log")
-    assert "expected" in refused("--log", tmp_path / "other.log", "--state", state)
+    write_frames(clean[:99], other := tmp_path / "other.log")
+    message = refused("--log", other, "--state", state, detector=boxed())
+    assert str(log) in message and f"expected {other}; " in message
 
 
 @pytest.mark.acceptance
