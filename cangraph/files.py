@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,13 @@ def put(path: Path, content: bytes) -> None:
         raise IsADirectoryError(f"{came}; write {path / 'NAME'}")
     with _replacing(path) as part:
         part.write_bytes(content)
+
+
+def apart(out: Path, read: Iterable[Path | None]) -> None:
+    """Raises `ValueError` where what a command writes would take the place of what it reads."""
+    if any(path and path.exists() and out.exists() and out.samefile(path) for path in read):
+        came = f"{out}: it is read by this command and would be written over"
+        raise ValueError(f"{came}; expected another file; give the output a name of its own")
 
 
 def file_sha256(path: Path) -> str:

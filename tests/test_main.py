@@ -227,3 +227,21 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True) as running:
         running.stdout.close()
         assert running.stderr.read() == "" and running.wait(60) == 141
+
+
+@pytest.mark.parametrize(
+    "words", [["scan", "a.log", "--html"], ["baseline", "a.log", "-o"], ["export", "a.log", "--c"]]
+)
+def test_a_log_that_is_read_is_never_written_over(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("a.log").write_text("(1.0) can0 1A0#00\n")
+    assert command.main([*words, "../" + tmp_path.name + "/a.log"]) in (1, 2)
+    assert "a.log" in capsys.readouterr().err
+    assert Path("a.log").read_text() == "(1.0) can0 1A0#00\n"
+
+
+def test_a_folder_and_a_database_that_is_missing_are_named(tmp_path, capsys):
+    assert command.main(["scan", str(tmp_path)]) == 2
+    assert "a folder" in capsys.readouterr().out
+    assert command.main(["scan", str(tmp_path), "--dbc", str(tmp_path / "car.dbc")]) == 2
+    assert "car.dbc: no such file" in capsys.readouterr().err

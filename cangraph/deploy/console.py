@@ -82,7 +82,7 @@ def _parser() -> ArgumentParser:
     about += "Exit status with --log: 0 nothing found, 1 an alarm, 2 not readable, 3 not judged."
     run = ArgumentParser("cangraph monitor", description=about, conflict_handler="resolve")
     seconds: dict[str, Any] = {"type": _seconds, "metavar": "S"}
-    own = "an ONNX file of cangraph; without, the one that cangraph brings"
+    own = "an ONNX file of cangraph (without: the bundled one)"
     run.add_argument("detector", type=Path, nargs="?", help=own)
     run.add_argument("--log", type=Path, help="replay this log, of any format cangraph reads")
     run.add_argument("--realtime", action="store_true", help="replay at the pace of the log")

@@ -22,7 +22,7 @@ from cangraph.evaluation.alarms import evidence_constants
 from cangraph.features.kernel import SUMS, Lapse
 from cangraph.features.schema import AGGREGATES, EDGE_FEATURES, FRAME_FEATURES, NODE_FEATURES
 from cangraph.features.windows import BREAK, FRAME_NAMES, Known, constants
-from cangraph.files import put
+from cangraph.files import apart, put
 from cangraph.frames import ATTACK_TYPES, CRC_8, LATEST
 
 _HOLD = 1.0  # s; as `Monitor` has it
@@ -282,10 +282,19 @@ def run_export(arguments: Sequence[str]) -> int:
     """Run `cangraph export`; returns its exit status. Raises as `to_c` does."""
     about = "Write a detector as one C99 file for an ECU: frames in, verdicts out, no allocation."
     parser = ArgumentParser("cangraph export", description=about)
-    parser.add_argument("detector", nargs="?", type=Path, help="car.onnx; else the one in the box")
-    parser.add_argument("--c", required=True, type=Path, metavar="CAR.c", help="and its header")
-    parser.add_argument("--bus", default="", help="of the baseline, where it holds several")
+    parser.add_argument(
+        "detector", nargs="?", type=Path, help="car.onnx (without: the bundled one)"
+    )
+    parser.add_argument(
+        "--c",
+        required=True,
+        type=Path,
+        metavar="CAR.c",
+        help="the C file to write, and CAR.h beside it",
+    )
+    parser.add_argument("--bus", default="", help="bus of the baseline, if it holds several")
     given = parser.parse_args(arguments)
+    apart(given.c, [given.detector])
     source, header = to_c(Exported(given.detector or boxed()), given.c, given.bus)
     print(f"{source}, {header}: compile with -std=c99 -O2 -ffp-contract=off, link with -lm")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import BASELINE, Exported, graph_of
 from cangraph.features.baseline import LONG, Baseline
-from cangraph.files import put
+from cangraph.files import apart, put
 from cangraph.io.readers import read_frames
 
 _SHORT = 30.0  # s; in less a vehicle shows too little of itself
@@ -44,16 +44,22 @@ def run_baseline(arguments: Sequence[str]) -> int:
     """Run `cangraph baseline`; returns its exit status. Raises as reading the logs does."""
     about = "Learn what is normal for one vehicle from logs of its clean traffic: its IDs, gaps, "
     about += "payloads and rules. More modes, such as parked, city and motorway, are better."
+    own = "an ONNX file of cangraph (without: the bundled one)"
     parser = ArgumentParser("cangraph baseline", description=about)
-    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="without any attack")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the detector, car.onnx")
-    parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
+    parser.add_argument(
+        "logs", nargs="+", type=Path, metavar="LOG", help="clean traffic, without any attack"
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, help="the detector to write, car.onnx"
+    )
+    parser.add_argument("--detector", type=Path, help=own)
     given = parser.parse_args(arguments)
+    apart(given.out, given.logs)
     detector = Exported(given.detector or boxed())
     if not detector.about["trained_on"]["params"].get("synthesis", {}).get("known"):
         came = f"{detector.path}: it was trained without baselines"
         expected = "expected synthesis.known above 0, as in params/your_car.yaml"
-        raise ValueError(f"{came}; {expected}; take the detector in the box, or train it so")
+        raise ValueError(f"{came}; {expected}; take the bundled detector, or train it so")
     logs = [read_frames(path, strict=False) for path in given.logs]
     for path, log in zip(given.logs, logs, strict=True):
         refused = f", {log.report.refused:,} rows refused" if log.report.refused else ""
@@ -66,5 +72,5 @@ def run_baseline(arguments: Sequence[str]) -> int:
     for bus, known in baseline.relations.items():
         print(f"{bus or made.path}: {known}: scan tells when messages contradict each other.")
     if not baseline.relations:
-        print(f"From {LONG / 60:.0f} minutes of driving on it also learns which messages agree.")
+        print(f"From {LONG / 60:.0f} minutes of driving, it also holds which messages agree.")
     return 0

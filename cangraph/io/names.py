@@ -16,6 +16,9 @@ class Names:
             import cantools
         try:
             self.database: Any = cantools.database.load_file(path, strict=False)
+        except FileNotFoundError as error:
+            came = f"{path}: no such file; expected a database of messages"
+            raise FileNotFoundError(f"{came}; check the path") from error
         except OSError:
             raise
         except Exception as error:  # cantools' parsers share no class

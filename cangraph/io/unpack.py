@@ -64,7 +64,9 @@ def format_of(path: Path, limits: Limits = LIMITS) -> str:
     """The format of a log on disk by its first bytes: one of `FORMATS`, or "" for text. Raises
     `FileNotFoundError`, and `ValueError` for what is empty or cannot be unpacked."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a CAN log; check the path")
+        came = "a folder" if path.is_dir() else "no such file"
+        do = "name the logs in it" if path.is_dir() else "check the path"
+        raise FileNotFoundError(f"{path}: {came}; expected a CAN log; {do}")
     begin = b""
     try:
         with _named(path), _open(path, limits) as stream:

@@ -92,7 +92,8 @@ def run_freeze(arguments: Sequence[str]) -> int:
     about = "Write down what a claim rests on, before the captures are opened that it is tried on."
     parser = ArgumentParser("cangraph freeze", description=about)
     parser.add_argument("-o", "--out", type=Path, required=True, help="the record, frozen.json")
-    parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
+    own = "an ONNX file of cangraph (without: the bundled one)"
+    parser.add_argument("--detector", type=Path, help=own)
     given = parser.parse_args(arguments)
     record = frozen(Exported(given.detector or boxed()))
     put(given.out, json.dumps(record, indent=1).encode())

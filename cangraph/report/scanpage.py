@@ -17,7 +17,7 @@ from rich.console import Console
 from cangraph.deploy.box import boxed
 from cangraph.deploy.detector import Exported, Status
 from cangraph.features.baseline import Baseline
-from cangraph.files import printable, put
+from cangraph.files import apart, printable, put
 from cangraph.io.names import Names
 from cangraph.io.readers import read_frames
 from cangraph.report.pages import shell
@@ -32,20 +32,25 @@ def run_scan(words: Sequence[str]) -> int:
     detector or the DBC cannot be read."""
     about = "Say whether logs look under attack, when, which ID, and why. Exit status: 0 nothing "
     about += "was found, 1 an alarm, 2 a log that cannot be read, 3 one that was not judged."
+    own = "an ONNX file of cangraph (without: the bundled one)"
     parser = ArgumentParser("cangraph scan", description=about)
-    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="of any format it reads")
-    parser.add_argument("--detector", type=Path, help="an ONNX file of cangraph; else its own")
+    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="in any known format")
+    parser.add_argument("--detector", type=Path, help=own)
     clean = "clean traffic of the same vehicle, to know what is normal there (repeated)"
     parser.add_argument("--baseline", type=Path, action="append", metavar="LOG", help=clean)
-    parser.add_argument("--html", type=Path, metavar="OUT", help="write a page, too")
+    parser.add_argument("--html", type=Path, metavar="OUT", help="write a page as well")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
     parser.add_argument("--dbc", type=Path, help="names of messages and signals (needs cantools)")
-    table = parser.add_argument_group("a table that is not known")
+    table = parser.add_argument_group("a log that is a table of an unknown format")
     column = "timestamp=t, arbitration_id=addr, data=b0,b1,… (repeated)"
     table.add_argument("--column", action="append", default=[], metavar="NAME=HEADING", help=column)
-    table.add_argument("--time-unit", choices=["s", "ms", "us", "ns"], help="of its times")
-    table.add_argument("--base", type=int, choices=[10, 16], help="of its IDs")
+    table.add_argument(
+        "--time-unit", choices=["s", "ms", "us", "ns"], help="unit of its timestamps"
+    )
+    table.add_argument("--base", type=int, choices=[10, 16], help="number base of its IDs")
     given = parser.parse_args(words)
+    if given.html:
+        apart(given.html, [*given.logs, *(given.baseline or ()), given.detector, given.dbc])
     columns = dict(map(_named_column, given.column)) or None
     reading = {"columns": columns, "time_unit": given.time_unit, "base": given.base}
     names = Names(given.dbc) if given.dbc else None
