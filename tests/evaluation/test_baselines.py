@@ -9,6 +9,7 @@ from pytest import approx
 from cangraph.bus.simulator import simulate
 from cangraph.data.datasets import read
 from cangraph.data.graphs import to_graphs
+from cangraph.evaluation import baselines
 from cangraph.evaluation.baselines import (
     COUNT_THRESHOLD,
     BoostedTrees,
@@ -94,11 +95,12 @@ def flooded():
     return captures, graphs[graphs.capture == 0], graphs[graphs.capture == 1]
 
 
-def test_boosted_trees_learn_a_flood_and_repeat_themselves(flooded):
+def test_boosted_trees_learn_a_flood_and_repeat_themselves(flooded, monkeypatch):
     _, train, test = flooded
     scores = BoostedTrees(train).score(test)
     assert metrics(scores, 0.5)["auroc"] > 0.99
     assert scores.value.min() > 0 and scores.value.max() < 1
+    monkeypatch.setattr(baselines, "_AT_ONCE", 7)  # pieces bound the memory and nothing else
     assert np.array_equal(BoostedTrees(train).score(test).value, scores.value)
     with pytest.raises(ValueError, match=r"trees: 0 of \d+ training windows are attacks"):
         BoostedTrees(train[~train.label])
