@@ -3,7 +3,6 @@
     make all SEEDS=2                                        # or make run DATASET=demo
     python benchmarks/detection.py --controls --across demo hcrl_sa set_04 | tail -n 1 \
         > docs/detection.json
-    # detection.py for hcrl_sa and set_04, each --across the other → docs/first_page.json
     python benchmarks/readme_results.py --runs              # runs/ → docs/runs.json → the tables
     python benchmarks/readme_results.py                     # docs/*.json → the tables
 
@@ -791,7 +790,7 @@ def written(name: str, text: str, stored: dict[str, dict]) -> str:
 
 
 BLOCKS = {
-    "README.md": lambda stored: first_page(stored["first_page"]),
+    "README.md": lambda stored: first_page(stored["detection"]),
     "docs/results.md": lambda stored: (
         strangers(stored["any_vehicle"])
         + known_vehicles(stored["baseline"])
@@ -815,7 +814,6 @@ def read_stored() -> dict[str, dict]:
             "detection",
             "clean_traffic",
             "alarm_rules",
-            "first_page",
             "constants",
             "any_vehicle",
             "baseline",

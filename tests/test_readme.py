@@ -108,7 +108,6 @@ def test_a_figure_that_changes_is_written_into_table_and_sentence(script):
     test_02 = "test_02_unknown_vehicle_known_attack"
     changed["runs"]["demo"]["figures"][f"GAT student | {test_02}"]["f1"] = [0.1234, 0.0567, 2]
     changed["detection"][f"set_04 boosted trees, both | {test_02}"]["auroc"][0] = 0.4321
-    changed["first_page"][f"set_04 boosted trees, both | {test_02}"]["auroc"][0] = 0.4321
     changed["box"]["clean"]["alarms"] = 7654
     now = script.written("docs/results.md", page, changed)
     assert "0.1234 ± 0.0567" in now and "0.1234" not in page
