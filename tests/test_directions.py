@@ -98,3 +98,16 @@ def test_the_facade_holds_what_a_notebook_needs():
     assert len(cangraph.__all__) <= 45
     for name in cangraph.__all__:
         assert getattr(cangraph, name) is not None
+
+
+@pytest.mark.parametrize("package", sorted((ROOT / "cangraph").rglob("__init__.py")), ids=str)
+def test_no_public_name_is_that_of_a_module_beside_it(package):
+    """Importing the module would put it in the place of the name, a function perhaps."""
+    calls = [
+        node for node in ast.walk(ast.parse(package.read_text())) if isinstance(node, ast.Call)
+    ]
+    given = [k.value for call in calls for k in call.keywords if k.arg == "submod_attrs"]
+    names = {
+        name for value in given for group in ast.literal_eval(value).values() for name in group
+    }
+    assert not names & {path.stem for path in package.parent.glob("*.py")}

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import cangraph as cg
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -37,6 +39,14 @@ def test_the_code_runs_and_prints_what_it_says():
     flags = doctest.NORMALIZE_WHITESPACE
     doctest.DocTestRunner(Near(), optionflags=flags).run(test, out=report.append)
     assert not report, "".join(report)
+
+
+def test_the_scan_that_it_shows_is_what_the_command_says():
+    log = cg.simulate("borage", 30.0, attack="spoofing", seed=3, bursts=2)
+    said = cg.report.told(cg.report.scan(log, cg.Exported(cg.deploy.boxed()))).split("\n")
+    (block,) = re.findall(r"^    spoofing-borage .*?\n\n", README, re.M | re.S)
+    for line in block.rstrip().split("\n"):
+        assert any(told.startswith(line[4:].rstrip(" …")) for told in said), line
 
 
 def test_the_first_page_stays_one_page():

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = attach(
         "diagnostics": ["Report", "build"],
         "literature": ["citations", "published"],
         "compare": ["compare_runs"],
-        "scan": ["scan"],
+        "scanned": ["scan"],
         "scanpage": ["alarm_rows", "page", "picture", "timeline", "told"],
         "summary": ["MODELS", "missing", "model_by_dataset", "model_by_scenario", "save_page",
                     "time_taken", "weakest_spot"],

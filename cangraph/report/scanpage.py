@@ -21,7 +21,7 @@ from cangraph.files import apart, printable, put
 from cangraph.io.names import Names
 from cangraph.io.readers import read_frames
 from cangraph.report.pages import shell
-from cangraph.report.scan import Scan, scan, unreadable
+from cangraph.report.scanned import Scan, scan, unreadable
 
 SHOWN = 8  # alarms with a picture, rows on the first screen
 _SECOND = 0.5  # s of a picture on either side of the frame

@@ -25,7 +25,7 @@ from cangraph.frames import ATTACK_TYPES, Frames
 from cangraph.io.diagnosis import conversations
 from cangraph.io.names import Names
 from cangraph.io.writers import write_frames
-from cangraph.report.scan import scan
+from cangraph.report.scanned import scan
 from cangraph.report.scanpage import page, picture, told
 from cangraph.signals import read_signal, write_signal
 
