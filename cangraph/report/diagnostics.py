@@ -55,13 +55,16 @@ class Judge:
 @dataclass(frozen=True, eq=False)
 class Gathered:
     """What the stages of a run left: the windows in `data`, the detectors in `judges`, the JSON of
-    each stage in `facts`, and of each stage that is `missing` the command that makes it."""
+    each stage in `facts`, and of each stage that is `missing` the command that makes it. `states`
+    says what was known of the captures of each test scenario (`data.protocol`); other seeds', of
+    which it is the same, have none."""
 
     params: Params
     data: Split
     judges: list[Judge]
     facts: dict[str, dict]
     missing: dict[str, str]
+    states: dict[str, str]
 
     @property
     def main(self) -> Judge:
@@ -78,17 +81,6 @@ class Gathered:
         """The detectors that curves show and that judged some window, kind by kind."""
         shown = [judge for judge in self.judges if judge.shown and len(judge.scores)]
         return sorted(shown, key=lambda judge: get_args(Kind).index(judge.kind))
-
-    @cached_property
-    def captures(self) -> list:
-        """The captures that the graphs were made of."""
-        return read(self.params.dataset, self.params.seed)
-
-    @cached_property
-    def states(self) -> dict[str, str]:
-        """What was known of the captures of each test scenario (`data.protocol`)."""
-        tested = set(self.data.test.scenario.tolist())
-        return states(self.params.dataset, [c for c in self.captures if c.scenario in tested])
 
     @cached_property
     def task(self) -> Any:
@@ -115,12 +107,15 @@ def gather(params: Params, with_baselines: bool = True) -> Gathered:
             judges += _saved_judges(stage, saved, facts[stage])
     if not judges:
         raise FileNotFoundError(next(iter(missing.values())))
-    run = Gathered(params, data, judges, facts, missing)
+    run = Gathered(params, data, judges, facts, missing, {})
     main, even = run.main, run.main.rule._replace(at=0.5)
     late = calibration.recalibrated(main.scores, main.at, 10.0)
     judges.append(Judge(f"{main.name}, 10 s", main.kind, late, even))
     if with_baselines:
-        found = baselines.decided(data.train, data.test, run.captures)
+        captures = read(params.dataset, params.seed)  # not kept: they may fill gigabytes
+        tested = set(data.test.scenario.tolist())
+        run.states.update(states(params.dataset, [c for c in captures if c.scenario in tested]))
+        found = baselines.decided(data.train, data.test, captures)
         for name, (values, at) in found.items():
             kind = _BASELINES.get(name, "rule")
             judges.append(Judge(name, kind, values, alarm_rule(kind, at), shown=name in _SHOWN))
