@@ -39,7 +39,7 @@ def data_card(captures: Sequence[Frames], graphs: Graphs) -> dict:
     >>> from cangraph.data.graphs import to_graphs
     >>> log = Frames(np.arange(9) * 1e-3, np.arange(9) % 3, name="a", scenario="test_01")
     >>> data_card([log], to_graphs([log], 3, 3))["warnings"]
-    ['1 capture outside the attack-free scenario has no frame labelled attack: test_01 a. No
+    ['1 capture outside the attack-free scenario has no window under attack: test_01 a. No
     detection can be measured there.']
     """
     graphs.require(captures, "data_card")
