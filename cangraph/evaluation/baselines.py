@@ -3,7 +3,7 @@
 Each takes `Graphs` and returns `Scores`, higher = more suspicious.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.special import xlogy
@@ -47,14 +47,15 @@ def calibrated_count(graphs: Graphs, seconds: float = 10.0) -> Scores:
     return Scores.of(graphs, value)
 
 
+def _pieces(graphs: Graphs) -> Iterator[Graphs]:
+    """The windows in order, so many at once that their nodes fill little memory."""
+    for first in range(0, max(len(graphs), 1), _AT_ONCE):
+        yield graphs[first : first + _AT_ONCE]
+
+
 def _statistics(graphs: Graphs) -> np.ndarray:
     """f8 (B, 3·F + 2): mean, least and largest of each node feature, IDs, and the entropy of the
     IDs, H = −Σ p log₂ p in bits, where p are shares of frames."""
-    pieces = range(0, max(len(graphs), 1), _AT_ONCE)
-    return np.concatenate([_pooled(graphs[first : first + _AT_ONCE]) for first in pieces])
-
-
-def _pooled(graphs: Graphs) -> np.ndarray:
     first, p = graphs.node_ptr[:-1], graphs.node_count / graphs.window
     entropy = -np.add.reduceat(xlogy(p, p) / np.log(2), first)
     nodes = np.diff(graphs.node_ptr)[:, None].astype(np.float64)
@@ -82,11 +83,12 @@ class BoostedTrees:
                 "expected both classes; give the train part of a split"
             )
         self.trees = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
-        self.trees.fit(_statistics(train), train.label)
+        self.trees.fit(np.concatenate([*map(_statistics, _pieces(train))]), train.label)
 
     def score(self, graphs: Graphs) -> Scores:
         """Attack probability of each window."""
-        return Scores.of(graphs, self.trees.predict_proba(_statistics(graphs))[:, 1])
+        values = [self.trees.predict_proba(_statistics(piece))[:, 1] for piece in _pieces(graphs)]
+        return Scores.of(graphs, np.concatenate(values))
 
 
 def leak_canary(captures: Sequence[Frames], graphs: Graphs) -> Scores:
