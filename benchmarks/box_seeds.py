@@ -16,8 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from scipy import stats
+from cangraph.evaluation.stats import interval
 
 HERE = Path(__file__).parent
 
@@ -34,7 +33,7 @@ def judged(net: Path, out: Path, *given: object) -> dict:
 
 
 def figures(record: dict, mark: str) -> dict[str, float]:
-    """Of the detector whose name ends with `mark`, where there are several."""
+    """Of the detector called `mark`, where there are several."""
 
     def mine(rows: Sequence[dict]) -> list[dict]:
         return [row for row in rows if row.get("detector", mark) == mark]
@@ -42,22 +41,15 @@ def figures(record: dict, mark: str) -> dict[str, float]:
     found = {}
     for row in mine(record["totals"]):
         if row["group"] in ("clean", "race car"):
-            found |= {
-                f"{row['group']}: alarms": row["alarms"],
-                f"{row['group']}: hours": row["hours"],
-            }
+            found |= {f"{row['group']}: {key}": row[key] for key in ("alarms", "hours")}
     later = [row for row in mine(record["severities"]) if row["when"] == "later"]
     return found | {f"found, {row['severity']}": row["found"] for row in later}
 
 
-def over_seeds(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+def over_seeds(rows: Sequence[dict[str, float]]) -> dict[str, list[float | None]]:
     """The mean of each figure, and half of its 95 % interval."""
-    wide = stats.t.ppf(0.975, len(rows) - 1) if len(rows) > 1 else np.nan
-    table = {name: [row[name] for row in rows] for name in rows[0]}
-    half = {
-        name: wide * stats.sem(values) if len(values) > 1 else 0 for name, values in table.items()
-    }
-    return {name: [round(float(np.mean(v)), 4), round(half[name], 4)] for name, v in table.items()}
+    table = {name: interval([row[name] for row in rows]) for name in rows[0]}
+    return {name: [round(mean, 4), half and round(half, 4)] for name, (mean, half) in table.items()}
 
 
 def main() -> None:

@@ -1,16 +1,18 @@
 """Write the figures of README.md and docs/*.md from docs/*.json, so that none is typed by hand.
 
     make all SEEDS=2                                        # or make run DATASET=demo
-    python benchmarks/detection.py --controls --across demo hcrl_sa set_04 | tail -n 1 \
-        > docs/detection.json
+    python benchmarks/detection.py --datasets hcrl_sa set_04 demo --controls \
+        --across demo hcrl_sa set_04 | tail -n 1 > docs/detection.json
     python benchmarks/readme_results.py --runs              # runs/ → docs/runs.json → the tables
     python benchmarks/readme_results.py                     # docs/*.json → the tables
 
 The text between the markers is written anew: one table in README.md, those of docs/results.md, and
 that of the constants in docs/method.md. Of the sentences in `PROSE`, only the figures are.
 docs/runs.json keeps what the tables show of the reports in runs/, so that tests/test_readme.py can
-compare text and figures without a run. docs/clean_traffic.json was entered by hand: the recordings
-that it was measured on may not be passed on. The last line is one JSON object.
+compare text and figures without a run. docs/detection.json has controls and the training on clean
+traffic alone of hcrl_sa, and of the other two datasets what was trained on both (`--train-on`).
+docs/clean_traffic.json was entered by hand: the recordings that it was measured on may not be
+passed on. The last line is one JSON object.
 """
 
 import argparse
