@@ -230,7 +230,13 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 
 @pytest.mark.parametrize(
-    "words", [["scan", "a.log", "--html"], ["baseline", "a.log", "-o"], ["export", "a.log", "--c"]]
+    "words",
+    [
+        ["scan", "a.log", "--html"],
+        ["baseline", "a.log", "-o"],
+        ["export", "a.log", "--c"],
+        ["freeze", "--detector", "a.log", "-o"],
+    ],
 )
 def test_a_log_that_is_read_is_never_written_over(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
-"""The detector in the box: one that judges a vehicle which nobody trained on."""
+"""The bundled detector: one that judges a vehicle which nobody trained on."""
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 BOX = Path(__file__).with_name("any_vehicle.onnx")
@@ -13,3 +14,9 @@ def boxed() -> Path:
             "make it with `python benchmarks/box.py` in a checkout, or name another ONNX file"
         )
     return BOX
+
+
+def takes_detector(parser: ArgumentParser) -> None:
+    """Give a command the option `--detector`, for `boxed` where it is not given."""
+    own = "an ONNX file of cangraph (without: the bundled one)"
+    parser.add_argument("--detector", type=Path, help=own)

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from cangraph.deploy.box import boxed
+from cangraph.deploy.box import boxed, takes_detector
 from cangraph.deploy.detector import BASELINE, Exported, graph_of
 from cangraph.features.baseline import LONG, Baseline
 from cangraph.files import apart, put
@@ -44,7 +44,6 @@ def run_baseline(arguments: Sequence[str]) -> int:
     """Run `cangraph baseline`; returns its exit status. Raises as reading the logs does."""
     about = "Learn what is normal for one vehicle from logs of its clean traffic: its IDs, gaps, "
     about += "payloads and rules. More modes, such as parked, city and motorway, are better."
-    own = "an ONNX file of cangraph (without: the bundled one)"
     parser = ArgumentParser("cangraph baseline", description=about)
     parser.add_argument(
         "logs", nargs="+", type=Path, metavar="LOG", help="clean traffic, without any attack"
@@ -52,7 +51,7 @@ def run_baseline(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "-o", "--out", type=Path, required=True, help="the detector to write, car.onnx"
     )
-    parser.add_argument("--detector", type=Path, help=own)
+    takes_detector(parser)
     given = parser.parse_args(arguments)
     apart(given.out, given.logs)
     detector = Exported(given.detector or boxed())

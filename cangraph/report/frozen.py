@@ -15,12 +15,12 @@ from typing import Any
 
 from cangraph.data.graphs import to_graphs
 from cangraph.data.protocol import FROZEN, NEVER, content, register, state_of
-from cangraph.deploy.box import boxed
+from cangraph.deploy.box import boxed, takes_detector
 from cangraph.deploy.detector import Exported, this_code
 from cangraph.evaluation.alarms import event_metrics, evidence_constants
 from cangraph.evaluation.scores import by_capture
 from cangraph.evaluation.stats import with_rate
-from cangraph.files import file_sha256, put, sealed, unsealed
+from cangraph.files import apart, file_sha256, put, sealed, unsealed
 from cangraph.frames import Frames
 from cangraph.io.readers import read_frames
 from cangraph.params import versions
@@ -92,9 +92,9 @@ def run_freeze(arguments: Sequence[str]) -> int:
     about = "Write down what a claim rests on, before the captures are opened that it is tried on."
     parser = ArgumentParser("cangraph freeze", description=about)
     parser.add_argument("-o", "--out", type=Path, required=True, help="the record, frozen.json")
-    own = "an ONNX file of cangraph (without: the bundled one)"
-    parser.add_argument("--detector", type=Path, help=own)
+    takes_detector(parser)
     given = parser.parse_args(arguments)
+    apart(given.out, [given.detector])
     record = frozen(Exported(given.detector or boxed()))
     put(given.out, json.dumps(record, indent=1).encode())
     print(f"{given.out}: record {record['sha256'][:16]} of {record['written']}")

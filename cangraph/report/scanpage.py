@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from cangraph.deploy.box import boxed
+from cangraph.deploy.box import boxed, takes_detector
 from cangraph.deploy.detector import Exported, Status
 from cangraph.features.baseline import Baseline
 from cangraph.files import apart, printable, put
@@ -32,10 +32,9 @@ def run_scan(words: Sequence[str]) -> int:
     detector or the DBC cannot be read."""
     about = "Say whether logs look under attack, when, which ID, and why. Exit status: 0 nothing "
     about += "was found, 1 an alarm, 2 a log that cannot be read, 3 one that was not judged."
-    own = "an ONNX file of cangraph (without: the bundled one)"
     parser = ArgumentParser("cangraph scan", description=about)
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="in any known format")
-    parser.add_argument("--detector", type=Path, help=own)
+    takes_detector(parser)
     clean = "clean traffic of the same vehicle, to know what is normal there (repeated)"
     parser.add_argument("--baseline", type=Path, action="append", metavar="LOG", help=clean)
     parser.add_argument("--html", type=Path, metavar="OUT", help="write a page as well")
