@@ -107,14 +107,15 @@ def gather(params: Params, with_baselines: bool = True) -> Gathered:
             judges += _saved_judges(stage, saved, facts[stage])
     if not judges:
         raise FileNotFoundError(next(iter(missing.values())))
-    run = Gathered(params, data, judges, facts, missing, {})
+    captures = read(params.dataset, params.seed) if with_baselines else []
+    tested = set(data.test.scenario.tolist())
+    opened = states(params.dataset, [c for c in captures if c.scenario in tested])
+    # the captures are not kept: they may fill gigabytes
+    run = Gathered(params, data, judges, facts, missing, opened)
     main, even = run.main, run.main.rule._replace(at=0.5)
     late = calibration.recalibrated(main.scores, main.at, 10.0)
     judges.append(Judge(f"{main.name}, 10 s", main.kind, late, even))
     if with_baselines:
-        captures = read(params.dataset, params.seed)  # not kept: they may fill gigabytes
-        tested = set(data.test.scenario.tolist())
-        run.states.update(states(params.dataset, [c for c in captures if c.scenario in tested]))
         found = baselines.decided(data.train, data.test, captures)
         for name, (values, at) in found.items():
             kind = _BASELINES.get(name, "rule")
